@@ -1,0 +1,622 @@
+/* door: the few fast-call functions through which Python sends events. They live in the
+ * same extension as the cffi bindings, but unlike those they keep the interpreter lock
+ * while every plugin that gets the event is prompt; beside a busy Python thread a stream
+ * of calls that drop the lock falls to some thousands a second.
+ *
+ * Two rules: never wait for the sequencer while holding the interpreter lock, and never
+ * touch a Python object without it. */
+#include <Python.h>
+
+#include "dispatch.h"
+
+#include <string.h>
+
+#define LARGE_RUN (16 * 1024) /* bytes: from here on the lock is released anyway */
+#define WAIT_SLICE_MS 100     /* between two looks for signals */
+
+static PyObject *fail_callable;   /* fail(status, what, offset, index): raises */
+static PyObject *encode_callable; /* encode(event, kinds): a frame, or None if unwanted */
+static _Thread_local int parked;  /* a callback in Python left an exception to be raised */
+
+typedef struct door {
+    PyObject_HEAD
+    ss_core *core;
+} door;
+
+static PyObject *fail(int32_t status, const char *what, const ss_sent *sent) {
+    PyObject *none = PyObject_CallFunction(fail_callable, "isKK", (int)status, what,
+                                           sent == NULL ? 0ULL : (unsigned long long)sent->offset,
+                                           sent == NULL ? 0ULL : (unsigned long long)sent->index);
+    if (none != NULL) { /* it should have raised */
+        Py_DECREF(none);
+        PyErr_Format(PyExc_SystemError, "status %d was not raised", (int)status);
+    }
+    return NULL;
+}
+
+static PyObject *fail_arguments(const char *function, const char *expected, Py_ssize_t count) {
+    PyErr_Format(PyExc_TypeError, "%s() takes %s, got %zd arguments", function, expected, count);
+    return NULL;
+}
+
+/* Borrowed bytes of an argument; `view` has to be released if it holds an object. */
+static bool take_bytes(PyObject *object, slipstream_bytes *out, Py_buffer *view) {
+    char *data;
+    Py_ssize_t len;
+    if (PyBytes_CheckExact(object)) {
+        if (PyBytes_AsStringAndSize(object, &data, &len) != 0)
+            return false;
+        out->data = (const uint8_t *)data;
+        out->len = (size_t)len;
+        return true;
+    }
+    if (PyObject_GetBuffer(object, view, PyBUF_SIMPLE) != 0)
+        return false;
+    /* An empty buffer may have no address, but NULL would mean an absent value. */
+    out->data = view->buf == NULL ? (const uint8_t *)"" : view->buf;
+    out->len = (size_t)view->len;
+    return true;
+}
+
+static bool take_height(PyObject *object, uint64_t *out) {
+    if (object == Py_None) {
+        *out = SLIPSTREAM_HEIGHT_NONE;
+        return true;
+    }
+    *out = PyLong_AsUnsignedLongLong(object);
+    return !(*out == (uint64_t)-1 && PyErr_Occurred());
+}
+
+static bool take_u64(PyObject *object, uint64_t *out) {
+    *out = PyLong_AsUnsignedLongLong(object);
+    return !(*out == (uint64_t)-1 && PyErr_Occurred());
+}
+
+/* ---- Sending ------------------------------------------------------------------------- */
+
+/* What is sent: a draft, or frames that were checked. */
+typedef struct load {
+    ss_draft *draft;
+    const uint8_t *frames;
+    size_t len;
+    bool stamped;
+    bool routed;
+} load;
+
+static int32_t put(ss_core *core, const load *what) {
+    if (what->draft == NULL)
+        return ss_core_put_frames(core, what->frames, what->len, what->stamped);
+    return what->routed ? ss_core_route(core, what->draft) : ss_core_put_draft(core, what->draft);
+}
+
+/* True, or false with a Python exception. `status` is that of the core. */
+static bool send_load(ss_core *core, const load *what, uint64_t kinds, int32_t *status) {
+    const bool keep_lock = (ss_core_slow_kinds(core) & kinds) == 0 && what->len < LARGE_RUN;
+    if (ss_core_inside(core)) {
+        *status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
+    } else if (keep_lock && ss_core_try_enter(core)) {
+        *status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
+        ss_core_leave(core);
+    } else {
+        do {
+            Py_BEGIN_ALLOW_THREADS
+            *status = ss_core_enter(core, WAIT_SLICE_MS);
+            if (*status == SLIPSTREAM_OK) {
+                *status = put(core, what);
+                ss_core_leave(core);
+                if (*status == SLIPSTREAM_TIMEOUT)
+                    *status = SLIPSTREAM_FAILED;
+            }
+            Py_END_ALLOW_THREADS
+            if (*status == SLIPSTREAM_TIMEOUT && PyErr_CheckSignals() != 0)
+                return false;
+        } while (*status == SLIPSTREAM_TIMEOUT);
+    }
+    if (parked) {
+        parked = 0;
+        fail(SLIPSTREAM_PANIC, "parked", NULL);
+        return false;
+    }
+    return true;
+}
+
+static PyObject *finish(bool sent, int32_t status, Py_buffer *views, int count) {
+    for (int i = 0; i < count; i++)
+        if (views[i].obj != NULL)
+            PyBuffer_Release(&views[i]);
+    if (!sent)
+        return NULL;
+    if (status != SLIPSTREAM_OK)
+        return fail(status, "event", NULL);
+    Py_RETURN_NONE;
+}
+
+static bool is_wanted(const door *self, uint32_t kind) {
+    return (ss_core_kinds(self->core) >> kind & 1) != 0;
+}
+
+/* Nobody wants the kind: nothing is done, except to say that the manager is closed. */
+static PyObject *unwanted(const door *self) {
+    if (!ss_core_is_open(self->core))
+        return fail(SLIPSTREAM_WRONG_STATE, "event", NULL);
+    Py_RETURN_NONE;
+}
+
+/* The spans of a draft from the first arguments; absent where None is allowed. */
+static bool take_spans(PyObject *const *args, ss_draft *draft, Py_buffer *views) {
+    const ss_shape shape = ss_frame_shape(draft->kind);
+    const unsigned spans = draft->kind >= SLIPSTREAM_KIND_APP_FIRST ? 1 : shape.spans;
+    for (unsigned i = 0; i < spans; i++)
+        if (!(args[i] == Py_None && (shape.optional >> i & 1) != 0) &&
+            !take_bytes(args[i], &draft->spans[i], &views[i]))
+            return false;
+    return true;
+}
+
+static PyObject *send_draft(const door *self, ss_draft *draft, Py_buffer *views, bool taken) {
+    const load what = {.draft = draft};
+    int32_t status = SLIPSTREAM_OK;
+    const bool sent =
+        taken && send_load(self->core, &what, SLIPSTREAM_KIND_BIT(draft->kind), &status);
+    return finish(sent, status, views, SS_MAX_SPANS);
+}
+
+#define NO_VIEWS {{.obj = NULL}, {.obj = NULL}, {.obj = NULL}, {.obj = NULL}}
+
+static PyObject *door_mapping_update(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    const door *self = (const door *)object;
+    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    ss_draft draft = {.kind = SLIPSTREAM_KIND_MAPPING_UPDATE};
+    if (count != 5)
+        return fail_arguments("mapping_update", "program_id, mapping_name, key, value, height",
+                              count);
+    if (!is_wanted(self, draft.kind))
+        return unwanted(self);
+    const bool taken = take_spans(args, &draft, views) && take_height(args[4], &draft.height);
+    return send_draft(self, &draft, views, taken);
+}
+
+static PyObject *door_mapping_removal(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    const door *self = (const door *)object;
+    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    ss_draft draft = {.kind = SLIPSTREAM_KIND_MAPPING_REMOVAL};
+    if (count != 4)
+        return fail_arguments("mapping_removal", "program_id, mapping_name, key, height", count);
+    if (!is_wanted(self, draft.kind))
+        return unwanted(self);
+    const bool taken = take_spans(args, &draft, views) && take_height(args[3], &draft.height);
+    return send_draft(self, &draft, views, taken);
+}
+
+static PyObject *door_staking_reward(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    const door *self = (const door *)object;
+    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    ss_draft draft = {.kind = SLIPSTREAM_KIND_STAKING_REWARD};
+    if (count != 5)
+        return fail_arguments("staking_reward", "staker, validator, reward, new_stake, height",
+                              count);
+    if (!is_wanted(self, draft.kind))
+        return unwanted(self);
+    const bool taken = take_spans(args, &draft, views) && take_u64(args[2], &draft.numbers[0]) &&
+                       take_u64(args[3], &draft.numbers[1]) && take_height(args[4], &draft.height);
+    return send_draft(self, &draft, views, taken);
+}
+
+static PyObject *door_block(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    const door *self = (const door *)object;
+    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    ss_draft draft = {.kind = SLIPSTREAM_KIND_BLOCK};
+    if (count != 2)
+        return fail_arguments("block", "block, height", count);
+    if (!is_wanted(self, draft.kind))
+        return unwanted(self);
+    const bool taken = take_spans(args, &draft, views) && take_height(args[1], &draft.height);
+    return send_draft(self, &draft, views, taken);
+}
+
+/* source, name, body, height */
+static PyObject *door_payload(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    const door *self = (const door *)object;
+    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    ss_draft draft = {.kind = SLIPSTREAM_KIND_PAYLOAD};
+    if (count != 4)
+        return fail_arguments("payload", "source, name, body, height", count);
+    if (!is_wanted(self, draft.kind))
+        return unwanted(self);
+    const bool taken = take_spans(args, &draft, views) && take_height(args[3], &draft.height);
+    return send_draft(self, &draft, views, taken);
+}
+
+/* The same arguments; True if a plugin claims the name. */
+static PyObject *door_route(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    const door *self = (const door *)object;
+    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    ss_draft draft = {.kind = SLIPSTREAM_KIND_PAYLOAD};
+    const load what = {.draft = &draft, .routed = true};
+    int32_t status = SLIPSTREAM_OK;
+    if (count != 4)
+        return fail_arguments("route", "source, name, body, height", count);
+    const bool sent = take_spans(args, &draft, views) && take_height(args[3], &draft.height) &&
+                      send_load(self->core, &what, SLIPSTREAM_KIND_BIT(draft.kind), &status);
+    if (sent && status == SLIPSTREAM_NOT_FOUND) {
+        PyObject *none = finish(true, SLIPSTREAM_OK, views, SS_MAX_SPANS);
+        Py_XDECREF(none);
+        Py_RETURN_FALSE;
+    }
+    PyObject *done = finish(sent, status, views, SS_MAX_SPANS);
+    if (done == NULL)
+        return NULL;
+    Py_DECREF(done);
+    Py_RETURN_TRUE;
+}
+
+/* Checks and sends a run of frames; the number of its events as a Python int. */
+static PyObject *send_frames(const door *self, const uint8_t *frames, size_t len) {
+    ss_sent sent;
+    uint64_t kinds;
+    load what = {.frames = frames, .len = len};
+    int32_t status;
+    if (len >= LARGE_RUN) {
+        Py_BEGIN_ALLOW_THREADS
+        status = ss_core_check(frames, len, &sent, &kinds, &what.stamped);
+        Py_END_ALLOW_THREADS
+    } else {
+        status = ss_core_check(frames, len, &sent, &kinds, &what.stamped);
+    }
+    if (status != SLIPSTREAM_OK)
+        return fail(status, "frame", &sent);
+    if ((ss_core_kinds(self->core) & kinds) == 0) {
+        if (!ss_core_is_open(self->core))
+            return fail(SLIPSTREAM_WRONG_STATE, "event", NULL);
+    } else {
+        if (!send_load(self->core, &what, kinds, &status))
+            return NULL;
+        if (status != SLIPSTREAM_OK)
+            return fail(status, "event", NULL);
+    }
+    return PyLong_FromUnsignedLongLong(sent.events);
+}
+
+/* An event as the bytes of one frame: as it is, or made by Python. A new reference; None
+ * if nobody wants it. */
+static PyObject *as_frame(const door *self, PyObject *event) {
+    if (PyBytes_CheckExact(event)) {
+        Py_INCREF(event);
+        return event;
+    }
+    return PyObject_CallFunction(encode_callable, "OK", event,
+                                 (unsigned long long)ss_core_kinds(self->core));
+}
+
+static bool is_one_frame(const uint8_t *frame, size_t len) {
+    return len >= SLIPSTREAM_FRAME_HEADER_LEN && slipstream_load_u32(frame) == len;
+}
+
+static PyObject *fail_not_one_frame(uint64_t index) {
+    const ss_sent sent = {.index = index};
+    return fail(SLIPSTREAM_MALFORMED, "event", &sent);
+}
+
+/* A ready frame (bytes) or an event, to all subscribers. */
+static PyObject *door_broadcast(PyObject *object, PyObject *event) {
+    const door *self = (const door *)object;
+    char *data;
+    Py_ssize_t len;
+    PyObject *frame = as_frame(self, event);
+    if (frame == NULL)
+        return NULL;
+    if (frame == Py_None) {
+        Py_DECREF(frame);
+        return unwanted(self);
+    }
+    PyObject *result = NULL;
+    if (PyBytes_AsStringAndSize(frame, &data, &len) == 0) {
+        const uint8_t *bytes = (const uint8_t *)data;
+        ss_sent sent;
+        uint64_t kinds;
+        load what = {.frames = bytes, .len = (size_t)len};
+        int32_t status = ss_core_check(bytes, (size_t)len, &sent, &kinds, &what.stamped);
+        if (status == SLIPSTREAM_OK && !is_one_frame(bytes, (size_t)len))
+            result = fail_not_one_frame(0);
+        else if (status != SLIPSTREAM_OK)
+            result = fail(status, "frame", &sent);
+        else if ((ss_core_kinds(self->core) & kinds) == 0)
+            result = unwanted(self);
+        else
+            result = finish(send_load(self->core, &what, kinds, &status), status, NULL, 0);
+    }
+    Py_DECREF(frame);
+    return result;
+}
+
+/* Frames of a list, gathered in one buffer, so that the list may change meanwhile. */
+static PyObject *send_list(const door *self, PyObject *list) {
+    const Py_ssize_t count = PyList_Size(list);
+    size_t room = 64 * 1024;
+    size_t used = 0;
+    PyObject *result = NULL;
+    uint8_t *run = PyMem_Malloc(room);
+    Py_ssize_t i = 0;
+    for (; run != NULL && i < count; i++) {
+        char *data;
+        Py_ssize_t len;
+        PyObject *event = PyList_GetItem(list, i);
+        PyObject *frame = event == NULL ? NULL : as_frame(self, event);
+        if (frame == NULL || (frame != Py_None && PyBytes_AsStringAndSize(frame, &data, &len) != 0)) {
+            Py_XDECREF(frame);
+            goto done;
+        }
+        if (frame == Py_None) {
+            Py_DECREF(frame);
+            continue;
+        }
+        if (!is_one_frame((const uint8_t *)data, (size_t)len)) {
+            fail_not_one_frame((uint64_t)i);
+            Py_DECREF(frame);
+            goto done;
+        }
+        if (room - used < (size_t)len) {
+            while (room - used < (size_t)len)
+                room *= 2;
+            uint8_t *larger = PyMem_Realloc(run, room);
+            if (larger == NULL) {
+                Py_DECREF(frame);
+                PyErr_NoMemory();
+                goto done;
+            }
+            run = larger;
+        }
+        memcpy(run + used, data, (size_t)len);
+        used += (size_t)len;
+        Py_DECREF(frame);
+    }
+    if (run == NULL) {
+        PyErr_NoMemory();
+    } else {
+        PyObject *sent = send_frames(self, run, used);
+        if (sent != NULL) {
+            Py_DECREF(sent);
+            result = PyLong_FromSsize_t(count);
+        }
+    }
+done:
+    PyMem_Free(run);
+    return result;
+}
+
+/* Frames and events of any iterable; the number of them. */
+static PyObject *door_broadcast_many(PyObject *object, PyObject *events) {
+    if (PyList_CheckExact(events))
+        return send_list((const door *)object, events);
+    PyObject *list = PySequence_List(events);
+    if (list == NULL)
+        return NULL;
+    PyObject *result = send_list((const door *)object, list);
+    Py_DECREF(list);
+    return result;
+}
+
+/* A buffer of frames, one behind the other; the number of them. */
+static PyObject *door_broadcast_frames(PyObject *object, PyObject *frames) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(frames, &view, PyBUF_SIMPLE) != 0)
+        return NULL;
+    PyObject *result = send_frames((const door *)object, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return result;
+}
+
+static PyObject *door_has_subscribers(PyObject *object, PyObject *kind) {
+    const door *self = (const door *)object;
+    const long number = PyLong_AsLong(kind);
+    if (number == -1 && PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(number >= 0 && number < 64 && is_wanted(self, (uint32_t)number));
+}
+
+static PyMethodDef door_methods[] = {
+    {"mapping_update", (PyCFunction)(void (*)(void))door_mapping_update, METH_FASTCALL, NULL},
+    {"mapping_removal", (PyCFunction)(void (*)(void))door_mapping_removal, METH_FASTCALL, NULL},
+    {"staking_reward", (PyCFunction)(void (*)(void))door_staking_reward, METH_FASTCALL, NULL},
+    {"block", (PyCFunction)(void (*)(void))door_block, METH_FASTCALL, NULL},
+    {"payload", (PyCFunction)(void (*)(void))door_payload, METH_FASTCALL, NULL},
+    {"route", (PyCFunction)(void (*)(void))door_route, METH_FASTCALL, NULL},
+    {"broadcast", door_broadcast, METH_O, NULL},
+    {"broadcast_many", door_broadcast_many, METH_O, NULL},
+    {"broadcast_frames", door_broadcast_frames, METH_O, NULL},
+    {"has_subscribers", door_has_subscribers, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* Door(address of an ss_core) keeps the core alive. */
+static PyObject *door_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    unsigned long long address;
+    (void)keywords;
+    if (!PyArg_ParseTuple(args, "K", &address))
+        return NULL;
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    door *self = (door *)alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->core = (ss_core *)(uintptr_t)address;
+    ss_core_retain(self->core);
+    return (PyObject *)self;
+}
+
+static void door_dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    ss_core_release(((door *)object)->core);
+    release(object);
+    Py_DECREF(type);
+}
+
+static PyType_Slot door_slots[] = {
+    {Py_tp_new, (void *)door_new},
+    {Py_tp_dealloc, (void *)door_dealloc},
+    {Py_tp_methods, door_methods},
+    {0, NULL},
+};
+
+static PyType_Spec door_spec = {
+    .name = "slipstream._core.Door",
+    .basicsize = sizeof(door),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = door_slots,
+};
+
+/* ---- Frames for people: to and from plain Python values -------------------------------- */
+
+/* encode_frame(kind, flags, stream, sequence, time_ns, height, reasons, spans, numbers) */
+static PyObject *encode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    ss_draft draft = {.kind = 0};
+    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    PyObject *frame = NULL;
+    uint64_t fields[4];
+    (void)module;
+    if (count != 9)
+        return fail_arguments("encode_frame", "nine arguments", count);
+    for (int i = 0; i < 4; i++)
+        if (!take_u64(args[i], &fields[i]))
+            return NULL;
+    const int64_t time_ns = PyLong_AsLongLong(args[4]);
+    if ((time_ns == -1 && PyErr_Occurred()) || !take_height(args[5], &draft.height))
+        return NULL;
+    const unsigned long reasons = PyLong_AsUnsignedLong(args[6]);
+    if (reasons == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    if (fields[0] > 63 || !ss_frame_shape((uint32_t)fields[0]).known)
+        return fail(SLIPSTREAM_INVALID_ARGUMENT, "kind", NULL);
+    draft.kind = (uint32_t)fields[0];
+    draft.flags = (uint32_t)fields[1];
+    draft.stream = fields[2];
+    draft.sequence = fields[3];
+    draft.time_ns = time_ns;
+    draft.reasons = (uint32_t)reasons;
+    const ss_shape shape = ss_frame_shape(draft.kind);
+    const Py_ssize_t spans = draft.kind >= SLIPSTREAM_KIND_APP_FIRST ? 1 : shape.spans;
+    if (PyTuple_Size(args[7]) != spans || PyTuple_Size(args[8]) != shape.numbers) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "encode_frame() got a wrong number of values");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < spans; i++) {
+        PyObject *span = PyTuple_GetItem(args[7], i);
+        if (span == Py_None && (shape.optional >> i & 1) != 0)
+            continue;
+        if (!take_bytes(span, &draft.spans[i], &views[i]))
+            goto done;
+    }
+    for (Py_ssize_t i = 0; i < shape.numbers; i++)
+        if (!take_u64(PyTuple_GetItem(args[8], i), &draft.numbers[i]))
+            goto done;
+    const size_t size = ss_frame_size(&draft);
+    if (size == 0) {
+        fail(SLIPSTREAM_TOO_LARGE, "event", NULL);
+        goto done;
+    }
+    frame = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (frame != NULL)
+        ss_frame_write((uint8_t *)PyBytes_AsString(frame), size, &draft);
+done:
+    for (int i = 0; i < SS_MAX_SPANS; i++)
+        if (views[i].obj != NULL)
+            PyBuffer_Release(&views[i]);
+    return frame;
+}
+
+static PyObject *bytes_or_none(const slipstream_bytes *span) {
+    if (span->data == NULL)
+        Py_RETURN_NONE;
+    return PyBytes_FromStringAndSize((const char *)span->data, (Py_ssize_t)span->len);
+}
+
+/* decode_frame(buffer, offset): (frame_len, kind, flags, stream, sequence, time_ns, height,
+ * reasons, spans, numbers) */
+static PyObject *decode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    Py_buffer view;
+    slipstream_frame frame;
+    PyObject *spans = NULL;
+    PyObject *numbers = NULL;
+    PyObject *result = NULL;
+    ss_sent sent = {0};
+    (void)module;
+    if (count != 2)
+        return fail_arguments("decode_frame", "buffer, offset", count);
+    if (!take_u64(args[1], &sent.offset) || PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) != 0)
+        return NULL;
+    int32_t status = SLIPSTREAM_MALFORMED;
+    if (sent.offset <= (uint64_t)view.len)
+        status = ss_frame_check((const uint8_t *)view.buf + sent.offset,
+                                (size_t)view.len - sent.offset, &frame);
+    if (status != SLIPSTREAM_OK) {
+        fail(status, "frame", &sent);
+        goto done;
+    }
+    const ss_shape shape = ss_frame_shape(frame.kind);
+    const bool application = frame.kind >= SLIPSTREAM_KIND_APP_FIRST;
+    const uint8_t *payload = frame.payload.data;
+    const uint32_t fixed = slipstream_load_u32(payload);
+    spans = PyTuple_New(application ? 1 : shape.spans);
+    numbers = PyTuple_New(shape.numbers);
+    if (spans == NULL || numbers == NULL)
+        goto done;
+    for (unsigned i = 0; i < shape.spans + (application ? 1u : 0u); i++) {
+        slipstream_bytes span = {NULL, 0};
+        if (application)
+            slipstream_read_app(&frame, &span);
+        else
+            slipstream_read_span(&frame, fixed, 8 + 8 * i, 0, &span);
+        PyObject *value = bytes_or_none(&span);
+        if (value == NULL || PyTuple_SetItem(spans, i, value) != 0)
+            goto done;
+    }
+    for (unsigned i = 0; i < shape.numbers; i++) {
+        PyObject *value = PyLong_FromUnsignedLongLong(
+            slipstream_load_u64(payload + 8 + 8 * ((size_t)shape.spans + i)));
+        if (value == NULL || PyTuple_SetItem(numbers, i, value) != 0)
+            goto done;
+    }
+    PyObject *height = frame.height == SLIPSTREAM_HEIGHT_NONE
+                           ? Py_NewRef(Py_None)
+                           : PyLong_FromUnsignedLongLong(frame.height);
+    result = Py_BuildValue("nIIKKLNIOO", (Py_ssize_t)frame.whole.len, (unsigned)frame.kind,
+                           (unsigned)frame.flags, (unsigned long long)frame.stream,
+                           (unsigned long long)frame.sequence, (long long)frame.time_ns, height,
+                           (unsigned)slipstream_load_u32(payload + 4), spans, numbers);
+done:
+    Py_XDECREF(spans);
+    Py_XDECREF(numbers);
+    PyBuffer_Release(&view);
+    return result;
+}
+
+/* The exception that a callback in Python has kept is to be raised by the call that
+ * caused it. */
+static PyObject *park(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    parked = 1;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"encode_frame", (PyCFunction)(void (*)(void))encode_frame, METH_FASTCALL, NULL},
+    {"decode_frame", (PyCFunction)(void (*)(void))decode_frame, METH_FASTCALL, NULL},
+    {"park", park, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* Called once, through cffi, which has released the lock. A failure leaves the module
+ * without the names, and their import says so. */
+static void ss_door_attach(void *module, void *fail_function, void *encode_function) {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    fail_callable = Py_NewRef((PyObject *)fail_function);
+    encode_callable = Py_NewRef((PyObject *)encode_function);
+    PyObject *type = PyType_FromSpec(&door_spec);
+    if (type == NULL || PyObject_SetAttrString((PyObject *)module, "Door", type) != 0 ||
+        PyModule_AddFunctions((PyObject *)module, functions) != 0)
+        PyErr_Print();
+    Py_XDECREF(type);
+    PyGILState_Release(state);
+}

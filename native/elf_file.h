@@ -1,0 +1,41 @@
+/* elf_file: what a library's file says about it, before anything of it runs. */
+#ifndef SS_ELF_FILE_H
+#define SS_ELF_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum ss_file_kind {
+    SS_FILE_ELF,      /* a shared object for this machine */
+    SS_FILE_EMPTY,
+    SS_FILE_OTHER,    /* no library format that is known here */
+    SS_FILE_MACH_O,
+    SS_FILE_PE,
+    SS_FILE_ARCHIVE,  /* a static library */
+    SS_FILE_DAMAGED,  /* an ELF file that is cut off or inconsistent */
+    SS_FILE_OBJECT,   /* an ELF object file (.o) */
+    SS_FILE_PROGRAM,  /* an ELF program */
+    SS_FILE_FOREIGN,  /* an ELF file for another machine */
+};
+
+typedef struct ss_elf {
+    enum ss_file_kind kind;
+    uint16_t machine;    /* e_machine, for SS_FILE_FOREIGN */
+    uint8_t bits;        /* 32 or 64 */
+    bool has_constructor;
+    bool constructor_is_function;
+    bool has_rust_constructor; /* _create_plugin */
+    bool is_go;
+    bool no_delete;
+    uint32_t other_major; /* of another slipstream_create_plugin_vN, else 0 */
+} ss_elf;
+
+/* Looks at a whole file in memory; never reads outside of it. */
+void ss_elf_look(const uint8_t *file, size_t len, ss_elf *out);
+
+/* The machine that this core was built for, as e_machine; and a machine's name. */
+uint16_t ss_elf_own_machine(void);
+const char *ss_elf_machine_name(uint16_t machine);
+
+#endif

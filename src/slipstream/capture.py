@@ -1,0 +1,174 @@
+"""Captures: files of frames.
+
+Layout: 16 bytes of file header (``93 53 4C 49 50 43 41 50``, that is 0x93 and "SLIPCAP", then
+u32 version 1 and u32 0, little-endian), then frames, one behind the other, as everywhere.
+A file that ends inside a frame was cut off, by a full disk or a kill in the middle of a
+write; everything before that frame is good.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from slipstream._native import lib
+from slipstream.errors import CaptureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+MAGIC = b"\x93SLIPCAP"
+VERSION = 1
+HEADER = MAGIC + VERSION.to_bytes(4, "little") + bytes(4)
+
+_FRAME_HEADER: int = lib.SLIPSTREAM_FRAME_HEADER_LEN
+_FRAME_MAX: int = lib.SLIPSTREAM_FRAME_MAX
+
+
+def read_header(file: BinaryIO, name: str) -> None:
+    """Read a capture's header.
+
+    Args:
+        file: Open at its start.
+        name: For messages.
+
+    Raises:
+        CaptureError: It is no capture, or of a version that is not known here.
+    """
+    header = file.read(len(HEADER))
+    if header[: len(MAGIC)] != MAGIC or len(header) < len(HEADER):
+        raise CaptureError(
+            f"{name} is not a capture: it does not start with {MAGIC!r}",
+            "captures are written by slipstream; JSON lines have the ending .jsonl",
+        )
+    version = int.from_bytes(header[len(MAGIC) : len(MAGIC) + 4], "little")
+    if version != VERSION:
+        raise CaptureError(
+            f"{name} is a capture of version {version}, this program reads version {VERSION}",
+            "update slipstream",
+        )
+
+
+def read_frames(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the frames of a capture whose header was read.
+
+    Only the frames' lengths are checked here; decoding and sending check the rest.
+
+    Args:
+        file: Open behind the header.
+        name: For messages.
+
+    Raises:
+        CaptureError: The file ends inside of a frame, or a length in it is impossible. All
+            frames before that one were yielded.
+    """
+    offset = len(HEADER)
+    number = 0
+    while head := file.read(4):
+        size = int.from_bytes(head, "little")
+        if len(head) == 4 and not (_FRAME_HEADER <= size <= _FRAME_MAX and size % 8 == 0):
+            raise CaptureError(
+                f"{name}: frame {number}, at byte {offset}, claims a length of {size}",
+                f"the file is damaged from there on; the {number} frames before it are good",
+            )
+        frame = head + file.read(size - 4) if len(head) == 4 else head
+        if len(head) < 4 or len(frame) < size:
+            raise CaptureError(
+                f"{name}: cut off inside of frame {number}, at byte {offset}",
+                f"its writer was stopped in the middle; the {number} frames before it are good",
+            )
+        yield frame
+        offset += size
+        number += 1
+
+
+class CaptureWriter:
+    """Writes frames to a new capture; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file; an existing one is not overwritten.
+
+        Raises:
+            CaptureError: It cannot be created.
+        """
+        try:
+            self._file = path.open("xb")
+        except OSError as error:
+            raise CaptureError(
+                f"cannot create {path}: {error.strerror}", "choose another file name"
+            ) from None
+        self._file.write(HEADER)
+
+    def write(self, frames: bytes) -> None:
+        """Append whole frames."""
+        self._file.write(frames)
+
+    def close(self) -> None:
+        """Write out what is buffered and close the file."""
+        self._file.close()
+
+    def __enter__(self) -> CaptureWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_for_append(path: Path) -> int:
+    """Open a capture for appending frames, and create it where it is missing.
+
+    A last frame that was cut off is removed, so that what is appended can be read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A descriptor, opened with O_APPEND; the caller closes it.
+
+    Raises:
+        CaptureError: The file cannot be opened, is no capture, or is damaged.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CaptureError(
+            f"cannot open {path}: {error.strerror}",
+            "check that its folder exists and that this user may write there",
+        ) from None
+    try:
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                os.write(descriptor, HEADER)
+            else:
+                file.seek(0)
+                read_header(file, str(path))
+                os.ftruncate(descriptor, _whole_length(file, str(path)))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _whole_length(file: BinaryIO, name: str) -> int:
+    """The length of the file without a last frame that was cut off; open behind the header."""
+    end = file.seek(0, os.SEEK_END)
+    offset = len(HEADER)
+    while offset + 4 <= end:
+        file.seek(offset)
+        size = int.from_bytes(file.read(4), "little")
+        if not _FRAME_HEADER <= size <= _FRAME_MAX or size % 8:
+            raise CaptureError(
+                f"{name}: the frame at byte {offset} claims a length of {size}",
+                "the file is damaged from there on; move it away and start a new one",
+            )
+        if offset + size > end:
+            break
+        offset += size
+    return offset

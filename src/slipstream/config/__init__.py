@@ -1,0 +1,33 @@
+"""What a plugin's config says.
+
+`load_config` reads a file, `parse_config` its text, `PluginConfig.from_mapping` plain values.
+Nothing here opens or runs a library; `check_library_path` and `verify_digest` look at it first.
+"""
+
+from __future__ import annotations
+
+from ._document import JsonValue
+from ._keys import Limits, Mode, Overflow, Reload, Restart
+from ._library import check_library_path, verify_digest
+from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
+from ._secrets import ResolvedConfig, masked, plugin_json, resolve_secrets, scrub
+
+__all__ = [
+    "MAX_CONFIG_BYTES",
+    "JsonValue",
+    "Limits",
+    "Mode",
+    "Overflow",
+    "PluginConfig",
+    "Reload",
+    "ResolvedConfig",
+    "Restart",
+    "check_library_path",
+    "load_config",
+    "masked",
+    "parse_config",
+    "plugin_json",
+    "resolve_secrets",
+    "scrub",
+    "verify_digest",
+]

@@ -1,0 +1,104 @@
+"""Opens and reads small files of which nothing is known yet, without ever blocking."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KIBIBYTE = 1024
+
+_KINDS = (
+    (stat.S_ISDIR, "is a folder, not a file"),
+    (stat.S_ISFIFO, "is a FIFO, not a regular file"),
+    (stat.S_ISSOCK, "is a socket, not a regular file"),
+    (stat.S_ISCHR, "is a device, not a regular file"),
+    (stat.S_ISBLK, "is a device, not a regular file"),
+)
+
+
+class FileProblem(Exception):
+    """Why a file cannot be used.
+
+    Args:
+        reason: What continues the sentence that starts with the file's name.
+        found: Whether there is a file that may be opened.
+    """
+
+    def __init__(self, reason: str, *, found: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.found = found
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[int]:
+    """Opens a regular file for reading; a FIFO or a device is refused and not waited for.
+
+    Args:
+        path: The file; symbolic links are followed.
+
+    Returns:
+        A context manager that gives the file descriptor and closes it.
+
+    Raises:
+        FileProblem: There is no such file, it may not be opened, or it is not a regular one.
+    """
+    try:
+        # Looked at before it is opened, because opening alone rewinds some devices; and again
+        # after, because the name may stand for something else by then.
+        _require_regular(os.stat(path).st_mode)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise FileProblem(_reason("cannot be opened", error), found=False) from None
+    try:
+        _require_regular(os.fstat(descriptor).st_mode)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """Reads a whole regular file of a limited size.
+
+    Args:
+        path: The file; symbolic links are followed.
+        limit: The largest size in bytes that is accepted.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        FileProblem: The file cannot be opened or read, is not a regular one or is too large.
+    """
+    chunks: list[bytes] = []
+    room = limit + 1
+    with open_regular(path) as descriptor:
+        try:
+            while room and (chunk := os.read(descriptor, room)):
+                chunks.append(chunk)
+                room -= len(chunk)
+        except OSError as error:
+            raise FileProblem(_reason("cannot be read", error), found=True) from None
+    if not room:
+        raise FileProblem(f"is larger than {limit // KIBIBYTE} KiB", found=True)
+    return b"".join(chunks)
+
+
+def _require_regular(mode: int) -> None:
+    for is_kind, reason in _KINDS:
+        if is_kind(mode):
+            raise FileProblem(reason, found=True)
+
+
+def _reason(what: str, error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    if isinstance(error, OSError):
+        return f"{what}: {os.strerror(error.errno) if error.errno else error}"
+    return f"{what}: its name holds a character that no file name can hold"

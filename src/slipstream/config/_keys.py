@@ -1,0 +1,313 @@
+"""The host's keys: what each may be, and what the reader is told when it is not."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeAlias, TypeGuard, TypeVar
+
+from slipstream.errors import ConfigError, InvalidPluginPath
+
+from ._document import Document, JsonValue, KeyPath, shown, spell
+from ._files import KIBIBYTE
+from ._typos import closest
+
+_T = TypeVar("_T")
+
+MEBIBYTE: Final = 1024 * KIBIBYTE
+GIBIBYTE: Final = 1024 * MEBIBYTE
+_UNITS: Final = {"B": 1, "KiB": KIBIBYTE, "MiB": MEBIBYTE, "GiB": GIBIBYTE}
+_SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KiB|MiB|GiB)")
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
+_HOUR: Final = 3600
+_DAY: Final = 24 * _HOUR
+
+
+class Mode(StrEnum):
+    """Where a plugin's callbacks run."""
+
+    INLINE = "inline"
+    THREAD = "thread"
+    PROCESS = "process"
+
+
+class Overflow(StrEnum):
+    """What happens to a new event when the plugin's ring is full."""
+
+    BLOCK = "block"
+    DROP_NEWEST = "drop_newest"
+    DROP_OLDEST = "drop_oldest"
+
+
+class Reload(StrEnum):
+    """Whether the old version ends before the new one's `on_load`, or after it."""
+
+    REPLACE = "replace"
+    OVERLAP = "overlap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """How a crashed worker is started again.
+
+    Attributes:
+        initial_delay: Seconds before the first restart; doubles with each further one.
+        max_delay: Seconds at most between two restarts.
+        max_crashes: Crashes within `window` after which the plugin is quarantined.
+        window: Seconds over which crashes are counted.
+    """
+
+    initial_delay: float = 0.1
+    max_delay: float = 30.0
+    max_crashes: int = 5
+    window: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a worker process may take; None is no limit.
+
+    Attributes:
+        memory: Bytes of address space, on top of what the ring needs.
+        open_files: Open file descriptors.
+    """
+
+    memory: int | None = None
+    open_files: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of a config, with its place in it.
+
+    Attributes:
+        document: The config that it is in.
+        path: Where in the config.
+        value: The value.
+        folder: The folder from which relative paths count.
+    """
+
+    document: Document
+    path: KeyPath
+    value: JsonValue
+    folder: Path
+
+    def refusal(
+        self, expected: str, example: str, kind: type[ConfigError] = ConfigError
+    ) -> ConfigError:
+        """Makes the error for a value that cannot be used.
+
+        Args:
+            expected: What it must be.
+            example: A value that may be written.
+            kind: The class of the error.
+
+        Returns:
+            The error, to be raised.
+        """
+        return self.document.error(
+            kind,
+            f"{spell(self.path)} must be {expected}, not {shown(self.value)}",
+            f"write for example {self.path[-1]}: {example}",
+            self.path,
+        )
+
+
+Rule: TypeAlias = Callable[[Setting], object]
+
+
+def read_keys(setting: Setting, rules: Mapping[str, Rule]) -> dict[str, object]:
+    """Checks the values of one object.
+
+    Args:
+        setting: The object.
+        rules: A rule for each key; keys without one are left alone.
+
+    Returns:
+        What the rules made of the values that are there.
+
+    Raises:
+        ConfigError: A value is refused by its rule.
+    """
+    values = setting.value if isinstance(setting.value, dict) else {}
+    return {
+        key: rules[key](Setting(setting.document, (*setting.path, key), value, setting.folder))
+        for key, value in values.items()
+        if key in rules
+    }
+
+
+def _is_number(value: JsonValue) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: JsonValue) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _seconds(low: float, high: float, example: str, *, off: bool = False) -> Rule:
+    def read(setting: Setting) -> float:
+        value = setting.value
+        if _is_number(value) and (low <= value <= high or (off and value == 0)):
+            return float(value)
+        zero = "0 (off) or " if off else ""
+        raise setting.refusal(f"{zero}a number of seconds from {low:g} to {high:g}", example)
+
+    return read
+
+
+def _count(low: int, high: int, example: str) -> Rule:
+    def read(setting: Setting) -> int:
+        value = setting.value
+        if _is_whole(value) and low <= value <= high:
+            return value
+        raise setting.refusal(f"a whole number from {low} to {high}", example)
+
+    return read
+
+
+def _size(low: int, high: int, example: str, *, power_of_two: bool = False) -> Rule:
+    def read(setting: Setting) -> int:
+        value = setting.value
+        if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+            value = int(match[1]) * _UNITS[match[2]]
+        fits = not power_of_two or (_is_whole(value) and value.bit_count() == 1)
+        if fits and _is_whole(value) and low <= value <= high:
+            return value
+        kind = "a power of two" if power_of_two else "a number of bytes"
+        span = f"{kind} from {_with_unit(low)} to {_with_unit(high)}"
+        raise setting.refusal(f"{span}, as bytes or as text with B, KiB, MiB or GiB", example)
+
+    return read
+
+
+def _with_unit(size: int) -> str:
+    unit = next(u for u in reversed(_UNITS) if size % _UNITS[u] == 0)
+    return f"{size // _UNITS[unit]} {unit}"
+
+
+def _choice(kind: type[StrEnum]) -> Rule:
+    words = [str(member) for member in kind]
+    quoted = [f'"{word}"' for word in words]
+    expected = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+
+    def read(setting: Setting) -> StrEnum:
+        value = setting.value
+        if isinstance(value, str) and value in words:
+            return kind(value)
+        meant = closest(value.casefold(), words) if isinstance(value, str) else None
+        raise setting.refusal(expected, f'"{meant or words[0]}"')
+
+    return read
+
+
+def _matching(pattern: re.Pattern[str], expected: str, example: str) -> Rule:
+    def read(setting: Setting) -> str:
+        value = setting.value
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return value
+        raise setting.refusal(expected, example)
+
+    return read
+
+
+def _digest(setting: Setting) -> str:
+    read = _matching(
+        _DIGEST, "the 64 hexadecimal digits that sha256sum prints", '"e3b0c44298fc1c14…"'
+    )
+    return str(read(setting)).lower()
+
+
+def _flag(setting: Setting) -> bool:
+    if isinstance(setting.value, bool):
+        return setting.value
+    raise setting.refusal("true or false", "false")
+
+
+def _path(example: str, kind: type[ConfigError]) -> Callable[[Setting], Path]:
+    def read(setting: Setting) -> Path:
+        value = setting.value
+        if not isinstance(value, str) or not value.strip() or "\0" in value:
+            raise setting.refusal("the path of a file", example, kind)
+        # The folder is resolved, so that ".." counts from where a link leads; the name is
+        # kept, so that a link to the current version stays one.
+        folder, name = os.path.split(os.path.join(setting.folder, value))
+        path = os.path.join(os.path.realpath(folder), name)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            expected = "a path in UTF-8, and so must the folders above it"
+            raise setting.refusal(expected, example, kind) from None
+        return Path(path)
+
+    return read
+
+
+def _section(kind: Callable[..., _T], rules: dict[str, Rule], example: str) -> Rule:
+    def read(setting: Setting) -> _T:
+        if not isinstance(setting.value, dict):
+            raise setting.refusal("an object", example)
+        for key in setting.value:
+            if key not in rules:
+                meant = closest(key, rules)
+                raise setting.document.error(
+                    ConfigError,
+                    f"{spell((*setting.path, key))} is not a key of {spell(setting.path)}",
+                    f'did you mean "{meant}"?' if meant else f"its keys are {', '.join(rules)}",
+                    (*setting.path, key),
+                    at_key=True,
+                )
+        return kind(**read_keys(setting, rules))
+
+    return read
+
+
+RULES: Final[dict[str, Rule]] = {
+    "libpath": _path('"./libplugin.so"', InvalidPluginPath),
+    "name": _matching(
+        _NAME,
+        "1 to 63 of the characters a-z 0-9 . _ - and start with a letter or digit",
+        '"my-plugin"',
+    ),
+    "mode": _choice(Mode),
+    "overflow": _choice(Overflow),
+    "ring_bytes": _size(64 * KIBIBYTE, GIBIBYTE, '"16MiB"', power_of_two=True),
+    "block_timeout": _seconds(0, _HOUR, "5"),
+    "dead_letter": _path('"failed.capture"', ConfigError),
+    "reload": _choice(Reload),
+    "callback_timeout": _seconds(0.01, _DAY, "30", off=True),
+    "load_timeout": _seconds(0.1, _HOUR, "30"),
+    "unload_timeout": _seconds(0.1, _HOUR, "10"),
+    "flush_interval": _seconds(0.01, _HOUR, "1"),
+    "restart": _section(
+        Restart,
+        {
+            "initial_delay": _seconds(0.001, _HOUR, "0.1"),
+            "max_delay": _seconds(0.001, _HOUR, "30"),
+            "max_crashes": _count(1, 1000, "5"),
+            "window": _seconds(1, _DAY, "60"),
+        },
+        "{ max_crashes: 5, window: 60 }",
+    ),
+    "limits": _section(
+        Limits,
+        {
+            "memory": _size(16 * MEBIBYTE, 1024 * GIBIBYTE, '"512MiB"'),
+            "open_files": _count(16, 1_048_576, "256"),
+        },
+        '{ memory: "512MiB", open_files: 256 }',
+    ),
+    "user": _matching(
+        re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?"),
+        "the name of a user on this machine",
+        '"nobody"',
+    ),
+    "sha256": _digest,
+    "enabled": _flag,
+}

@@ -1,0 +1,253 @@
+"""One plugin's config: the host's keys, checked, and the plugin's own as they stand."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from slipstream.errors import (
+    CannotOpenConfigFile,
+    CannotReadConfigFile,
+    ConfigError,
+    LibPathNotSet,
+)
+
+from ._document import Document, JsonValue, printable, spell
+from ._files import KIBIBYTE, FileProblem, read_small
+from ._keys import (
+    MEBIBYTE,
+    RULES,
+    Limits,
+    Mode,
+    Overflow,
+    Reload,
+    Restart,
+    Setting,
+    read_keys,
+)
+from ._typos import closest, is_slip_of, is_spelling_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_CONFIG_BYTES: Final = 64 * KIBIBYTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginConfig:
+    """One plugin's config. Times are in seconds, sizes in bytes, paths absolute.
+
+    Attributes:
+        libpath: The library.
+        name: The name in this host; None takes the plugin's own.
+        mode: Where callbacks run; None takes the host's default.
+        overflow: What happens when the ring is full.
+        ring_bytes: The ring's size, a power of two.
+        block_timeout: How long a broadcast waits for room before the plugin counts as stalled.
+        dead_letter: The capture file for events that failed for good; None keeps none.
+        reload: The order of old and new version at a reload.
+        callback_timeout: The longest that a callback may take; 0 is off.
+        load_timeout: The longest that loading may take.
+        unload_timeout: The longest that unloading may take.
+        flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
+        restart: How a crashed worker is started again.
+        limits: What a worker may take.
+        user: The user that a worker runs as; None is the host's.
+        sha256: The library's digest in lower-case hexadecimal; None is not checked.
+        enabled: False leaves the plugin out.
+        own: The plugin's own keys, as they stand in the file.
+        source: The config file; None if there is none.
+        folder: The folder from which relative paths count.
+    """
+
+    libpath: Path
+    name: str | None = None
+    mode: Mode | None = None
+    overflow: Overflow = Overflow.BLOCK
+    ring_bytes: int = 16 * MEBIBYTE
+    block_timeout: float = 5.0
+    dead_letter: Path | None = None
+    reload: Reload = Reload.REPLACE
+    callback_timeout: float = 30.0
+    load_timeout: float = 30.0
+    unload_timeout: float = 10.0
+    flush_interval: float = 1.0
+    restart: Restart = field(default_factory=Restart)
+    limits: Limits = field(default_factory=Limits)
+    user: str | None = None
+    sha256: str | None = None
+    enabled: bool = True
+    own: dict[str, JsonValue] = field(default_factory=dict)
+    source: Path | None = None
+    folder: Path = field(default_factory=Path.cwd)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object], *, folder: str | os.PathLike[str]) -> Self:
+        """Makes a config from values instead of a file.
+
+        Args:
+            mapping: The keys of a config file, with values that JSON can hold, or paths.
+            folder: The folder from which relative paths count.
+
+        Returns:
+            The checked config.
+
+        Raises:
+            ConfigError: A value cannot be used; the subclass says how.
+        """
+        return cls.from_document(Document(None, values=mapping), folder)
+
+    @classmethod
+    def from_document(cls, document: Document, folder: str | os.PathLike[str]) -> Self:
+        """Makes a config from a document that was read.
+
+        Args:
+            document: The values, with their places in the file.
+            folder: The folder from which relative paths count.
+
+        Returns:
+            The checked config.
+
+        Raises:
+            ConfigError: A value cannot be used; the subclass says how.
+        """
+        base = Path(os.path.abspath(folder))
+        own = {key: value for key, value in document.root.items() if key not in RULES}
+        for key, value in own.items():
+            _refuse_typo(document, key, value, base)
+        if "libpath" not in document.root:
+            raise _no_library(document, own)
+        # Any: the rules, not the type checker, see to it that each value fits its field.
+        checked: dict[str, Any] = read_keys(Setting(document, (), document.root, base), RULES)
+        config = cls(**checked, own=own, source=document.source, folder=base)
+        config._check_together(document)
+        return config
+
+    def _check_together(self, document: Document) -> None:
+        if self.restart.initial_delay > self.restart.max_delay:
+            raise document.error(
+                ConfigError,
+                f"restart.initial_delay ({self.restart.initial_delay:g} s) is longer than "
+                f"restart.max_delay ({self.restart.max_delay:g} s)",
+                "set restart.max_delay to at least as much",
+                ("restart", "initial_delay"),
+            )
+        for key in ("limits", "user"):
+            if key in document.root and self.mode in (Mode.INLINE, Mode.THREAD):
+                raise document.error(
+                    ConfigError,
+                    f'{key} has no effect in mode "{self.mode}", where the plugin is part of '
+                    "the host's process",
+                    f'write mode: "process", or leave {key} out',
+                    (key,),
+                    at_key=True,
+                )
+
+
+def load_config(path: str | os.PathLike[str]) -> PluginConfig:
+    """Reads a config file.
+
+    Args:
+        path: The file, JSON5 in UTF-8, at most 64 KiB.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        CannotOpenConfigFile: The file does not exist or may not be opened.
+        CannotReadConfigFile: It is not a regular file, too large, or not UTF-8.
+        InvalidConfigFileFormat: It is not JSON5, or holds what JSON cannot.
+        LibPathNotSet: It has no `libpath`.
+        InvalidPluginPath: Its `libpath` cannot be the path of a file.
+        ConfigError: Another value cannot be used.
+    """
+    source = Path(os.path.abspath(path))
+    shown_path = printable(str(source))
+    try:
+        content = read_small(source, MAX_CONFIG_BYTES)
+    except FileProblem as problem:
+        if not problem.found:
+            raise CannotOpenConfigFile(
+                f"the config file {shown_path} {problem.reason}",
+                "correct the path, or let the user that runs the host read the file",
+            ) from None
+        raise CannotReadConfigFile(
+            f"the config file {shown_path} {problem.reason}",
+            f"give a JSON5 text file of at most {MAX_CONFIG_BYTES // KIBIBYTE} KiB",
+        ) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise CannotReadConfigFile(
+            f"the config file {shown_path} is not UTF-8: byte 0x{content[error.start]:02x} "
+            f"at offset {error.start}, in line {line}",
+            "save it as UTF-8",
+        ) from None
+    return PluginConfig.from_document(Document(source, text=text), source.parent)
+
+
+def parse_config(
+    text: str, *, folder: str | os.PathLike[str], source: str | os.PathLike[str] | None = None
+) -> PluginConfig:
+    """Reads the text of a config file.
+
+    Args:
+        text: JSON5, at most 64 KiB in UTF-8.
+        folder: The folder from which relative paths count.
+        source: The file that errors shall name.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        ConfigError: As for `load_config`.
+    """
+    path = None if source is None else Path(os.path.abspath(source))
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_CONFIG_BYTES:
+        limit = MAX_CONFIG_BYTES // KIBIBYTE
+        raise CannotReadConfigFile(
+            f"the config {printable(str(path or 'text'))} is larger than {limit} KiB",
+            f"give JSON5 text of at most {limit} KiB",
+        )
+    return PluginConfig.from_document(Document(path, text=text), folder)
+
+
+def _refuse_typo(document: Document, key: str, value: JsonValue, folder: Path) -> None:
+    for known in RULES:
+        if not is_spelling_of(key, known):
+            if not is_slip_of(key, known):
+                continue
+            # One-word keys are near to ordinary words: "limit: 100" is the plugin's own,
+            # "limit: { memory: ... }" is meant for the host.
+            if "_" not in known and not _would_fit(known, value, folder):
+                continue
+        raise document.error(
+            ConfigError,
+            f'unknown key "{spell((key,))}": did you mean "{known}"?',
+            f'write "{known}"; if the key is meant for the plugin, put it into an object of '
+            "the plugin's own",
+            (key,),
+            at_key=True,
+        )
+
+
+def _would_fit(known: str, value: JsonValue, folder: Path) -> bool:
+    try:
+        RULES[known](Setting(Document(None, values={known: value}), (known,), value, folder))
+    except ConfigError:
+        return False
+    return True
+
+
+def _no_library(document: Document, own: dict[str, JsonValue]) -> LibPathNotSet:
+    near = closest("libpath", own)
+    aside = f' ("{spell((near,))}" goes to the plugin)' if near else ""
+    return document.error(
+        LibPathNotSet,
+        f"libpath is not set{aside}",
+        "add libpath: \"./libplugin.so\", the library's path from the config file's folder",
+    )

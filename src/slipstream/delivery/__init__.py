@@ -1,0 +1,1 @@
+"""How events reach a plugin: one module for each mode."""

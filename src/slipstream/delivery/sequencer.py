@@ -1,0 +1,145 @@
+"""The sequencer: one native core a manager, which orders all events for all plugins."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from slipstream import _native
+from slipstream._native import Door, ffi, lib
+from slipstream.errors import PluginFailed, SlipstreamError
+from slipstream.plugin import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from slipstream.delivery.instance import Instance
+
+_SLICE_MS = 100
+
+
+class Sequencer:
+    """The native core and its door. Slots are numbers of attached plugins.
+
+    Attributes:
+        door: The fast-call functions that send events.
+    """
+
+    def __init__(self, queue: Any, timeout: float) -> None:
+        """Make an empty core.
+
+        Args:
+            queue: The native log queue; must outlive this.
+            timeout: The longest wait for broadcasts under way, in seconds.
+        """
+        self._core: Any = lib.ss_core_new(queue, secrets.randbits(64) | 1)
+        if self._core == ffi.NULL:
+            raise MemoryError
+        self.timeout = timeout
+        self.door = Door(_native.address(self._core))
+
+    def inside_callback(self) -> bool:
+        """Say whether this thread is inside of a plugin's callback."""
+        return bool(lib.ss_core_inside(self._core))
+
+    def _call(self, what: str, function: Callable[..., int], *args: object) -> None:
+        """Call a core function that waits for broadcasts under way."""
+        end = time.monotonic() + self.timeout
+        while True:
+            # Signal handlers run between two slices.
+            status = function(self._core, *args)
+            if status != lib.SLIPSTREAM_TIMEOUT:
+                _native.check(status, what)
+                return
+            if time.monotonic() >= end:
+                raise PluginFailed(
+                    f"cannot {what}: a broadcast is under way for more than "
+                    f"{self.timeout:g} seconds, in the callback of plugin number "
+                    f"{lib.ss_core_busy_slot(self._core)}",
+                    "an inline plugin blocks its broadcaster; run it in mode thread or process",
+                )
+
+    def attach(self, instance: Instance) -> int:
+        """Add a loaded instance behind the others; returns its slot."""
+        slot = ffi.new("uint32_t *")
+        self._call("load", lib.ss_core_attach, instance.handle, _SLICE_MS, slot)
+        return int(slot[0])
+
+    def attach_function(self, kinds: int, context: Any, source: int) -> int:
+        """Add a plugin written in Python; `context` is a cffi handle of its callback."""
+        slot = ffi.new("uint32_t *")
+        callback = lib.ss_python_on_broadcast
+        self._call(
+            "install",
+            lib.ss_core_attach_function,
+            kinds,
+            context,
+            source,
+            callback,
+            _SLICE_MS,
+            slot,
+        )
+        return int(slot[0])
+
+    def detach(self, slot: int) -> None:
+        """Remove a slot; afterwards no call into it is under way."""
+        self._call("unload", lib.ss_core_detach, slot, _SLICE_MS)
+
+    def replace(self, slot: int, instance: Instance) -> None:
+        """Put another loaded instance in a slot's place."""
+        self._call("reload", lib.ss_core_replace, slot, instance.handle, _SLICE_MS)
+
+    def set_state(self, slot: int, state: int) -> None:
+        """Let a slot run, pause or reload (SS_SLOT_*)."""
+        self._call("change state", lib.ss_core_set_state, slot, state, _SLICE_MS)
+
+    def set_dead_letter(self, slot: int, fd: int) -> None:
+        """Let a slot write refused events to an open capture; -1 to none."""
+        self._call("set the dead-letter file", lib.ss_core_set_dead_letter, slot, fd, _SLICE_MS)
+
+    def claim(self, slot: int, name: bytes) -> None:
+        """Route payloads of this name to the slot."""
+        self._call("claim a payload name", lib.ss_core_claim, slot, name, _SLICE_MS)
+
+    @contextmanager
+    def held(self, slot: int) -> Iterator[None]:
+        """Let all broadcasts wait meanwhile; `slot` is named as the busy one."""
+        self._call("flush", lib.ss_core_hold, slot, _SLICE_MS)
+        try:
+            yield
+        finally:
+            lib.ss_core_unhold(self._core)
+
+    def state(self, slot: int) -> tuple[int, int]:
+        """Return a slot's state (SS_SLOT_*) and its last status that was not OK."""
+        stats = ffi.new("ss_stats *")
+        lib.ss_core_stats(self._core, slot, stats)
+        return stats.state, stats.status
+
+    def counters(self, slot: int) -> Counters:
+        """Return a slot's counters; never waits for a broadcast."""
+        stats = ffi.new("ss_stats *")
+        lib.ss_core_stats(self._core, slot, stats)
+        return Counters(
+            broadcast=stats.broadcast,
+            delivered=stats.delivered,
+            failed=stats.failed,
+            dropped=stats.dropped,
+            acknowledged=stats.acknowledged,
+            callbacks_timed=stats.samples,
+            callback_ns=stats.total_ns,
+            callback_buckets=tuple(stats.buckets),
+        )
+
+    def close(self) -> None:
+        """Refuse every event from now on, and let go of the core."""
+        if self._core == ffi.NULL or _native.forked():
+            return
+        try:
+            self._call("close", lib.ss_core_close, _SLICE_MS)
+        except SlipstreamError:
+            return  # a callback never returns; what it uses must stay
+        lib.ss_core_release(self._core)  # the door keeps its own reference
+        self._core = ffi.NULL

@@ -1,0 +1,162 @@
+"""The private copy of a library that is really opened.
+
+The loader knows libraries by name: a file that was replaced under the same path would
+give the old code again, and one overwritten in place crashes whoever has it mapped. So
+each generation of a plugin gets a copy under a name of its own, kept until the generation
+ends. It lies beside the original where that folder is writable, so that ``$ORIGIN`` in it
+means the same, else in a private folder.
+
+A lock on the open copy says that it is in use. A copy without one was left by a process
+that was killed, and is removed when the next copy is made in that folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import itertools
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from slipstream.errors import PluginLoadError, Refusal
+
+_SUFFIX = ".slipstream-copy"
+_CHUNK = 1024 * 1024
+_numbers = itertools.count(1)
+_swept: set[Path] = set()
+
+
+class PrivateCopy:
+    """A copy of a library under a unique name.
+
+    Attributes:
+        source: The library that was copied.
+        path: The copy.
+        digest: SHA-256 of the copy's bytes, in hexadecimal.
+    """
+
+    def __init__(self, source: Path, expected: str | None = None) -> None:
+        """Copy a library.
+
+        Args:
+            source: A regular file.
+            expected: The SHA-256 that it must have, in hexadecimal; None accepts any.
+
+        Raises:
+            PluginLoadError: It cannot be read or copied, or has another digest.
+        """
+        self.source = source
+        self.path, self._lock = self._create(source)
+        try:
+            self.digest = self._fill()
+            if expected is not None and self.digest != expected.lower():
+                raise PluginLoadError(
+                    f"{source} has SHA-256 {self.digest}, the config wants {expected.lower()}",
+                    "restore the library that the config was written for, or update `sha256`",
+                    Refusal.DIGEST_MISMATCH,
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _create(source: Path) -> tuple[Path, int]:
+        try:
+            return _new_file(source.parent, source.stem)
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise _cannot_copy(source, error) from None
+        try:
+            return _new_file(_private_folder(), source.stem)
+        except OSError as error:
+            raise _cannot_copy(source, error) from None
+
+    def _fill(self) -> str:
+        digest = hashlib.sha256()
+        try:
+            # O_NONBLOCK: a FIFO put in the library's place must not hang us.
+            source = os.open(self.source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                if not stat.S_ISREG(os.fstat(source).st_mode):
+                    raise OSError(errno.EINVAL, "it is not a regular file")
+                while chunk := os.read(source, _CHUNK):
+                    digest.update(chunk)
+                    rest = memoryview(chunk)
+                    while rest:
+                        rest = rest[os.write(self._lock, rest) :]
+            finally:
+                os.close(source)
+            os.fchmod(self._lock, 0o500)
+        except OSError as error:
+            raise _cannot_copy(self.source, error) from None
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Remove the copy. What is mapped of it stays mapped. Does nothing the second time."""
+        if self._lock >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _cannot_copy(source: Path, error: OSError) -> PluginLoadError:
+    return PluginLoadError(
+        f"cannot make a private copy of {source}: {error.strerror}",
+        "check that the file can be read and that its folder, or the folder for temporary "
+        "files, has room",
+        Refusal.CANNOT_OPEN,
+    )
+
+
+def _private_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"slipstream-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    info = folder.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
+        message = f"{folder} is not a folder of this user alone"
+        raise OSError(errno.EEXIST, message)
+    return folder
+
+
+def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
+    """Make a locked empty file. It gets its final name last: a sweep finds only locked ones."""
+    _sweep(folder)
+    name = f".{stem[:64]}.{os.getpid()}-{next(_numbers)}"
+    draft = folder / f"{name}.new"
+    path = folder / f"{name}{_SUFFIX}"
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    lock = os.open(draft, flags, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.rename(path)
+    except BaseException:
+        os.close(lock)
+        draft.unlink(missing_ok=True)
+        raise
+    return path, lock
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left in the folder; once for each folder and process."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for path in folder.glob(f".*{_SUFFIX}"):
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        except OSError:
+            pass  # in use, or not ours
+        finally:
+            os.close(file)

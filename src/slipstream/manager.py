@@ -1,0 +1,568 @@
+"""All plugins of one application: `PluginManager`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+import structlog
+
+from slipstream import _native
+from slipstream._native import lib
+from slipstream.config import (
+    Mode,
+    PluginConfig,
+    check_library_path,
+    load_config,
+    plugin_json,
+)
+from slipstream.delivery.inline import InlinePlugin, InlinePython, PythonPlugin
+from slipstream.delivery.instance import Description, Instance, LoadReason
+from slipstream.delivery.sequencer import Sequencer
+from slipstream.errors import (
+    ConfigError,
+    FlushTimeout,
+    PluginAlreadyLoaded,
+    PluginFailed,
+    PluginLoadError,
+    PluginNotLoaded,
+    SlipstreamError,
+)
+from slipstream.events import Event, Payload
+from slipstream.library import PrivateCopy
+from slipstream.logs import LogPump
+from slipstream.plugin import Identity, Plugin, PluginState
+
+ConfigSource = str | Path | PluginConfig | Mapping[str, object]
+Bytes = bytes | bytearray | memoryview
+
+_log = structlog.get_logger("slipstream")
+_numbers = itertools.count(1)  # of instances, in log lines
+
+
+class PluginManager:
+    """Hosts plugins and streams events to them. A context manager.
+
+    All methods may be called from any thread. Loading, unloading and reloading take their
+    turn; they are refused from inside of a plugin's callback. A broadcast from inside of a
+    callback is delivered when the outer one has ended.
+
+    The calls that send events are native functions, set when the manager is made. The
+    quickest, in this order: `broadcast_frames`, `broadcast_many` of ready frames,
+    `broadcast` of a ready frame, `mapping_update` and its likes, `broadcast` of an event.
+
+    Attributes:
+        has_subscribers: ``has_subscribers(kind: int) -> bool``: does any plugin want this
+            kind of event? One bit test; ask before making anything expensive.
+        broadcast: ``broadcast(event) -> None``: sends an event of `slipstream.events`, or
+            the bytes of one frame, to all subscribers. Raises `FrameError` for bytes that
+            are not exactly one well-formed frame, `BroadcastError` for what is too large,
+            `ClosedError`. What a plugin does with it is never raised here.
+        broadcast_many: ``broadcast_many(events) -> int``: the same for a list or iterable
+            of both; returns their number. If one is refused none is sent.
+        broadcast_frames: ``broadcast_frames(buffer) -> int``: the same for a buffer of
+            whole frames, one behind the other; returns their number.
+        mapping_update: ``mapping_update(program_id, mapping_name, key, value, height)``:
+            four bytes-like values and a height or None, without an object in between.
+        mapping_removal: ``mapping_removal(program_id, mapping_name, key, height)``: a key
+            of None is the whole mapping.
+        staking_reward: ``staking_reward(staker, validator, reward, new_stake, height)``.
+        block: ``block(block, height)``.
+    """
+
+    has_subscribers: Callable[[int], bool]
+    broadcast: Callable[[Event | bytes], None]
+    broadcast_many: Callable[[Iterable[Event | bytes]], int]
+    broadcast_frames: Callable[[Bytes], int]
+    mapping_update: Callable[[Bytes, Bytes, Bytes, Bytes, int | None], None]
+    mapping_removal: Callable[[Bytes, Bytes, Bytes | None, int | None], None]
+    staking_reward: Callable[[Bytes, Bytes, int, int, int | None], None]
+    block: Callable[[Bytes, int | None], None]
+
+    def __init__(
+        self,
+        default_mode: Mode | str = Mode.INLINE,
+        *,
+        data_dir: str | Path | None = None,
+        insecure_paths: bool = False,
+        log_level: str = "info",
+        wait_timeout: float = 30.0,
+    ) -> None:
+        """Make a manager without plugins.
+
+        Args:
+            default_mode: The mode of plugins whose config names none.
+            data_dir: Where each plugin gets a folder of its own, kept over restarts; None
+                gives them none.
+            insecure_paths: Load libraries that others could replace, too.
+            log_level: Lowest level of plugins' log lines: trace, debug, info, warning, error.
+            wait_timeout: The longest wait for broadcasts, loads and unloads of other
+                threads, in seconds.
+        """
+        self._default_mode = Mode(default_mode)
+        self._data_dir = None if data_dir is None else Path(data_dir).absolute()
+        self._insecure_paths = insecure_paths
+        self._wait_timeout = wait_timeout
+        self._pump = LogPump(log_level)
+        self._sequencer = Sequencer(self._pump.queue, wait_timeout)
+        self._control = threading.Lock()
+        self._plugins: dict[str, Plugin] = {}
+        self._closed = False
+        door = self._sequencer.door
+        self.has_subscribers = door.has_subscribers
+        self.broadcast = door.broadcast
+        self.broadcast_many = door.broadcast_many
+        self.broadcast_frames = door.broadcast_frames
+        self.mapping_update = door.mapping_update
+        self.mapping_removal = door.mapping_removal
+        self.staking_reward = door.staking_reward
+        self.block = door.block
+        self._finalizer = weakref.finalize(
+            self, _close, self._plugins, self._sequencer, self._pump
+        )
+
+    @classmethod
+    def from_config_files(
+        cls, paths: Iterable[str | Path], default_mode: Mode | str = Mode.INLINE
+    ) -> Self:
+        """Make a manager and load a plugin from each config file, in order.
+
+        If one cannot be loaded, those before it are unloaded in reverse order.
+
+        Args:
+            paths: Config files.
+            default_mode: The mode of plugins whose config names none.
+
+        Returns:
+            The manager.
+
+        Raises:
+            SlipstreamError: What `load_plugin` raises for the first that failed.
+        """
+        manager = cls(default_mode)
+        try:
+            for path in paths:
+                manager.load_plugin(path)
+        except BaseException:
+            manager.close()
+            raise
+        return manager
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---- Loading and unloading ----------------------------------------------------
+
+    @contextmanager
+    def _controlling(self, what: str) -> Iterator[None]:
+        """Take the turn for a change of the set of plugins."""
+        if self._closed or _native.forked():
+            raise _native.closed_error()
+        if self._sequencer.inside_callback():
+            raise PluginFailed(
+                f"cannot {what} from inside of a plugin's callback",
+                "do it from another thread, or after the broadcast",
+            )
+        if not self._control.acquire(timeout=self._wait_timeout):
+            raise PluginFailed(
+                f"cannot {what}: another load or unload takes longer than "
+                f"{self._wait_timeout:g} seconds",
+                "look at the states in list of plugins: one is loading or unloading",
+            )
+        try:
+            yield
+        finally:
+            self._control.release()
+            self._pump.drain()
+
+    def load_plugin(self, config: ConfigSource) -> Plugin:
+        """Load a plugin.
+
+        Args:
+            config: A config file's path, a `PluginConfig`, or a mapping with the same keys.
+
+        Returns:
+            The plugin, running.
+
+        Raises:
+            ConfigError: The config cannot be used.
+            PluginAlreadyLoaded: Its library or its name is loaded already.
+            PluginLoadError: The library was refused; `refusal` says why.
+            PluginStartError: The plugin's own `on_load` failed.
+        """
+        settings = _as_config(config)
+        with self._controlling("load a plugin"):
+            return self._load(settings)
+
+    def _load(self, config: PluginConfig) -> Plugin:
+        self._require_inline(config)
+        path = check_library_path(config.libpath, insecure=self._insecure_paths)
+        self._refuse_same_library(path)
+        if config.name is not None:
+            self._refuse_same_name(config.name)
+        instance = self._open(path, config)
+        try:
+            described = instance.describe()
+            name = config.name or described.name
+            self._pump.names[instance.source] = name
+            self._refuse_same_name(name)
+            settled = plugin_json(config, name)
+            instance.load(settled, LoadReason.START, config.load_timeout)
+            delivery = InlinePlugin(self._sequencer, instance, config, settled)
+        except BaseException:
+            self._abandon(instance, config)
+            raise
+        plugin = Plugin(_identity(name, path, config, instance), delivery)
+        self._plugins[name] = plugin
+        _log.info("plugin loaded", plugin=name, version=plugin.version, mode=str(plugin.mode))
+        return plugin
+
+    def _require_inline(self, config: PluginConfig) -> None:
+        mode = config.mode or self._default_mode
+        if mode is not Mode.INLINE:
+            raise ConfigError(
+                f"mode {mode} is not available in this version", "use mode: 'inline'"
+            )
+
+    def _open(self, path: Path, config: PluginConfig) -> Instance:
+        """Copy, open, construct and check; what was opened is closed on failure."""
+        copy = PrivateCopy(path, config.sha256)
+        number = next(_numbers)
+        self._pump.names[number] = config.name or path.stem
+        data_dir = None
+        if self._data_dir is not None:
+            data_dir = self._data_dir / (config.name or path.stem)
+            data_dir.mkdir(parents=True, exist_ok=True)
+        instance = Instance(self._pump.queue, number, copy, config.folder, data_dir)
+        try:
+            instance.open(config.load_timeout)
+        except BaseException:
+            self._abandon(instance, config)
+            raise
+        return instance
+
+    def _abandon(self, instance: Instance, config: PluginConfig) -> None:
+        """Close an instance that will not serve; if it was loaded, unload it first."""
+        instance.unload(config.unload_timeout)
+        instance.close(config.unload_timeout)
+        self._pump.drain()
+        self._pump.names.pop(instance.source, None)
+
+    def _refuse_same_library(self, path: Path) -> None:
+        for plugin in self._plugins.values():
+            multiple = plugin.identity.flags & lib.SLIPSTREAM_FLAG_MULTI_INSTANCE
+            if plugin.path == path and not multiple:
+                raise PluginAlreadyLoaded(
+                    f"the library {path} is loaded already, as plugin {plugin.name}",
+                    "unload that one first; a plugin that may be loaded several times says so "
+                    "by the flag MULTI_INSTANCE",
+                )
+
+    def _refuse_same_name(self, name: str) -> None:
+        if name in self._plugins:
+            raise PluginAlreadyLoaded(
+                f"a plugin of the name {name} is loaded already",
+                "give this one another `name` in its config, or unload the other",
+            )
+
+    def install(self, plugin: PythonPlugin) -> Plugin:
+        """Add a plugin that is a Python object, called inline.
+
+        Args:
+            plugin: Has `name`, `subscribed_events()` and `on_broadcast(event)`; `on_load()`,
+                `on_unload()`, `version` and `payload_names()` if it likes.
+
+        Returns:
+            The plugin, running.
+
+        Raises:
+            PluginAlreadyLoaded: The name is taken.
+            PluginLoadError: The object lacks something.
+            Exception: What its `on_load` raised.
+        """
+        if not isinstance(plugin, PythonPlugin):
+            raise PluginLoadError(
+                f"{type(plugin).__name__} is not a plugin: it needs `name`, "
+                "`subscribed_events()` and `on_broadcast(event)`",
+                "see slipstream.delivery.inline.PythonPlugin",
+            )
+        with self._controlling("install a plugin"):
+            self._refuse_same_name(plugin.name)
+            number = next(_numbers)
+            self._pump.names[number] = plugin.name
+            delivery = InlinePython(self._sequencer, plugin, number)
+            version = str(getattr(plugin, "version", "0"))
+            identity = Identity(
+                name=plugin.name,
+                version=version,
+                mode=Mode.INLINE,
+                path=None,
+                digest="",
+                config_file=None,
+                flags=lib.SLIPSTREAM_FLAG_PROMPT,
+                kinds=delivery.kinds,
+            )
+            installed = Plugin(identity, delivery)
+            self._plugins[plugin.name] = installed
+            return installed
+
+    def unload_plugin(self, name: str, timeout: float = 10.0) -> None:
+        """Unload a plugin: flush, `on_unload`, destroy, unmap.
+
+        Args:
+            name: Its name in this host.
+            timeout: The longest wait for each of these, in seconds.
+
+        Raises:
+            PluginNotLoaded: There is no such plugin.
+        """
+        with self._controlling("unload a plugin"):
+            plugin = self._find(name)
+            self._plugins.pop(name)
+            _unload(plugin, timeout)
+
+    def reload_plugin(self, name: str, config: ConfigSource | None = None) -> Plugin:
+        """Load a plugin's library anew and let it take over.
+
+        The new one is opened and checked before the old one is touched. Ordinals and
+        counters go on. Events that come while neither is loaded are told by a GAP.
+
+        Args:
+            name: Its name in this host.
+            config: A new config; None reads the file again that it was loaded from.
+
+        Returns:
+            The plugin.
+
+        Raises:
+            PluginNotLoaded: There is no such plugin, or it is written in Python.
+            SlipstreamError: The new version was refused or did not start; the old one serves.
+        """
+        with self._controlling("reload a plugin"):
+            plugin = self._find(name)
+            delivery = plugin.delivery
+            if not isinstance(delivery, InlinePlugin):
+                raise PluginNotLoaded(
+                    f"{name} is written in Python and cannot be reloaded",
+                    "unload it and install the new object",
+                )
+            old = delivery.config
+            source = config if config is not None else plugin.identity.config_file or old
+            settings = _as_config(source)
+            self._require_inline(settings)
+            path = check_library_path(settings.libpath, insecure=self._insecure_paths)
+            fresh = self._open(path, settings)
+            self._pump.names[fresh.source] = name
+            settled = plugin_json(settings, name)
+            try:
+                problem = delivery.reload(
+                    fresh, settings, settled, lambda kept: self._reopen(kept, name, old)
+                )
+            except BaseException:
+                self._abandon(fresh, settings)
+                raise
+            plugin.renew(_identity(name, path, settings, fresh))
+            _log.info("plugin reloaded", plugin=name, version=plugin.version, problem=problem)
+            return plugin
+
+    def _reopen(self, kept: Path, name: str, config: PluginConfig) -> Instance:
+        number = next(_numbers)
+        self._pump.names[number] = name
+        return Instance(self._pump.queue, number, PrivateCopy(kept), config.folder, None)
+
+    def unload(self, timeout: float = 10.0) -> None:
+        """Unload all plugins, the last loaded first. Problems are logged, none stops it."""
+        with self._controlling("unload"):
+            _unload_all(self._plugins, timeout)
+
+    def close(self) -> None:
+        """Unload all plugins and refuse everything from now on. Does nothing the second time.
+
+        Raises:
+            PluginFailed: Called from inside of a plugin's callback.
+        """
+        if self._closed or _native.forked():
+            return
+        with self._controlling("close the manager"):
+            self._closed = True
+            self._finalizer.detach()
+            _close(self._plugins, self._sequencer, self._pump)
+
+    # ---- Asking and steering --------------------------------------------------------
+
+    def _find(self, name: str) -> Plugin:
+        plugin = self._plugins.get(name)
+        if plugin is None:
+            loaded = ", ".join(self._plugins) or "none"
+            raise PluginNotLoaded(f"no plugin {name} is loaded", f"loaded: {loaded}")
+        return plugin
+
+    @property
+    def plugins(self) -> Mapping[str, Plugin]:
+        """The loaded plugins by name, in the order of loading; a view that follows changes."""
+        return MappingProxyType(self._plugins)
+
+    def list_plugins(self) -> list[str]:
+        """Return the names of the loaded plugins, in the order of loading."""
+        return list(self._plugins)
+
+    def pause(self, name: str) -> None:
+        """Hold a plugin's events back; what comes meanwhile is told to it by a GAP.
+
+        Raises:
+            PluginNotLoaded: There is no such plugin.
+        """
+        with self._controlling("pause a plugin"):
+            self._find(name).delivery.pause()
+
+    def resume(self, name: str) -> None:
+        """Deliver to a paused plugin again.
+
+        Raises:
+            PluginNotLoaded: There is no such plugin.
+        """
+        with self._controlling("resume a plugin"):
+            self._find(name).delivery.resume()
+
+    def flush(self, timeout: float = 30.0) -> None:
+        """Wait until everything broadcast so far is delivered and acknowledged.
+
+        Args:
+            timeout: The longest wait for each plugin, in seconds.
+
+        Raises:
+            FlushTimeout: Some plugin did not get there; its message says which and how far.
+        """
+        late: list[str] = []
+        with self._controlling("flush"):
+            for plugin in self._plugins.values():
+                problem = _flush(plugin, timeout)
+                if problem:
+                    counters = plugin.counters
+                    late.append(
+                        f"{plugin.name} ({plugin.state}): acknowledged {counters.acknowledged} "
+                        f"of {counters.broadcast}: {problem}"
+                    )
+        if late:
+            raise FlushTimeout(
+                "not everything is acknowledged: " + "; ".join(late),
+                "see the states and reasons in `plugins`",
+            )
+
+    def route(self, payload: Payload) -> bool:
+        """Send a payload to the first loaded plugin that claims its name.
+
+        Args:
+            payload: The message; its `meta` is not used.
+
+        Returns:
+            True if a plugin claims the name; it gets the payload whether it subscribes to
+            payloads or not.
+        """
+        return self._sequencer.door.route(
+            payload.source, payload.name, payload.body, payload.block_height
+        )
+
+    # ---- The same for asyncio -------------------------------------------------------
+
+    async def load_plugin_async(self, config: ConfigSource) -> Plugin:
+        """`load_plugin` on a thread of its own."""
+        return await asyncio.to_thread(self.load_plugin, config)
+
+    async def unload_plugin_async(self, name: str, timeout: float = 10.0) -> None:
+        """`unload_plugin` on a thread of its own."""
+        await asyncio.to_thread(self.unload_plugin, name, timeout)
+
+    async def reload_plugin_async(self, name: str, config: ConfigSource | None = None) -> Plugin:
+        """`reload_plugin` on a thread of its own."""
+        return await asyncio.to_thread(self.reload_plugin, name, config)
+
+    async def flush_async(self, timeout: float = 30.0) -> None:
+        """`flush` on a thread of its own."""
+        await asyncio.to_thread(self.flush, timeout)
+
+    async def unload_async(self, timeout: float = 10.0) -> None:
+        """`unload` on a thread of its own."""
+        await asyncio.to_thread(self.unload, timeout)
+
+
+def _as_config(config: ConfigSource) -> PluginConfig:
+    if isinstance(config, PluginConfig):
+        return config
+    if isinstance(config, Mapping):
+        return PluginConfig.from_mapping(config, folder=Path.cwd())
+    return load_config(config)
+
+
+def _identity(name: str, path: Path, config: PluginConfig, instance: Instance) -> Identity:
+    described: Description = instance.describe()
+    return Identity(
+        name=name,
+        version=described.version,
+        mode=Mode.INLINE,
+        path=path,
+        digest=instance.copy.digest,
+        config_file=config.source,
+        flags=described.flags,
+        kinds=described.kinds,
+    )
+
+
+def _flush(plugin: Plugin, timeout: float) -> str:
+    """Flush one plugin; the reason why it cannot, or ""."""
+    if plugin.state is not PluginState.RUNNING:
+        return plugin.reason or f"it is {plugin.state}"
+    try:
+        plugin.delivery.flush(timeout)
+    except SlipstreamError as error:
+        return error.message
+    return ""
+
+
+def _unload(plugin: Plugin, timeout: float) -> None:
+    problem = ""
+
+    def stop() -> None:
+        nonlocal problem
+        problem = plugin.delivery.stop(timeout)
+
+    plugin.end("unloaded", stop)
+    if problem:
+        _log.warning("plugin unloaded, but not cleanly", plugin=plugin.name, problem=problem)
+    else:
+        _log.info("plugin unloaded", plugin=plugin.name)
+
+
+def _unload_all(plugins: dict[str, Plugin], timeout: float) -> None:
+    for name in reversed(list(plugins)):
+        plugin = plugins.pop(name)
+        try:
+            _unload(plugin, timeout)
+        except SlipstreamError as error:
+            _log.error("plugin could not be unloaded", plugin=name, problem=error.message)
+
+
+def _close(plugins: dict[str, Plugin], sequencer: Sequencer, pump: LogPump) -> None:
+    """Unload and close; also what runs for a manager that nobody closed."""
+    if _native.forked():
+        return
+    _unload_all(plugins, 10.0)
+    pump.drain()
+    sequencer.close()
+    # The queue stays: a library that could not be unmapped may still write to it.
+    pump.stop(free=False)

@@ -1,0 +1,140 @@
+"""Compilers and the header's text, for the tests of the C contract."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parents[1]
+INCLUDE = REPO / "include"
+HEADER = INCLUDE / "slipstream.h"
+FROZEN = HERE / "slipstream-1.0.h"
+FUZZER = REPO / "tests" / "native" / "fuzz_frame.c"
+EXAMPLE = REPO / "examples" / "minimal" / "minimal.c"
+
+C_STANDARDS = ("c11", "c17", "c2x")
+CXX_STANDARDS = ("c++11", "c++14", "c++17", "c++20", "c++2b")
+COMPILERS = ("gcc", "clang")
+WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Werror", "-Wpadded")
+STRICT_WARNINGS = (
+    "-Wconversion",
+    "-Wsign-conversion",
+    "-Wshadow",
+    "-Wcast-qual",
+    "-Wcast-align",
+    "-Wundef",
+    "-Wwrite-strings",
+)
+STRICT_C_WARNINGS = ("-Wc++-compat", "-Wstrict-prototypes", "-Wmissing-prototypes")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def run(command: Sequence[object], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end, at most two minutes; the caller judges the outcome."""
+    return subprocess.run(  # noqa: S603 - compilers, and programs that these tests built
+        [str(part) for part in command], input=data, capture_output=True, timeout=120, check=False
+    )
+
+
+def succeed(command: Sequence[object], data: bytes = b"") -> bytes:
+    """Run a command that has to succeed, and give back its standard output."""
+    done = run(command, data)
+    assert done.returncode == 0, (
+        f"{' '.join(map(str, command))}\nexit {done.returncode}\n"
+        f"{done.stdout[-2000:].decode(errors='replace')}\n"
+        f"{done.stderr[-4000:].decode(errors='replace')}"
+    )
+    return done.stdout
+
+
+@functools.cache
+def _trouble(compiler: str, flags: tuple[str, ...]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder) / "probe.c"
+        probe.write_text("#include <stdint.h>\nint main(void) { return 0; }\n")
+        output = () if "-fsyntax-only" in flags else ("-o", str(probe.with_suffix("")))
+        try:
+            done = run((compiler, *flags, probe, *output))
+        except FileNotFoundError:
+            return "it is not installed"
+        return done.stderr.decode(errors="replace").strip() if done.returncode else ""
+
+
+def require(compiler: str, *flags: str) -> None:
+    """Skip the test where the compiler or its flags are missing; fail there under CI."""
+    trouble = _trouble(compiler, flags)
+    if trouble:
+        reason = f"{' '.join((compiler, *flags))} does not work here: {trouble}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def is_cxx(standard: str) -> bool:
+    """Whether the name of a language standard is one of C++."""
+    return "++" in standard
+
+
+def front_end(compiler: str, standard: str) -> tuple[str, ...]:
+    """The command that compiles a source as the language of `standard`."""
+    if not is_cxx(standard):
+        return (compiler, f"-std={standard}", "-x", "c")
+    driver = {"gcc": "g++", "clang": "clang++"}[compiler]
+    return (driver, f"-std={standard}", "-x", "c++")
+
+
+def header_with(folder: Path, *edits: tuple[str, str], source: Path = HEADER) -> Path:
+    """Put a copy of the header into `folder`, each edit applied exactly once.
+
+    Args:
+        folder: Where slipstream.h is written; an include path for the compiler.
+        edits: Pairs of old and new text; the old one has to occur once.
+        source: The header that is copied.
+
+    Returns:
+        The folder.
+    """
+    text = source.read_text()
+    for old, new in edits:
+        assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {source.name}"
+        text = text.replace(old, new)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "slipstream.h").write_text(text)
+    return folder
+
+
+def between(text: str, start: str, end: str) -> str:
+    """The whole lines between the line that holds `start` and the one that holds `end`."""
+    lines = text.splitlines(keepends=True)
+    first = [number for number, line in enumerate(lines) if start in line]
+    last = [number for number, line in enumerate(lines) if end in line]
+    assert len(first) == len(last) == 1, f"{start} and {end} have to occur once each"
+    return "".join(lines[first[0] + 1 : last[0]])
+
+
+def cdef_part(header: Path) -> str:
+    """The declarations of a header between its two marks, without comments."""
+    part = between(header.read_text(), "cdef:begin */", "/* cdef:end */")
+    return re.sub(r"/\*.*?\*/", "", part, flags=re.DOTALL)
+
+
+def declarations(header: Path) -> str:
+    """What the build hands to cffi for a header, made by the build's own script."""
+    path = REPO / "native" / "cdef.py"
+    spec = importlib.util.spec_from_file_location("slipstream_build_cdef", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = module.declarations(header.read_text())
+    assert isinstance(text, str)
+    return text

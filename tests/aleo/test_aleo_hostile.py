@@ -1,0 +1,300 @@
+"""Round trips of random values, and nothing but AleoFormatError for hostile input."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from slipstream import aleo
+from slipstream.aleo import Array, Literal, LiteralType, Struct
+from slipstream.aleo.curve import BASE_MODULUS, SCALAR_MODULUS
+from slipstream.errors import AleoFormatError
+
+VECTORS = json.loads(Path(__file__).with_name("codec_vectors.json").read_text())
+SEEDS = [bytes.fromhex(vector["hex"]) for vector in VECTORS["value"]]
+TEXTS = [vector["text"] for vector in VECTORS["value"]]
+
+names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,30}", fullmatch=True).filter(
+    lambda name: name not in {kind.type_name for kind in LiteralType}
+)
+programs = st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True).filter(
+    lambda name: name not in {kind.type_name for kind in LiteralType}
+)
+coordinates = st.integers(0, BASE_MODULUS - 1)
+scalars = st.integers(0, SCALAR_MODULUS - 1)
+
+
+def packed(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(32, "little") for number in numbers)
+
+
+# Strings are shown raw; these are the ones that parse back.
+strings = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cf"], exclude_characters='"\\'),
+    max_size=63,
+)
+literals = st.one_of(
+    st.builds(Literal, st.just(LiteralType.ADDRESS), st.builds(packed, coordinates)),
+    st.builds(Literal, st.just(LiteralType.BOOLEAN), st.booleans()),
+    st.builds(Literal, st.sampled_from([LiteralType.FIELD, LiteralType.GROUP]), coordinates),
+    st.builds(Literal, st.just(LiteralType.SCALAR), scalars),
+    st.builds(Literal, st.just(LiteralType.STRING), strings),
+    st.builds(
+        Literal,
+        st.just(LiteralType.SIGNATURE),
+        st.builds(packed, scalars, scalars, coordinates, coordinates),
+    ),
+    *(
+        st.builds(
+            Literal,
+            st.just(LiteralType[f"{letter}{bits}"]),
+            st.integers(low << bits - 1, (1 << bits) + (low << bits - 1) - 1),
+        )
+        for bits in (8, 16, 32, 64, 128)
+        for letter, low in (("I", -1), ("U", 0))
+    ),
+    st.builds(
+        lambda variant, data: aleo.Opaque("literal", variant.to_bytes(2, "little") + data),
+        st.integers(17, 65535),
+        st.binary(min_size=1, max_size=20),
+    ),
+)
+plaintexts = st.recursive(
+    literals,
+    lambda inner: st.one_of(
+        st.builds(
+            lambda members: Struct(tuple(members.items())),
+            st.dictionaries(names, inner, min_size=1, max_size=4),
+        ),
+        st.builds(lambda items: Array(tuple(items)), st.lists(inner, min_size=1, max_size=4)),
+    ),
+    max_leaves=8,
+)
+futures = st.recursive(
+    st.builds(
+        aleo.Future,
+        programs.map(lambda name: f"{name}.aleo"),
+        names,
+        st.lists(plaintexts, max_size=3).map(tuple),
+    ),
+    lambda inner: st.builds(
+        aleo.Future, st.just("a.aleo"), names, st.lists(inner | plaintexts, max_size=3).map(tuple)
+    ),
+    max_leaves=4,
+)
+records = st.builds(
+    aleo.Record,
+    st.builds(Literal, st.just(LiteralType.ADDRESS), st.builds(packed, coordinates)),
+    st.booleans(),
+    st.lists(
+        st.builds(
+            aleo.Entry,
+            names.filter(lambda name: name != "owner"),
+            st.sampled_from(["constant", "public", "private"]),
+            plaintexts,
+        ),
+        max_size=3,
+        unique_by=lambda entry: entry.name,
+    ).map(tuple),
+    st.builds(Literal, st.just(LiteralType.GROUP), coordinates),
+    st.integers(0, 1),
+)
+
+
+@given(plaintexts)
+def test_plaintexts_round_trip(plaintext: aleo.Plaintext) -> None:
+    data = aleo.encode_plaintext(plaintext)
+    assert aleo.decode_plaintext(data) == plaintext
+    assert aleo.parse_plaintext(str(plaintext)) == plaintext
+
+
+@given(plaintexts | futures | records)
+def test_values_round_trip(value: aleo.Value) -> None:
+    data = aleo.encode_value(value)
+    assert aleo.decode_value(data) == value
+    assert aleo.parse_value(str(value)) == value
+
+
+@given(st.sampled_from(SEEDS), st.data())
+def test_changed_bytes_are_refused_or_kept(seed: bytes, data: st.DataObject) -> None:
+    raw = bytearray(seed)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(raw)))
+        cut = data.draw(st.integers(0, 2))
+        raw[place : place + cut] = data.draw(st.binary(max_size=3))
+    refused_or_kept(bytes(raw))
+
+
+@given(st.binary(max_size=200))
+@example(b"")
+@example(b"\x00\x02\xff\xff\xff\xff")
+@example(b"\x00\x02\x00\x08\x00\x00")
+@example(b"\x00\x01\xff")
+@example(b"\x00\x00\x10\x00\x02\x00\xff\xff")
+def test_random_bytes_are_refused_or_kept(raw: bytes) -> None:
+    refused_or_kept(raw)
+    refused_or_kept(b"\x00" + raw)
+    for decode in (aleo.identifier_to_text, aleo.program_id_to_text, aleo.address_to_text):
+        try:
+            decode(raw)
+        except AleoFormatError:
+            pass
+    for read in (aleo.transaction_count, aleo.BlockPrefix.from_bytes):
+        try:
+            read(raw * 9)
+        except AleoFormatError:
+            pass
+
+
+def refused_or_kept(raw: bytes) -> None:
+    try:
+        value = aleo.decode_value(raw)
+    except AleoFormatError as error:
+        if "at byte" not in error.message:
+            raise
+        return
+    assert aleo.encode_value(value) == raw
+    assert str(value)
+
+
+@given(st.sampled_from(TEXTS), st.data())
+def test_changed_text_is_refused_or_parsed(text: str, data: st.DataObject) -> None:
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(text)))
+        cut = data.draw(st.integers(0, 3))
+        text = text[:place] + data.draw(st.text(max_size=3)) + text[place + cut :]
+    refused_or_parsed(text)
+
+
+@given(st.text(st.sampled_from('{}[](),:."\\/*-_ \n0123456789abcdefilmnopqrstuwxy\ud800é')))
+def test_random_text_is_refused_or_parsed(text: str) -> None:
+    refused_or_parsed(text)
+    for encode in (aleo.identifier_to_bytes, aleo.program_id_to_bytes, aleo.decode_id):
+        try:
+            encode(text)
+        except AleoFormatError:
+            pass
+
+
+def refused_or_parsed(text: str) -> None:
+    try:
+        value = aleo.parse_value(text)
+    except AleoFormatError as error:
+        if "at line" not in error.message:
+            raise
+        return
+    assert aleo.decode_value(aleo.encode_value(value)) == value
+
+
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 10 * MILLION + "u8",
+        "1" * 10 * MILLION + "field",
+        "-" + "1" * 10 * MILLION,
+        "0" * 10 * MILLION + "u256",
+        "_" * 10 * MILLION,
+        "1" + "_" * 10 * MILLION,
+        "[" * 100_000,
+        "{a:" * 100_000,
+        "{ program_id: a.aleo, function_name: f, arguments: [" * 20_000,
+        "{ owner: aleo1.public, " * 20_000,
+        " " * 10 * MILLION,
+        "/*" * 5 * MILLION,
+        "//\n" * 100_000,
+        "/**/" * 100_000,
+        '"' + "a" * 10 * MILLION,
+        '"' + "\\n" * 300_000,
+        "aleo1" + "q" * 10 * MILLION,
+        "[" + "1u8," * MILLION,
+        "literal(0x" + "ab" * MILLION,
+        "a" * 10 * MILLION,
+        "a" * 10 * MILLION + ".aleo",
+    ],
+    ids=lambda text: text[:12].strip(),
+)
+def test_large_text_is_refused_soon(text: str) -> None:
+    begin = time.monotonic()
+    for parse in (aleo.parse_plaintext, aleo.parse_value):
+        with pytest.raises(AleoFormatError) as caught:
+            parse(text)
+        assert len(caught.value.message) < 300
+    # Only tells linear from quadratic: each of these takes well under a second.
+    assert time.monotonic() - begin < 20
+
+
+def test_deep_bytes_are_refused() -> None:
+    data = bytes.fromhex("00090001")
+    for _ in range(2000):
+        data = b"\x02\x01\x00\x00\x00" + len(data).to_bytes(2, "little") + data
+    with pytest.raises(AleoFormatError, match="nested"):
+        aleo.decode_plaintext(data)
+    future = bytes.fromhex("0161 04616c656f 0166 00")
+    for _ in range(40):
+        future = future[:9] + b"\x01" + (len(future) + 1).to_bytes(2, "little") + b"\x01" + future
+    value = aleo.decode_value(b"\x02" + future)
+    assert isinstance(value, aleo.Opaque)
+    assert "nested" in value.reason
+
+
+def test_depth_limit_is_exact() -> None:
+    data = bytes.fromhex("00090001")
+    for _ in range(32):
+        data = b"\x02\x01\x00\x00\x00" + len(data).to_bytes(2, "little") + data
+    assert aleo.encode_plaintext(aleo.decode_plaintext(data)) == data
+    with pytest.raises(AleoFormatError, match="nested more than 32 deep at byte 231"):
+        aleo.decode_plaintext(b"\x02\x01\x00\x00\x00" + len(data).to_bytes(2, "little") + data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "00090001ff",
+        "0201000000 0500 00090001ff",
+        "0101 0161 0500 00090001ff",
+        "0201000000 0b00 0101 0161 0400 00090001 00",
+    ],
+)
+def test_bytes_left_over_in_an_inner_value_are_refused(data: str) -> None:
+    # A node ignores them; encoding again would lose them.
+    with pytest.raises(AleoFormatError, match="left over"):
+        aleo.decode_plaintext(bytes.fromhex(data))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "02 0161 04616c656f 0166 00 ff",
+        "02 0161 04616c656f 0166 01 0600 00 00090001 ff",
+        "02 0161 04616c656f 0166 01 0c00 01 0161 04616c656f 0166 00 ffff",
+        "01 00" + "00" * 32 + "00" + "00" * 32 + "ff",
+        "01 00" + "00" * 32 + "01 0161 0600 00 00090001 ff" + "00" * 32,
+    ],
+)
+def test_bytes_left_over_in_a_future_or_record_make_it_opaque(data: str) -> None:
+    value = aleo.decode_value(bytes.fromhex(data))
+    assert isinstance(value, aleo.Opaque)
+    assert "left over" in value.reason
+
+
+def test_giant_arrays_are_refused_by_their_count() -> None:
+    with pytest.raises(AleoFormatError, match="4294967295 elements of at most 2048 at byte 0"):
+        aleo.decode_plaintext(b"\x02\xff\xff\xff\xff")
+
+
+def test_deep_futures_are_refused_as_text() -> None:
+    def nested(levels: int) -> str:
+        head = "{ program_id: a.aleo, function_name: f, arguments: ["
+        return head * (levels + 1) + "]}" * (levels + 1)
+
+    assert aleo.parse_value(nested(32))
+    with pytest.raises(AleoFormatError, match="nested"):
+        aleo.parse_value(nested(33))

@@ -163,6 +163,19 @@ typedef struct range_search {
     uintptr_t high;
 } range_search;
 
+typedef struct end_search {
+    uintptr_t address;
+    uintptr_t end;
+} end_search;
+
+static bool find_end(const mapping *m, const void *context) {
+    end_search *search = (end_search *)(uintptr_t)context;
+    if (search->address < m->start || search->address >= m->end)
+        return false;
+    search->end = m->end;
+    return true;
+}
+
 static bool widen(const mapping *m, const void *context) {
     range_search *search = (range_search *)(uintptr_t)context;
     if (m->executable && is_of_path(m, search->path)) {
@@ -191,15 +204,16 @@ static bool stack_leads_into(int id, const range_search *range) {
     if (last == NULL)
         return false;
     stack = (uintptr_t)strtoull(last + 1, NULL, 16);
-    for (int piece = 0; piece < PIECES; piece++, stack += sizeof words) {
-        size_t bytes = sizeof words;
-        while (bytes >= sizeof words[0] && !ss_probe_read((const void *)stack, words, bytes))
-            bytes /= 2; /* the stack's end */
+    end_search top = {stack, stack};
+    each_mapping(find_end, &top);
+    for (int piece = 0; piece < PIECES && stack < top.end; piece++, stack += sizeof words) {
+        const size_t left = top.end - stack;
+        const size_t bytes = left < sizeof words ? left : sizeof words;
+        if (!ss_probe_read((const void *)stack, words, bytes))
+            return false;
         for (size_t i = 0; i < bytes / sizeof words[0]; i++)
             if (words[i] >= range->low && words[i] < range->high)
                 return true;
-        if (bytes < sizeof words)
-            return false;
     }
     return false;
 }
@@ -216,9 +230,14 @@ bool ss_probe_thread_of(const char *path, const char *comm, const ss_threads *be
     for (size_t i = 0; i < now->count && !found; i++) {
         if (now->ids[i] == gettid() || known(before, now->ids[i]))
             continue; /* our own stack holds the very bounds that are looked for */
-        found = (read_task_file(now->ids[i], "comm", name, sizeof name) &&
-                 strcmp(name, comm) == 0) ||
-                stack_leads_into(now->ids[i], &range);
+        if (!read_task_file(now->ids[i], "comm", name, sizeof name))
+            continue; /* it has ended */
+        /* Other instances have threads named like ours; what they start is their business. */
+        const size_t family = strcspn(comm, "-") + 1;
+        if (strncmp(name, comm, family) == 0)
+            found = strcmp(name, comm) == 0;
+        else
+            found = stack_leads_into(now->ids[i], &range);
     }
     free(now);
     return found;

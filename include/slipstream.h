@@ -142,7 +142,8 @@
  *
  * What the host does with a status of on_broadcast:
  *   OK, IGNORED              The event counts as delivered and acknowledged. With
- *                            SLIPSTREAM_FLAG_EXPLICIT_ACK, OK waits for ack() or flush().
+ *                            SLIPSTREAM_FLAG_EXPLICIT_ACK nothing but ack() and flush()
+ *                            acknowledges, and always all events up to an ordinal.
  *   RETRY, NO_MEMORY, TIMEOUT  The same event comes again after a pause, with a higher
  *                            attempt, order kept, a bounded number of times; then as
  *                            FAILED. In inline mode at once as FAILED.
@@ -306,9 +307,10 @@ typedef struct slipstream_host {
      * [plugin-thread & alive, inside a call of the host] */
     void(SLIPSTREAM_CALL *set_error)(void *ctx, const char *text, size_t len);
 
-    /* Acknowledges every event up to and including `ordinal`. A lower or equal one is OK
-     * and changes nothing. INVALID_ARGUMENT for an ordinal that was not delivered yet, or
-     * without SLIPSTREAM_FLAG_EXPLICIT_ACK; WRONG_STATE when not loaded.
+    /* Acknowledges every event up to and including `ordinal`; those of the on_broadcast
+     * that is running may be among them. A lower or equal one is OK and changes nothing.
+     * INVALID_ARGUMENT for an ordinal that was not delivered yet, or without
+     * SLIPSTREAM_FLAG_EXPLICIT_ACK; WRONG_STATE when not loaded.
      * [any-thread & loaded | unloading] */
     int32_t(SLIPSTREAM_CALL *ack)(void *ctx, uint64_t ordinal);
 

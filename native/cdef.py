@@ -1,5 +1,4 @@
-"""Makes the cffi extension's C source from the headers, which are the only place where
-the declarations stand.
+"""Makes the cffi extension's C source from the headers, which hold the only declarations.
 
 Run by the build: ``python cdef.py OUTPUT.c``. Between ``cdef:begin`` and ``cdef:end`` of
 each header stand only declarations and ``#define NAME literal``.
@@ -18,7 +17,10 @@ HEADERS = (
     HERE.parent / "include" / "slipstream.h",
     HERE / "logq.h",
     HERE / "loader.h",
+    HERE / "port.h",
     HERE / "dispatch.h",
+    HERE / "thread.h",
+    HERE / "supervisor.h",
 )
 # Python's side of a plugin that is written in Python; see slipstream.delivery.inline.
 CALLBACKS = """
@@ -55,7 +57,8 @@ def main() -> None:
     for header in HEADERS:
         ffi.cdef(declarations(header.read_text(encoding="utf-8")))
     ffi.cdef(CALLBACKS)
-    ffi.set_source("slipstream._core", '#include "door.c"\n', py_limited_api=True)
+    includes = '#include "thread.h"\n#include "supervisor.h"\n#include "door.c"\n'
+    ffi.set_source("slipstream._core", includes, py_limited_api=True)
     ffi.emit_c_code(sys.argv[1])
 
 

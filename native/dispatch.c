@@ -1,6 +1,8 @@
 #include "dispatch.h"
 
+#include "frame_usual.h"
 #include "lock.h"
+#include "ticks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +11,10 @@
 
 enum {
     SLOTS_MAX = 256,
-    RUN_BYTES = 64 * 1024,     /* a longer run is handed over in pieces of this size */
+    RUN_BYTES = 16 * 1024,     /* a longer run is handed over in pieces of about this size */
+    NAP_NS = 20 * 1000,        /* between two looks for room, at first */
+    NAP_MAX_NS = 1000 * 1000,
+    LOOK_EVERY_NS = 100 * 1000 * 1000,
     SAMPLE_EVERY = 64,         /* one callback in so many is timed */
     SCRATCH_KEPT = 1024 * 1024 /* a larger scratch buffer is given back */
 };
@@ -45,7 +50,11 @@ typedef struct slot {
     uint64_t kinds; /* what it gets now; 0 once it has failed */
     on_broadcast call;
     void *instance;
-    ss_host *host; /* NULL for a function */
+    ss_host *host; /* NULL for a function and for a port */
+    ss_port *port; /* NULL for what is called inline */
+    /* A port that blocks: what of the present piece it had no room for. */
+    const uint8_t *waiting;
+    size_t waiting_len;
     slipstream_delivery delivery;
     uint32_t id;
     uint32_t source;
@@ -87,6 +96,10 @@ struct ss_core {
     _Atomic int32_t busy;
     uint32_t next_id;
     uint32_t count;
+    uint32_t waiting;    /* slots with something waiting */
+    uint32_t too_large;  /* an event was larger than some ring */
+    bool may_wait;       /* whoever sends has let go of the interpreter lock */
+    bool (*interrupted)(void); /* asked now and then while waiting for room */
     buffer scratch;
     buffer deferred;
     pthread_mutex_t slots_lock; /* for `slots` and `count`; taken inside of `lock` */
@@ -164,12 +177,6 @@ static uint64_t slot_acknowledged(const slot *s) {
 
 /* ---- Calling a plugin ---------------------------------------------------------------- */
 
-static int64_t now_ns(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static void sample(slot *s, uint64_t ns) {
     unsigned bucket = ns == 0 ? 0 : 64 - (unsigned)__builtin_clzll(ns);
     if (bucket >= SS_TIME_BUCKETS)
@@ -179,27 +186,35 @@ static void sample(slot *s, uint64_t ns) {
     add(&s->total_ns, ns);
 }
 
-/* One call of on_broadcast; the ordinals are the caller's business. */
+static int32_t call_timed(slot *s, const uint8_t *frames, size_t len) {
+    const uint64_t start = ss_ticks();
+    const int32_t status = s->call(s->instance, &s->delivery, frames, len);
+    sample(s, ss_ticks_to_ns(ss_ticks() - start));
+    return status;
+}
+
+/* A call for a run, or a GAP, with the delivery as it stands. */
 static int32_t call_slot(slot *s, const uint8_t *frames, size_t len) {
-    int64_t start = 0;
-    const bool timed = s->until_sample == 0;
-    if (timed)
-        start = now_ns(CLOCK_MONOTONIC);
     if (s->host != NULL) {
+        s->host->error_len = 0;
         atomic_store_explicit(&s->host->delivered,
                               s->delivery.first_ordinal + s->delivery.count - 1,
                               memory_order_release);
-        ss_host_enter(s->host, (uintptr_t)pthread_self());
     }
-    const int32_t status = s->call(s->instance, &s->delivery, frames, len);
+    return call_timed(s, frames, len);
+}
+
+/* Around the calls of one piece to one slot: set_error belongs to calls in between. */
+static inline void enter_slot(ss_core *core, const slot *s) {
+    atomic_store_explicit(&core->busy, (int32_t)s->id, memory_order_relaxed);
+    if (s->host != NULL)
+        ss_host_enter(s->host, ss_self());
+}
+
+static inline void leave_slot(ss_core *core, const slot *s) {
     if (s->host != NULL)
         ss_host_leave(s->host);
-    if (timed) {
-        sample(s, (uint64_t)(now_ns(CLOCK_MONOTONIC) - start));
-        s->until_sample = SAMPLE_EVERY;
-    }
-    s->until_sample--;
-    return status;
+    atomic_store_explicit(&core->busy, -1, memory_order_relaxed);
 }
 
 static void write_dead_letter(ss_core *core, slot *s, const uint8_t *frame, size_t len) {
@@ -227,58 +242,21 @@ static void give_up(ss_core *core, slot *s, int32_t status) {
     refresh_kinds(core);
 }
 
-/* What follows a call that was not OK, for `count` frames of `len` bytes; `ordinal` is the
- * last one's. */
-static void handle_status(ss_core *core, slot *s, int32_t status, const uint8_t *frame, size_t len,
-                          uint64_t ordinal, uint32_t count) {
-    static const char *const kind_names[] = {"MAPPING_UPDATE", "MAPPING_REMOVAL", "STAKING_REWARD",
-                                             "BLOCK",          "PAYLOAD",         "GAP"};
-    char text[2 * SLIPSTREAM_ERROR_MAX] = "";
-    const uint32_t kind = slipstream_load_u16(frame + 6);
-    const bool fatal = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
-    if (status == SLIPSTREAM_IGNORED) {
-        add(&s->delivered, count);
-        set(&s->acknowledged, ordinal);
-        return;
-    }
+/* What follows a call that failed, for `count` frames of `len` bytes of which the last
+ * has the ordinal that was given out last. */
+static void handle_failure(ss_core *core, slot *s, int32_t status, const uint8_t *frame,
+                           size_t len, uint32_t count) {
     atomic_store_explicit(&s->status, status, memory_order_relaxed);
-    if (s->host != NULL)
-        ss_host_error(s->host, text, sizeof text);
-    if (status > 0 || status < SLIPSTREAM_PANIC)
-        ss_logq_format(core->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, s->source,
-                       "on_broadcast returned %d, which is no status of this contract",
-                       (int)status);
-    ss_logq_format(core->log, SLIPSTREAM_LOG_ERROR, s->source,
-                   "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
-                   ss_status_name(status), (int)status, kind < 6 ? kind_names[kind] : "an event",
-                   (unsigned long long)ordinal,
-                   (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "", text,
-                   fatal ? "; the plugin gets nothing more" : "");
+    ss_host_log_failure(core->log, s->source, s->host, status, frame, s->ordinal);
     add(&s->failed, count);
-    if (fatal)
+    if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC)
         give_up(core, s, status);
-    else
-        set(&s->acknowledged, ordinal);
     if (s->dead_letter >= 0)
         write_dead_letter(core, s, frame, len);
 }
 
 static bool is_open_for_events(const slot *s) {
     return atomic_load_explicit(&s->state, memory_order_relaxed) == SS_SLOT_RUNNING;
-}
-
-/* One frame to one slot; the slot is running and wants it. */
-static inline void deliver(ss_core *core, slot *s, const uint8_t *frame, size_t len) {
-    const uint64_t ordinal = ++s->ordinal;
-    s->delivery.first_ordinal = ordinal;
-    set(&s->broadcast, ordinal);
-    const int32_t status = call_slot(s, frame, len);
-    if (status == SLIPSTREAM_OK) {
-        add(&s->delivered, 1);
-        set(&s->acknowledged, ordinal);
-    } else {
-        handle_status(core, s, status, frame, len, ordinal, 1);
-    }
 }
 
 /* A frame that the slot wants but may not get now. */
@@ -306,7 +284,7 @@ static void deliver_gap(ss_core *core, slot *s) {
     if (g.count == 0)
         return;
     memset(&s->pending, 0, sizeof s->pending);
-    const ss_draft draft = {.time_ns = now_ns(CLOCK_REALTIME),
+    const ss_draft draft = {.time_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME),
                             .height = g.last_height,
                             .kind = SLIPSTREAM_KIND_GAP,
                             .reasons = g.reasons,
@@ -319,11 +297,13 @@ static void deliver_gap(ss_core *core, slot *s) {
                    (unsigned long long)g.count, (unsigned long long)g.first,
                    (unsigned long long)g.last);
     s->delivery.first_ordinal = g.last;
+    enter_slot(core, s);
     const int32_t status = call_slot(s, frame, sizeof frame);
-    if (status == SLIPSTREAM_OK || status == SLIPSTREAM_IGNORED)
+    if (status != SLIPSTREAM_OK && status != SLIPSTREAM_IGNORED)
+        handle_failure(core, s, status, frame, sizeof frame, 1);
+    if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
         set(&s->acknowledged, g.last);
-    else
-        handle_status(core, s, status, frame, sizeof frame, g.last, 1);
+    leave_slot(core, s);
 }
 
 static uint32_t missing_reason(const slot *s) {
@@ -332,22 +312,71 @@ static uint32_t missing_reason(const slot *s) {
                : SLIPSTREAM_GAP_PAUSED;
 }
 
-/* A piece of a run to a slot that takes single frames. */
+/* Frames to a slot that is running, one by one. This is the hot loop: what cannot change
+ * meanwhile is in locals, counters are written once. With `check` the frames come
+ * unchecked; then it stops before the first that is not usual and stamped, or after the
+ * first that failed. Returns how many bytes it went through, `calls` how many calls. */
+static inline __attribute__((always_inline)) size_t stream_to(ss_core *core, slot *s,
+                                                              const uint8_t *frames, size_t len,
+                                                              const bool check, uint64_t *calls) {
+    ss_host *const host = s->host;
+    const on_broadcast call = s->call;
+    void *const instance = s->instance;
+    const bool explicit_ack = host != NULL && (s->flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0;
+    const uint64_t before = s->ordinal;
+    uint64_t kinds = s->kinds;
+    uint64_t ordinal = before;
+    uint64_t failed = 0;
+    uint32_t until_sample = s->until_sample;
+    size_t at = 0;
+    while (at < len && (!check || (failed == 0 && ss_frame_is_usual(frames + at, len - at)))) {
+        const uint8_t *frame = frames + at;
+        const size_t frame_len = slipstream_load_u32(frame);
+        int32_t status;
+        at += frame_len;
+        if (!check && (kinds >> slipstream_load_u16(frame + 6) & 1) == 0)
+            continue;
+        s->delivery.first_ordinal = ++ordinal;
+        if (host != NULL)
+            host->error_len = 0; /* a text belongs to one call */
+        if (explicit_ack)
+            atomic_store_explicit(&host->delivered, ordinal, memory_order_release);
+        if (until_sample-- > 0) {
+            status = call(instance, &s->delivery, frame, frame_len);
+        } else {
+            status = call_timed(s, frame, frame_len);
+            until_sample = SAMPLE_EVERY - 1;
+        }
+        if (status == SLIPSTREAM_OK || status == SLIPSTREAM_IGNORED)
+            continue;
+        failed++;
+        s->ordinal = ordinal;
+        handle_failure(core, s, status, frame, frame_len, 1);
+        kinds = s->kinds;
+    }
+    s->until_sample = until_sample;
+    s->ordinal = ordinal;
+    add(&s->delivered, ordinal - before - failed);
+    set(&s->broadcast, ordinal);
+    set(&s->acknowledged, kinds != 0 ? ordinal : ordinal - 1);
+    *calls = ordinal - before;
+    return at;
+}
+
 static void deliver_singly(ss_core *core, slot *s, const uint8_t *frames, size_t len,
                            uint32_t attempt) {
+    uint64_t calls;
     s->delivery.count = 1;
     s->delivery.attempt = attempt;
-    for (size_t at = 0, frame_len; at < len; at += frame_len) {
-        const uint8_t *frame = frames + at;
-        frame_len = slipstream_load_u32(frame);
-        if ((s->kinds >> slipstream_load_u16(frame + 6) & 1) == 0)
-            continue;
-        if (is_open_for_events(s))
-            deliver(core, s, frame, frame_len);
-        else
-            miss(s, frame, missing_reason(s));
-    }
+    stream_to(core, s, frames, len, false, &calls);
     s->delivery.attempt = 1;
+}
+
+/* A piece of a run to a slot that may not be called now. */
+static void miss_piece(slot *s, const uint8_t *frames, size_t len) {
+    for (size_t at = 0; at < len; at += slipstream_load_u32(frames + at))
+        if ((s->kinds >> slipstream_load_u16(frames + at + 6) & 1) != 0)
+            miss(s, frames + at, missing_reason(s));
 }
 
 /* `count` neighbouring frames, all wanted, to a slot that takes runs. */
@@ -365,7 +394,9 @@ static void deliver_run(ss_core *core, slot *s, const uint8_t *frames, size_t le
     } else if (count == 1 || status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC) {
         s->ordinal += count;
         set(&s->broadcast, s->ordinal);
-        handle_status(core, s, status, frames, len, s->ordinal, count);
+        handle_failure(core, s, status, frames, len, count);
+        if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
+            set(&s->acknowledged, s->ordinal);
     } else {
         deliver_singly(core, s, frames, len, 2); /* it has undone the run: one by one */
     }
@@ -392,19 +423,117 @@ static void deliver_runs(ss_core *core, slot *s, const uint8_t *frames, size_t l
         deliver_run(core, s, frames + start, at - start, count);
 }
 
+/* What of a piece a port wants, as runs of neighbouring frames. False if it has to wait for
+ * room; then *done says how far it got. */
+static bool push(ss_core *core, slot *s, const uint8_t *frames, size_t len, size_t *done) {
+    const uint32_t too_large = s->port->too_large;
+    bool all = true;
+    while (all && *done < len) {
+        const uint8_t *start = frames + *done;
+        size_t run = 0;
+        uint32_t count = 0;
+        while (*done + run < len && (s->kinds >> slipstream_load_u16(start + run + 6) & 1) != 0) {
+            run += slipstream_load_u32(start + run);
+            count++;
+        }
+        if (count == 0) {
+            *done += slipstream_load_u32(start); /* not wanted */
+            continue;
+        }
+        const uint8_t *left = start;
+        size_t left_len = run;
+        all = ss_port_put(s->port, &left, &left_len, count);
+        *done += all ? run : run - left_len;
+    }
+    core->too_large += s->port->too_large - too_large;
+    return all;
+}
+
+static void deliver_to_port(ss_core *core, slot *s, const uint8_t *frames, size_t len) {
+    size_t done = 0;
+    if (push(core, s, frames, len, &done))
+        return;
+    s->waiting = frames + done;
+    s->waiting_len = len - done;
+    core->waiting++;
+}
+
+/* What of a piece waited too long. */
+static void lose_waiting(slot *s) {
+    for (size_t at = 0, len; at < s->waiting_len; at += len) {
+        const uint8_t *frame = s->waiting + at;
+        len = slipstream_load_u32(frame);
+        if ((s->kinds >> slipstream_load_u16(frame + 6) & 1) != 0)
+            ss_port_give_up(s->port, frame, len);
+    }
+}
+
+static void wait_for_port(ss_core *core, slot *s) {
+    const uint64_t begin = ss_clock_ns(CLOCK_MONOTONIC);
+    const uint64_t end = begin + (uint64_t)s->port->block_timeout_ms * 1000000;
+    uint64_t look = begin + LOOK_EVERY_NS;
+    struct timespec nap = {0, NAP_NS};
+    for (;;) {
+        size_t done = 0;
+        const bool all = push(core, s, s->waiting, s->waiting_len, &done);
+        s->waiting += done;
+        s->waiting_len -= done;
+        const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
+        if (all)
+            break;
+        bool stop = now >= end;
+        if (!stop && now >= look) {
+            stop = core->interrupted != NULL && core->interrupted();
+            look = now + LOOK_EVERY_NS;
+        }
+        if (stop) {
+            lose_waiting(s);
+            ss_logq_format(core->log, SLIPSTREAM_LOG_ERROR, s->source,
+                           "its ring stayed full for %.3g s: stalled, events are lost until it "
+                           "is half empty",
+                           (double)(now - begin) / 1e9);
+            break;
+        }
+        nanosleep(&nap, NULL);
+        nap.tv_nsec = nap.tv_nsec < NAP_MAX_NS ? nap.tv_nsec * 2 : NAP_MAX_NS;
+    }
+    s->waiting = NULL;
+    s->waiting_len = 0;
+}
+
+void ss_core_wait_for_room(ss_core *core) {
+    for (uint32_t i = 0; i < core->count && core->waiting > 0; i++)
+        if (core->slots[i]->waiting != NULL) {
+            core->waiting--;
+            wait_for_port(core, core->slots[i]);
+        }
+}
+
+static void deliver_to(ss_core *core, slot *s, const uint8_t *frames, size_t len) {
+    if (s->port != NULL) {
+        deliver_to_port(core, s, frames, len);
+        return;
+    }
+    if (!is_open_for_events(s)) {
+        miss_piece(s, frames, len);
+        return;
+    }
+    enter_slot(core, s);
+    if ((s->flags & SLIPSTREAM_FLAG_BATCH) != 0)
+        deliver_runs(core, s, frames, len);
+    else
+        deliver_singly(core, s, frames, len, 1);
+    leave_slot(core, s);
+}
+
 /* A piece of a run, stamped, to all slots. */
 static void deliver_piece(ss_core *core, const uint8_t *frames, size_t len) {
-    for (uint32_t i = 0; i < core->count; i++) {
-        slot *s = core->slots[i];
-        if (s->kinds == 0)
-            continue;
-        atomic_store_explicit(&core->busy, (int32_t)s->id, memory_order_relaxed);
-        if ((s->flags & SLIPSTREAM_FLAG_BATCH) != 0 && is_open_for_events(s))
-            deliver_runs(core, s, frames, len);
-        else
-            deliver_singly(core, s, frames, len, 1);
-    }
-    atomic_store_explicit(&core->busy, -1, memory_order_relaxed);
+    for (uint32_t i = 0; i < core->count; i++)
+        if (core->slots[i]->kinds != 0)
+            deliver_to(core, core->slots[i], frames, len);
+    /* First to every ring that has room, then the waiting. */
+    if (core->waiting > 0 && core->may_wait)
+        ss_core_wait_for_room(core);
 }
 
 /* ---- Sending ------------------------------------------------------------------------- */
@@ -431,38 +560,47 @@ static void trim(buffer *b) {
 }
 
 static bool is_stamped(const uint8_t *frame) {
-    return slipstream_load_u64(frame + 16) != 0 && slipstream_load_u64(frame + 32) != 0;
+    return ss_load_word(frame + 16) != 0 && ss_load_word(frame + 32) != 0;
 }
 
-int32_t ss_core_check(const uint8_t *frames, size_t len, ss_sent *sent, uint64_t *kinds,
-                      bool *stamped) {
+int32_t ss_core_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *sent,
+                      uint64_t *kinds, bool *stamped) {
+    const size_t end = limit < len ? limit : len;
+    int32_t status = SLIPSTREAM_OK;
     slipstream_frame frame;
-    memset(sent, 0, sizeof *sent);
+    bool all_stamped = true;
+    size_t at = 0;
+    uint64_t count = 0;
     *kinds = 0;
-    *stamped = true;
-    while (sent->offset < len) {
-        const uint8_t *at = frames + sent->offset;
-        const int32_t status = ss_frame_check(at, len - sent->offset, &frame);
+    for (; at < end; count++) {
+        if (ss_frame_is_usual(frames + at, len - at)) {
+            *kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE);
+            at += slipstream_load_u32(frames + at);
+            continue;
+        }
+        status = ss_frame_check(frames + at, len - at, &frame);
+        if (status == SLIPSTREAM_OK && (frame.kind == SLIPSTREAM_KIND_GAP ||
+                                        (frame.stream == 0) != (frame.sequence == 0)))
+            status = SLIPSTREAM_INVALID_ARGUMENT;
         if (status != SLIPSTREAM_OK)
-            return status;
-        if (frame.kind == SLIPSTREAM_KIND_GAP || (frame.stream == 0) != (frame.sequence == 0))
-            return SLIPSTREAM_INVALID_ARGUMENT;
+            break;
         *kinds |= SLIPSTREAM_KIND_BIT(frame.kind);
-        *stamped = *stamped && frame.stream != 0 && frame.time_ns != 0;
-        sent->offset += frame.whole.len;
-        sent->index++;
+        all_stamped = all_stamped && frame.stream != 0 && frame.time_ns != 0;
+        at += frame.whole.len;
     }
-    sent->events = sent->index;
-    return SLIPSTREAM_OK;
+    sent->offset = at;
+    sent->index = count;
+    *stamped = all_stamped;
+    return status;
 }
 
 static void stamp(ss_core *core, uint8_t *frame, int64_t now) {
     if (is_stamped(frame))
         return;
-    const uint64_t stream = slipstream_load_u64(frame + 16);
-    const int64_t time_ns = (int64_t)slipstream_load_u64(frame + 32);
+    const uint64_t stream = ss_load_word(frame + 16);
+    const int64_t time_ns = (int64_t)ss_load_word(frame + 32);
     ss_frame_stamp(frame, stream != 0 ? stream : core->stream,
-                   stream != 0 ? slipstream_load_u64(frame + 24) : ++core->sequence,
+                   stream != 0 ? ss_load_word(frame + 24) : ++core->sequence,
                    time_ns != 0 ? time_ns : now);
 }
 
@@ -478,34 +616,79 @@ static size_t piece_end(const uint8_t *frames, size_t len, size_t at) {
 static int32_t defer(ss_core *core, const uint8_t *frames, size_t len) {
     if (!reserve(&core->deferred, core->deferred.len + len))
         return SLIPSTREAM_NO_MEMORY;
-    memcpy(core->deferred.data + core->deferred.len, frames, len);
+    uint8_t *copy = core->deferred.data + core->deferred.len;
+    memcpy(copy, frames, len);
     core->deferred.len += len;
+    /* Among what is kept the flag says that a frame goes to its claimant alone. */
+    for (size_t at = 0; at < len; at += slipstream_load_u32(copy + at))
+        copy[at + 8] &= (uint8_t)~SLIPSTREAM_FRAME_ROUTED;
     return SLIPSTREAM_OK;
 }
 
-static bool in_callback(const ss_core *core) {
+bool ss_core_inside_callback(const ss_core *core) {
     return atomic_load_explicit(&core->busy, memory_order_relaxed) >= 0;
 }
 
-int32_t ss_core_put_frames(ss_core *core, const uint8_t *frames, size_t len, bool stamped) {
-    int64_t now = 0;
-    if (in_callback(core))
-        return defer(core, frames, len);
+static void stamp_all(ss_core *core, uint8_t *frames, size_t len) {
+    const int64_t now = (int64_t)ss_clock_ns(CLOCK_REALTIME);
+    for (size_t at = 0; at < len; at += slipstream_load_u32(frames + at))
+        stamp(core, frames + at, now);
+}
+
+void ss_core_put_own(ss_core *core, uint8_t *frames, size_t len, bool stamped) {
+    if (!stamped)
+        stamp_all(core, frames, len);
     for (size_t at = 0, end; at < len; at = end) {
         end = piece_end(frames, len, at);
-        if (stamped) {
-            deliver_piece(core, frames + at, end - at);
-            continue;
+        deliver_piece(core, frames + at, end - at);
+    }
+}
+
+/* Where a single plugin gets single frames, checking and calling go in one pass. */
+static void put_directly(ss_core *core, const uint8_t *frames, size_t len, ss_sent *sent) {
+    slot *s = core->count == 1 ? core->slots[0] : NULL;
+    uint64_t calls = 0;
+    if (s == NULL || s->port != NULL || !is_open_for_events(s) || (s->flags & SLIPSTREAM_FLAG_BATCH) != 0 ||
+        (s->kinds & SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE)) == 0 ||
+        ss_core_inside_callback(core))
+        return;
+    enter_slot(core, s);
+    sent->offset +=
+        stream_to(core, s, frames + sent->offset, len - sent->offset, true, &calls);
+    leave_slot(core, s);
+    sent->index += calls;
+}
+
+int32_t ss_core_put_frames(ss_core *core, const uint8_t *frames, size_t len, ss_sent *sent) {
+    memset(sent, 0, sizeof *sent);
+    for (;;) {
+        put_directly(core, frames, len, sent);
+        if (sent->offset == len)
+            break;
+        const uint8_t *piece = frames + sent->offset;
+        ss_sent good;
+        uint64_t kinds;
+        bool stamped;
+        int32_t status = ss_core_check(piece, len - sent->offset, RUN_BYTES, &good, &kinds,
+                                       &stamped);
+        if (ss_core_inside_callback(core)) {
+            const int32_t kept = defer(core, piece, good.offset);
+            status = kept != SLIPSTREAM_OK ? kept : status;
+        } else if (stamped || (kinds & ss_core_kinds(core)) == 0) {
+            deliver_piece(core, piece, good.offset);
+        } else if (!reserve(&core->scratch, good.offset)) {
+            status = SLIPSTREAM_NO_MEMORY;
+        } else {
+            memcpy(core->scratch.data, piece, good.offset);
+            stamp_all(core, core->scratch.data, good.offset);
+            deliver_piece(core, core->scratch.data, good.offset);
         }
-        if (!reserve(&core->scratch, end - at))
-            return SLIPSTREAM_NO_MEMORY;
-        if (now == 0)
-            now = now_ns(CLOCK_REALTIME);
-        uint8_t *copy = core->scratch.data;
-        memcpy(copy, frames + at, end - at);
-        for (size_t i = 0; i < end - at; i += slipstream_load_u32(copy + i))
-            stamp(core, copy + i, now);
-        deliver_piece(core, copy, end - at);
+        if (status != SLIPSTREAM_NO_MEMORY) {
+            sent->offset += good.offset;
+            sent->index += good.index;
+        }
+        if (status != SLIPSTREAM_OK)
+            return status;
     }
     trim(&core->scratch);
     return SLIPSTREAM_OK;
@@ -515,7 +698,7 @@ int32_t ss_core_put_draft(ss_core *core, ss_draft *draft) {
     const size_t size = ss_frame_size(draft);
     if (size == 0)
         return SLIPSTREAM_TOO_LARGE;
-    buffer *b = in_callback(core) ? &core->deferred : &core->scratch;
+    buffer *b = ss_core_inside_callback(core) ? &core->deferred : &core->scratch;
     if (!reserve(b, b->len + size))
         return SLIPSTREAM_NO_MEMORY;
     if (b == &core->deferred) {
@@ -528,7 +711,7 @@ int32_t ss_core_put_draft(ss_core *core, ss_draft *draft) {
         draft->sequence = ++core->sequence;
     }
     if (draft->time_ns == 0)
-        draft->time_ns = now_ns(CLOCK_REALTIME);
+        draft->time_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
     ss_frame_write(b->data, size, draft);
     deliver_piece(core, b->data, size);
     trim(b);
@@ -556,20 +739,24 @@ static int32_t route_frame(ss_core *core, uint8_t *frame, size_t len) {
     slot *s = claimant(core, &payload.name);
     if (s == NULL || atomic_load_explicit(&s->state, memory_order_relaxed) == SS_SLOT_FAILED)
         return SLIPSTREAM_NOT_FOUND;
-    stamp(core, frame, now_ns(CLOCK_REALTIME));
+    stamp(core, frame, (int64_t)ss_clock_ns(CLOCK_REALTIME));
     if (!is_open_for_events(s)) {
         miss(s, frame, missing_reason(s));
         return SLIPSTREAM_OK;
     }
-    atomic_store_explicit(&core->busy, (int32_t)s->id, memory_order_relaxed);
-    deliver(core, s, frame, len);
-    atomic_store_explicit(&core->busy, -1, memory_order_relaxed);
+    const uint64_t kinds = s->kinds; /* it need not subscribe to what it claims */
+    s->kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_PAYLOAD);
+    deliver_to(core, s, frame, len);
+    if (core->waiting > 0 && core->may_wait)
+        ss_core_wait_for_room(core);
+    if (s->kinds != 0 && core->waiting == 0)
+        s->kinds = kinds;
     return SLIPSTREAM_OK;
 }
 
 int32_t ss_core_route(ss_core *core, ss_draft *draft) {
     draft->flags |= SLIPSTREAM_FRAME_ROUTED;
-    if (in_callback(core))
+    if (ss_core_inside_callback(core))
         return claimant(core, &draft->spans[1]) == NULL ? SLIPSTREAM_NOT_FOUND
                                                         : ss_core_put_draft(core, draft);
     const size_t size = ss_frame_size(draft);
@@ -591,12 +778,10 @@ static void send_deferred(ss_core *core) {
         for (size_t at = 0, len; at < taken.len; at += len) {
             uint8_t *frame = taken.data + at;
             len = slipstream_load_u32(frame);
-            if ((slipstream_load_u32(frame + 8) & SLIPSTREAM_FRAME_ROUTED) != 0) {
+            if ((slipstream_load_u32(frame + 8) & SLIPSTREAM_FRAME_ROUTED) != 0)
                 route_frame(core, frame, len);
-            } else {
-                stamp(core, frame, now_ns(CLOCK_REALTIME));
-                deliver_piece(core, frame, len);
-            }
+            else
+                ss_core_put_own(core, frame, len, false);
         }
         free(taken.data);
     }
@@ -621,16 +806,33 @@ int32_t ss_core_enter(ss_core *core, uint32_t ms) {
         return SLIPSTREAM_WRONG_STATE;
     if (!ss_lock_wait(&core->lock, ms))
         return SLIPSTREAM_TIMEOUT;
+    core->may_wait = true; /* whoever waits for the sequencer holds no other lock */
+    core->interrupted = NULL;
     if (ss_core_is_open(core))
         return SLIPSTREAM_OK;
     ss_lock_release(&core->lock);
     return SLIPSTREAM_WRONG_STATE;
 }
 
-void ss_core_leave(ss_core *core) {
+bool ss_core_has_more(const ss_core *core) {
+    return core->waiting > 0 || core->deferred.len > 0;
+}
+
+void ss_core_may_wait(ss_core *core, bool (*interrupted)(void)) {
+    core->may_wait = true;
+    core->interrupted = interrupted;
+}
+
+int32_t ss_core_leave(ss_core *core) {
+    if (core->waiting > 0)
+        ss_core_wait_for_room(core);
     if (core->deferred.len > 0)
         send_deferred(core);
+    const int32_t status = core->too_large > 0 ? SLIPSTREAM_TOO_LARGE : SLIPSTREAM_OK;
+    core->too_large = 0;
+    core->may_wait = false;
     ss_lock_release(&core->lock);
+    return status;
 }
 
 uint64_t ss_core_kinds(const ss_core *core) {
@@ -654,16 +856,12 @@ int32_t ss_core_busy_slot(const ss_core *core) {
 enum { SEND_WAIT_MS = 30000 };
 
 int32_t ss_core_send(ss_core *core, const uint8_t *frames, size_t len, ss_sent *sent) {
-    uint64_t kinds;
-    bool stamped;
-    int32_t status = ss_core_check(frames, len, sent, &kinds, &stamped);
-    if (status == SLIPSTREAM_OK)
-        status = ss_core_enter(core, SEND_WAIT_MS);
+    int32_t status = ss_core_enter(core, SEND_WAIT_MS);
     if (status != SLIPSTREAM_OK)
         return status;
-    status = ss_core_put_frames(core, frames, len, stamped);
-    ss_core_leave(core);
-    return status;
+    status = ss_core_put_frames(core, frames, len, sent);
+    const int32_t left = ss_core_leave(core);
+    return status != SLIPSTREAM_OK ? status : left;
 }
 
 int32_t ss_core_mapping_update(ss_core *core, const uint8_t *program_id, size_t program_id_len,
@@ -680,8 +878,8 @@ int32_t ss_core_mapping_update(ss_core *core, const uint8_t *program_id, size_t 
     if (status != SLIPSTREAM_OK)
         return status;
     status = ss_core_put_draft(core, &draft);
-    ss_core_leave(core);
-    return status;
+    const int32_t left = ss_core_leave(core);
+    return status != SLIPSTREAM_OK ? status : left;
 }
 
 /* ---- Life ------------------------------------------------------------------------------ */
@@ -690,7 +888,9 @@ ss_core *ss_core_new(ss_logq *log, uint64_t stream) {
     ss_core *core = calloc(1, sizeof *core);
     if (core == NULL)
         return NULL;
+    ss_ticks_start();
     ss_forked(); /* makes the mark before anybody can fork */
+    ss_logq_retain(log);
     core->log = log;
     core->stream = stream;
     core->references = 1;
@@ -709,6 +909,7 @@ void ss_core_release(ss_core *core) {
     for (uint32_t i = 0; i < core->count; i++)
         free_slot(core->slots[i]);
     pthread_mutex_destroy(&core->slots_lock);
+    ss_logq_release(core->log);
     free(core->scratch.data);
     free(core->deferred.data);
     free(core);
@@ -817,6 +1018,38 @@ int32_t ss_core_attach_function(ss_core *core, uint64_t kinds, void *context, ui
     return status;
 }
 
+int32_t ss_core_attach_port(ss_core *core, ss_port *port, uint64_t kinds, uint32_t source,
+                            uint32_t ms, uint32_t *id) {
+    int32_t status = ss_core_enter(core, ms);
+    if (status != SLIPSTREAM_OK)
+        return status;
+    slot *s = new_slot(core);
+    if (s != NULL) {
+        s->kinds = kinds;
+        s->port = port;
+        s->source = source;
+        s->flags = SLIPSTREAM_FLAG_PROMPT; /* putting into a ring is */
+    }
+    status = s == NULL ? SLIPSTREAM_NO_MEMORY : append(core, s, id);
+    ss_core_leave(core);
+    return status;
+}
+
+int32_t ss_core_set_kinds(ss_core *core, uint32_t id, uint64_t kinds, uint32_t ms) {
+    int32_t status = ss_core_enter(core, ms);
+    if (status != SLIPSTREAM_OK)
+        return status;
+    slot *s = find_slot(core, id);
+    if (s == NULL) {
+        status = SLIPSTREAM_NOT_FOUND;
+    } else {
+        s->kinds = kinds;
+        refresh_kinds(core);
+    }
+    ss_core_leave(core);
+    return status;
+}
+
 int32_t ss_core_detach(ss_core *core, uint32_t id, uint32_t ms) {
     int32_t status = ss_core_enter(core, ms);
     if (status != SLIPSTREAM_OK)
@@ -854,8 +1087,10 @@ int32_t ss_core_replace(ss_core *core, uint32_t id, ss_instance *instance, uint3
     if (s == NULL) {
         status = SLIPSTREAM_NOT_FOUND;
     } else {
+        pthread_mutex_lock(&core->slots_lock); /* ss_core_stats looks into the host */
         set(&s->acknowledged, slot_acknowledged(s));
         status = take_instance(s, instance) ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY;
+        pthread_mutex_unlock(&core->slots_lock);
         refresh_kinds(core);
     }
     ss_core_leave(core);
@@ -872,9 +1107,10 @@ int32_t ss_core_set_state(ss_core *core, uint32_t id, uint32_t state, uint32_t m
     } else {
         atomic_store_explicit(&s->state, state, memory_order_relaxed);
         if (state == SS_SLOT_RUNNING) {
-            atomic_store_explicit(&core->busy, (int32_t)s->id, memory_order_relaxed);
             deliver_gap(core, s);
-            atomic_store_explicit(&core->busy, -1, memory_order_relaxed);
+        } else if (state == SS_SLOT_FAILED) {
+            s->kinds = 0;
+            refresh_kinds(core);
         }
     }
     ss_core_leave(core);
@@ -888,7 +1124,10 @@ int32_t ss_core_hold(ss_core *core, uint32_t id, uint32_t ms) {
     return status;
 }
 
-void ss_core_unhold(ss_core *core) {
+void ss_core_unhold(ss_core *core, bool stuck) {
+    slot *s = stuck ? find_slot(core, (uint32_t)ss_core_busy_slot(core)) : NULL;
+    if (s != NULL && is_open_for_events(s))
+        atomic_store_explicit(&s->state, SS_SLOT_PAUSED, memory_order_relaxed);
     atomic_store_explicit(&core->busy, -1, memory_order_relaxed);
     ss_core_leave(core);
 }
@@ -932,6 +1171,8 @@ int32_t ss_core_stats(ss_core *core, uint32_t id, ss_stats *out) {
         out->failed = read_counter(&s->failed);
         out->dropped = read_counter(&s->dropped);
         out->acknowledged = slot_acknowledged(s);
+        if (out->broadcast < out->acknowledged) /* written last, once for each piece */
+            out->broadcast = out->acknowledged;
         out->samples = read_counter(&s->samples);
         out->total_ns = read_counter(&s->total_ns);
         for (unsigned i = 0; i < SS_TIME_BUCKETS; i++)

@@ -7,6 +7,7 @@
 
 #include "frame.h"
 #include "loader.h"
+#include "port.h"
 
 /* cdef:begin */
 
@@ -52,12 +53,19 @@ int32_t ss_core_attach_function(
     ss_core *core, uint64_t kinds, void *context, uint32_t source,
     int32_t (*function)(void *, const slipstream_delivery *, const uint8_t *, size_t),
     uint32_t ms, uint32_t *slot);
+/* Adds a plugin behind a ring; `kinds` as its subscribed_events said. The port must outlive
+ * the slot. */
+int32_t ss_core_attach_port(ss_core *core, ss_port *port, uint64_t kinds, uint32_t source,
+                            uint32_t ms, uint32_t *slot);
+/* What a port's plugin wants, after a reload. */
+int32_t ss_core_set_kinds(ss_core *core, uint32_t slot, uint64_t kinds, uint32_t ms);
 /* After this no call into the slot is under way and none will come. */
 int32_t ss_core_detach(ss_core *core, uint32_t slot, uint32_t ms);
 /* Puts another loaded instance in the slot's place; ordinals go on. A pending gap is
  * delivered. */
 int32_t ss_core_replace(ss_core *core, uint32_t slot, ss_instance *instance, uint32_t ms);
-/* Running, paused or reloading; events that come meanwhile become one GAP. */
+/* Running, paused or reloading; events that come meanwhile become one GAP. Failed: it gets
+ * nothing more, until it is replaced. */
 int32_t ss_core_set_state(ss_core *core, uint32_t slot, uint32_t state, uint32_t ms);
 /* Where events go that the plugin refuses for good; -1: nowhere. The core writes frames
  * to it and never closes it. */
@@ -65,7 +73,8 @@ int32_t ss_core_set_dead_letter(ss_core *core, uint32_t slot, int fd, uint32_t m
 /* Keeps all broadcasts waiting (those of this thread until unhold), so that a call into an
  * inline plugin cannot overlap with its on_broadcast. `slot` is named as the busy one. */
 int32_t ss_core_hold(ss_core *core, uint32_t slot, uint32_t ms);
-void ss_core_unhold(ss_core *core);
+/* `stuck`: that call has not returned; the slot is paused, for calls must not overlap. */
+void ss_core_unhold(ss_core *core, bool stuck);
 /* Adds a payload name to those that the slot claims; an instance brings its own. */
 int32_t ss_core_claim(ss_core *core, uint32_t slot, const char *name, uint32_t ms);
 
@@ -75,11 +84,10 @@ uint64_t ss_core_kinds(const ss_core *core);
 /* The slot whose callback runs now, -1 if none does. For messages. */
 int32_t ss_core_busy_slot(const ss_core *core);
 
-/* What became of a call that sends. */
+/* How far a call that sends got. */
 typedef struct ss_sent {
-    uint64_t events; /* delivered to whoever subscribed to them */
-    uint64_t offset; /* of the frame that was refused, in bytes */
-    uint64_t index;  /* its number */
+    uint64_t index;  /* frames that were sent; so the number of the one that was refused */
+    uint64_t offset; /* and their bytes */
 } ss_sent;
 
 /* One mapping update, made of its parts, to all subscribers. */
@@ -87,7 +95,7 @@ int32_t ss_core_mapping_update(ss_core *core, const uint8_t *program_id, size_t 
                                const uint8_t *mapping_name, size_t mapping_name_len,
                                const uint8_t *key, size_t key_len, const uint8_t *value,
                                size_t value_len, uint64_t height);
-/* A run of frames. Nothing is sent unless all of it is well formed. */
+/* A run of frames. A malformed one ends it; those before it are sent. */
 int32_t ss_core_send(ss_core *core, const uint8_t *frames, size_t len, ss_sent *sent);
 
 /* True on a thread whose broadcast has called the plugin that calls us now. */
@@ -107,20 +115,38 @@ void ss_core_retain(ss_core *core);
  * until the outer call ends. */
 bool ss_core_try_enter(ss_core *core);
 int32_t ss_core_enter(ss_core *core, uint32_t ms);
-void ss_core_leave(ss_core *core);
+/* TOO_LARGE if an event since `enter` was larger than some plugin's ring. */
+int32_t ss_core_leave(ss_core *core);
+/* Would `leave` have more to do than to leave: wait for room in a ring, or send what
+ * callbacks have sent meanwhile? Then let go of the interpreter lock first, and say so. */
+bool ss_core_has_more(const ss_core *core);
+/* Rings that are full may be waited for. `interrupted` is asked now and then; true ends the
+ * waiting, the rest is lost and told of. ss_core_enter says so by itself. */
+void ss_core_may_wait(ss_core *core, bool (*interrupted)(void));
+/* Puts what had no room, as the port's rules say. */
+void ss_core_wait_for_room(ss_core *core);
 
+/* Is a callback under way? Then what is sent is kept until it has ended. */
+bool ss_core_inside_callback(const ss_core *core);
 /* Kinds that somebody subscribes to whose plugin may block. */
 uint64_t ss_core_slow_kinds(const ss_core *core);
 uint64_t ss_core_claimed(const ss_core *core);
 
-/* Is this a run of well-formed frames that may be sent? OK and in `sent->events` their
- * number; else the status and the place. `kinds` gets the set of their kinds. */
-int32_t ss_core_check(const uint8_t *frames, size_t len, ss_sent *sent, uint64_t *kinds,
-                      bool *stamped);
+/* Is this a run of well-formed frames that may be sent? Looks at those that start within
+ * the first `limit` bytes. OK, or the status for the first that is not. `sent` gets how
+ * many are good, `kinds` the set of their kinds, `stamped` whether all of them have stream,
+ * sequence and time. */
+int32_t ss_core_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *sent,
+                      uint64_t *kinds, bool *stamped);
 
-/* Send, between enter and leave, or inside. Frames were checked; unless `stamped` they are
- * copied and given stream, sequence and time. OK or NO_MEMORY. */
-int32_t ss_core_put_frames(ss_core *core, const uint8_t *frames, size_t len, bool stamped);
+/* Send, between enter and leave. */
+
+/* Checks and sends the caller's frames, piece by piece; also inside of a callback. Where
+ * one lacks stream, sequence or time they are copied first. OK, NO_MEMORY, or what is
+ * wrong with the first frame that was not sent. */
+int32_t ss_core_put_frames(ss_core *core, const uint8_t *frames, size_t len, ss_sent *sent);
+/* Sends frames that were checked and may be written to. Not inside of a callback. */
+void ss_core_put_own(ss_core *core, uint8_t *frames, size_t len, bool stamped);
 /* OK, TOO_LARGE or NO_MEMORY. */
 int32_t ss_core_put_draft(ss_core *core, ss_draft *draft);
 /* To the first slot that claims the payload's name; NOT_FOUND if none does. */

@@ -17,6 +17,7 @@
 static PyObject *fail_callable;   /* fail(status, what, offset, index): raises */
 static PyObject *encode_callable; /* encode(event, kinds): a frame, or None if unwanted */
 static _Thread_local int parked;  /* a callback in Python left an exception to be raised */
+static _Thread_local PyObject *raised[3]; /* by a signal handler, while waiting for room */
 
 typedef struct door {
     PyObject_HEAD
@@ -64,7 +65,11 @@ static bool take_height(PyObject *object, uint64_t *out) {
         return true;
     }
     *out = PyLong_AsUnsignedLongLong(object);
-    return !(*out == (uint64_t)-1 && PyErr_Occurred());
+    if (*out != SLIPSTREAM_HEIGHT_NONE)
+        return true;
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_OverflowError, "a height of 2^64 - 1 means that there is none");
+    return false;
 }
 
 static bool take_u64(PyObject *object, uint64_t *out) {
@@ -74,36 +79,68 @@ static bool take_u64(PyObject *object, uint64_t *out) {
 
 /* ---- Sending ------------------------------------------------------------------------- */
 
-/* What is sent: a draft, or frames that were checked. */
+/* What is sent: a draft; frames of our own, checked; or the caller's frames. */
 typedef struct load {
     ss_draft *draft;
+    uint8_t *own;
     const uint8_t *frames;
     size_t len;
     bool stamped;
     bool routed;
+    ss_sent sent; /* of frames: how far it got */
 } load;
 
-static int32_t put(ss_core *core, const load *what) {
-    if (what->draft == NULL)
-        return ss_core_put_frames(core, what->frames, what->len, what->stamped);
-    return what->routed ? ss_core_route(core, what->draft) : ss_core_put_draft(core, what->draft);
+static int32_t put(ss_core *core, load *what) {
+    if (what->draft != NULL)
+        return what->routed ? ss_core_route(core, what->draft)
+                            : ss_core_put_draft(core, what->draft);
+    if (what->own == NULL || ss_core_inside_callback(core))
+        return ss_core_put_frames(core, what->frames, what->len, &what->sent);
+    ss_core_put_own(core, what->own, what->len, what->stamped);
+    return SLIPSTREAM_OK;
+}
+
+/* Asked while a full ring is waited for. The sequencer is held, but nobody waits for that
+ * with the interpreter lock, so it can be had. */
+static bool interrupted(void) {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    const bool found = PyErr_CheckSignals() != 0;
+    if (found)
+        PyErr_Fetch(&raised[0], &raised[1], &raised[2]); /* raised when the call is over */
+    PyGILState_Release(state);
+    return found;
+}
+
+static int32_t put_and_leave(ss_core *core, load *what) {
+    int32_t status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
+    if (ss_core_has_more(core)) {
+        Py_BEGIN_ALLOW_THREADS
+        ss_core_may_wait(core, interrupted);
+        const int32_t left = ss_core_leave(core);
+        status = status != SLIPSTREAM_OK ? status : left;
+        Py_END_ALLOW_THREADS
+        return status;
+    }
+    const int32_t left = ss_core_leave(core);
+    return status != SLIPSTREAM_OK ? status : left;
 }
 
 /* True, or false with a Python exception. `status` is that of the core. */
-static bool send_load(ss_core *core, const load *what, uint64_t kinds, int32_t *status) {
+static bool send_load(ss_core *core, load *what, uint64_t kinds, int32_t *status) {
     const bool keep_lock = (ss_core_slow_kinds(core) & kinds) == 0 && what->len < LARGE_RUN;
     if (ss_core_inside(core)) {
         *status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
     } else if (keep_lock && ss_core_try_enter(core)) {
-        *status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
-        ss_core_leave(core);
+        *status = put_and_leave(core, what);
     } else {
         do {
             Py_BEGIN_ALLOW_THREADS
             *status = ss_core_enter(core, WAIT_SLICE_MS);
             if (*status == SLIPSTREAM_OK) {
+                ss_core_may_wait(core, interrupted);
                 *status = put(core, what);
-                ss_core_leave(core);
+                const int32_t left = ss_core_leave(core);
+                *status = *status != SLIPSTREAM_OK ? *status : left;
                 if (*status == SLIPSTREAM_TIMEOUT)
                     *status = SLIPSTREAM_FAILED;
             }
@@ -111,6 +148,11 @@ static bool send_load(ss_core *core, const load *what, uint64_t kinds, int32_t *
             if (*status == SLIPSTREAM_TIMEOUT && PyErr_CheckSignals() != 0)
                 return false;
         } while (*status == SLIPSTREAM_TIMEOUT);
+    }
+    if (raised[0] != NULL) {
+        PyErr_Restore(raised[0], raised[1], raised[2]);
+        memset(raised, 0, sizeof raised);
+        return false;
     }
     if (parked) {
         parked = 0;
@@ -154,7 +196,7 @@ static bool take_spans(PyObject *const *args, ss_draft *draft, Py_buffer *views)
 }
 
 static PyObject *send_draft(const door *self, ss_draft *draft, Py_buffer *views, bool taken) {
-    const load what = {.draft = draft};
+    load what = {.draft = draft};
     int32_t status = SLIPSTREAM_OK;
     const bool sent =
         taken && send_load(self->core, &what, SLIPSTREAM_KIND_BIT(draft->kind), &status);
@@ -232,7 +274,7 @@ static PyObject *door_route(PyObject *object, PyObject *const *args, Py_ssize_t 
     const door *self = (const door *)object;
     Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
     ss_draft draft = {.kind = SLIPSTREAM_KIND_PAYLOAD};
-    const load what = {.draft = &draft, .routed = true};
+    load what = {.draft = &draft, .routed = true};
     int32_t status = SLIPSTREAM_OK;
     if (count != 4)
         return fail_arguments("route", "source, name, body, height", count);
@@ -250,31 +292,15 @@ static PyObject *door_route(PyObject *object, PyObject *const *args, Py_ssize_t 
     Py_RETURN_TRUE;
 }
 
-/* Checks and sends a run of frames; the number of its events as a Python int. */
+/* Sends the caller's frames; how many they are as a Python int. */
 static PyObject *send_frames(const door *self, const uint8_t *frames, size_t len) {
-    ss_sent sent;
-    uint64_t kinds;
     load what = {.frames = frames, .len = len};
-    int32_t status;
-    if (len >= LARGE_RUN) {
-        Py_BEGIN_ALLOW_THREADS
-        status = ss_core_check(frames, len, &sent, &kinds, &what.stamped);
-        Py_END_ALLOW_THREADS
-    } else {
-        status = ss_core_check(frames, len, &sent, &kinds, &what.stamped);
-    }
+    int32_t status = SLIPSTREAM_OK;
+    if (!send_load(self->core, &what, ~UINT64_C(0), &status))
+        return NULL;
     if (status != SLIPSTREAM_OK)
-        return fail(status, "frame", &sent);
-    if ((ss_core_kinds(self->core) & kinds) == 0) {
-        if (!ss_core_is_open(self->core))
-            return fail(SLIPSTREAM_WRONG_STATE, "event", NULL);
-    } else {
-        if (!send_load(self->core, &what, kinds, &status))
-            return NULL;
-        if (status != SLIPSTREAM_OK)
-            return fail(status, "event", NULL);
-    }
-    return PyLong_FromUnsignedLongLong(sent.events);
+        return fail(status, "frame", &what.sent);
+    return PyLong_FromUnsignedLongLong(what.sent.index);
 }
 
 /* An event as the bytes of one frame: as it is, or made by Python. A new reference; None
@@ -290,6 +316,11 @@ static PyObject *as_frame(const door *self, PyObject *event) {
 
 static bool is_one_frame(const uint8_t *frame, size_t len) {
     return len >= SLIPSTREAM_FRAME_HEADER_LEN && slipstream_load_u32(frame) == len;
+}
+
+static bool may_be_sent(uint32_t kind) {
+    return kind <= SLIPSTREAM_KIND_PAYLOAD ||
+           (kind >= SLIPSTREAM_KIND_APP_FIRST && kind <= SLIPSTREAM_KIND_APP_LAST);
 }
 
 static PyObject *fail_not_one_frame(uint64_t index) {
@@ -311,22 +342,35 @@ static PyObject *door_broadcast(PyObject *object, PyObject *event) {
     }
     PyObject *result = NULL;
     if (PyBytes_AsStringAndSize(frame, &data, &len) == 0) {
-        const uint8_t *bytes = (const uint8_t *)data;
-        ss_sent sent;
-        uint64_t kinds;
-        load what = {.frames = bytes, .len = (size_t)len};
-        int32_t status = ss_core_check(bytes, (size_t)len, &sent, &kinds, &what.stamped);
-        if (status == SLIPSTREAM_OK && !is_one_frame(bytes, (size_t)len))
+        load what = {.frames = (const uint8_t *)data, .len = (size_t)len};
+        int32_t status;
+        const bool whole = is_one_frame(what.frames, what.len);
+        const uint32_t kind = whole ? slipstream_load_u16(what.frames + 6) : 0;
+        if (!whole)
             result = fail_not_one_frame(0);
-        else if (status != SLIPSTREAM_OK)
-            result = fail(status, "frame", &sent);
-        else if ((ss_core_kinds(self->core) & kinds) == 0)
+        else if (may_be_sent(kind) && !is_wanted(self, kind))
             result = unwanted(self);
-        else
-            result = finish(send_load(self->core, &what, kinds, &status), status, NULL, 0);
+        else if (send_load(self->core, &what, SLIPSTREAM_KIND_BIT(kind & 63), &status))
+            result = status == SLIPSTREAM_OK ? Py_NewRef(Py_None)
+                                             : fail(status, "frame", &what.sent);
     }
     Py_DECREF(frame);
     return result;
+}
+
+/* The place in the list of gathered frame number `nth`: events that nobody wants were left
+ * out. Only for messages. */
+static uint64_t place_in_list(const door *self, PyObject *list, uint64_t nth) {
+    Py_ssize_t i = 0;
+    for (uint64_t seen = 0; i < PyList_Size(list); i++) {
+        PyObject *frame = as_frame(self, PyList_GetItem(list, i));
+        const bool gathered = frame != NULL && frame != Py_None;
+        Py_XDECREF(frame);
+        PyErr_Clear();
+        if (gathered && seen++ == nth)
+            break;
+    }
+    return (uint64_t)i;
 }
 
 /* Frames of a list, gathered in one buffer, so that the list may change meanwhile. */
@@ -372,12 +416,18 @@ static PyObject *send_list(const door *self, PyObject *list) {
     }
     if (run == NULL) {
         PyErr_NoMemory();
-    } else {
-        PyObject *sent = send_frames(self, run, used);
-        if (sent != NULL) {
-            Py_DECREF(sent);
-            result = PyLong_FromSsize_t(count);
-        }
+        goto done;
+    }
+    load what = {.own = run, .frames = run, .len = used};
+    uint64_t kinds;
+    int32_t status = ss_core_check(run, used, used, &what.sent, &kinds, &what.stamped);
+    if (status != SLIPSTREAM_OK) {
+        const ss_sent place = {.index = place_in_list(self, list, what.sent.index)};
+        fail(status, "frame", &place);
+    } else if ((ss_core_kinds(self->core) & kinds) == 0 && ss_core_is_open(self->core)) {
+        result = PyLong_FromSsize_t(count);
+    } else if (send_load(self->core, &what, kinds, &status)) {
+        result = status == SLIPSTREAM_OK ? PyLong_FromSsize_t(count) : fail(status, "event", NULL);
     }
 done:
     PyMem_Free(run);
@@ -408,9 +458,12 @@ static PyObject *door_broadcast_frames(PyObject *object, PyObject *frames) {
 
 static PyObject *door_has_subscribers(PyObject *object, PyObject *kind) {
     const door *self = (const door *)object;
-    const long number = PyLong_AsLong(kind);
+    int overflow; /* a number of any size is no kind, but none the less a number */
+    const long number = PyLong_AsLongAndOverflow(kind, &overflow);
     if (number == -1 && PyErr_Occurred())
         return NULL;
+    if (!ss_core_is_open(self->core))
+        return fail(SLIPSTREAM_WRONG_STATE, "event", NULL);
     return PyBool_FromLong(number >= 0 && number < 64 && is_wanted(self, (uint32_t)number));
 }
 
@@ -487,6 +540,10 @@ static PyObject *encode_frame(PyObject *module, PyObject *const *args, Py_ssize_
         return NULL;
     if (fields[0] > 63 || !ss_frame_shape((uint32_t)fields[0]).known)
         return fail(SLIPSTREAM_INVALID_ARGUMENT, "kind", NULL);
+    if (fields[1] > UINT32_MAX || reasons > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "flags and reasons are numbers of 32 bits");
+        return NULL;
+    }
     draft.kind = (uint32_t)fields[0];
     draft.flags = (uint32_t)fields[1];
     draft.stream = fields[2];

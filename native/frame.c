@@ -1,22 +1,21 @@
 #include "frame.h"
 
+#include <endian.h>
 #include <string.h>
 
 static void store_u16(uint8_t *p, uint32_t value) {
-    p[0] = (uint8_t)value;
-    p[1] = (uint8_t)(value >> 8);
+    const uint16_t word = htole16((uint16_t)value);
+    memcpy(p, &word, sizeof word);
 }
 
 static void store_u32(uint8_t *p, uint32_t value) {
-    p[0] = (uint8_t)value;
-    p[1] = (uint8_t)(value >> 8);
-    p[2] = (uint8_t)(value >> 16);
-    p[3] = (uint8_t)(value >> 24);
+    const uint32_t word = htole32(value);
+    memcpy(p, &word, sizeof word);
 }
 
 static void store_u64(uint8_t *p, uint64_t value) {
-    store_u32(p, (uint32_t)value);
-    store_u32(p + 4, (uint32_t)(value >> 32));
+    const uint64_t word = htole64(value);
+    memcpy(p, &word, sizeof word);
 }
 
 static size_t round8(size_t n) {

@@ -1,6 +1,8 @@
 #include "host.h"
 
 #include "json.h"
+#include "loader.h" /* ss_status_name */
+#include "lock.h"
 #include "text.h"
 
 #include <stdlib.h>
@@ -38,7 +40,7 @@ static void host_set_error(void *ctx, const char *text, size_t len) {
         misbehaved(host, "set_error called with a text that is NULL");
         return;
     }
-    if (atomic_load_explicit(&host->caller, memory_order_relaxed) != (uintptr_t)pthread_self()) {
+    if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_self()) {
         ss_logq_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->source,
                        "set_error called outside of a call of the host: %.*s",
                        (int)(len < 1024 ? len : 1024), text);
@@ -73,12 +75,19 @@ static int32_t host_ack(void *ctx, uint64_t ordinal) {
         return SLIPSTREAM_INVALID_ARGUMENT;
     }
     ss_host_raise_acked(host, ordinal);
+    ss_lock_take(&host->ack_lock);
+    if (host->on_ack != NULL)
+        host->on_ack(host->ack_context, ordinal);
+    ss_lock_release(&host->ack_lock);
     return SLIPSTREAM_OK;
 }
 
 static int32_t host_is_stopping(void *ctx) {
     const ss_host *host = ctx;
-    return atomic_load_explicit(&host->stopping, memory_order_relaxed) != 0;
+    const _Atomic uint32_t *ring =
+        atomic_load_explicit(&host->ring_stopping, memory_order_acquire);
+    return atomic_load_explicit(&host->stopping, memory_order_relaxed) != 0 ||
+           (ring != NULL && atomic_load_explicit(ring, memory_order_relaxed) != 0);
 }
 
 /* ---- slipstream.config/1 --------------------------------------------------------- */
@@ -311,8 +320,7 @@ static const void *host_get_extension(void *ctx, const char *id) {
     return NULL;
 }
 
-bool ss_host_init(ss_host *host, ss_logq *log, uint32_t source, const char *config_dir,
-                  const char *data_dir) {
+bool ss_host_init(ss_host *host, ss_logq *log, uint32_t source, const char *config_dir) {
     const slipstream_host table = {
         sizeof table, SLIPSTREAM_ABI_MINOR,
         host, "slipstream", SS_VERSION,
@@ -324,14 +332,12 @@ bool ss_host_init(ss_host *host, ss_logq *log, uint32_t source, const char *conf
     host->log = log;
     host->source = source;
     host->config_dir = config_dir == NULL ? NULL : strdup(config_dir);
-    host->data_dir = data_dir == NULL ? NULL : strdup(data_dir);
     if ((config_dir != NULL && host->config_dir == NULL) ||
-        (data_dir != NULL && host->data_dir == NULL) ||
         pthread_mutex_init(&host->series_lock, NULL) != 0) {
         free(host->config_dir);
-        free(host->data_dir);
         return false;
     }
+    ss_logq_retain(log);
     return true;
 }
 
@@ -339,8 +345,38 @@ void ss_host_free(ss_host *host) {
     pthread_mutex_destroy(&host->series_lock);
     free(host->config_dir);
     free(host->data_dir);
+    ss_logq_release(host->log);
 }
 
 size_t ss_host_error(const ss_host *host, char *out, size_t room) {
     return ss_text_escape(out, room, host->error, host->error_len);
+}
+
+void ss_host_log_failure(ss_logq *log, uint32_t source, const ss_host *host, int32_t status,
+                         const uint8_t *frame, uint64_t ordinal) {
+    static const char *const kind_names[] = {"MAPPING_UPDATE", "MAPPING_REMOVAL", "STAKING_REWARD",
+                                             "BLOCK",          "PAYLOAD",         "GAP"};
+    char text[2 * SLIPSTREAM_ERROR_MAX] = "";
+    const uint32_t kind = slipstream_load_u16(frame + 6);
+    const bool fatal = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
+    if (host != NULL)
+        ss_host_error(host, text, sizeof text);
+    if (status > 0 || status < SLIPSTREAM_PANIC)
+        ss_logq_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, source,
+                       "on_broadcast returned %d, which is no status of this contract",
+                       (int)status);
+    ss_logq_format(log, SLIPSTREAM_LOG_ERROR, source,
+                   "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
+                   ss_status_name(status), (int)status, kind < 6 ? kind_names[kind] : "an event",
+                   (unsigned long long)ordinal,
+                   (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "", text,
+                   fatal ? "; the plugin gets nothing more" : "");
+}
+
+void ss_host_log_gap(ss_logq *log, uint32_t source, uint64_t first, uint64_t last) {
+    ss_logq_format(log, SLIPSTREAM_LOG_WARN, source,
+                   "%llu events were not delivered (ordinals %llu to %llu); the plugin is told by "
+                   "a GAP",
+                   (unsigned long long)(last - first + 1), (unsigned long long)first,
+                   (unsigned long long)last);
 }

@@ -2,6 +2,7 @@
 #ifndef SS_HOST_H
 #define SS_HOST_H
 
+#include "lock.h"
 #include "logq.h"
 
 #include <slipstream.h>
@@ -39,6 +40,12 @@ typedef struct ss_host {
     _Atomic uintptr_t caller; /* thread of the host's current call, 0 outside of one */
     _Atomic uint64_t delivered; /* last ordinal that was handed over */
     _Atomic uint64_t acked;
+    /* Where events come from a ring: whom to tell of an ack, and the ring's own word that
+     * the plugin should return. NULL where there is no ring. */
+    ss_lock ack_lock; /* around on_ack */
+    void (*on_ack)(void *context, uint64_t ordinal);
+    void *ack_context;
+    _Atomic(const _Atomic uint32_t *) ring_stopping;
     size_t error_len;
     char error[SLIPSTREAM_ERROR_MAX];
     const char *config; /* only while loading */
@@ -51,9 +58,8 @@ typedef struct ss_host {
     ss_series series[SS_SERIES_MAX];
 } ss_host;
 
-/* False when there is no memory. The folders are copied; NULL where there is none. */
-bool ss_host_init(ss_host *host, ss_logq *log, uint32_t source, const char *config_dir,
-                  const char *data_dir);
+/* False when there is no memory. The folder is copied; NULL where there is none. */
+bool ss_host_init(ss_host *host, ss_logq *log, uint32_t source, const char *config_dir);
 void ss_host_free(ss_host *host);
 
 /* Around every call into the plugin: set_error belongs to the call in between. */
@@ -67,6 +73,13 @@ static inline void ss_host_leave(ss_host *host) {
 
 /* Raises `acked` to `ordinal`, never lowers it. */
 void ss_host_raise_acked(ss_host *host, uint64_t ordinal);
+
+/* Logs that on_broadcast returned `status` for `frame`, with the text that the plugin gave;
+ * `host` may be NULL. */
+void ss_host_log_failure(ss_logq *log, uint32_t source, const ss_host *host, int32_t status,
+                         const uint8_t *frame, uint64_t ordinal);
+/* Logs that events were lost, of which a GAP tells. */
+void ss_host_log_gap(ss_logq *log, uint32_t source, uint64_t first, uint64_t last);
 
 /* The text of the last call, safe to show, or "" . */
 size_t ss_host_error(const ss_host *host, char *out, size_t room);

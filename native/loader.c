@@ -1,6 +1,7 @@
 #include "loader.h"
 
 #include "elf_file.h"
+#include "lock.h"
 #include "probe.h"
 #include "text.h"
 
@@ -17,7 +18,16 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef enum step { STEP_NONE, STEP_OPEN, STEP_LOAD, STEP_FLUSH, STEP_UNLOAD, STEP_CLOSE } step;
+typedef enum step {
+    STEP_NONE,
+    STEP_OPEN,
+    STEP_LOAD,
+    STEP_DELIVER,
+    STEP_FLUSH,
+    STEP_UNLOAD,
+    STEP_CALL,
+    STEP_CLOSE
+} step;
 
 enum { TEXT_ROOM = 2 * SLIPSTREAM_ERROR_MAX, CLAIMS_MAX = 1024, CLAIM_ROOM = 256 };
 
@@ -43,12 +53,18 @@ struct ss_instance {
     pthread_t thread;
     pthread_t closer;
     bool has_closer;
+    bool abandoned;
 
     /* Arguments and results of a step. */
+    void (*call)(void *);
+    void *call_context;
     char *config;
     size_t config_len;
     uint32_t reason;
     uint32_t timeout_ms;
+    slipstream_delivery delivery;
+    uint8_t *frames;
+    size_t frames_len;
     uint32_t refusal;
     int32_t status;
     uint32_t mapping;
@@ -85,7 +101,7 @@ __attribute__((format(printf, 2, 3))) static void advise(ss_instance *self, cons
 /* ---- Calls into the library, all on the instance's own thread ---------------------- */
 
 static void enter(ss_instance *self) {
-    ss_host_enter(&self->host, (uintptr_t)pthread_self());
+    ss_host_enter(&self->host, ss_self());
 }
 
 static void set_life(ss_instance *self, uint32_t life) {
@@ -302,12 +318,32 @@ static bool check_table(ss_instance *self, const slipstream_plugin *table) {
     return true;
 }
 
+/* Calls of the loader under way. A library whose constructor or destructor hangs keeps the
+ * loader's lock, for which exit() would wait for ever. */
+static _Atomic int in_loader;
+static pthread_once_t watch_exit_once = PTHREAD_ONCE_INIT;
+
+static void leave_hung_loader(int status, void *unused) {
+    const struct timespec slice = {0, 50 * 1000000};
+    (void)unused;
+    for (int i = 0; i < 20 && atomic_load(&in_loader) != 0; i++)
+        nanosleep(&slice, NULL);
+    if (atomic_load(&in_loader) != 0)
+        _exit(status);
+}
+
+static void watch_exit(void) {
+    on_exit(leave_hung_loader, NULL);
+}
+
 static void run_open(ss_instance *self) {
     const slipstream_plugin *(SLIPSTREAM_CALL * create)(const slipstream_host *);
     if (!check_file(self))
         return;
     ss_probe_threads(&self->before);
+    atomic_fetch_add(&in_loader, 1);
     self->handle = dlopen(self->path, RTLD_NOW | RTLD_LOCAL);
+    atomic_fetch_sub(&in_loader, 1);
     if (self->handle == NULL) {
         const char *why = dlerror();
         const size_t prefix = strlen(self->path);
@@ -323,6 +359,14 @@ static void run_open(ss_instance *self) {
         refuse(self, SS_REFUSED_NO_CONSTRUCTOR, "%s does not export %s", self->shown,
                SLIPSTREAM_CONSTRUCTOR);
         advise(self, "declare it with SLIPSTREAM_EXPORT and look at nm -D %s", self->shown);
+        return;
+    }
+    const uintptr_t address = (uintptr_t)symbol;
+    if (ss_probe_executable(&address, 1) >= 0) {
+        refuse(self, SS_REFUSED_NO_CONSTRUCTOR,
+               "%s exports %s as a function, but it lies in memory that cannot be executed",
+               self->shown, SLIPSTREAM_CONSTRUCTOR);
+        advise(self, "define it as in slipstream.h, as a function that returns the table");
         return;
     }
     memcpy(&create, &symbol, sizeof create);
@@ -356,9 +400,18 @@ static void read_claims(ss_instance *self) {
         return;
     enter(self);
     const void *table = self->table.get_extension(self->table.instance, SLIPSTREAM_EXT_PAYLOAD);
-    if (table != NULL && ss_probe_read(table, &payload, sizeof payload) &&
-        payload.struct_size >= sizeof payload && payload.name_at != NULL)
+    uintptr_t name_at = 0;
+    const bool readable = table != NULL && ss_probe_read(table, &payload, sizeof payload) &&
+                          payload.struct_size >= sizeof payload && payload.name_at != NULL;
+    if (readable)
+        memcpy(&name_at, &payload.name_at, sizeof name_at);
+    if (readable && ss_probe_executable(&name_at, 1) < 0)
         self->claims = calloc(CLAIMS_MAX + 1, sizeof *self->claims);
+    else if (table != NULL)
+        ss_logq_format(self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.source,
+                       "its table of %s is too small, unreadable or has no name_at; nothing is "
+                       "routed to it",
+                       SLIPSTREAM_EXT_PAYLOAD);
     for (uint32_t i = 0; self->claims != NULL && i < CLAIMS_MAX; i++) {
         const char *claim = payload.name_at(self->table.instance, i);
         if (claim == NULL)
@@ -433,6 +486,25 @@ static void run_load(ss_instance *self) {
     }
 }
 
+static void run_deliver(ss_instance *self) {
+    self->status = SLIPSTREAM_WRONG_STATE;
+    if (self->table.on_broadcast == NULL || atomic_load(&self->host.life) != SS_LOADED) {
+        snprintf(self->text, sizeof self->text, "it is not loaded, or subscribes to nothing");
+        return;
+    }
+    atomic_store_explicit(&self->host.delivered,
+                          self->delivery.first_ordinal + self->delivery.count - 1,
+                          memory_order_release);
+    enter(self);
+    self->status = self->table.on_broadcast(self->table.instance, &self->delivery, self->frames,
+                                            self->frames_len);
+    ss_host_leave(&self->host);
+    if (self->status != SLIPSTREAM_OK)
+        keep_error(self, "on_broadcast", self->status);
+    if (self->status == SLIPSTREAM_PANIC)
+        set_life(self, SS_UNLOADED); /* nothing but destroy may follow */
+}
+
 static void run_flush(ss_instance *self) {
     self->status = SLIPSTREAM_OK;
     if (self->table.flush == NULL || atomic_load(&self->host.life) != SS_LOADED)
@@ -481,11 +553,17 @@ static void *own_thread(void *argument) {
         case STEP_LOAD:
             run_load(self);
             break;
+        case STEP_DELIVER:
+            run_deliver(self);
+            break;
         case STEP_FLUSH:
             run_flush(self);
             break;
         case STEP_UNLOAD:
             run_unload(self);
+            break;
+        case STEP_CALL:
+            self->call(self->call_context);
             break;
         case STEP_CLOSE:
             run_destroy(self);
@@ -494,9 +572,29 @@ static void *own_thread(void *argument) {
             break;
         }
         pthread_mutex_lock(&self->lock);
+        if (self->abandoned) {
+            pthread_mutex_unlock(&self->lock);
+            run_unload(self);
+            run_destroy(self);
+            return NULL;
+        }
         self->step = STEP_NONE;
         pthread_cond_broadcast(&self->changed);
     }
+}
+
+static void free_instance(ss_instance *self) {
+    if (self->mapping == SS_MAPPING_THREADS)
+        return; /* they may still use the host table */
+    pthread_cond_destroy(&self->changed);
+    pthread_mutex_destroy(&self->lock);
+    ss_host_free(&self->host);
+    free_claims(self);
+    free(self->config);
+    free(self->frames);
+    free(self->path);
+    free(self->shown);
+    free(self);
 }
 
 /* Joins the instance's thread, so that its thread-local destructors have run, and closes
@@ -513,22 +611,31 @@ static void *closer_thread(void *argument) {
     } else if (ss_probe_thread_of(self->path, self->comm, &self->before)) {
         self->mapping = SS_MAPPING_THREADS;
     } else {
+        atomic_fetch_add(&in_loader, 1);
         dlclose(self->handle);
+        atomic_fetch_sub(&in_loader, 1);
         self->mapping = ss_probe_mapped(self->path) ? SS_MAPPING_PINNED : SS_MAPPING_GONE;
     }
     self->handle = NULL;
     pthread_mutex_lock(&self->lock);
     self->step = STEP_NONE;
     pthread_cond_broadcast(&self->changed);
+    const bool abandoned = self->abandoned;
     pthread_mutex_unlock(&self->lock);
+    if (abandoned)
+        free_instance(self);
     return NULL;
 }
 
-/* Starts a thread with all signals blocked: handlers are the host's business. */
+/* Starts a thread with all signals blocked, since handlers are the host's business, but
+ * for those that a fault of the thread itself raises: a crash reporter wants to see them. */
 static bool start_thread(pthread_t *thread, void *(*run)(void *), void *argument) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     const int error = pthread_create(thread, NULL, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -550,12 +657,13 @@ static int32_t post(ss_instance *self, step wanted) {
 /* ---- The handle -------------------------------------------------------------------- */
 
 ss_instance *ss_instance_new(ss_logq *log, uint32_t source, const char *path, const char *shown,
-                             const char *config_dir, const char *data_dir) {
+                             const char *config_dir) {
     pthread_condattr_t clock;
+    pthread_once(&watch_exit_once, watch_exit);
     ss_instance *self = calloc(1, sizeof *self);
     if (self == NULL)
         return NULL;
-    if (!ss_host_init(&self->host, log, source, config_dir, data_dir)) {
+    if (!ss_host_init(&self->host, log, source, config_dir)) {
         free(self);
         return NULL;
     }
@@ -569,26 +677,33 @@ ss_instance *ss_instance_new(ss_logq *log, uint32_t source, const char *path, co
     pthread_condattr_destroy(&clock);
     if (self->path == NULL || self->shown == NULL ||
         !start_thread(&self->thread, own_thread, self)) {
-        self->has_closer = false;
-        ss_instance_free(self);
+        free_instance(self);
         return NULL;
     }
     return self;
 }
 
 void ss_instance_free(ss_instance *self) {
-    if (self == NULL)
-        return;
-    if (self->has_closer)
-        pthread_join(self->closer, NULL);
-    pthread_cond_destroy(&self->changed);
-    pthread_mutex_destroy(&self->lock);
-    ss_host_free(&self->host);
-    free_claims(self);
-    free(self->config);
-    free(self->path);
-    free(self->shown);
-    free(self);
+    pthread_join(self->closer, NULL);
+    free_instance(self);
+}
+
+void ss_instance_abandon(ss_instance *self) {
+    pthread_mutex_lock(&self->lock);
+    const bool has_closer = self->has_closer;
+    const bool closed = has_closer && self->step == STEP_NONE;
+    pthread_t closer = self->closer;
+    self->abandoned = true;
+    ss_instance_stop(self);
+    if (!has_closer && self->step == STEP_NONE) { /* the step returned just now */
+        self->step = STEP_UNLOAD;
+        pthread_cond_broadcast(&self->changed);
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (closed)
+        ss_instance_free(self);
+    else if (has_closer || start_thread(&closer, closer_thread, self))
+        pthread_detach(closer);
 }
 
 int32_t ss_instance_open(ss_instance *self) {
@@ -611,6 +726,35 @@ int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint
     return post(self, STEP_LOAD);
 }
 
+int32_t ss_instance_set_data_dir(ss_instance *self, const char *path) {
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return SLIPSTREAM_NO_MEMORY;
+    free(self->host.data_dir);
+    self->host.data_dir = copy;
+    return SLIPSTREAM_OK;
+}
+
+int32_t ss_instance_deliver(ss_instance *self, uint32_t attempt, uint32_t count,
+                            uint64_t first_ordinal, const uint8_t *frames, size_t len) {
+    const slipstream_delivery delivery = {sizeof delivery, attempt, count, 0, first_ordinal};
+    uint8_t *copy = malloc(len + 1);
+    if (copy == NULL)
+        return SLIPSTREAM_NO_MEMORY;
+    memcpy(copy, frames, len);
+    free(self->frames);
+    self->frames = copy;
+    self->frames_len = len;
+    self->delivery = delivery;
+    return post(self, STEP_DELIVER);
+}
+
+int32_t ss_instance_call(ss_instance *self, void (*function)(void *), void *context) {
+    self->call = function;
+    self->call_context = context;
+    return post(self, STEP_CALL);
+}
+
 int32_t ss_instance_flush(ss_instance *self, uint32_t timeout_ms) {
     self->timeout_ms = timeout_ms;
     return post(self, STEP_FLUSH);
@@ -622,13 +766,19 @@ int32_t ss_instance_unload(ss_instance *self, uint32_t timeout_ms) {
 }
 
 int32_t ss_instance_close(ss_instance *self) {
-    const int32_t status = post(self, STEP_CLOSE);
-    if (status != SLIPSTREAM_OK)
-        return status;
-    if (!start_thread(&self->closer, closer_thread, self))
-        return SLIPSTREAM_NO_MEMORY;
-    self->has_closer = true;
-    return SLIPSTREAM_OK;
+    int32_t status = SLIPSTREAM_WRONG_STATE;
+    pthread_mutex_lock(&self->lock);
+    if (self->step == STEP_NONE && !self->has_closer) {
+        /* It waits for the instance's thread, which waits for the step. */
+        self->has_closer = start_thread(&self->closer, closer_thread, self);
+        status = self->has_closer ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY;
+    }
+    if (status == SLIPSTREAM_OK) {
+        self->step = STEP_CLOSE;
+        pthread_cond_broadcast(&self->changed);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return status;
 }
 
 int32_t ss_instance_wait(ss_instance *self, uint32_t ms) {
@@ -666,6 +816,7 @@ void ss_instance_describe(const ss_instance *self, ss_instance_info *out) {
     out->hint = self->hint;
     out->mapping = self->mapping;
     out->is_loaded = atomic_load(&self->host.life) == SS_LOADED;
+    out->acknowledged = atomic_load_explicit(&self->host.acked, memory_order_relaxed);
 }
 
 const char *ss_instance_claim(const ss_instance *self, uint32_t index) {

@@ -56,16 +56,23 @@ typedef struct ss_instance_info {
     const char *hint;   /* the next step; "" */
     uint32_t mapping;   /* SS_MAPPING_* after ss_instance_close */
     uint32_t is_loaded; /* on_load succeeded and on_unload was not called */
+    uint64_t acknowledged; /* last ordinal; only with SLIPSTREAM_FLAG_EXPLICIT_ACK */
 } ss_instance_info;
 
 /* `path` is opened, `shown` stands in messages. NULL: no memory, or no thread to be had. */
 ss_instance *ss_instance_new(ss_logq *log, uint32_t source, const char *path, const char *shown,
-                             const char *config_dir, const char *data_dir);
+                             const char *config_dir);
+/* The plugin's own folder; before ss_instance_load. OK or NO_MEMORY. */
+int32_t ss_instance_set_data_dir(ss_instance *self, const char *path);
 
 /* Steps of an instance's life. Each starts on the instance's own thread and is waited for
  * with ss_instance_wait; WRONG_STATE if another one is under way. `config` is copied. */
 int32_t ss_instance_open(ss_instance *self);
 int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint32_t reason);
+/* Calls on_broadcast, for a host without a sequencer; `frames` are copied. Not together
+ * with ss_core_attach. */
+int32_t ss_instance_deliver(ss_instance *self, uint32_t attempt, uint32_t count,
+                            uint64_t first_ordinal, const uint8_t *frames, size_t len);
 int32_t ss_instance_flush(ss_instance *self, uint32_t timeout_ms);
 int32_t ss_instance_unload(ss_instance *self, uint32_t timeout_ms);
 int32_t ss_instance_close(ss_instance *self); /* destroy, join, unmap: the last step */
@@ -91,6 +98,9 @@ int32_t ss_instance_metric(const ss_instance *self, uint32_t index, ss_metric *o
 
 /* After ss_instance_close is done: frees it. */
 void ss_instance_free(ss_instance *self);
+/* Instead of the above, when a step does not return: lets go of the handle. Should the step
+ * return after all, the instance is unloaded, destroyed, closed and freed by itself. */
+void ss_instance_abandon(ss_instance *self);
 
 const char *ss_status_name(int32_t status);
 /* cdef:end */
@@ -99,5 +109,8 @@ const char *ss_status_name(int32_t status);
  * NULL, and the host behind it. Valid while the instance is loaded. */
 const slipstream_plugin *ss_instance_table(const ss_instance *self);
 ss_host *ss_instance_host(ss_instance *self);
+
+/* One more step: runs `function` on the instance's own thread. */
+int32_t ss_instance_call(ss_instance *self, void (*function)(void *), void *context);
 
 #endif

@@ -32,13 +32,23 @@ struct ss_logq {
     _Atomic uint32_t level;
     _Atomic uint32_t signal; /* futex word: changes with every line */
     _Atomic uint32_t waiting;
+    _Atomic uint32_t references;
+    _Atomic uint32_t woken; /* for good */
     uint32_t reserved;
     char *raw;   /* the reader's: one text as it came */
     char *shown; /* and made safe */
     uint8_t *ring;
+    void (*sink)(uint32_t, const char *, size_t);
 };
 
 enum { SHOWN_ROOM = SLIPSTREAM_LOG_MAX + 1 };
+
+static void free_queue(ss_logq *q) {
+    free(q->ring);
+    free(q->raw);
+    free(q->shown);
+    free(q);
+}
 
 ss_logq *ss_logq_new(size_t bytes) {
     ss_logq *q = calloc(1, sizeof *q);
@@ -48,21 +58,26 @@ ss_logq *ss_logq_new(size_t bytes) {
     q->ring = calloc(1, bytes);
     q->raw = malloc(SLIPSTREAM_LOG_MAX);
     q->shown = malloc(SHOWN_ROOM);
+    q->references = 1;
     atomic_store(&q->level, SLIPSTREAM_LOG_INFO);
     if (q->ring == NULL || q->raw == NULL || q->shown == NULL) {
-        ss_logq_free(q);
+        free_queue(q);
         return NULL;
     }
     return q;
 }
 
-void ss_logq_free(ss_logq *q) {
-    if (q == NULL)
-        return;
-    free(q->ring);
-    free(q->raw);
-    free(q->shown);
-    free(q);
+void ss_logq_retain(ss_logq *q) {
+    atomic_fetch_add_explicit(&q->references, 1, memory_order_relaxed);
+}
+
+void ss_logq_release(ss_logq *q) {
+    if (atomic_fetch_sub_explicit(&q->references, 1, memory_order_acq_rel) == 1)
+        free_queue(q);
+}
+
+void ss_logq_set_sink(ss_logq *q, void (*sink)(uint32_t, const char *, size_t)) {
+    q->sink = sink;
 }
 
 void ss_logq_set_level(ss_logq *q, uint32_t level) {
@@ -99,10 +114,15 @@ static record *record_at(ss_logq *q, uint64_t at) {
     return (record *)(void *)(q->ring + ((size_t)at & q->mask));
 }
 
-void ss_logq_wake(ss_logq *q) {
+static void announce(ss_logq *q) {
     atomic_fetch_add_explicit(&q->signal, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&q->waiting, memory_order_seq_cst) != 0)
         syscall(SYS_futex, &q->signal, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void ss_logq_wake(ss_logq *q) {
+    atomic_store_explicit(&q->woken, 1, memory_order_seq_cst);
+    announce(q);
 }
 
 void ss_logq_put(ss_logq *q, uint32_t level, uint32_t source, const char *text, size_t len) {
@@ -111,6 +131,10 @@ void ss_logq_put(ss_logq *q, uint32_t level, uint32_t source, const char *text, 
         return;
     if (len > SLIPSTREAM_LOG_MAX)
         len = SLIPSTREAM_LOG_MAX;
+    if (q->sink != NULL) {
+        q->sink(level, text, len);
+        return;
+    }
     const size_t size = (sizeof(record) + len + 7) & ~(size_t)7;
     uint64_t at = atomic_load_explicit(&q->tail, memory_order_relaxed);
     do {
@@ -118,7 +142,7 @@ void ss_logq_put(ss_logq *q, uint32_t level, uint32_t source, const char *text, 
         const uint64_t head = atomic_load_explicit(&q->head, memory_order_acquire);
         if ((int64_t)(at + size - head) > (int64_t)(q->mask + 1)) {
             atomic_fetch_add_explicit(&q->dropped, 1, memory_order_relaxed);
-            ss_logq_wake(q);
+            announce(q);
             return;
         }
     } while (!atomic_compare_exchange_weak_explicit(&q->tail, &at, at + size, memory_order_relaxed,
@@ -133,7 +157,7 @@ void ss_logq_put(ss_logq *q, uint32_t level, uint32_t source, const char *text, 
                sizeof new - behind_size);
     ring_write(q, at + sizeof new, text, len);
     atomic_store_explicit(&record_at(q, at)->size, (uint32_t)size, memory_order_release);
-    ss_logq_wake(q);
+    announce(q);
 }
 
 void ss_logq_format(ss_logq *q, uint32_t level, uint32_t source, const char *format, ...) {
@@ -156,7 +180,7 @@ bool ss_logq_wait(ss_logq *q, uint32_t ms) {
     const struct timespec wait = {ms / 1000, (long)(ms % 1000) * 1000000};
     atomic_store_explicit(&q->waiting, 1, memory_order_seq_cst);
     const uint32_t seen = atomic_load_explicit(&q->signal, memory_order_seq_cst);
-    if (!ready(q))
+    if (!ready(q) && atomic_load_explicit(&q->woken, memory_order_seq_cst) == 0)
         syscall(SYS_futex, &q->signal, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
     atomic_store_explicit(&q->waiting, 0, memory_order_seq_cst);
     return ready(q);

@@ -507,7 +507,7 @@ print("ended")
 def test_the_slowest_texts_end(text: str) -> None:
     # A process can be killed, so a text that takes for ever fails the test and does not hang it.
     assert len(text.encode()) <= MAX_CONFIG_BYTES
-    done = subprocess.run(  # noqa: S603 - this interpreter
+    done = subprocess.run(
         [sys.executable, "-c", _SLOWEST_IN_A_PROCESS],
         input=text,
         text=True,

@@ -23,7 +23,7 @@ from slipstream.config import (
 )
 from slipstream.errors import ConfigError
 
-SECRET = "hunter2-\u00fc-correct"  # noqa: S105
+SECRET = "hunter2-\u00fc-correct"
 
 
 @pytest.fixture

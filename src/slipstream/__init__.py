@@ -1,5 +1,7 @@
 """slipstream hosts native plugins and streams events to them at native speed.
 
+A host::
+
     from slipstream import PluginManager
 
     with PluginManager.from_config_files(["tally.json5"]) as manager:

@@ -1,42 +1,44 @@
 # The extension module: cffi's ffi and lib, and the fast-call door (native/door.c).
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 ffi: Any
 lib: Any
 
+_Bytes: TypeAlias = bytes | bytearray | memoryview
+
 class Door:
-    def __new__(cls, address: int, /) -> Door: ...
+    def __new__(cls, address: int, /) -> Self: ...
     def mapping_update(
         self,
-        program_id: bytes,
-        mapping_name: bytes,
-        key: bytes,
-        value: bytes,
+        program_id: _Bytes,
+        mapping_name: _Bytes,
+        key: _Bytes,
+        value: _Bytes,
         height: int | None,
         /,
     ) -> None: ...
     def mapping_removal(
         self,
-        program_id: bytes,
-        mapping_name: bytes,
-        key: bytes | None,
+        program_id: _Bytes,
+        mapping_name: _Bytes,
+        key: _Bytes | None,
         height: int | None,
         /,
     ) -> None: ...
     def staking_reward(
-        self, staker: bytes, validator: bytes, reward: int, new_stake: int, height: int | None, /
+        self, staker: _Bytes, validator: _Bytes, reward: int, new_stake: int, height: int | None, /
     ) -> None: ...
-    def block(self, block: bytes, height: int | None, /) -> None: ...
+    def block(self, block: _Bytes, height: int | None, /) -> None: ...
     def payload(
-        self, source: bytes | None, name: bytes, body: bytes, height: int | None, /
+        self, source: _Bytes | None, name: _Bytes, body: _Bytes, height: int | None, /
     ) -> None: ...
     def route(
-        self, source: bytes | None, name: bytes, body: bytes, height: int | None, /
+        self, source: _Bytes | None, name: _Bytes, body: _Bytes, height: int | None, /
     ) -> bool: ...
     def broadcast(self, event: object, /) -> None: ...
     def broadcast_many(self, events: Iterable[object], /) -> int: ...
-    def broadcast_frames(self, frames: bytes | bytearray | memoryview, /) -> int: ...
+    def broadcast_frames(self, frames: _Bytes, /) -> int: ...
     def has_subscribers(self, kind: int, /) -> bool: ...
 
 def encode_frame(
@@ -52,7 +54,7 @@ def encode_frame(
     /,
 ) -> bytes: ...
 def decode_frame(
-    buffer: bytes | bytearray | memoryview, offset: int, /
+    buffer: _Bytes, offset: int, /
 ) -> tuple[
     int,
     int,

@@ -5,6 +5,7 @@ Also the one place where a status of the core becomes an exception.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from slipstream.errors import (
     InternalError,
 )
 
+MODULE_FILE: str = _core.__file__
 ffi: Any = _core.ffi
 lib: Any = _core.lib
 
@@ -23,8 +25,14 @@ lib: Any = _core.lib
 # and the set of kinds that are subscribed to; None if nobody wants it.
 encoders: dict[type, Callable[[Any, int], bytes | None]] = {}
 
-# Exceptions that a callback left behind, to be raised by the broadcast that caused it.
-_parked: list[BaseException] = []
+
+class _Parked(threading.local):
+    """What a callback left behind on this thread, for the call of the core that caused it."""
+
+    error: BaseException | None = None
+
+
+_parked = _Parked()
 
 
 def text(pointer: Any) -> str:
@@ -58,9 +66,17 @@ def closed_error() -> ClosedError:
 
 
 def park(error: BaseException) -> None:
-    """Keep an exception of a callback until the core has returned to Python."""
-    _parked.append(error)
+    """Keep an exception of a callback until the core has returned to Python; the first wins."""
+    if _parked.error is None:
+        _parked.error = error
     _core.park()
+
+
+def raise_parked() -> None:
+    """Raise what a callback left behind, after a call of the core that is not the door's."""
+    if _parked.error is not None:
+        error, _parked.error = _parked.error, None
+        raise error
 
 
 def status_error(status: int, what: str, offset: int = 0, index: int = 0) -> Exception:
@@ -113,9 +129,7 @@ def status_error(status: int, what: str, offset: int = 0, index: int = 0) -> Exc
             offset,
             index,
         )
-    return InternalError(
-        f"the core answered {status_name(status)} to {what}", "please report this"
-    )
+    return InternalError(f"the core answered {status_name(status)} to {what}", "please report this")
 
 
 def check(status: int, what: str) -> None:
@@ -127,7 +141,8 @@ def check(status: int, what: str) -> None:
 def _fail(status: int, what: str, offset: int, index: int) -> None:
     """Raise for the door."""
     if what == "parked":
-        raise _parked.pop()
+        raise_parked()
+        return  # it was raised before, by another call of the core
     raise status_error(status, what, offset, index)
 
 
@@ -153,11 +168,19 @@ decode_frame = _core.decode_frame
 PythonCallback = Callable[[int, int, memoryview], int]
 
 
-@ffi.def_extern(name="ss_python_on_broadcast", error=lib.SLIPSTREAM_FAILED)
+def _park_stray(_kind: object, error: BaseException, _traceback: object) -> None:
+    """Keep what cffi would print and drop: a signal may be handled before the callback's try."""
+    park(error)
+
+
+@ffi.def_extern(  # type: ignore[untyped-decorator]
+    name="ss_python_on_broadcast", error=lib.SLIPSTREAM_FAILED, onerror=_park_stray
+)
 def _python_on_broadcast(context: Any, delivery: Any, frames: Any, length: int) -> int:
     callback: PythonCallback = ffi.from_handle(context)
-    buffer = memoryview(ffi.buffer(frames, length))
-    return callback(delivery.attempt, delivery.first_ordinal, buffer)
+    # Released at the end: the bytes are the core's, whoever keeps a traceback.
+    with memoryview(ffi.buffer(frames, length)) as buffer:
+        return callback(delivery.attempt, delivery.first_ordinal, buffer)
 
 
 __all__ = [
@@ -173,6 +196,7 @@ __all__ = [
     "forked",
     "lib",
     "park",
+    "raise_parked",
     "status_error",
     "status_name",
     "text",

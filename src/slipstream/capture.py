@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from slipstream._native import lib
 from slipstream.errors import CaptureError
@@ -109,7 +109,7 @@ class CaptureWriter:
         """Write out what is buffered and close the file."""
         self._file.close()
 
-    def __enter__(self) -> CaptureWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -108,8 +108,21 @@ def _encode_if_wanted(event: Any, kinds: int) -> bytes | None:
     return encode(event) if kinds >> kind_of(event) & 1 else None
 
 
-for _class in (*_KINDS, AppEvent):
+def _encode_app_if_wanted(event: AppEvent, kinds: int) -> bytes | None:
+    first, last = _native.lib.SLIPSTREAM_KIND_APP_FIRST, _native.lib.SLIPSTREAM_KIND_APP_LAST
+    if not first <= event.kind <= last:
+        raise _native.status_error(_native.lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
+    return _encode_if_wanted(event, kinds)
+
+
+def _refuse_gap(_event: Gap, _kinds: int) -> bytes | None:
+    raise _native.status_error(_native.lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
+
+
+for _class in _KINDS:
     _native.encoders[_class] = _encode_if_wanted
+_native.encoders[AppEvent] = _encode_app_if_wanted
+_native.encoders[Gap] = _refuse_gap
 
 
 def _height(number: int) -> int | None:
@@ -119,13 +132,13 @@ def _height(number: int) -> int | None:
 # From a frame's values to its event; spans are bytes where the core has checked that they
 # are not absent.
 _BUILDERS: dict[int, Callable[[Any, Any, int | None, int, Meta], Event]] = {
-    EventKind.MAPPING_UPDATE: lambda s, _n, h, _r, m: MappingUpdate(*s, h, m),
-    EventKind.MAPPING_REMOVAL: lambda s, _n, h, _r, m: MappingRemoval(*s, h, m),
-    EventKind.STAKING_REWARD: lambda s, n, h, _r, m: StakingReward(*s, *n, h, m),
-    EventKind.BLOCK: lambda s, _n, h, _r, m: Block(*s, h, m),
+    EventKind.MAPPING_UPDATE: lambda s, _n, h, _r, m: MappingUpdate(s[0], s[1], s[2], s[3], h, m),
+    EventKind.MAPPING_REMOVAL: lambda s, _n, h, _r, m: MappingRemoval(s[0], s[1], s[2], h, m),
+    EventKind.STAKING_REWARD: lambda s, n, h, _r, m: StakingReward(s[0], s[1], n[0], n[1], h, m),
+    EventKind.BLOCK: lambda s, _n, h, _r, m: Block(s[0], h, m),
     EventKind.PAYLOAD: lambda s, _n, h, _r, m: Payload(s[1], s[2], s[0], h, m),
     EventKind.GAP: lambda _s, n, _h, r, m: Gap(
-        GapReason(r), *n[:4], _height(n[4]), _height(n[5]), m
+        GapReason(r), n[0], n[1], n[2], n[3], _height(n[4]), _height(n[5]), m
     ),
 }
 

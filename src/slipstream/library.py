@@ -39,20 +39,30 @@ class PrivateCopy:
         digest: SHA-256 of the copy's bytes, in hexadecimal.
     """
 
-    def __init__(self, source: Path, expected: str | None = None) -> None:
+    def __init__(
+        self,
+        source: Path,
+        expected: str | None = None,
+        *,
+        of: Path | None = None,
+        shared: bool = False,
+    ) -> None:
         """Copy a library.
 
         Args:
-            source: A regular file.
+            source: A regular file; what messages name.
             expected: The SHA-256 that it must have, in hexadecimal; None accepts any.
+            of: The file that is really read, if it is not `source`: an earlier copy of it.
+            shared: Other users may read the copy; a worker that runs as one has to.
 
         Raises:
             PluginLoadError: It cannot be read or copied, or has another digest.
         """
         self.source = source
+        self._mode = 0o555 if shared else 0o500
         self.path, self._lock = self._create(source)
         try:
-            self.digest = self._fill()
+            self.digest = self._fill(of or source)
             if expected is not None and self.digest != expected.lower():
                 raise PluginLoadError(
                     f"{source} has SHA-256 {self.digest}, the config wants {expected.lower()}",
@@ -75,11 +85,11 @@ class PrivateCopy:
         except OSError as error:
             raise _cannot_copy(source, error) from None
 
-    def _fill(self) -> str:
+    def _fill(self, origin: Path) -> str:
         digest = hashlib.sha256()
         try:
             # O_NONBLOCK: a FIFO put in the library's place must not hang us.
-            source = os.open(self.source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            source = os.open(origin, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
                 if not stat.S_ISREG(os.fstat(source).st_mode):
                     raise OSError(errno.EINVAL, "it is not a regular file")
@@ -90,7 +100,7 @@ class PrivateCopy:
                         rest = rest[os.write(self._lock, rest) :]
             finally:
                 os.close(source)
-            os.fchmod(self._lock, 0o500)
+            os.fchmod(self._lock, self._mode)
         except OSError as error:
             raise _cannot_copy(self.source, error) from None
         return digest.hexdigest()
@@ -126,7 +136,9 @@ def _private_folder() -> Path:
 def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
     """Make a locked empty file. It gets its final name last: a sweep finds only locked ones."""
     _sweep(folder)
-    name = f".{stem[:64]}.{os.getpid()}-{next(_numbers)}"
+    # Whatever the library is called, the copy's name is short and needs no escape.
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in stem)
+    name = f".{plain[:64]}.{os.getpid()}-{next(_numbers)}"
     draft = folder / f"{name}.new"
     path = folder / f"{name}{_SUFFIX}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

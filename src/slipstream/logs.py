@@ -7,13 +7,18 @@ lines of a load or unload are in the log when the call returns.
 
 from __future__ import annotations
 
+import sys
 import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream.errors import ConfigError
 
 _QUEUE_BYTES = 1 << 20
 _SLICE_MS = 500
@@ -30,76 +35,124 @@ LEVELS: dict[str, int] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a plugin or of the core.
+
+    Attributes:
+        level: SLIPSTREAM_LOG_*.
+        source: The number of the instance; 0 is the core itself.
+        text: Without control characters.
+    """
+
+    level: int
+    source: int
+    text: str
+
+    @property
+    def contract(self) -> str:
+        """Who broke the contract, if the line says so: "plugin misbehaving", or ""."""
+        return _MISBEHAVING.get(self.level, "")
+
+
 class LogPump:
     """The queue of log lines and the thread that empties it.
 
     Attributes:
         queue: The native queue.
         names: From an instance's number to the name that its lines carry.
+        afterwards: Called by the thread whenever it has looked for lines.
     """
 
-    def __init__(self, level: str) -> None:
+    def __init__(self, level: str, emit: Callable[[LogLine], None] | None = None) -> None:
         """Start the thread.
 
         Args:
             level: The lowest level that is kept: trace, debug, info, warning or error.
+            emit: Gets each line; None hands it to structlog.
+
+        Raises:
+            ConfigError: There is no such level.
         """
+        if level not in LEVELS:
+            raise ConfigError(f"{level!r} is no log level", f"use one of {', '.join(LEVELS)}")
         self.queue: Any = lib.ss_logq_new(_QUEUE_BYTES)
         if self.queue == ffi.NULL:
             raise MemoryError
         lib.ss_logq_set_level(self.queue, LEVELS[level])
         self.names: dict[int, str] = {}
+        self.afterwards: Callable[[], None] | None = None
+        self._emit = self._to_structlog if emit is None else emit
         self._log = structlog.get_logger("slipstream")
-        self._reader = threading.Lock()
+        # Re-entrant: a signal handler may close the manager while this thread drains.
+        self._reader = threading.RLock()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="slipstream-log", daemon=True)
+        lib.ss_logq_retain(self.queue)  # the thread's own, since nobody waits for its end
+        self._thread = threading.Thread(
+            target=self._run, args=(self.queue,), name="slipstream-log", daemon=True
+        )
         self._thread.start()
 
-    def _run(self) -> None:
+    def _run(self, queue: Any) -> None:
         while not self._stopping:
-            lib.ss_logq_wait(self.queue, _SLICE_MS)
+            lib.ss_logq_wait(queue, _SLICE_MS)
             self.drain()
+            if self.afterwards is not None and not self._stopping and not _native.forked():
+                self.afterwards()
+        lib.ss_logq_release(queue)
+
+    def forget(self, source: int) -> None:
+        """Hand on the last lines of an instance that is closed, and forget its name."""
+        self.drain()
+        self.names.pop(source, None)
 
     def drain(self) -> None:
-        """Hand every waiting line to structlog."""
-        if self._stopping or _native.forked():
+        """Hand every waiting line on."""
+        if _native.forked():
             return
         with self._reader:
+            if self._stopping:
+                return
             line = ffi.new("ss_log_line *")
             while lib.ss_logq_next(self.queue, line):
-                self._emit(line.level, line.source, _native.text(line.text))
+                self._hand_on(LogLine(line.level, line.source, _native.text(line.text)))
             dropped = lib.ss_logq_dropped(self.queue)
             if dropped:
-                self._log.warning("log lines were dropped: the queue was full", count=dropped)
+                text = f"{dropped} log lines were dropped: the queue was full"
+                self._hand_on(LogLine(lib.SLIPSTREAM_LOG_WARN, 0, text))
 
-    def _emit(self, level: int, source: int, line: str) -> None:
+    def _hand_on(self, line: LogLine) -> None:
+        try:
+            self._emit(line)
+        except Exception:  # noqa: BLE001 - a broken log must not break what is logged
+            traceback.print_exc(file=sys.stderr)
+
+    def _to_structlog(self, line: LogLine) -> None:
         fields: dict[str, object] = {}
-        if source in self.names:
-            fields["plugin"] = self.names[source]
-        if level in _MISBEHAVING:
-            fields["contract"] = _MISBEHAVING[level]
-        if level >= lib.SLIPSTREAM_LOG_ERROR:
-            self._log.error(line, **fields)
-        elif level == lib.SLIPSTREAM_LOG_WARN:
-            self._log.warning(line, **fields)
-        elif level == lib.SLIPSTREAM_LOG_INFO:
-            self._log.info(line, **fields)
+        if line.source in self.names:
+            fields["plugin"] = self.names[line.source]
+        if line.contract:
+            fields["contract"] = line.contract
+        if line.level >= lib.SLIPSTREAM_LOG_ERROR:
+            self._log.error(line.text, **fields)
+        elif line.level == lib.SLIPSTREAM_LOG_WARN:
+            self._log.warning(line.text, **fields)
+        elif line.level == lib.SLIPSTREAM_LOG_INFO:
+            self._log.info(line.text, **fields)
         else:
-            self._log.debug(line, **fields)
+            self._log.debug(line.text, **fields)
 
-    def stop(self, *, free: bool) -> None:
-        """Empty the queue and end the thread.
-
-        Args:
-            free: Give the queue's memory back; only where nothing can write to it any more.
-        """
-        if self._stopping or _native.forked():
+    def stop(self) -> None:
+        """Empty the queue and end the thread. The queue lives as long as its last writer."""
+        if _native.forked():
             return
         self.drain()
-        self._stopping = True
+        with self._reader:
+            if self._stopping:
+                return
+            self._stopping = True
         lib.ss_logq_wake(self.queue)
         if self._thread is not threading.current_thread():
             self._thread.join(2 * _SLICE_MS / 1000)
-        if free and not self._thread.is_alive():
-            lib.ss_logq_free(self.queue)
-            self.queue = ffi.NULL
+        lib.ss_logq_release(self.queue)
+        self.queue = ffi.NULL

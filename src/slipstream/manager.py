@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,14 +16,15 @@ import structlog
 from slipstream import _native
 from slipstream._native import lib
 from slipstream.config import (
+    Limits,
     Mode,
     PluginConfig,
     check_library_path,
+    is_plugin_name,
     load_config,
-    plugin_json,
 )
-from slipstream.delivery.inline import InlinePlugin, InlinePython, PythonPlugin
-from slipstream.delivery.instance import Description, Instance, LoadReason
+from slipstream.delivery.inline import InlinePython, PythonPlugin
+from slipstream.delivery.launch import Launcher, Reloadable
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.errors import (
     ConfigError,
@@ -33,10 +33,10 @@ from slipstream.errors import (
     PluginFailed,
     PluginLoadError,
     PluginNotLoaded,
+    Refusal,
     SlipstreamError,
 )
 from slipstream.events import Event, Payload
-from slipstream.library import PrivateCopy
 from slipstream.logs import LogPump
 from slipstream.plugin import Identity, Plugin, PluginState
 
@@ -44,7 +44,6 @@ ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 Bytes = bytes | bytearray | memoryview
 
 _log = structlog.get_logger("slipstream")
-_numbers = itertools.count(1)  # of instances, in log lines
 
 
 class PluginManager:
@@ -106,13 +105,15 @@ class PluginManager:
             wait_timeout: The longest wait for broadcasts, loads and unloads of other
                 threads, in seconds.
         """
-        self._default_mode = Mode(default_mode)
+        self._default_mode = _as_mode(default_mode)
         self._data_dir = None if data_dir is None else Path(data_dir).absolute()
         self._insecure_paths = insecure_paths
         self._wait_timeout = wait_timeout
         self._pump = LogPump(log_level)
         self._sequencer = Sequencer(self._pump.queue, wait_timeout)
+        self._launcher = Launcher(self._pump, self._sequencer, self._data_dir, log_level)
         self._control = threading.Lock()
+        self._controller = 0  # the thread that has it
         self._plugins: dict[str, Plugin] = {}
         self._closed = False
         door = self._sequencer.door
@@ -125,7 +126,7 @@ class PluginManager:
         self.staking_reward = door.staking_reward
         self.block = door.block
         self._finalizer = weakref.finalize(
-            self, _close, self._plugins, self._sequencer, self._pump
+            self, _close, self._plugins, self._sequencer, self._launcher, self._pump
         )
 
     @classmethod
@@ -134,7 +135,8 @@ class PluginManager:
     ) -> Self:
         """Make a manager and load a plugin from each config file, in order.
 
-        If one cannot be loaded, those before it are unloaded in reverse order.
+        Those with `enabled: false` are left out. If one cannot be loaded, those before it
+        are unloaded in reverse order.
 
         Args:
             paths: Config files.
@@ -149,7 +151,11 @@ class PluginManager:
         manager = cls(default_mode)
         try:
             for path in paths:
-                manager.load_plugin(path)
+                config = load_config(path)
+                if config.enabled:
+                    manager.load_plugin(config)
+                else:
+                    _log.info("plugin left out: enabled is false", config=str(path))
         except BaseException:
             manager.close()
             raise
@@ -178,15 +184,24 @@ class PluginManager:
                 f"cannot {what} from inside of a plugin's callback",
                 "do it from another thread, or after the broadcast",
             )
+        if self._controller == threading.get_ident():
+            raise PluginFailed(
+                f"cannot {what} from inside of another load or unload",
+                "do it from another thread, or afterwards",
+            )
         if not self._control.acquire(timeout=self._wait_timeout):
             raise PluginFailed(
                 f"cannot {what}: another load or unload takes longer than "
                 f"{self._wait_timeout:g} seconds",
                 "look at the states in list of plugins: one is loading or unloading",
             )
+        self._controller = threading.get_ident()
         try:
+            if self._closed:
+                raise _native.closed_error()
             yield
         finally:
+            self._controller = 0
             self._control.release()
             self._pump.drain()
 
@@ -210,58 +225,33 @@ class PluginManager:
             return self._load(settings)
 
     def _load(self, config: PluginConfig) -> Plugin:
-        self._require_inline(config)
+        mode = self._mode_of(config)
         path = check_library_path(config.libpath, insecure=self._insecure_paths)
         self._refuse_same_library(path)
         if config.name is not None:
             self._refuse_same_name(config.name)
-        instance = self._open(path, config)
-        try:
-            described = instance.describe()
-            name = config.name or described.name
-            self._pump.names[instance.source] = name
-            self._refuse_same_name(name)
-            settled = plugin_json(config, name)
-            instance.load(settled, LoadReason.START, config.load_timeout)
-            delivery = InlinePlugin(self._sequencer, instance, config, settled)
-        except BaseException:
-            self._abandon(instance, config)
-            raise
-        plugin = Plugin(_identity(name, path, config, instance), delivery)
-        self._plugins[name] = plugin
-        _log.info("plugin loaded", plugin=name, version=plugin.version, mode=str(plugin.mode))
+        identity, delivery = self._launcher.launch(config, path, mode, self._refuse_same_name)
+        plugin = Plugin(identity, delivery)
+        self._plugins[identity.name] = plugin
+        _log.info(
+            "plugin loaded", plugin=identity.name, version=identity.version, mode=str(mode)
+        )
         return plugin
 
-    def _require_inline(self, config: PluginConfig) -> None:
-        mode = config.mode or self._default_mode
-        if mode is not Mode.INLINE:
+    def _mode_of(self, config: PluginConfig) -> Mode:
+        if not config.enabled:
             raise ConfigError(
-                f"mode {mode} is not available in this version", "use mode: 'inline'"
+                f"the plugin of {config.libpath} is left out: enabled is false in its config",
+                "set enabled: true",
             )
-
-    def _open(self, path: Path, config: PluginConfig) -> Instance:
-        """Copy, open, construct and check; what was opened is closed on failure."""
-        copy = PrivateCopy(path, config.sha256)
-        number = next(_numbers)
-        self._pump.names[number] = config.name or path.stem
-        data_dir = None
-        if self._data_dir is not None:
-            data_dir = self._data_dir / (config.name or path.stem)
-            data_dir.mkdir(parents=True, exist_ok=True)
-        instance = Instance(self._pump.queue, number, copy, config.folder, data_dir)
-        try:
-            instance.open(config.load_timeout)
-        except BaseException:
-            self._abandon(instance, config)
-            raise
-        return instance
-
-    def _abandon(self, instance: Instance, config: PluginConfig) -> None:
-        """Close an instance that will not serve; if it was loaded, unload it first."""
-        instance.unload(config.unload_timeout)
-        instance.close(config.unload_timeout)
-        self._pump.drain()
-        self._pump.names.pop(instance.source, None)
+        mode = config.mode or self._default_mode
+        limited = config.user is not None or config.limits != Limits()
+        if mode is not Mode.PROCESS and limited:
+            raise ConfigError(
+                f"`limits` and `user` have no effect in mode {mode}: the plugin runs in the host",
+                "use mode: 'process', or leave them out",
+            )
+        return mode
 
     def _refuse_same_library(self, path: Path) -> None:
         for plugin in self._plugins.values():
@@ -292,7 +282,7 @@ class PluginManager:
 
         Raises:
             PluginAlreadyLoaded: The name is taken.
-            PluginLoadError: The object lacks something.
+            PluginLoadError: The object lacks something, or has an impossible name.
             Exception: What its `on_load` raised.
         """
         if not isinstance(plugin, PythonPlugin):
@@ -301,14 +291,25 @@ class PluginManager:
                 "`subscribed_events()` and `on_broadcast(event)`",
                 "see slipstream.delivery.inline.PythonPlugin",
             )
+        name = plugin.name
+        if not is_plugin_name(name):
+            raise PluginLoadError(
+                f"{type(plugin).__name__}.name is {name!r}",
+                "a name is 1 to 63 of a-z, 0-9, '.', '_' and '-', and starts with a letter or a "
+                "digit",
+                Refusal.NAME_INVALID,
+            )
         with self._controlling("install a plugin"):
-            self._refuse_same_name(plugin.name)
-            number = next(_numbers)
-            self._pump.names[number] = plugin.name
-            delivery = InlinePython(self._sequencer, plugin, number)
+            self._refuse_same_name(name)
+            number = self._launcher.new_source(name)
+            try:
+                delivery = InlinePython(self._sequencer, plugin, name, number)
+            except BaseException:
+                self._pump.forget(number)
+                raise
             version = str(getattr(plugin, "version", "0"))
             identity = Identity(
-                name=plugin.name,
+                name=name,
                 version=version,
                 mode=Mode.INLINE,
                 path=None,
@@ -318,7 +319,7 @@ class PluginManager:
                 kinds=delivery.kinds,
             )
             installed = Plugin(identity, delivery)
-            self._plugins[plugin.name] = installed
+            self._plugins[name] = installed
             return installed
 
     def unload_plugin(self, name: str, timeout: float = 10.0) -> None:
@@ -330,11 +331,11 @@ class PluginManager:
 
         Raises:
             PluginNotLoaded: There is no such plugin.
+            PluginFailed: A broadcast is under way and does not end; it is still loaded.
         """
         with self._controlling("unload a plugin"):
-            plugin = self._find(name)
+            _unload(self._find(name), timeout, self._pump)
             self._plugins.pop(name)
-            _unload(plugin, timeout)
 
     def reload_plugin(self, name: str, config: ConfigSource | None = None) -> Plugin:
         """Load a plugin's library anew and let it take over.
@@ -356,39 +357,29 @@ class PluginManager:
         with self._controlling("reload a plugin"):
             plugin = self._find(name)
             delivery = plugin.delivery
-            if not isinstance(delivery, InlinePlugin):
+            if not isinstance(delivery, Reloadable):
                 raise PluginNotLoaded(
                     f"{name} is written in Python and cannot be reloaded",
                     "unload it and install the new object",
                 )
-            old = delivery.config
-            source = config if config is not None else plugin.identity.config_file or old
-            settings = _as_config(source)
-            self._require_inline(settings)
-            path = check_library_path(settings.libpath, insecure=self._insecure_paths)
-            fresh = self._open(path, settings)
-            self._pump.names[fresh.source] = name
-            settled = plugin_json(settings, name)
-            try:
-                problem = delivery.reload(
-                    fresh, settings, settled, lambda kept: self._reopen(kept, name, old)
+            source = config if config is not None else plugin.identity.config_file
+            settings = _as_config(delivery.config if source is None else source)
+            mode = self._mode_of(settings)
+            if mode is not plugin.mode:
+                raise ConfigError(
+                    f"{name} runs in mode {plugin.mode}, the new config wants {mode}",
+                    "unload it and load it again to change its mode",
                 )
-            except BaseException:
-                self._abandon(fresh, settings)
-                raise
-            plugin.renew(_identity(name, path, settings, fresh))
+            path = check_library_path(settings.libpath, insecure=self._insecure_paths)
+            identity, problem = self._launcher.relaunch(delivery, name, settings, path)
+            plugin.renew(identity)
             _log.info("plugin reloaded", plugin=name, version=plugin.version, problem=problem)
             return plugin
-
-    def _reopen(self, kept: Path, name: str, config: PluginConfig) -> Instance:
-        number = next(_numbers)
-        self._pump.names[number] = name
-        return Instance(self._pump.queue, number, PrivateCopy(kept), config.folder, None)
 
     def unload(self, timeout: float = 10.0) -> None:
         """Unload all plugins, the last loaded first. Problems are logged, none stops it."""
         with self._controlling("unload"):
-            _unload_all(self._plugins, timeout)
+            _unload_all(self._plugins, timeout, self._pump)
 
     def close(self) -> None:
         """Unload all plugins and refuse everything from now on. Does nothing the second time.
@@ -401,7 +392,7 @@ class PluginManager:
         with self._controlling("close the manager"):
             self._closed = True
             self._finalizer.detach()
-            _close(self._plugins, self._sequencer, self._pump)
+            _close(self._plugins, self._sequencer, self._launcher, self._pump)
 
     # ---- Asking and steering --------------------------------------------------------
 
@@ -501,26 +492,21 @@ class PluginManager:
         await asyncio.to_thread(self.unload, timeout)
 
 
+def _as_mode(mode: Mode | str) -> Mode:
+    try:
+        return Mode(mode)
+    except ValueError:
+        raise ConfigError(
+            f"default_mode {mode!r} is no mode", f"use one of {', '.join(Mode)}"
+        ) from None
+
+
 def _as_config(config: ConfigSource) -> PluginConfig:
     if isinstance(config, PluginConfig):
         return config
     if isinstance(config, Mapping):
         return PluginConfig.from_mapping(config, folder=Path.cwd())
     return load_config(config)
-
-
-def _identity(name: str, path: Path, config: PluginConfig, instance: Instance) -> Identity:
-    described: Description = instance.describe()
-    return Identity(
-        name=name,
-        version=described.version,
-        mode=Mode.INLINE,
-        path=path,
-        digest=instance.copy.digest,
-        config_file=config.source,
-        flags=described.flags,
-        kinds=described.kinds,
-    )
 
 
 def _flush(plugin: Plugin, timeout: float) -> str:
@@ -534,7 +520,7 @@ def _flush(plugin: Plugin, timeout: float) -> str:
     return ""
 
 
-def _unload(plugin: Plugin, timeout: float) -> None:
+def _unload(plugin: Plugin, timeout: float, pump: LogPump) -> None:
     problem = ""
 
     def stop() -> None:
@@ -545,24 +531,37 @@ def _unload(plugin: Plugin, timeout: float) -> None:
     if problem:
         _log.warning("plugin unloaded, but not cleanly", plugin=plugin.name, problem=problem)
     else:
+        pump.forget(plugin.delivery.source)
         _log.info("plugin unloaded", plugin=plugin.name)
 
 
-def _unload_all(plugins: dict[str, Plugin], timeout: float) -> None:
+def _unload_all(plugins: dict[str, Plugin], timeout: float, pump: LogPump) -> None:
+    interrupt: BaseException | None = None
     for name in reversed(list(plugins)):
-        plugin = plugins.pop(name)
         try:
-            _unload(plugin, timeout)
+            try:
+                _unload(plugins[name], timeout, pump)
+            except (KeyboardInterrupt, SystemExit) as error:  # hurry, but leave none behind
+                interrupt = error
+                timeout = min(timeout, 1.0)
+                _unload(plugins[name], timeout, pump)
+            plugins.pop(name)
         except SlipstreamError as error:
             _log.error("plugin could not be unloaded", plugin=name, problem=error.message)
+    if interrupt is not None:
+        raise interrupt
 
 
-def _close(plugins: dict[str, Plugin], sequencer: Sequencer, pump: LogPump) -> None:
+def _close(
+    plugins: dict[str, Plugin], sequencer: Sequencer, launcher: Launcher, pump: LogPump
+) -> None:
     """Unload and close; also what runs for a manager that nobody closed."""
     if _native.forked():
         return
-    _unload_all(plugins, 10.0)
-    pump.drain()
-    sequencer.close()
-    # The queue stays: a library that could not be unmapped may still write to it.
-    pump.stop(free=False)
+    try:
+        _unload_all(plugins, 10.0, pump)
+    finally:
+        launcher.close()
+        pump.drain()
+        sequencer.close()
+        pump.stop()

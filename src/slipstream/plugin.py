@@ -72,6 +72,10 @@ class Status:
 class Delivery(Protocol):
     """What a mode does for one plugin; see slipstream.delivery."""
 
+    @property
+    def source(self) -> int:
+        """The number that its log lines carry."""
+
     def status(self) -> Status:
         """Return the state."""
 
@@ -91,7 +95,11 @@ class Delivery(Protocol):
         """Make everything delivered durable."""
 
     def stop(self, timeout: float) -> str:
-        """Unload; returns what became of the library, for the log."""
+        """Unload; returns what became of the library, for the log.
+
+        Raises:
+            PluginFailed: It could not even begin; the plugin is loaded as before.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +211,6 @@ class Plugin:
         self._identity = identity
 
     def end(self, reason: str, unload: Callable[[], None]) -> None:
-        """Keep the last values, then unload."""
-        unload_status = Status(PluginState.UNLOADED, reason)
-        try:
-            unload()
-        finally:
-            self._ended = (unload_status, self._delivery.counters())
+        """Unload and keep the last values; if that fails the plugin is as it was."""
+        unload()
+        self._ended = (Status(PluginState.UNLOADED, reason), self._delivery.counters())

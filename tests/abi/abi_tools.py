@@ -40,7 +40,7 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 def run(command: Sequence[object], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end, at most two minutes; the caller judges the outcome."""
-    return subprocess.run(  # noqa: S603 - compilers, and programs that these tests built
+    return subprocess.run(
         [str(part) for part in command], input=data, capture_output=True, timeout=120, check=False
     )
 

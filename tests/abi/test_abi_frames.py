@@ -252,7 +252,7 @@ def test_readers_agree_with_the_second_implementation(
 
 def wild_runs(count: int, seed: int) -> list[bytes]:
     """Golden frames with one to three words, bytes or bits changed near the layout's edges."""
-    source = random.Random(seed)  # noqa: S311 - the same frames every time
+    source = random.Random(seed)
     frames = [golden(name) for name in DRAFTS]
     runs = []
     for _ in range(count):

@@ -51,7 +51,13 @@ def frame_declarations() -> str:
 def writer(tmp_path_factory: pytest.TempPathFactory) -> Writer:
     require("gcc", "-fsanitize=undefined")
     library = tmp_path_factory.mktemp("writer") / "frame.so"
-    flags = ("-std=c11", *WARNINGS, "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+    flags = (
+        "-std=c11",
+        "-D_GNU_SOURCE",
+        *WARNINGS,
+        "-fsanitize=undefined",
+        "-fsanitize-undefined-trap-on-error",
+    )
     source = FRAME.with_suffix(".c")
     succeed(("gcc", *flags, "-shared", "-fPIC", "-I", INCLUDE, source, "-o", library))
     ffi = FFI()

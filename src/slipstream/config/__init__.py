@@ -7,7 +7,7 @@ Nothing here opens or runs a library; `check_library_path` and `verify_digest` l
 from __future__ import annotations
 
 from ._document import JsonValue
-from ._keys import Limits, Mode, Overflow, Reload, Restart
+from ._keys import Limits, Mode, Overflow, Reload, Restart, is_plugin_name
 from ._library import check_library_path, verify_digest
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
 from ._secrets import ResolvedConfig, masked, plugin_json, resolve_secrets, scrub
@@ -23,6 +23,7 @@ __all__ = [
     "ResolvedConfig",
     "Restart",
     "check_library_path",
+    "is_plugin_name",
     "load_config",
     "masked",
     "parse_config",

@@ -122,6 +122,11 @@ class Setting:
 Rule: TypeAlias = Callable[[Setting], object]
 
 
+def is_plugin_name(name: object) -> bool:
+    """Whether a plugin may have this name: 1 to 63 of a-z 0-9 . _ -, not starting with a mark."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def read_keys(setting: Setting, rules: Mapping[str, Rule]) -> dict[str, object]:
     """Checks the values of one object.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,17 +13,17 @@ from slipstream._native import ffi, lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
 from slipstream.delivery.instance import LoadReason, Mapping
-from slipstream.errors import PluginLoadError, SlipstreamError
+from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.plugin import Counters, PluginState, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from slipstream.config import PluginConfig
     from slipstream.delivery.instance import Instance, Metric
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.events import Event, EventKind
+    from slipstream.library import PrivateCopy
 
 _log = structlog.get_logger("slipstream")
 
@@ -43,9 +44,10 @@ class _Slot:
         self._last = Counters()
         self._status = Status(PluginState.RUNNING)
         self._detached = False
+        self._broken = ""  # why there is no instance that could serve
 
     def status(self) -> Status:
-        if not self._detached:
+        if not self._detached and not self._broken:
             number, code = self._sequencer.state(self._slot)
             state = _STATES[number]
             if state is not self._status.state:
@@ -55,6 +57,9 @@ class _Slot:
                 self._status = Status(state, reason)
         return self._status
 
+    def _set_state(self, number: int) -> None:
+        self._sequencer.set_state(self._slot, number)
+
     def counters(self) -> Counters:
         return self._last if self._detached else self._sequencer.counters(self._slot)
 
@@ -63,18 +68,23 @@ class _Slot:
 
     def pause(self) -> None:
         if self.status().state is PluginState.RUNNING:
-            self._sequencer.set_state(self._slot, lib.SS_SLOT_PAUSED)
+            self._set_state(lib.SS_SLOT_PAUSED)
 
     def resume(self) -> None:
-        if self.status().state is PluginState.PAUSED:
-            self._sequencer.set_state(self._slot, lib.SS_SLOT_RUNNING)
+        # `loading`: a reload could not finish, since a broadcast did not end in time.
+        if self.status().state in {PluginState.PAUSED, PluginState.LOADING}:
+            self._set_state(lib.SS_SLOT_RUNNING)
 
     def flush(self, timeout: float) -> None:
         """Do nothing: what was broadcast was delivered, and acknowledged on return."""
 
     def _detach(self) -> None:
-        self._last = self._sequencer.counters(self._slot)
+        if self._detached:
+            return
+        last = self._sequencer.counters(self._slot)
         self._sequencer.detach(self._slot)
+        self._last = last
+        self._status = Status(PluginState.UNLOADING)
         self._detached = True
 
 
@@ -113,6 +123,24 @@ class InlinePlugin(_Slot):
         """The config of the present generation."""
         return self._config
 
+    @property
+    def source(self) -> int:
+        """The number that the present generation's log lines carry."""
+        return self._instance.source
+
+    def resume(self) -> None:
+        """Deliver again.
+
+        Raises:
+            PluginFailed: A call into the plugin has not returned.
+        """
+        if self._instance.is_stuck():
+            raise PluginFailed(
+                "the plugin's flush has not returned yet",
+                "look at what it writes to: a full disk, a lock, a slow network",
+            )
+        super().resume()
+
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reports."""
         return [] if self._detached else self._instance.metrics()
@@ -121,17 +149,26 @@ class InlinePlugin(_Slot):
         """Call the plugin's `flush` between two broadcasts.
 
         Raises:
-            PluginFailed: It failed or did not return in time.
+            PluginFailed: It failed, or did not return in time; then the plugin is paused.
         """
-        if self._instance.describe().has(lib.SLIPSTREAM_FLAG_EXPLICIT_ACK):
-            with self._sequencer.held(self._slot):
+        explicit = self._instance.describe().has(lib.SLIPSTREAM_FLAG_EXPLICIT_ACK)
+        if not explicit or self.status().state is PluginState.FAILED:
+            return
+        try:
+            with self._sequencer.held(self._slot, self._instance.is_stuck):
                 self._instance.flush(timeout)
+        finally:
+            if self._instance.is_stuck():
+                self._status = Status(PluginState.PAUSED, "its flush has not returned yet")
 
     def stop(self, timeout: float) -> str:
-        """Detach, flush, unload and close.
+        """Flush, detach, unload and close.
 
         Returns:
             What became of the library, "" if it is unmapped as it should be.
+
+        Raises:
+            PluginFailed: A broadcast is under way and does not end; nothing was done.
         """
         problems: list[str] = []
         try:
@@ -140,10 +177,10 @@ class InlinePlugin(_Slot):
             problems.append(error.message)
         self._detach()
         problems.append(self._instance.unload(timeout))
-        # The last acknowledgements may have come from on_unload.
         mapping = self._instance.close(timeout)
         if self._dead_letter >= 0:
             os.close(self._dead_letter)
+            self._dead_letter = -1
         if mapping is not Mapping.GONE:
             problems.append(mapping.meaning)
         return "; ".join(p for p in problems if p)
@@ -153,7 +190,7 @@ class InlinePlugin(_Slot):
         fresh: Instance,
         config: PluginConfig,
         settled: bytes,
-        reopen: Callable[[Path], Instance],
+        reopen: Callable[[PrivateCopy], Instance],
     ) -> str:
         """Put an opened, not yet loaded instance in the place of the present one.
 
@@ -164,14 +201,36 @@ class InlinePlugin(_Slot):
             fresh: The new instance, opened and checked.
             config: The new config; `reload` decides which of the two is loaded first.
             settled: The JSON for its `on_load`.
-            reopen: Makes an instance of the old version's kept copy.
+            reopen: Opens the old version's kept copy once more.
 
         Returns:
             What became of the old library, "" if it is unmapped as it should be.
 
         Raises:
-            SlipstreamError: The new one was not started; the old version goes on.
+            SlipstreamError: The new one was not started; the old version goes on, or the
+                plugin's state is `failed`. In any case `fresh` was discarded.
         """
+        old = self._instance
+        problems: list[str] = []
+        try:
+            problems.append(self._switch(fresh, config, settled, reopen))
+        finally:
+            if self._instance is fresh:
+                self._config, self._settled, self._broken = config, settled, ""
+                mapping = old.discard(config.unload_timeout)
+                problems.append("" if mapping is Mapping.GONE else mapping.meaning)
+            else:
+                fresh.discard(config.unload_timeout)
+        return "; ".join(p for p in problems if p)
+
+    def _switch(
+        self,
+        fresh: Instance,
+        config: PluginConfig,
+        settled: bytes,
+        reopen: Callable[[PrivateCopy], Instance],
+    ) -> str:
+        """Unload the present instance and let `fresh` take its place; what went wrong, or ""."""
         old = self._instance
         multiple = lib.SLIPSTREAM_FLAG_MULTI_INSTANCE
         overlap = config.reload is Reload.OVERLAP
@@ -180,41 +239,62 @@ class InlinePlugin(_Slot):
                 "reload: overlap needs a plugin with the flag MULTI_INSTANCE, in both versions",
                 "use reload: 'replace' in the config",
             )
-        problems: list[str] = []
+        was_paused = self.status().state is PluginState.PAUSED
+        after = lib.SS_SLOT_PAUSED if was_paused else lib.SS_SLOT_RUNNING
+        timeout = self._config.unload_timeout
         if overlap:
             fresh.load(settled, LoadReason.RELOAD, config.load_timeout)
-        else:
-            self.flush(self._config.unload_timeout)
-            self._sequencer.set_state(self._slot, lib.SS_SLOT_RELOADING)
-            problems.append(old.unload(self._config.unload_timeout))
+        if not overlap or old.describe().has(lib.SLIPSTREAM_FLAG_EXPLICIT_ACK):
+            # From here on the old one gets nothing, so that what it has can be made durable.
+            self._set_state(lib.SS_SLOT_RELOADING)
             try:
-                fresh.load(settled, LoadReason.RELOAD, config.load_timeout)
+                self.flush(timeout)
             except BaseException:
-                self._go_back(reopen)
+                self._set_state(lib.SS_SLOT_PAUSED if old.is_stuck() else after)
                 raise
-        self._sequencer.replace(self._slot, fresh)
-        self._sequencer.set_state(self._slot, lib.SS_SLOT_RUNNING)
-        self._instance, self._config, self._settled = fresh, config, settled
         if overlap:
-            problems.append(old.unload(config.unload_timeout))
-        mapping = old.close(config.unload_timeout)
-        if mapping is not Mapping.GONE:
-            problems.append(mapping.meaning)
-        return "; ".join(p for p in problems if p)
-
-    def _go_back(self, reopen: Callable[[Path], Instance]) -> None:
-        old = self._instance
-        again = reopen(old.copy.path)
+            self._take_over(fresh, after)
+            return old.unload(timeout)
+        problem = old.unload(timeout)
         try:
-            again.open(self._config.load_timeout)
-            again.load(self._settled, LoadReason.RELOAD, self._config.load_timeout)
-        except BaseException:
-            again.close(self._config.unload_timeout)
-            self._status = Status(PluginState.FAILED, "neither version could be started")
+            fresh.load(settled, LoadReason.RELOAD, config.load_timeout)
+            self._take_over(fresh, after)
+        except BaseException as error:
+            if self._instance is not fresh:
+                self._go_back(reopen, after, error)
             raise
-        self._sequencer.replace(self._slot, again)
-        self._sequencer.set_state(self._slot, lib.SS_SLOT_RUNNING)
-        self._instance = again
+        return problem
+
+    def _take_over(self, instance: Instance, state: int) -> None:
+        self._sequencer.replace(self._slot, instance)
+        self._instance = instance
+        self._set_state(state)
+
+    def _go_back(
+        self, reopen: Callable[[PrivateCopy], Instance], state: int, cause: BaseException
+    ) -> None:
+        """Start the old version again, which is unloaded, from its kept copy."""
+        old = self._instance
+        try:
+            again = reopen(old.copy)
+            try:
+                again.load(self._settled, LoadReason.RELOAD, self._config.load_timeout)
+                self._take_over(again, state)
+            except BaseException:
+                if self._instance is not again:
+                    again.discard(self._config.unload_timeout)
+                raise
+        except SlipstreamError as error:
+            self._broken = f"neither version could be started: {error.message}"
+            self._status = Status(PluginState.FAILED, self._broken)
+            with contextlib.suppress(SlipstreamError):
+                self._set_state(lib.SS_SLOT_FAILED)
+            new = cause.message if isinstance(cause, SlipstreamError) else repr(cause)
+            raise PluginFailed(
+                f"the new version was not started: {new}; and the old one could not be started "
+                f"again: {error.message}",
+                "mend one of them and reload, or unload the plugin",
+            ) from cause
         old.close(self._config.unload_timeout)
 
 
@@ -239,37 +319,45 @@ class PythonPlugin(Protocol):
 class InlinePython(_Slot):
     """A plugin written in Python, called on the broadcasting thread."""
 
-    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, source: int) -> None:
+    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, name: str, source: int) -> None:
         """Call the plugin's `on_load` if it has one, and attach it.
 
         Args:
             sequencer: Where it is attached.
             plugin: The object.
+            name: Its name in this host.
             source: The number that the core's log lines about it carry.
+
+        Raises:
+            PluginLoadError: What it subscribes to or claims makes no sense.
+            Exception: What its own functions raise.
         """
         self._plugin = plugin
+        self._name = name
+        self.source = source
         self._handle: Any = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
         on_load = getattr(plugin, "on_load", None)
         if on_load is not None:
             on_load()
         try:
-            self.kinds = 0
-            for kind in plugin.subscribed_events():
-                self.kinds |= 1 << int(kind)
-            super().__init__(
-                sequencer, sequencer.attach_function(self.kinds, self._handle, source)
-            )
-            for name in getattr(plugin, "payload_names", list)():
-                sequencer.claim(self._slot, name.encode() if isinstance(name, str) else name)
+            self.kinds = _kinds_of(plugin, name)
+            claims = _claims_of(plugin, name)
+            super().__init__(sequencer, sequencer.attach_function(self.kinds, self._handle, source))
         except BaseException:
             self._call_on_unload()
+            raise
+        try:
+            for claim in claims:
+                sequencer.claim(self._slot, claim)
+        except BaseException:
+            self.stop(0.0)
             raise
 
     def _on_broadcast(self, _attempt: int, ordinal: int, frame: memoryview) -> int:
         try:
             self._plugin.on_broadcast(frames.decode(frame)[0])
         except Exception:
-            _log.exception("on_broadcast raised", plugin=self._plugin.name, ordinal=ordinal)
+            _log.exception("on_broadcast raised", plugin=self._name, ordinal=ordinal)
             return int(lib.SLIPSTREAM_FAILED)
         except BaseException as error:  # KeyboardInterrupt: for whoever broadcasts
             _native.park(error)
@@ -283,11 +371,39 @@ class InlinePython(_Slot):
         try:
             on_unload()
         except Exception as error:
-            _log.exception("on_unload raised", plugin=self._plugin.name)
+            _log.exception("on_unload raised", plugin=self._name)
             return f"on_unload raised {error!r}"
         return ""
 
     def stop(self, timeout: float) -> str:  # noqa: ARG002 - Python code cannot be cut short
         """Detach and call `on_unload` if there is one."""
         self._detach()
+        self._handle = None  # it refers to this object, as this one does to it
         return self._call_on_unload()
+
+
+def _kinds_of(plugin: PythonPlugin, name: str) -> int:
+    kinds = 0
+    wanted: Iterable[object] = plugin.subscribed_events()
+    for kind in wanted:
+        if not (isinstance(kind, int) and 0 <= kind < 64):
+            raise PluginLoadError(
+                f"{name} subscribes to {kind!r}, which is no kind of event",
+                "use EventKind, or 32 to 63 for an application's own",
+            )
+        kinds |= 1 << kind
+    return kinds
+
+
+def _claims_of(plugin: PythonPlugin, name: str) -> list[bytes]:
+    claims: list[bytes] = []
+    names: Iterable[object] = getattr(plugin, "payload_names", list)()
+    for claim in names:
+        encoded = claim.encode() if isinstance(claim, str) else claim
+        if not (isinstance(encoded, bytes) and 0 < len(encoded) < 256) or b"\0" in encoded:
+            raise PluginLoadError(
+                f"{name} claims the payload name {claim!r}",
+                "a payload name is text or bytes, 1 to 255 bytes without NUL",
+            )
+        claims.append(encoded)
+    return claims

@@ -6,7 +6,9 @@ waited for, in slices, so that signals are seen.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from slipstream import _native
 from slipstream._native import ffi, lib
-from slipstream.errors import PluginFailed, PluginLoadError, PluginStartError, Refusal
+from slipstream.errors import (
+    PluginFailed,
+    PluginLoadError,
+    PluginStartError,
+    Refusal,
+    SlipstreamError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,12 +30,17 @@ if TYPE_CHECKING:
     from slipstream.library import PrivateCopy
 
 _SLICE = 0.1
+_LONGEST = 4_000_000.0  # seconds; what 32 bits of milliseconds hold
 
-_REFUSALS: dict[int, Refusal] = {
+REFUSALS: dict[int, Refusal] = {
     getattr(lib, f"SS_REFUSED_{refusal.name}"): refusal
     for refusal in Refusal
     if hasattr(lib, f"SS_REFUSED_{refusal.name}")
 }
+
+
+def _ms(seconds: float) -> int:
+    return int(max(0.0, min(seconds, _LONGEST)) * 1000)
 
 
 class LoadReason(enum.IntEnum):
@@ -94,9 +107,7 @@ class Metric:
 class Instance:
     """A library's instance, from opening to unmapping."""
 
-    def __init__(
-        self, queue: Any, source: int, copy: PrivateCopy, config_dir: Path, data_dir: Path | None
-    ) -> None:
+    def __init__(self, queue: Any, source: int, copy: PrivateCopy, config_dir: Path) -> None:
         """Make the instance's thread; nothing of the library runs yet.
 
         Args:
@@ -104,17 +115,12 @@ class Instance:
             source: The number that its log lines carry.
             copy: The private copy to open; removed when the instance is closed.
             config_dir: What `slipstream.config/1` gives as the config's folder.
-            data_dir: The plugin's own folder, or None.
         """
         self.copy = copy
         self.source = source
+        self._freeing = threading.Lock()  # metrics are asked for by any thread
         self._handle: Any = lib.ss_instance_new(
-            queue,
-            source,
-            bytes(copy.path),
-            bytes(copy.source),
-            bytes(config_dir),
-            ffi.NULL if data_dir is None else bytes(data_dir),
+            queue, source, bytes(copy.path), bytes(copy.source), bytes(config_dir)
         )
         if self._handle == ffi.NULL:
             copy.close()
@@ -136,20 +142,30 @@ class Instance:
         return info
 
     def _run(self, what: str, timeout: float, start: Callable[[], int]) -> bool:
-        """Start a step and wait for it. False if it did not end in time."""
-        if self._stuck_in:
-            return False
-        _native.check(start(), what)
-        self._stuck_in = what  # also if the wait is left by an exception
+        """Start a step and wait for it. False if it, or the one before, did not end in time."""
         end = time.monotonic() + timeout
-        while True:
+        if not self._settle(end):
+            return False
+        self._stuck_in = what  # also if we are left by a KeyboardInterrupt
+        status = start()
+        if status != lib.SLIPSTREAM_OK:
+            self._stuck_in = ""
+            raise _native.status_error(status, what)
+        return self._settle(end)
+
+    def _settle(self, end: float) -> bool:
+        """Wait for the step under way, if there is one; False if it does not end in time."""
+        while self._stuck_in:
             left = end - time.monotonic()
-            slice_ms = max(0, int(min(left, _SLICE) * 1000))
-            if lib.ss_instance_wait(self._handle, slice_ms) == lib.SLIPSTREAM_OK:
+            if lib.ss_instance_wait(self._handle, _ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
                 self._stuck_in = ""
-                return True
-            if left <= 0:
+            elif left <= 0:
                 return False
+        return True
+
+    def is_stuck(self) -> bool:
+        """Say whether a call into the library has not returned in time, and has not since."""
+        return not self._settle(0.0)
 
     def _late(self, what: str, timeout: float) -> PluginLoadError:
         return PluginLoadError(
@@ -173,8 +189,12 @@ class Instance:
         info = self._info()
         if info.refusal != lib.SS_REFUSED_NOTHING:
             raise PluginLoadError(
-                _native.text(info.text), _native.text(info.hint), _REFUSALS[info.refusal]
+                _native.text(info.text), _native.text(info.hint), REFUSALS[info.refusal]
             )
+
+    def set_data_dir(self, folder: Path) -> None:
+        """Set the plugin's own folder, before `load`."""
+        _native.check(lib.ss_instance_set_data_dir(self._handle, bytes(folder)), "load")
 
     def load(self, config: bytes, reason: LoadReason, timeout: float) -> None:
         """Call `on_load` and read what the plugin subscribes to.
@@ -210,14 +230,68 @@ class Instance:
             info.kinds,
         )
 
+    def claims(self) -> list[bytes]:
+        """Return the payload names that the plugin claims."""
+        found: list[bytes] = []
+        while (name := lib.ss_instance_claim(self._handle, len(found))) != ffi.NULL:
+            found.append(ffi.string(name))
+        return found
+
+    def finish(self, timeout: float) -> bool:
+        """Wait for a step that was started elsewhere; False if it does not end in time."""
+        self._stuck_in = "on_broadcast"
+        return self._settle(time.monotonic() + timeout)
+
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reports by `slipstream.metrics/1`."""
         found: list[Metric] = []
-        metric = ffi.new("ss_metric *")
-        while lib.ss_instance_metric(self._handle, len(found), metric) == lib.SLIPSTREAM_OK:
-            value = metric.gauge if metric.is_gauge else metric.count
-            found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
+        if _native.forked():
+            raise _native.closed_error()
+        with self._freeing:
+            if self._handle == ffi.NULL:
+                return found
+            metric = ffi.new("ss_metric *")
+            while lib.ss_instance_metric(self._handle, len(found), metric) == lib.SLIPSTREAM_OK:
+                value = metric.gauge if metric.is_gauge else metric.count
+                found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
         return found
+
+    def acknowledged(self) -> int:
+        """Return the last ordinal that a plugin with EXPLICIT_ACK has acknowledged."""
+        return int(self._info().acknowledged)
+
+    def deliver(
+        self, frames: bytes, count: int, first_ordinal: int, attempt: int, timeout: float
+    ) -> tuple[int, str]:
+        """Call `on_broadcast` on the instance's own thread, without a sequencer.
+
+        Args:
+            frames: A run of whole frames.
+            count: Their number.
+            first_ordinal: The ordinal of the first.
+            attempt: 1 the first time.
+            timeout: The longest wait, in seconds.
+
+        Returns:
+            The status and, unless it is OK, the plugin's text.
+
+        Raises:
+            PluginFailed: It did not return in time.
+        """
+        if not self._run(
+            "on_broadcast",
+            timeout,
+            lambda: lib.ss_instance_deliver(
+                self._handle, attempt, count, first_ordinal, frames, len(frames)
+            ),
+        ):
+            raise PluginFailed(
+                f"on_broadcast did not return within {timeout:g} seconds",
+                "attach a debugger to this process, thread slip-" + str(self.source),
+            )
+        info = self._info()
+        failed = info.status != lib.SLIPSTREAM_OK
+        return info.status, _native.text(info.text) if failed else ""
 
     def flush(self, timeout: float) -> None:
         """Call the plugin's `flush`, if it has one.
@@ -225,7 +299,7 @@ class Instance:
         Raises:
             PluginFailed: It failed, or did not return in time.
         """
-        ms = int(timeout * 1000)
+        ms = _ms(timeout)
         if not self._run("flush", timeout, lambda: lib.ss_instance_flush(self._handle, ms)):
             raise PluginFailed(
                 f"flush did not return within {timeout:g} seconds",
@@ -240,7 +314,7 @@ class Instance:
 
     def unload(self, timeout: float) -> str:
         """Call `on_unload`; returns the plugin's error, "" if there was none."""
-        ms = int(timeout * 1000)
+        ms = _ms(timeout)
         lib.ss_instance_stop(self._handle)
         if not self._run("on_unload", timeout, lambda: lib.ss_instance_unload(self._handle, ms)):
             return f"{self._stuck_in} did not return within {timeout:g} seconds"
@@ -255,18 +329,29 @@ class Instance:
         """Destroy the instance, join its thread and close the library.
 
         Returns:
-            What became of the mapping. A call that never returns leaves everything as it
-            is: the thread is not joined, the library not unmapped.
+            What became of the mapping. While a call into the library does not return its
+            thread is not joined and the library not unmapped; should it return after all,
+            the core does what is left: `on_unload`, destroy, unmap.
         """
         if self._handle == ffi.NULL:
             return Mapping.NONE
-        if self._stuck_in and lib.ss_instance_wait(self._handle, 0) == lib.SLIPSTREAM_OK:
-            self._stuck_in = ""  # it came back after all
-        closed = self._run("destroy", timeout, lambda: lib.ss_instance_close(self._handle))
-        mapping = Mapping.STUCK
+        closed = False
+        with contextlib.suppress(SlipstreamError):  # no thread to be had
+            closed = not self._stuck_in and self._run(
+                "destroy", timeout, lambda: lib.ss_instance_close(self._handle)
+            )
+        mapping = Mapping(self._info().mapping) if closed else Mapping.STUCK
+        with self._freeing:
+            handle, self._handle = self._handle, ffi.NULL
         if closed:
-            mapping = Mapping(self._info().mapping)
-            lib.ss_instance_free(self._handle)
-        self._handle = ffi.NULL
+            lib.ss_instance_free(handle)
+        else:
+            lib.ss_instance_abandon(handle)
         self.copy.close()
         return mapping
+
+    def discard(self, timeout: float) -> Mapping:
+        """Close an instance that will not serve; if it was loaded, unload it first."""
+        if not self._stuck_in:
+            self.unload(timeout)
+        return self.close(timeout)

@@ -50,6 +50,7 @@ class Sequencer:
         while True:
             # Signal handlers run between two slices.
             status = function(self._core, *args)
+            _native.raise_parked()  # of a callback that this call has caused
             if status != lib.SLIPSTREAM_TIMEOUT:
                 _native.check(status, what)
                 return
@@ -83,6 +84,16 @@ class Sequencer:
         )
         return int(slot[0])
 
+    def attach_port(self, port: Any, kinds: int, source: int) -> int:
+        """Add a plugin behind a ring; returns its slot."""
+        slot = ffi.new("uint32_t *")
+        self._call("load", lib.ss_core_attach_port, port, kinds, source, _SLICE_MS, slot)
+        return int(slot[0])
+
+    def set_kinds(self, slot: int, kinds: int) -> None:
+        """Change what a plugin behind a ring wants."""
+        self._call("reload", lib.ss_core_set_kinds, slot, kinds, _SLICE_MS)
+
     def detach(self, slot: int) -> None:
         """Remove a slot; afterwards no call into it is under way."""
         self._call("unload", lib.ss_core_detach, slot, _SLICE_MS)
@@ -104,24 +115,36 @@ class Sequencer:
         self._call("claim a payload name", lib.ss_core_claim, slot, name, _SLICE_MS)
 
     @contextmanager
-    def held(self, slot: int) -> Iterator[None]:
-        """Let all broadcasts wait meanwhile; `slot` is named as the busy one."""
+    def held(self, slot: int, is_stuck: Callable[[], bool]) -> Iterator[None]:
+        """Let all broadcasts wait meanwhile; `slot` is named as the busy one.
+
+        Args:
+            slot: Whose plugin is called meanwhile.
+            is_stuck: Asked at the end: has that call not returned? Then the slot is paused,
+                since calls into one plugin must not overlap.
+        """
         self._call("flush", lib.ss_core_hold, slot, _SLICE_MS)
         try:
             yield
         finally:
-            lib.ss_core_unhold(self._core)
+            lib.ss_core_unhold(self._core, is_stuck())
+            _native.raise_parked()
+
+    def _stats(self, slot: int) -> Any:
+        if self._core == ffi.NULL or _native.forked():
+            raise _native.closed_error()
+        stats = ffi.new("ss_stats *")
+        lib.ss_core_stats(self._core, slot, stats)
+        return stats
 
     def state(self, slot: int) -> tuple[int, int]:
         """Return a slot's state (SS_SLOT_*) and its last status that was not OK."""
-        stats = ffi.new("ss_stats *")
-        lib.ss_core_stats(self._core, slot, stats)
+        stats = self._stats(slot)
         return stats.state, stats.status
 
     def counters(self, slot: int) -> Counters:
         """Return a slot's counters; never waits for a broadcast."""
-        stats = ffi.new("ss_stats *")
-        lib.ss_core_stats(self._core, slot, stats)
+        stats = self._stats(slot)
         return Counters(
             broadcast=stats.broadcast,
             delivered=stats.delivered,

@@ -1,0 +1,96 @@
+# What a person types here; `make help` lists it. The pieces behind it: tools/, examples/Makefile,
+# native/CMakeLists.txt (run by pip through pyproject.toml).
+
+VENV := .venv
+PYTHON ?=
+JOBS ?= 2
+# Further arguments for pytest: make test ARGS='-k loader -x'
+ARGS ?=
+
+python := $(VENV)/bin/python
+pip := $(python) -m pip --disable-pip-version-check
+requirements = $$($(python) tools/requirements.py $(1))
+# .venv/.NAME is as old as the last successful run of that step.
+core := $(VENV)/.core
+stamp_test := $(VENV)/.test
+stamp_lint := $(VENV)/.lint
+
+native := $(wildcard native/*.c native/*.h native/*.py) native/CMakeLists.txt
+header := $(wildcard include/*.h)
+streams := $(wildcard examples/streams/*.jsonl)
+
+export PYTHON
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup examples demo test lint format bench asan dist clean distclean
+
+help: ## list these targets
+	@echo 'Start with `make demo` and `make test`. All targets:'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r name text; do printf '%-16s%s\n' "$$name" "$$text"; done
+
+setup: $(core) examples ## make .venv, build the core, install the package editable, build the examples
+
+$(VENV)/.build: pyproject.toml tools/bootstrap.sh tools/requirements.py
+	@tools/bootstrap.sh $(VENV)
+	@echo 'setup: build requirements'
+	@$(pip) install --quiet $(call requirements,build)
+	@touch $@
+
+# The extension is built in build/core and copied beside the package's metadata; Python files
+# are read from src/ as they are, so only a change of C code or of pyproject.toml comes here.
+$(core): $(VENV)/.build pyproject.toml $(native) $(header)
+	@echo 'setup: the core (build/core) and the package'
+	@$(pip) install --quiet --no-build-isolation --editable .
+	@touch $@
+
+$(stamp_test): $(VENV)/.build
+	@tools/bootstrap.sh $(VENV) --tests
+	@$(pip) install --quiet $(call requirements,test)
+	@touch $@
+
+$(stamp_lint): $(VENV)/.build
+	@$(pip) install --quiet $(call requirements,lint)
+	@touch $@
+
+examples: $(VENV)/.build ## build the example plugins
+	@$(MAKE) -s -C examples -j$(JOBS) all
+
+demo: setup ## stream the Aleo mainnet's genesis block into SQLite and check the sums
+	@$(python) examples/demo/demo.py
+
+test: setup $(stamp_test) ## run all tests, those of the C code under ASan and UBSan too
+	@$(python) -m pytest $(ARGS)
+
+lint: $(core) $(stamp_lint) ## ruff and mypy
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+format: $(stamp_lint) ## let ruff format the Python code and sort the imports
+	@$(python) -m ruff check --quiet --select I --fix .
+	@$(python) -m ruff format .
+
+bench: setup $(stamp_test) ## measure; prints ratios and writes build/bench.json
+	@$(python) tests/bench/bench.py
+
+asan: setup $(stamp_test) ## run the tests that go through the core with ASan and UBSan in it
+	@$(python) tools/asan.py $(ARGS)
+
+dist: $(VENV)/.build ## build dist/*.whl and check it in a clean environment
+	@rm -rf dist
+	@$(pip) wheel --quiet --no-deps --no-build-isolation \
+		--config-settings=build-dir=build/wheel --wheel-dir dist .
+	@$(python) tools/check_wheel.py dist/*.whl
+
+clean: ## remove what was built
+	@$(MAKE) -s -C examples clean
+	@rm -rf build dist $(core)
+
+distclean: clean ## remove .venv and the caches of tools as well
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src tests examples tools native -name __pycache__ -type d -prune -exec rm -rf {} +

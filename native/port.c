@@ -1,0 +1,201 @@
+#include "port.h"
+
+#include "ticks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOCK_WAIT_MS = 1000, NAP_NS = 200 * 1000 };
+
+ss_port *ss_port_new(size_t bytes, uint32_t shared, uint32_t overflow, uint32_t block_timeout_ms) {
+    ss_port *port = calloc(1, sizeof *port);
+    if (port == NULL)
+        return NULL;
+    port->ring = ss_ring_new(bytes, shared != 0, overflow);
+    port->overflow = overflow;
+    port->block_timeout_ms = block_timeout_ms;
+    if (port->ring == NULL) {
+        free(port);
+        return NULL;
+    }
+    return port;
+}
+
+void ss_port_free(ss_port *port) {
+    if (port == NULL)
+        return;
+    ss_ring_free(port->ring);
+    free(port);
+}
+
+/* The lock is only ever held for some copying; a loop keeps the deadline formal. */
+static void take(ss_port *port) {
+    while (!ss_lock_wait(&port->lock, LOCK_WAIT_MS)) {
+    }
+}
+
+static void lose_all(ss_port *port, const uint8_t *frames, size_t len, uint32_t reason) {
+    for (size_t at = 0; at < len; at += slipstream_load_u32(frames + at))
+        ss_ring_lose(port->ring, frames + at, reason);
+}
+
+/* Has a stalled port room again? Half of the ring is enough. */
+static bool still_stalled(ss_port *port) {
+    if (atomic_load_explicit(&port->stalled, memory_order_relaxed) == 0)
+        return false;
+    if (ss_ring_used(port->ring) > ss_ring_bytes(port->ring) / 2)
+        return true;
+    atomic_store_explicit(&port->stalled, 0, memory_order_relaxed);
+    return false;
+}
+
+/* Frame by frame, where a run does not fit as a whole. True if all were put or lost. */
+static bool put_piecewise(ss_port *port, const uint8_t *frames, size_t len, size_t *done) {
+    while (*done < len) {
+        const uint8_t *frame = frames + *done;
+        const size_t frame_len = slipstream_load_u32(frame);
+        if (!ss_ring_fits(port->ring, frame_len)) {
+            port->too_large++;
+            ss_ring_lose(port->ring, frame, SLIPSTREAM_GAP_TOO_LARGE);
+        } else if (!ss_ring_put(port->ring, frame, frame_len, 1)) {
+            if (port->overflow == SS_PORT_DROP_NEWEST)
+                ss_ring_lose(port->ring, frame, SLIPSTREAM_GAP_DROPPED_NEWEST);
+            else if (port->overflow == SS_PORT_DROP_OLDEST)
+                ss_ring_lose(port->ring, frame, SLIPSTREAM_GAP_DROPPED_OLDEST);
+            else if (still_stalled(port))
+                ss_ring_lose(port->ring, frame, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
+            else if (atomic_load_explicit(&port->paused, memory_order_relaxed) != 0 ||
+                     atomic_load_explicit(&port->held, memory_order_relaxed) != 0)
+                ss_ring_lose(port->ring, frame, SLIPSTREAM_GAP_PAUSED);
+            else
+                return false;
+        }
+        *done += frame_len;
+    }
+    return true;
+}
+
+bool ss_port_put(ss_port *port, const uint8_t **frames, size_t *len, uint32_t count) {
+    size_t done = 0;
+    bool all;
+    if (!ss_lock_try(&port->lock))
+        take(port);
+    if (still_stalled(port)) {
+        lose_all(port, *frames, *len, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
+        all = true;
+    } else if (count > 0 && ss_ring_put(port->ring, *frames, *len, count)) {
+        all = true;
+    } else {
+        all = put_piecewise(port, *frames, *len, &done);
+        if (!all) /* a plugin that waits for its ack to be asked for would never make room */
+            atomic_fetch_add_explicit(&ss_ring_get_head(port->ring)->flush_wanted, 1,
+                                      memory_order_relaxed);
+    }
+    ss_ring_wake(port->ring);
+    ss_lock_release(&port->lock);
+    *frames += done;
+    *len -= done;
+    return all;
+}
+
+void ss_port_hold_nobody(ss_port *port, bool held) {
+    atomic_store_explicit(&port->held, held, memory_order_relaxed);
+}
+
+void ss_port_attach_control(ss_port *port, ss_control *control) {
+    const ss_control *old = ss_ring_get_control(port->ring);
+    if (old != NULL) {
+        port->past_delivered += atomic_load_explicit(&old->delivered, memory_order_relaxed);
+        port->past_failed += atomic_load_explicit(&old->failed, memory_order_relaxed);
+    }
+    ss_ring_attach_control(port->ring, control);
+}
+
+void ss_port_give_up(ss_port *port, const uint8_t *frames, size_t len) {
+    take(port);
+    atomic_store_explicit(&port->stalled, 1, memory_order_relaxed);
+    lose_all(port, frames, len, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
+    ss_lock_release(&port->lock);
+}
+
+void ss_port_pause(ss_port *port, uint32_t paused) {
+    take(port);
+    atomic_store_explicit(&port->paused, paused, memory_order_relaxed);
+    atomic_store_explicit(&ss_ring_get_head(port->ring)->paused, paused, memory_order_release);
+    atomic_fetch_add_explicit(&ss_ring_get_head(port->ring)->wake, 1, memory_order_seq_cst);
+    ss_ring_wake(port->ring);
+    ss_lock_release(&port->lock);
+}
+
+uint32_t ss_port_ask_flush(ss_port *port) {
+    ss_ring_head *head = ss_ring_get_head(port->ring);
+    take(port);
+    ss_ring_tell_lost(port->ring);
+    const uint32_t number =
+        atomic_fetch_add_explicit(&head->flush_wanted, 1, memory_order_release) + 1;
+    ss_ring_wake(port->ring);
+    ss_lock_release(&port->lock);
+    return number;
+}
+
+int32_t ss_port_flushed(ss_port *port, uint32_t number, uint64_t ordinal, uint32_t ms) {
+    const uint64_t end = ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000;
+    for (;;) {
+        int32_t status = SLIPSTREAM_TIMEOUT;
+        take(port);
+        const ss_control *control = ss_ring_get_control(port->ring);
+        ss_ring_tell_lost(port->ring);
+        ss_ring_wake(port->ring);
+        if (ss_ring_acked(port->ring) >= ordinal)
+            status = SLIPSTREAM_OK;
+        else if ((int32_t)(atomic_load_explicit(&control->flush_done, memory_order_acquire) -
+                           number) >= 0)
+            status = atomic_load_explicit(&control->flush_status, memory_order_relaxed);
+        if (status == SLIPSTREAM_OK && ss_ring_acked(port->ring) < ordinal)
+            status = SLIPSTREAM_TIMEOUT; /* a part of it was lost and is not told of yet */
+        ss_lock_release(&port->lock);
+        if (status != SLIPSTREAM_TIMEOUT || ss_clock_ns(CLOCK_MONOTONIC) >= end)
+            return status;
+        const struct timespec nap = {0, NAP_NS};
+        nanosleep(&nap, NULL);
+    }
+}
+
+void ss_port_describe(ss_port *port, ss_port_stats *out) {
+    memset(out, 0, sizeof *out);
+    take(port);
+    const ss_control *control = ss_ring_get_control(port->ring);
+    out->broadcast = ss_ring_last(port->ring);
+    out->acknowledged = ss_ring_acked(port->ring);
+    out->dropped = ss_ring_lost(port->ring);
+    out->used_bytes = ss_ring_used(port->ring);
+    out->is_stalled = still_stalled(port);
+    out->is_paused = atomic_load_explicit(&port->paused, memory_order_relaxed);
+    if (control != NULL) {
+        out->delivered = port->past_delivered + atomic_load_explicit(&control->delivered, memory_order_relaxed);
+        out->failed = port->past_failed + atomic_load_explicit(&control->failed, memory_order_relaxed);
+        out->calls = atomic_load_explicit(&control->calls, memory_order_relaxed);
+        out->total_ns = ss_ticks_to_ns(
+            atomic_load_explicit(&control->call_ticks, memory_order_relaxed));
+        for (unsigned i = 0; i < SS_TIME_BUCKETS; i++) {
+            /* Counted in powers of two of ticks; shown in those of nanoseconds. */
+            const uint64_t ns = ss_ticks_to_ns((UINT64_C(1) << i) - 1);
+            const unsigned bucket = ns == 0 ? 0 : 64 - (unsigned)__builtin_clzll(ns);
+            out->buckets[bucket < SS_TIME_BUCKETS ? bucket : SS_TIME_BUCKETS - 1] +=
+                atomic_load_explicit(&control->buckets[i], memory_order_relaxed);
+        }
+    }
+    ss_lock_release(&port->lock);
+}
+
+const uint8_t *ss_port_leftover(ss_port *port, uint64_t *ordinal, size_t *len) {
+    const uint8_t *frame = NULL;
+    take(port);
+    const uint64_t last = ss_ring_last(port->ring);
+    if (*ordinal < ss_ring_acked(port->ring))
+        *ordinal = ss_ring_acked(port->ring);
+    while (frame == NULL && *ordinal < last)
+        frame = ss_ring_find(port->ring, ++*ordinal, len);
+    ss_lock_release(&port->lock);
+    return frame;
+}

@@ -1,0 +1,307 @@
+"""``slipstream run``: load plugins, stream a file of events to them, unload."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import click
+import structlog
+
+from slipstream.config import Mode, PluginConfig, load_config
+from slipstream.errors import (
+    CaptureError,
+    ConfigError,
+    FrameError,
+    PluginFailed,
+    SlipstreamError,
+)
+from slipstream.manager import PluginManager
+from slipstream.plugin import Plugin, PluginState, Status
+from slipstream.streams import EventFile
+
+from ._errors import Failure, Stopped, failure_of, report
+from ._logging import Settings
+from ._output import emit, show_table
+from ._progress import Advance, Progress, progress_bar
+from ._signals import StopSignals
+
+DEFAULT_MODE = Mode.INLINE
+"""The mode of plugins whose config names none."""
+
+BATCH_BYTES = 64 * 1024
+FLUSH_TIMEOUT = 30.0
+
+JsonObject: TypeAlias = dict[str, object]
+
+_log = structlog.get_logger("slipstream")
+
+
+@dataclass(slots=True)
+class _Report:
+    """What is known of a run so far."""
+
+    events: int = 0
+    seconds: float = 0.0
+    plugins: list[tuple[Plugin, Status]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+@click.command(epilog="Example: slipstream run --slipstream-config tally.json5 events.jsonl --json")
+@click.argument("events", metavar="EVENTS")
+@click.option(
+    "--slipstream-config",
+    "configs",
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    help="A plugin's config file; once for each plugin, in the order of loading.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a table.")
+@click.option(
+    "--insecure-paths", is_flag=True, help="Load libraries that other users could replace, too."
+)
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where each plugin gets a folder of its own.",
+)
+@click.option("--no-progress", is_flag=True, help="Show no progress bar on a terminal.")
+@click.pass_obj
+def run(  # noqa: PLR0913 - the options of the command
+    settings: Settings,
+    *,
+    events: str,
+    configs: tuple[str, ...],
+    as_json: bool,
+    insecure_paths: bool,
+    data_dir: Path | None,
+    no_progress: bool,
+) -> int:
+    """Load plugins, stream EVENTS to them, flush and unload.
+
+    EVENTS is a file of JSON lines, a capture, or - for either on standard input. The last
+    plugin loaded is unloaded first, also after an error, Ctrl-C or SIGTERM.
+    """
+    _refuse_twice(configs)
+    result = _Report()
+    failure: Failure | None = None
+
+    def make_manager() -> PluginManager:
+        return PluginManager(
+            DEFAULT_MODE,
+            data_dir=data_dir,
+            insecure_paths=insecure_paths,
+            log_level=settings.log_level,
+        )
+
+    with StopSignals() as signals:
+        try:
+            loaded = _read_configs(configs, result)
+            with EventFile(events, on_warning=_log.warning) as file:
+                progress = progress_bar(file, shown=not (as_json or no_progress))
+                with make_manager() as manager:
+                    _Run(result, signals, file, manager).do(loaded, progress)
+            _refuse_losses(result)
+        except (Exception, Stopped) as error:  # noqa: BLE001 - all of it is in the report
+            failure = failure_of(error)
+    with contextlib.suppress(click.exceptions.Exit):  # nobody reads it; the code still counts
+        if as_json:
+            emit(json.dumps(_as_json(result, failure)) + "\n")
+        elif result.plugins:
+            _show(result)
+    if failure is None:
+        return 0
+    report(failure, traceback=settings.debug)
+    return failure.code
+
+
+def _refuse_twice(configs: Sequence[str]) -> None:
+    seen: set[Path] = set()
+    for name in configs:
+        path = Path(name).resolve()
+        if path in seen:
+            raise click.UsageError(
+                f"the config file {name} is given twice; a plugin that may be loaded several "
+                "times needs a config file, with another `name`, for each"
+            )
+        seen.add(path)
+
+
+def _read_configs(paths: Sequence[str], result: _Report) -> list[PluginConfig]:
+    configs: list[PluginConfig] = []
+    for path in paths:
+        config = load_config(path)
+        if config.enabled:
+            configs.append(config)
+        else:
+            result.left_out.append(path)
+            _log.warning("plugin left out: its config says enabled: false", config=path)
+    if not configs:
+        raise ConfigError(
+            "no plugin is left to run: all configs say enabled: false",
+            "set enabled: true in one of them, or remove the key",
+        )
+    return configs
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run; what it has done is in `result`, also when it is broken off."""
+
+    result: _Report
+    signals: StopSignals
+    file: EventFile
+    manager: PluginManager
+
+    def do(self, configs: Sequence[PluginConfig], progress: Progress) -> None:
+        """Load, stream and flush; the manager's end unloads."""
+        try:
+            with self.signals.interruptible():
+                for config in configs:
+                    self.manager.load_plugin(config)
+            started = time.monotonic()
+            try:
+                with progress as advance:
+                    self._stream(advance)
+                with self.signals.interruptible():
+                    self.manager.flush(FLUSH_TIMEOUT)
+            finally:
+                self.result.seconds = time.monotonic() - started
+        finally:
+            # The states from before the unload; the counters go on counting.
+            plugins = self.manager.plugins.values()
+            self.result.plugins = [(plugin, plugin.status) for plugin in plugins]
+
+    def _stream(self, advance: Advance) -> None:
+        # What comes through a pipe may be live: no event waits there for the next.
+        batches = _batches(self.file, BATCH_BYTES if self.file.size is not None else 1)
+        while True:
+            with self.signals.interruptible():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            self._send(batch)
+            advance()
+
+    def _send(self, batch: list[bytes]) -> None:
+        try:
+            self.result.events += self.manager.broadcast_frames(b"".join(batch))
+        except FrameError as error:
+            self.result.events += error.index  # those before the bad one were sent
+            raise CaptureError(
+                f"{self.file.name}: event {self.result.events} cannot be sent: "
+                f"{error.message.partition(': ')[2]}",
+                f"{error.hint}; the {self.result.events} events before it were sent",
+            ) from None
+
+
+def _batches(file: EventFile, size: int) -> Iterator[list[bytes]]:
+    """Yield the frames in runs of about `size` bytes; before an error, what came before it."""
+    batch: list[bytes] = []
+    length = 0
+    problem: SlipstreamError | None = None
+    try:
+        for frame in file.playable():
+            batch.append(frame)
+            length += len(frame)
+            if length >= size:
+                yield batch
+                batch, length = [], 0
+    except SlipstreamError as error:
+        problem = error
+    if batch:
+        yield batch
+    if problem is not None:
+        raise problem
+
+
+def _refuse_losses(result: _Report) -> None:
+    problems = [text for plugin, status in result.plugins for text in _losses(plugin, status)]
+    if problems:
+        raise PluginFailed(
+            "not every event was delivered and acknowledged: " + "; ".join(problems),
+            "the log above says why; `dead_letter` in a config keeps what a plugin refuses",
+        )
+
+
+def _losses(plugin: Plugin, status: Status) -> Iterator[str]:
+    counters = plugin.counters
+    if status.state is PluginState.FAILED:
+        yield f"{plugin.name} failed: {status.reason}"
+    for what in ("failed", "dropped"):
+        if getattr(counters, what):
+            yield f"{plugin.name}: {getattr(counters, what)} {what}"
+    if counters.lag:
+        yield f"{plugin.name}: {counters.lag} not acknowledged"
+
+
+def _as_json(result: _Report, failure: Failure | None) -> JsonObject:
+    error: JsonObject | None = None
+    if failure is not None:
+        error = {"type": failure.type, "message": failure.message, "hint": failure.hint}
+        error["exit_code"] = failure.code
+    return {
+        "events": result.events,
+        "seconds": round(result.seconds, 6),
+        "plugins": [_plugin_json(plugin, status) for plugin, status in result.plugins],
+        "left_out": result.left_out,
+        "error": error,
+    }
+
+
+def _plugin_json(plugin: Plugin, status: Status) -> JsonObject:
+    counters = plugin.counters
+    return {
+        "name": plugin.name,
+        "version": plugin.version,
+        "mode": str(plugin.mode),
+        "state": str(status.state),
+        "reason": status.reason,
+        "broadcast": counters.broadcast,
+        "delivered": counters.delivered,
+        "failed": counters.failed,
+        "dropped": counters.dropped,
+        "acknowledged": counters.acknowledged,
+        "callback_ns_mean": _mean_ns(plugin),
+    }
+
+
+def _mean_ns(plugin: Plugin) -> int | None:
+    counters = plugin.counters
+    return counters.callback_ns // counters.callbacks_timed if counters.callbacks_timed else None
+
+
+def _show(result: _Report) -> None:
+    from rich import box  # noqa: PLC0415 - 30 ms that only tables need
+    from rich.table import Table  # noqa: PLC0415
+
+    rate = result.events / result.seconds if result.seconds else 0.0
+    table = Table(
+        title=f"{result.events:,} events in {result.seconds:.3f} s ({rate:,.0f} a second)",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for name in ("plugin", "version", "mode", "state"):
+        table.add_column(name)
+    for name in ("delivered", "failed", "dropped", "acked", "callback"):
+        table.add_column(name, justify="right")
+    for plugin, status in result.plugins:
+        counters = plugin.counters
+        mean = _mean_ns(plugin)
+        table.add_row(
+            plugin.name,
+            plugin.version,
+            str(plugin.mode),
+            str(status.state),
+            *(f"{n:,}" for n in (counters.delivered, counters.failed, counters.dropped)),
+            f"{counters.acknowledged:,}",
+            "-" if mean is None else f"{mean / 1000:.1f} µs",
+        )
+    show_table(table)

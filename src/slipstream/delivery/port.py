@@ -1,0 +1,155 @@
+"""A plugin's ring, as thread and process mode use it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipstream import _native
+from slipstream._native import ffi, lib
+from slipstream.capture import CaptureWriter
+from slipstream.config import Overflow
+from slipstream.errors import PluginFailed, PluginLoadError, Refusal
+from slipstream.plugin import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from slipstream.config import PluginConfig
+
+_SLICE_MS = 100
+
+_OVERFLOW = {
+    Overflow.BLOCK: lib.SS_PORT_BLOCK,
+    Overflow.DROP_NEWEST: lib.SS_PORT_DROP_NEWEST,
+    Overflow.DROP_OLDEST: lib.SS_PORT_DROP_OLDEST,
+}
+
+
+class Port:
+    """The native ring and its rules for being full.
+
+    Attributes:
+        handle: The native port.
+    """
+
+    def __init__(self, config: PluginConfig, *, shared: bool) -> None:
+        """Make a ring and populate it.
+
+        Args:
+            config: `ring_bytes`, `overflow` and `block_timeout` are used.
+            shared: For a worker process.
+
+        Raises:
+            PluginLoadError: There is not enough memory, or no memory files.
+        """
+        self.handle: Any = lib.ss_port_new(
+            config.ring_bytes,
+            shared,
+            _OVERFLOW[config.overflow],
+            int(config.block_timeout * 1000),
+        )
+        if self.handle == ffi.NULL:
+            reason = os.strerror(ffi.errno)
+            raise PluginLoadError(
+                f"cannot make a ring of {config.ring_bytes} bytes: {reason}",
+                "use a smaller `ring_bytes`; `slipstream doctor` tests what rings need",
+                Refusal.CANNOT_OPEN,
+            )
+
+    def stats(self) -> Any:
+        """Return the native counters."""
+        stats = ffi.new("ss_port_stats *")
+        lib.ss_port_describe(self.handle, stats)
+        return stats
+
+    def counters(self) -> Counters:
+        """Return the counters."""
+        stats = self.stats()
+        return Counters(
+            broadcast=stats.broadcast,
+            delivered=stats.delivered,
+            failed=stats.failed,
+            dropped=stats.dropped,
+            acknowledged=stats.acknowledged,
+            callbacks_timed=stats.calls,
+            callback_ns=stats.total_ns,
+            callback_buckets=tuple(stats.buckets),
+        )
+
+    def pause(self, *, paused: bool) -> None:
+        """Hold deliveries back, or let them go on."""
+        lib.ss_port_pause(self.handle, paused)
+
+    def flush(self, timeout: float, hindrance: Callable[[], str]) -> None:
+        """Wait until everything broadcast so far is acknowledged.
+
+        Args:
+            timeout: In seconds.
+            hindrance: Why the plugin cannot get there at present; "" if it can.
+
+        Raises:
+            PluginFailed: It cannot, did not, or its `flush` failed.
+        """
+        target = self.stats().broadcast
+        number = lib.ss_port_ask_flush(self.handle)
+        end = time.monotonic() + timeout
+        while True:
+            left = max(0, min(_SLICE_MS, int((end - time.monotonic()) * 1000)))
+            status = lib.ss_port_flushed(self.handle, number, target, left)
+            if status == lib.SLIPSTREAM_OK:
+                return
+            if status != lib.SLIPSTREAM_TIMEOUT:
+                raise PluginFailed(
+                    f"its flush failed ({_native.status_name(status)})",
+                    "see its log lines; events since its last acknowledgement may not be durable",
+                )
+            problem = hindrance()
+            if problem:
+                raise PluginFailed(problem, "resume it, or unload it")
+            if time.monotonic() >= end:
+                raise PluginFailed(
+                    f"it did not get there within {timeout:g} seconds",
+                    "give it more time, or look at why it is slow",
+                )
+
+    def leftover(self) -> Iterator[bytes]:
+        """Yield the frames that were never acknowledged; only after the consumer is gone."""
+        ordinal = ffi.new("uint64_t *")
+        size = ffi.new("size_t *")
+        while (frame := lib.ss_port_leftover(self.handle, ordinal, size)) != ffi.NULL:
+            yield bytes(ffi.buffer(frame, size[0]))
+
+    def save_leftover(self, folder: Path | None, name: str) -> tuple[int, Path | None]:
+        """Write what was never acknowledged to a capture.
+
+        Args:
+            folder: Where; None only counts.
+            name: The plugin's name.
+
+        Returns:
+            How many events, and the file if one was written.
+        """
+        frames = self.leftover()
+        first = next(frames, None)
+        if first is None:
+            return 0, None
+        count = 1
+        if folder is None:
+            return count + sum(1 for _ in frames), None
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"undelivered-{name}-{time.time_ns()}.slip"
+        with CaptureWriter(path) as capture:
+            capture.write(first)
+            for frame in frames:
+                capture.write(frame)
+                count += 1
+        return count, path
+
+    def free(self) -> None:
+        """Give the memory back; nobody may use the port any more."""
+        if self.handle != ffi.NULL:
+            lib.ss_port_free(self.handle)
+            self.handle = ffi.NULL

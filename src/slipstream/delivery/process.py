@@ -1,0 +1,409 @@
+"""Process delivery: the plugin runs in a supervised worker process."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from slipstream import _native
+from slipstream._native import ffi, lib
+from slipstream.capture import open_for_append
+from slipstream.config import Reload
+from slipstream.delivery.instance import REFUSALS, Description, LoadReason, Metric
+from slipstream.delivery.port import Port
+from slipstream.delivery.supervision import CrashReport, take_reports, wait_for
+from slipstream.errors import PluginFailed, PluginLoadError, PluginStartError, Refusal
+from slipstream.plugin import Counters, PluginState, Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slipstream.config import PluginConfig
+    from slipstream.delivery.sequencer import Sequencer
+    from slipstream.delivery.supervision import Supervisor
+    from slipstream.library import PrivateCopy
+
+_log = structlog.get_logger("slipstream")
+
+_STATES = {
+    lib.SS_WORKER_LOADING: PluginState.LOADING,
+    lib.SS_WORKER_RUNNING: PluginState.RUNNING,
+    lib.SS_WORKER_BACKOFF: PluginState.BACKOFF,
+    lib.SS_WORKER_QUARANTINED: PluginState.QUARANTINED,
+    lib.SS_WORKER_UNLOADING: PluginState.UNLOADING,
+    lib.SS_WORKER_FAILED: PluginState.FAILED,
+    lib.SS_WORKER_UNLOADED: PluginState.UNLOADED,
+}
+_REPORTS_KEPT = 16
+_SPARE = 5.0  # seconds more than the native side's own deadlines
+
+
+class ProcessPlugin:
+    """A plugin in a worker process, behind a ring in shared memory.
+
+    Attributes:
+        reports: The last crash reports, oldest first.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, config: PluginConfig, state_dir: Path | None
+    ) -> None:
+        """Make ring and worker; nothing runs yet.
+
+        Args:
+            supervisor: Starts and watches the worker.
+            config: The plugin's config.
+            state_dir: Where crash reports and undelivered events go; None: nowhere.
+        """
+        self._config = config
+        self._state_dir = state_dir
+        self._sequencer: Sequencer | None = None
+        self._slot = -1
+        self._copy: PrivateCopy | None = None
+        self._name = ""
+        self.source = 0
+        self._opened_source = 0
+        self._last: tuple[Status, Counters] | None = None
+        self.reports: deque[CrashReport] = deque(maxlen=_REPORTS_KEPT)
+        self._dead_letter = -1
+        self._worker: Any = ffi.NULL
+        handle = supervisor.handle
+        self._port = Port(config, shared=True)
+        try:
+            if config.dead_letter is not None:
+                self._dead_letter = open_for_append(config.dead_letter)
+            self._worker = lib.ss_worker_new(handle, self._port.handle, self._dead_letter)
+            if self._worker == ffi.NULL:
+                raise MemoryError
+        except BaseException:
+            self._free()
+            raise
+
+    # ---- Loading ------------------------------------------------------------------
+
+    def open(
+        self, copy: PrivateCopy, source: int, config: PluginConfig, data_dir: str, log_level: int
+    ) -> Description:
+        """Open, check and construct a generation in a new worker, beside the one that runs.
+
+        Args:
+            copy: The library's private copy; kept once `load` has succeeded.
+            source: The number that its log lines carry.
+            config: Its config.
+            data_dir: The plugin's own folder, "" for none.
+            log_level: The lowest level of its log lines.
+
+        Returns:
+            What the plugin says of itself.
+
+        Raises:
+            PluginLoadError: It was refused; `refusal` says why.
+        """
+        spec, _kept = _spec(copy, source, config, data_dir, log_level)
+        _native.check(lib.ss_worker_prepare(self._worker, spec), "open")
+        info = wait_for(
+            self._worker,
+            lambda i: bool(i.next_opened) or not i.busy,
+            config.load_timeout + _SPARE,
+        )
+        if not info.next_opened:
+            raise _refused(info, copy)
+        self._opened_source = source
+        return _description(info)
+
+    def check_overlap(self, config: PluginConfig) -> None:
+        """Raise if the config wants both versions loaded at once, and they cannot be.
+
+        Raises:
+            PluginLoadError: The version that runs lacks the flag MULTI_INSTANCE.
+        """
+        multiple = _description(self._info()).has(lib.SLIPSTREAM_FLAG_MULTI_INSTANCE)
+        if config.reload is Reload.OVERLAP and not multiple:
+            raise PluginLoadError(
+                "reload: overlap needs a plugin with the flag MULTI_INSTANCE",
+                "use reload: 'replace' in the config",
+            )
+
+    def describe(self) -> Description:
+        """Return what the generation that runs says of itself."""
+        return _description(self._info())
+
+    def cancel(self) -> None:
+        """Give an opened generation up; the one that runs goes on."""
+        lib.ss_worker_cancel(self._worker)
+        wait_for(self._worker, lambda i: not i.busy, _SPARE)
+
+    def load(
+        self, copy: PrivateCopy, name: str, settled: bytes, config: PluginConfig, reason: LoadReason
+    ) -> None:
+        """Let the opened generation take over.
+
+        Args:
+            copy: Its private copy; belongs to this object afterwards.
+            name: The plugin's effective name.
+            settled: The JSON for its `on_load`.
+            config: Its config.
+            reason: Start, or reload.
+
+        Raises:
+            PluginStartError: Its `on_load` failed.
+            PluginLoadError: It ended, or took too long. If another generation ran before,
+                that one goes on or was started again.
+        """
+        before = self._info().generation
+        overlap = config.reload is Reload.OVERLAP
+        _native.check(
+            lib.ss_worker_switch(self._worker, reason, overlap, settled, len(settled)), "load"
+        )
+        timeout = 2 * (config.load_timeout + self._config.load_timeout + config.unload_timeout)
+        info = wait_for(self._worker, lambda i: not i.busy, timeout + _SPARE)
+        failed = info.status != lib.SLIPSTREAM_OK or info.refusal != lib.SS_REFUSED_NOTHING
+        if info.busy or failed or info.generation == before:
+            raise _refused(info, copy)
+        old, self._copy = self._copy, copy
+        self._config, self._name, self.source = config, name, self._opened_source
+        if old is not None:
+            old.close()
+
+    def attach(self, sequencer: Sequencer, source: int) -> None:
+        """Let the sequencer put events into the ring."""
+        info = self._info()
+        self._slot = sequencer.attach_port(self._port.handle, info.kinds, source)
+        self._sequencer = sequencer
+        for name in self._claims():
+            sequencer.claim(self._slot, name)
+
+    def refresh(self) -> None:
+        """Take over what a new generation subscribes to."""
+        if self._sequencer is not None:
+            self._sequencer.set_kinds(self._slot, self._info().kinds)
+
+    def _claims(self) -> list[bytes]:
+        found: list[bytes] = []
+        while (name := lib.ss_worker_claim(self._worker, len(found))) != ffi.NULL:
+            found.append(ffi.string(name))
+        return found
+
+    # ---- Asking -------------------------------------------------------------------
+
+    def _info(self) -> Any:
+        info = ffi.new("ss_worker_info *")
+        lib.ss_worker_describe(self._worker, info)
+        return info
+
+    @property
+    def config(self) -> PluginConfig:
+        """The config of the present generation."""
+        return self._config
+
+    @property
+    def restarts(self) -> int:
+        """How often its worker has crashed."""
+        return 0 if self._worker == ffi.NULL else int(self._info().restarts)
+
+    @property
+    def pid(self) -> int:
+        """The worker's process, 0 while there is none."""
+        return 0 if self._worker == ffi.NULL else int(self._info().pid)
+
+    def status(self) -> Status:
+        """Return the state with its reason."""
+        if self._last is not None:
+            return self._last[0]
+        info = self._info()
+        state = _STATES[info.state]
+        reason = _native.text(info.reason)
+        if state is PluginState.RUNNING:
+            stats = self._port.stats()
+            if stats.is_paused:
+                state = PluginState.PAUSED
+            elif stats.is_stalled:
+                state, reason = PluginState.STALLED, "its ring stayed full for block_timeout"
+        return Status(state, reason, info.since_ns / 1e9)
+
+    def counters(self) -> Counters:
+        """Return the counters."""
+        return self._last[1] if self._last is not None else self._port.counters()
+
+    def metrics(self) -> list[Metric]:
+        """Return the numbers that the plugin reported last."""
+        found: list[Metric] = []
+        metric = ffi.new("ss_metric *")
+        while (
+            self._last is None
+            and lib.ss_worker_metric(self._worker, len(found), metric) == lib.SLIPSTREAM_OK
+        ):
+            value = metric.gauge if metric.is_gauge else metric.count
+            found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
+        return found
+
+    def collect_reports(self) -> None:
+        """Take waiting crash reports and write them to files."""
+        if self._last is not None or self._copy is None:
+            return
+        copy = self._copy
+        for report in take_reports(
+            self._worker, self._name, copy.source, copy.digest, lambda: self._state_dir
+        ):
+            self.reports.append(report)
+            _log.error(
+                "worker crashed",
+                plugin=self._name,
+                reason=report.reason,
+                module=report.module,
+                offset=hex(report.module_offset),
+                ordinal=report.ordinal,
+                report=None if report.file is None else str(report.file),
+            )
+
+    # ---- Steering -----------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Hold events back; they are kept until the ring is full, then told of by a GAP."""
+        self._port.pause(paused=True)
+
+    def resume(self) -> None:
+        """Deliver again; leaves quarantine and back-off, too."""
+        self._port.pause(paused=False)
+        lib.ss_worker_resume(self._worker)
+
+    def _hindrance(self) -> str:
+        status = self.status()
+        hindered = {
+            PluginState.PAUSED,
+            PluginState.QUARANTINED,
+            PluginState.FAILED,
+            PluginState.UNLOADED,
+        }
+        if status.state in hindered:
+            return f"it is {status.state}" + (f": {status.reason}" if status.reason else "")
+        return ""
+
+    def flush(self, timeout: float) -> None:
+        """Wait until everything broadcast so far is acknowledged.
+
+        Raises:
+            PluginFailed: It cannot get there, or did not in time.
+        """
+        problem = self._hindrance()
+        if problem:
+            raise PluginFailed(problem, "resume it, or unload it")
+        self._port.flush(timeout, self._hindrance)
+
+    def stop(self, timeout: float) -> str:
+        """Drain, flush, unload and end the worker; what is left is written to a capture.
+
+        Returns:
+            What did not go well, "" if all did.
+        """
+        if self._last is not None:
+            return ""
+        if self._sequencer is not None:
+            self._sequencer.detach(self._slot)
+        lib.ss_worker_stop(self._worker, int(timeout * 1000))
+        ended = {lib.SS_WORKER_UNLOADED, lib.SS_WORKER_FAILED}
+        info = wait_for(
+            self._worker,
+            lambda i: i.state in ended and not i.busy and i.pid == 0,
+            3 * timeout + _SPARE,
+        )
+        problem = ""
+        if info.state != lib.SS_WORKER_UNLOADED:
+            problem = _native.text(info.reason) or "its worker did not end in time; it was killed"
+        self.collect_reports()
+        self._last = (self.status(), self._port.counters())
+        lib.ss_worker_free(self._worker)
+        self._worker = ffi.NULL
+        count, path = self._port.save_leftover(self._state_dir, self._name)
+        if count:
+            where = "" if path is None else f", written to {path}"
+            problem = f"{problem}; " if problem else ""
+            problem += f"{count} events were not acknowledged{where}"
+        self._free()
+        return problem
+
+    def _free(self) -> None:
+        if self._worker != ffi.NULL:
+            lib.ss_worker_free(self._worker)
+            self._worker = ffi.NULL
+        self._port.free()
+        if self._dead_letter >= 0:
+            os.close(self._dead_letter)
+            self._dead_letter = -1
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
+
+    def discard(self) -> None:
+        """Free everything, after a failed load."""
+        if self._last is None:
+            self._last = (Status(PluginState.FAILED), Counters())
+            self._free()
+
+
+def _description(info: Any) -> Description:
+    return Description(
+        _native.text(info.name), _native.text(info.version), info.flags, 0, info.kinds
+    )
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _spec(
+    copy: PrivateCopy, source: int, config: PluginConfig, data_dir: str, log_level: int
+) -> tuple[Any, list[Any]]:
+    """Return an ``ss_spec`` and what has to stay alive as long as it is used."""
+    texts = {
+        "path": bytes(copy.path),
+        "shown": bytes(copy.source),
+        "config_dir": bytes(config.folder),
+        "data_dir": data_dir.encode(),
+        "user": (config.user or "").encode(),
+    }
+    kept = {name: ffi.new("char[]", value) for name, value in texts.items()}
+    restart, limits = config.restart, config.limits
+    spec = ffi.new(
+        "ss_spec *",
+        {
+            **kept,
+            "config": ffi.NULL,
+            "config_len": 0,
+            "memory": limits.memory or 0,
+            "open_files": limits.open_files or 0,
+            "source": source,
+            "log_level": log_level,
+            "load_timeout_ms": _ms(config.load_timeout),
+            "unload_timeout_ms": _ms(config.unload_timeout),
+            "callback_timeout_ms": _ms(config.callback_timeout),
+            "flush_idle_ms": _ms(config.flush_interval),
+            "max_attempts": 5,
+            "core_files": 0,
+            "initial_delay_ms": _ms(restart.initial_delay),
+            "max_delay_ms": _ms(restart.max_delay),
+            "max_crashes": restart.max_crashes,
+            "window_ms": _ms(restart.window),
+        },
+    )
+    return spec, list(kept.values())
+
+
+def _refused(info: Any, copy: PrivateCopy) -> Exception:
+    text = _native.text(info.text)
+    hint = _native.text(info.hint)
+    if info.status != lib.SLIPSTREAM_OK:
+        return PluginStartError(
+            f"{_native.text(info.name) or copy.source} did not start "
+            f"({_native.status_name(info.status)}): {text}",
+            "the text is the plugin's own; look at its part of the config",
+        )
+    refusal = REFUSALS.get(info.refusal, Refusal.TIMED_OUT if "took longer" in text else None)
+    return PluginLoadError(
+        text or f"{copy.source} did not come up in time",
+        hint or "see the log lines of its worker",
+        refusal,
+    )

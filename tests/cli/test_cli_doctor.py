@@ -1,0 +1,276 @@
+"""``slipstream doctor``: what it says of this machine and of files."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import slipstream
+from slipstream.cli import _machine
+from slipstream.cli._machine import State, examine
+
+COMMAND = str(Path(sys.executable).with_name("slipstream"))
+
+
+def steps(command, *arguments: object) -> tuple[int, list[dict[str, object]]]:
+    done = command("doctor", *arguments, "--json")
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)["file"]["steps"]
+
+
+def failed(command, *arguments: object) -> dict[str, object]:
+    """The first step that failed; it must say what to do."""
+    code, found = steps(command, *arguments)
+    assert code == 1
+    first = next(step for step in found if not step["ok"])
+    assert first["hint"]
+    return first
+
+
+# ---- The machine -----------------------------------------------------------------------------
+
+
+def test_every_check_says_what_it_is_for(command) -> None:
+    done = command("doctor", "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == (0 if answer["ok"] else 1)
+    names = {finding["name"] for finding in answer["machine"]}
+    assert {
+        "memfd_create", "seals", "F_SEAL_FUTURE_WRITE", "shared futex", "pidfd_open",
+        "membarrier", "process_vm_readv", "MADV_WIPEONFORK", "PR_SET_PDEATHSIG",
+        "/proc/self/maps", "executable temp folder", "open files", "threads and processes",
+        "locked memory", "Python", "C library", "core",
+    } == names  # fmt: skip
+    for finding in answer["machine"]:
+        assert finding["purpose"]
+        assert finding["detail"]
+    table = command("doctor").stdout
+    assert all(name in table for name in names)
+
+
+def finding(name: str) -> _machine.Finding:
+    return next(found for found in examine() if found.name == name)
+
+
+def test_what_is_missing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each probe notices when the thing that it tries does not work."""
+
+    def refuse(*_arguments: object, **_keywords: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "memfd_create", refuse)
+        for name in ("memfd_create", "seals", "F_SEAL_FUTURE_WRITE", "shared futex"):
+            assert finding(name).state is State.MISSING
+            assert finding(name).detail == "Function not implemented"
+    with monkeypatch.context() as patch:
+        patch.setattr(_machine.fcntl, "fcntl", lambda *_: 0)  # seals that do nothing
+        assert finding("seals").detail == "a sealed file could be resized"
+        assert finding("F_SEAL_FUTURE_WRITE").detail == "a sealed file could be mapped for writing"
+    with monkeypatch.context() as patch:
+        patch.setattr(_machine, "_FUTEX_WAKE", 99)
+        patch.setattr(_machine, "_PATIENCE", 0.2)
+        assert finding("shared futex").state is State.MISSING
+    with monkeypatch.context() as patch:
+        patch.setattr(_machine, "_MADV_WIPEONFORK", mmap.MADV_NORMAL)
+        assert finding("MADV_WIPEONFORK").state is State.FALLBACK
+    with monkeypatch.context() as patch:
+        patch.setattr(_machine, "_PR_SET_PDEATHSIG", 2)  # asks instead of setting
+        patch.setattr(_machine, "_PATIENCE", 0.2)
+        assert finding("PR_SET_PDEATHSIG").state is State.FALLBACK
+    with monkeypatch.context() as patch:
+        patch.setattr(_machine, "_MEMBARRIER_REGISTER", 1 << 30)
+        assert finding("membarrier").detail == "Invalid argument"
+    with monkeypatch.context() as patch:
+        patch.setattr(_machine.platform, "machine", lambda: "pdp11")
+        assert "pdp11" in finding("shared futex").detail
+
+
+def test_low_limits_are_seen() -> None:
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    done = subprocess.run(
+        [COMMAND, "doctor", "--json"], preexec_fn=lower, capture_output=True, check=False
+    )
+    answer = json.loads(done.stdout)
+    limit = next(f for f in answer["machine"] if f["name"] == "open files")
+    assert limit["state"] == "fallback"
+    assert "only 64" in limit["detail"]
+    assert "ulimit -n" in limit["fallback"]
+
+
+def test_a_temp_folder_without_execution(tmp_path: Path) -> None:
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root mounts file systems")
+    folder = tmp_path / "noexec"
+    folder.mkdir()
+    if subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "noexec", "none", folder], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("no mounts in this sandbox")
+    try:
+        done = subprocess.run(
+            [COMMAND, "doctor", "--json"],
+            env={**os.environ, "TMPDIR": str(folder)}, capture_output=True, check=False,
+        )  # fmt: skip
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    found = json.loads(done.stdout)["machine"]
+    temp = next(f for f in found if f["name"] == "executable temp folder")
+    assert temp["state"] == "fallback"
+    assert temp["detail"] == "Operation not permitted"
+
+
+# ---- Files -------------------------------------------------------------------------------------
+
+
+def test_a_good_plugin(command, examples) -> None:
+    code, found = steps(command, examples / "tally" / "tally.so")
+    assert code == 0, found
+    assert [step["name"] for step in found] == ["path", "file", "needed libraries", "load"]
+    assert "tally 1.0.0" in str(found[-1]["detail"])
+    assert "tally 1.0.0" in command("doctor", examples / "tally" / "tally.so").stdout
+
+
+def test_a_good_config(command, examples) -> None:
+    code, found = steps(command, examples / "ledger" / "ledger.json5")
+    assert code == 0, found
+    assert found[0]["name"] == "config"
+    assert found[1]["name"] == "secrets"
+
+
+def test_the_constructor_is_all_that_runs(command, build) -> None:
+    config = build("quiet", ON_LOAD="abort()", ON_UNLOAD="abort()")
+    assert steps(command, config)[0] == 0
+
+
+def test_configs_that_are_refused(command, tmp_path: Path, build) -> None:
+    config = tmp_path / "c.json5"
+    for text, said in (
+        ("{", "c.json5:1:1"),
+        ("{}", "libpath"),
+        ("{libpath: 'gone.so'}", "does not exist"),
+        ("{libpath: 'gone.so', key: 'env://NOT_SET_HERE'}", "NOT_SET_HERE is not set"),
+    ):
+        config.write_text(text)
+        assert said in str(failed(command, config)["detail"])
+    wrong = build("wrong", {"sha256": "0" * 64})
+    assert "SHA-256" in str(failed(command, wrong)["detail"])
+
+
+def test_files_that_are_no_plugin(command, tmp_path: Path, examples) -> None:
+    def file(content: bytes) -> Path:
+        path = tmp_path / "lib.so"
+        path.write_bytes(content)
+        return path
+
+    minimal = (examples / "minimal" / "minimal.so").read_bytes()
+    assert "does not exist" in str(failed(command, tmp_path / "gone.so")["detail"])
+    assert "is a folder" in str(failed(command, tmp_path)["detail"])
+    assert "an empty file" in str(failed(command, file(b""))["detail"])
+    assert "a script" in str(failed(command, file(b"#!/bin/sh\n"))["detail"])
+    assert "a Windows library" in str(failed(command, file(b"MZ\x90"))["detail"])
+    other = bytearray(minimal)
+    other[18:20] = (183 if minimal[18] == 62 else 62).to_bytes(2, "little")
+    assert "build it for this machine" in str(failed(command, file(bytes(other)))["hint"])
+    half = file(minimal[: len(minimal) // 2])
+    assert failed(command, half)["name"] in ("needed libraries", "load")
+
+
+def compile_(folder: Path, text: str, *flags: str) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler on this machine")
+    source, library = folder / "lib.c", folder / "lib.so"
+    source.write_text(text)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", library, source, *flags], check=True, cwd=folder
+    )
+    return library
+
+
+def test_libraries_without_a_constructor(command, tmp_path: Path) -> None:
+    step = failed(command, compile_(tmp_path, "int x;"))
+    assert step["name"] == "load"
+    assert "no constructor" in str(step["detail"])
+    step = failed(command, compile_(tmp_path, "void *_create_plugin(void) { return 0; }"))
+    assert "rust abi plugin" in str(step["detail"])
+
+
+def test_what_the_host_has_is_not_missing(command, tmp_path: Path) -> None:
+    text = (
+        "#include <slipstream.h>\n"
+        "int Py_IsInitialized(void);\n"
+        "static void destroy(void *i) { (void)i; }\n"
+        "const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *h) {\n"
+        '    static const slipstream_plugin t = {sizeof t, 0, 0, 0, 0, "host", "1", destroy};\n'
+        "    return h && Py_IsInitialized() ? &t : 0;\n"
+        "}\n"
+    )
+    code, found = steps(command, compile_(tmp_path, text, "-I", slipstream.get_include()))
+    assert code == 0, found
+    assert "Py_IsInitialized: the host has it" in str(found[2]["detail"])
+
+
+def test_what_a_library_needs(command, tmp_path: Path) -> None:
+    step = failed(command, compile_(tmp_path, "int nowhere(void); int f(void){return nowhere();}"))
+    assert step["name"] == "needed libraries"
+    assert "not found: nowhere" in str(step["detail"])
+    (tmp_path / "dep.c").write_text("int dep(void) { return 1; }")
+    cc = str(shutil.which("cc"))
+    subprocess.run([cc, "-shared", "-fPIC", "-o", "libdep.so", "dep.c"], check=True, cwd=tmp_path)
+    needs = compile_(tmp_path, "int dep(void); int f(void){return dep();}", "-L.", "-ldep")
+    assert "libdep.so" in str(failed(command, needs)["detail"])
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise(SIGSEGV)", "crashed with SIGSEGV"),
+        ("abort()", "crashed with SIGABRT"),
+        ("_exit(3)", "exit code 3"),
+    ],
+)
+def test_a_crash_in_the_constructor_does_not_kill_doctor(
+    command, build, tmp_path: Path, code: str, said: str
+) -> None:
+    build("crash", ON_CREATE=code)
+    step = failed(command, tmp_path / "crash.so")
+    assert step["name"] == "load"
+    assert said in str(step["detail"])
+    assert not list(tmp_path.glob(".*slipstream*"))  # its private copy is gone, too
+
+
+def test_a_refusal_of_the_constructor(command, build, tmp_path: Path) -> None:
+    build("no", ON_CREATE='slipstream_fail(h,SLIPSTREAM_FAILED,"no\\x1b[31m thanks");return(NULL)')
+    step = failed(command, tmp_path / "no.so")
+    assert "thanks" in str(step["detail"])
+    assert "constructor refused" in str(step["detail"])
+    assert "\x1b" not in command("doctor", tmp_path / "no.so").stdout
+
+
+def test_an_unsafe_library_is_not_run(command, build, tmp_path: Path) -> None:
+    build("open", ON_CREATE="abort()")
+    (tmp_path / "open.so").chmod(0o777)
+    step = failed(command, tmp_path / "open.so")
+    assert "writable for everybody" in str(step["detail"])
+    assert "SIGABRT" in str(failed(command, tmp_path / "open.so", "--insecure-paths")["detail"])
+
+
+def test_the_probe_does_not_import_from_the_current_folder(examples, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit('imported from here')")
+    done = subprocess.run(
+        [COMMAND, "doctor", str(examples / "tally" / "tally.so")],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout

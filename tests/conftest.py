@@ -1,0 +1,60 @@
+"""What all tests share: compiled plugins, the examples, a manager."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from slipstream import PluginManager
+from slipstream.testing import build_plugin
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGINS = ROOT / "tests" / "plugins"
+
+Compile = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def compile_plugin(tmp_path_factory: pytest.TempPathFactory) -> Compile:
+    """``compile_plugin(source, *flags, name="plugin", lang="c")``: a library, built once.
+
+    `source` is a text, or the name of a file in tests/plugins.
+    """
+    folder = tmp_path_factory.mktemp("compiled")
+
+    def compile_it(source: str, *flags: str, name: str = "plugin", lang: str = "c") -> Path:
+        if "\n" not in source:
+            source = (PLUGINS / source).read_text()
+        key = hashlib.sha256("\0".join((source, *flags, name, lang)).encode()).hexdigest()[:16]
+        place = folder / key
+        library = place / f"{name}.so"
+        if not library.exists():
+            place.mkdir(exist_ok=True)
+            return build_plugin(source, *flags, folder=place, name=name, lang=lang)
+        return library
+
+    return compile_it
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The examples' folder with every library in place."""
+    folder = ROOT / "examples"
+    if not all((folder / name / f"{name}.so").exists() for name in ("minimal", "tally", "ledger")):
+        tool = shutil.which("make")
+        assert tool is not None, "no make on this machine"
+        subprocess.run([tool, "-s", "-j2", "-C", str(folder), "all"], check=True, timeout=240)
+    return folder
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[PluginManager]:
+    """A manager that is closed at the end; pytest's folders are the user's own."""
+    made = PluginManager(insecure_paths=True, log_level="trace", data_dir=tmp_path / "data")
+    yield made
+    made.close()

@@ -1,0 +1,791 @@
+"""Inline delivery, seen from plugins: order, gaps, failures, reloads, and many threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from structlog.testing import capture_logs
+
+from process_tools import Footprint, mapped_copies
+from recorded import BATCH, EXPLICIT_ACK, GAP, MULTI, NONE, PROMPT, SOME, Recorder
+from slipstream import (
+    AppEvent,
+    Block,
+    EventKind,
+    Gap,
+    GapReason,
+    MappingUpdate,
+    Meta,
+    Payload,
+    PluginFailed,
+    PluginLoadError,
+    PluginManager,
+    PluginStartError,
+    PluginState,
+    frames,
+)
+from slipstream.capture import read_frames, read_header
+from slipstream.testing import RecordingPlugin
+
+PAUSED, RELOADING = 32, 64
+
+
+def blocks(first: int, last: int) -> list[Block]:
+    return [Block(b"block", height) for height in range(first, last + 1)]
+
+
+# ---- What is delivered -----------------------------------------------------------------------
+
+
+def test_every_kind_arrives_in_order(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    python = RecordingPlugin("python", [0, 2, 3, 4, 40])
+    manager.load_plugin(native.config())
+    manager.install(python)
+    before = time.time_ns()
+    for event in SOME:
+        manager.broadcast(event)
+    assert manager.broadcast_many(tuple(SOME)) == 5
+    run = b"".join(frames.encode(event) for event in SOME)
+    assert manager.broadcast_frames(bytearray(run)) == 5
+    after = time.time_ns()
+    events = native.events
+    assert [e["kind"] for e in events] == [0, 2, 3, 4, 40] * 3
+    assert [e["height"] for e in events] == [1, 2, NONE, NONE, 9] * 3
+    assert native.ordinals == list(range(1, 16))
+    assert len({e["stream"] for e in events}) == 1
+    assert [e["sequence"] for e in events] == list(range(1, 16))
+    assert all(before <= e["time"] <= after for e in events)
+    assert {(e["attempt"], e["count"], e["flags"]) for e in events} == {(1, 1, 0)}
+    assert [e.meta.sequence for e in python.events] == list(range(1, 16))
+    assert len(python.events) == 15
+    for event, sent in zip(python.events, SOME * 3, strict=True):
+        assert event.__class__ is sent.__class__
+        assert event.block_height == sent.block_height
+
+
+def test_given_stamps_are_kept(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    manager.load_plugin(native.config())
+    given = Meta(stream=7, sequence=99, time_ns=-5, flags=1)
+    manager.broadcast(Block(b"", 1, given))
+    manager.broadcast(Block(b"", 1, Meta(stream=7, sequence=100)))
+    manager.broadcast(Block(b"", 1, Meta(time_ns=12)))
+    first, second, third = native.events
+    assert [first[k] for k in ("stream", "sequence", "time", "flags")] == [7, 99, -5, 1]
+    assert (second["stream"], second["sequence"]) == (7, 100)
+    assert second["time"] > 0
+    assert (third["sequence"], third["time"]) == (1, 12)
+
+
+def test_kinds_that_nobody_wants_are_not_even_encoded(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, kinds="0x8")
+    plugin = manager.load_plugin(native.config())
+    assert [k for k in range(64) if manager.has_subscribers(k)] == [EventKind.BLOCK]
+    manager.broadcast(MappingUpdate("not", "even", "bytes", "here"))
+    manager.mapping_update(None, None, None, None, "no height")
+    assert manager.broadcast_many([*SOME, AppEvent(63, b"")]) == 6
+    assert native.ordinals == [1]
+    assert plugin.counters.broadcast == 1
+
+
+def test_a_library_with_nothing_to_say(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, kinds="0")
+    plugin = manager.load_plugin(native.config())
+    manager.broadcast_many(SOME)
+    manager.pause("recorder")
+    manager.broadcast_many(SOME)
+    manager.resume("recorder")
+    assert native.events == []
+    assert plugin.counters.broadcast == plugin.counters.dropped == 0
+
+
+# ---- From inside of a callback -----------------------------------------------------------------
+
+
+def test_a_broadcast_from_a_callback_waits_for_the_outer_one(
+    manager, compile_plugin, tmp_path
+) -> None:
+    before = Recorder(compile_plugin, tmp_path, name="before")
+    after = Recorder(compile_plugin, tmp_path, name="after")
+
+    def answer(event: object) -> None:
+        if isinstance(event, Block) and event.block_height < 100:
+            manager.block(b"answer", event.block_height + 100)
+            manager.broadcast(Payload(b"and", b"more"))
+            manager.broadcast_many([Block(b"", event.block_height + 200)])
+            frame = frames.encode(Block(b"", event.block_height + 300))
+            manager.broadcast_frames(frame * 2)
+
+    manager.load_plugin(before.config())
+    manager.install(RecordingPlugin(on_event=answer))
+    manager.load_plugin(after.config())
+    manager.broadcast_many(blocks(1, 2))
+    heights = [e["height"] for e in before.events]
+    assert heights == [1, 2, 101, NONE, 201, 301, 301, 102, NONE, 202, 302, 302]
+    assert [e["height"] for e in after.events] == heights
+    assert [e["sequence"] for e in after.events] == list(range(1, 13))
+    assert after.ordinals == list(range(1, 13))
+
+
+def test_a_claimant_among_what_a_callback_sends(manager) -> None:
+    claimant = RecordingPlugin("claimant", [], payload_names=["mine"])
+    other = RecordingPlugin("other", [EventKind.PAYLOAD])
+
+    def answer(event: object) -> None:
+        if isinstance(event, Block):
+            assert manager.route(Payload(b"mine", b"routed"))
+            assert not manager.route(Payload(b"nobody's", b""))
+            # The flag alone routes nothing.
+            manager.broadcast(Payload(b"mine", b"broadcast", meta=Meta(flags=2)))
+            manager.broadcast(Block(b"", 2, Meta(flags=2)))
+
+    asker = RecordingPlugin("asker", [EventKind.BLOCK], on_event=answer)
+    for plugin in (claimant, other, asker):
+        manager.install(plugin)
+    asker.on_event = lambda event: answer(event) if event.block_height == 1 else None
+    manager.block(b"", 1)
+    assert [e.body for e in claimant.events] == [b"routed"]
+    assert [e.body for e in other.events] == [b"broadcast"]
+    assert [e.block_height for e in asker.events] == [1, 2]
+
+
+def test_exceptions_of_a_callback(manager, compile_plugin, tmp_path) -> None:
+    after = Recorder(compile_plugin, tmp_path, name="after")
+    raised: list[BaseException] = []
+
+    def fail(_event: object) -> None:
+        if raised:
+            raise raised.pop(0)
+
+    plugin = manager.install(RecordingPlugin(on_event=fail))
+    second = manager.install(RecordingPlugin("second", on_event=fail))
+    manager.load_plugin(after.config())
+    raised.append(ValueError("an ordinary failure"))
+    with capture_logs() as logs:
+        manager.block(b"", 1)
+    assert logs[0]["event"] == "on_broadcast raised"
+    assert (plugin.counters.failed, plugin.counters.delivered) == (1, 0)
+    for error in (KeyboardInterrupt(), SystemExit(3)):
+        raised.append(error)
+        with pytest.raises(type(error)) as caught:
+            manager.broadcast_many(blocks(2, 3))
+        assert caught.value is error
+    # Delivered all the same: the interrupt comes at the end.
+    assert after.ordinals == [1, 2, 3, 4, 5]
+    # Two at once: the first is raised, and none is left for the next broadcast.
+    raised[:] = [KeyboardInterrupt("first"), KeyboardInterrupt("second")]
+    with pytest.raises(KeyboardInterrupt, match="first"):
+        manager.block(b"", 6)
+    manager.block(b"", 7)
+    assert second.counters.delivered == 6
+
+
+def test_an_interrupt_from_a_gap_is_raised_by_resume(manager) -> None:
+    def interrupt(event: object) -> None:
+        if isinstance(event, Gap):
+            raise KeyboardInterrupt
+
+    manager.install(RecordingPlugin(on_event=interrupt))
+    manager.pause("recorder")
+    manager.block(b"", 1)
+    with pytest.raises(KeyboardInterrupt):
+        manager.resume("recorder")
+    manager.block(b"", 2)
+
+
+def test_an_interrupt_of_one_thread_is_not_raised_on_another(manager) -> None:
+    barrier = threading.Barrier(2)
+    caught: dict[str, str] = {}
+
+    def stop(_event: object) -> None:
+        raise SystemExit(threading.current_thread().name)
+
+    def send() -> None:
+        barrier.wait(10)
+        try:
+            for height in range(200):
+                try:
+                    manager.block(b"", height)
+                except SystemExit as error:
+                    assert error.code == threading.current_thread().name
+        except AssertionError:
+            caught[threading.current_thread().name] = "wrong"
+
+    manager.install(RecordingPlugin(on_event=stop))
+    threads = [threading.Thread(target=send, name=f"sender {i}") for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert caught == {}
+
+
+# ---- Pause and resume ----------------------------------------------------------------------------
+
+
+def test_a_pause_becomes_one_gap(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    python = RecordingPlugin("python")
+    plugin = manager.load_plugin(native.config())
+    manager.install(python)
+    manager.block(b"", 10)
+    manager.pause(plugin.name)
+    assert plugin.state is PluginState.PAUSED
+    since = plugin.since
+    manager.pause(plugin.name)
+    assert plugin.since == since
+    manager.mapping_update(b"p", b"m", b"k", b"v", 11)
+    manager.broadcast_many([Block(b"", 12), Payload(b"n", b"", None, None)])
+    assert native.ordinals == [1]
+    assert plugin.counters.dropped == 3
+    assert plugin.counters.lag == 3
+    with capture_logs() as logs:
+        manager.resume(plugin.name)
+    assert "3 events were not delivered (ordinals 2 to 4)" in logs[0]["event"]
+    manager.resume(plugin.name)
+    manager.block(b"", 14)
+    gap = native.events[1]
+    none = NONE
+    assert gap["kind"] == GAP
+    assert gap["ordinal"] == 4
+    assert gap["gap"] == [PAUSED, 2, 4, 3, 0b11001, 11, none]
+    assert gap["height"] == none
+    assert gap["stream"] == gap["sequence"] == 0
+    assert gap["time"] > 0
+    assert native.ordinals == [1, 4, 5]
+    counters = plugin.counters
+    assert (counters.broadcast, counters.delivered, counters.acknowledged) == (5, 2, 5)
+    assert python.gaps == []
+
+
+def test_a_gap_in_python(manager) -> None:
+    plugin = RecordingPlugin(kinds=[EventKind.BLOCK])
+    manager.install(plugin)
+    manager.pause("recorder")
+    manager.broadcast_many(blocks(5, 9))
+    manager.pause("recorder")
+    manager.resume("recorder")
+    (gap,) = plugin.gaps
+    assert gap.meta.time_ns > 0
+    assert gap == Gap(GapReason.PAUSED, 1, 5, 5, 8, 5, 9, gap.meta)
+    manager.pause("recorder")
+    manager.resume("recorder")
+    assert len(plugin.events) == 1
+
+
+def test_what_a_paused_plugin_missed_is_told_at_unload(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    manager.load_plugin(native.config())
+    manager.pause("recorder")
+    manager.broadcast_many(blocks(1, 3))
+    with capture_logs() as logs:
+        manager.unload_plugin("recorder")
+    assert "3 events that it missed (ordinals 1 to 3)" in logs[0]["event"]
+    assert native.calls == ["load", "unload", "destroy"]
+
+
+# ---- Failures ----------------------------------------------------------------------------------------
+
+
+def test_statuses(manager, compile_plugin, tmp_path) -> None:
+    """OK and IGNORED are success; everything else is counted, logged and never raised."""
+    statuses = [0, 2, -1, -2, -12, -14, -15, 1, 3, -18, 99, -1000]
+    native = Recorder(compile_plugin, tmp_path)
+    plugin = manager.load_plugin(native.config(statuses=statuses))
+    with capture_logs() as logs:
+        for height in range(len(statuses) + 1):
+            manager.block(b"", height)
+        manager.flush()
+    assert native.ordinals == list(range(1, len(statuses) + 2))
+    counters = plugin.counters
+    assert (counters.delivered, counters.failed) == (3, len(statuses) - 2)
+    assert counters.acknowledged == len(statuses) + 1
+    errors = [line["event"] for line in logs if "contract" not in line]
+    assert len(errors) == len(statuses) - 2
+    assert errors[0].startswith("on_broadcast returned FAILED (-1) for BLOCK, ordinal 3")
+    assert errors[0].endswith(": told to fail")
+    strange = [line["event"] for line in logs if line.get("contract") == "plugin misbehaving"]
+    unknown = [s for s in statuses if s > 2 or s < -17]
+    for status in unknown:
+        assert any(f"returned {status}, which is no status" in text for text in strange)
+
+
+@pytest.mark.parametrize("status", [-16, -17], ids=["FATAL", "PANIC"])
+@pytest.mark.parametrize("flags", [PROMPT, BATCH, EXPLICIT_ACK], ids=["plain", "batch", "ack"])
+def test_a_plugin_that_gives_up(manager, compile_plugin, tmp_path, status, flags) -> None:
+    native = Recorder(compile_plugin, tmp_path, flags=flags)
+    other = RecordingPlugin("other")
+    plugin = manager.load_plugin(native.config(statuses=[0, status]))
+    manager.install(other)
+    manager.block(b"", 1)
+    manager.broadcast_many(blocks(2, 2))
+    manager.broadcast_many(blocks(3, 6))
+    assert plugin.state is PluginState.FAILED
+    name = "FATAL (-16)" if status == -16 else "PANIC (-17)"
+    assert plugin.reason == f"on_broadcast returned {name}"
+    assert native.ordinals == [1, 2]
+    assert len(other.events) == 6
+    manager.pause("recorder")
+    manager.resume("recorder")
+    assert plugin.state is PluginState.FAILED
+    manager.unload_plugin("other")
+    assert not manager.has_subscribers(EventKind.BLOCK)
+    manager.unload_plugin("recorder")
+    # No flush after FATAL, nothing but destroy after PANIC.
+    end = ["unload", "destroy"] if status == -16 else ["destroy"]
+    assert native.calls == ["load", "event", "event", *end]
+
+
+def test_a_failed_plugin_can_be_reloaded(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    plugin = manager.load_plugin(native.config(statuses=[-16]))
+    manager.block(b"", 1)
+    manager.block(b"", 2)
+    assert plugin.state is PluginState.FAILED
+    manager.reload_plugin("recorder", native.config())
+    assert plugin.state is PluginState.RUNNING
+    assert plugin.reason == ""
+    manager.block(b"", 3)
+    assert native.ordinals == [1, 2]
+    assert native.calls.count("unload") == 1
+
+
+def test_dead_letters(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    path = tmp_path / "dead.capture"
+    manager.load_plugin(native.config(statuses=[0, -1, 0, -2, 77], dead_letter=str(path)))
+    manager.broadcast_many(SOME)
+    manager.unload_plugin("recorder")
+    with path.open("rb") as file:
+        read_header(file, "dead")
+        events = [frames.decode(frame)[0] for frame in read_frames(file, "dead")]
+    assert [type(e) for e in events] == [type(SOME[i]) for i in (1, 3, 4)]
+    assert [e.meta.sequence for e in events] == [2, 4, 5]
+    assert path.stat().st_mode & 0o777 == 0o600
+    with path.open("ab") as file:
+        file.write(b"\x40\x00\x00")  # a write that was cut off
+    manager.load_plugin(native.config(statuses=[-1], dead_letter=str(path)))
+    manager.block(b"", 1)
+    manager.unload_plugin("recorder")
+    with path.open("rb") as file:
+        read_header(file, "dead")
+        assert len(list(read_frames(file, "dead"))) == 4
+
+
+def test_a_full_disk_for_dead_letters(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    plugin = manager.load_plugin(native.config(statuses=[-1, -1]))
+    full = open("/dev/full", "wb", buffering=0)
+    with full, capture_logs() as logs:
+        delivery = plugin.delivery
+        delivery._sequencer.set_dead_letter(delivery._slot, full.fileno())
+        manager.block(b"", 1)
+        manager.flush()
+        delivery._sequencer.set_dead_letter(delivery._slot, -1)
+    assert any("cannot write to the dead-letter file" in line["event"] for line in logs)
+
+
+# ---- Runs ------------------------------------------------------------------------------------------
+
+
+def test_runs(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, flags=BATCH, kinds="0x18")
+    plugin = manager.load_plugin(native.config())
+    update = MappingUpdate(b"p", b"m", b"k", b"v", 1)
+    events = [*blocks(1, 3), update, *blocks(4, 5), update, update, Payload(b"n", b"")]
+    manager.broadcast_frames(b"".join(map(frames.encode, events)))
+    events = native.events
+    assert [(e["count"], e["ordinal"]) for e in events] == [
+        (3, 1),
+        (3, 2),
+        (3, 3),
+        (2, 4),
+        (2, 5),
+        (1, 6),
+    ]
+    assert plugin.counters.delivered == plugin.counters.acknowledged == 6
+    # From a list, what nobody wants is not even there to part a run.
+    manager.broadcast_many([*blocks(1, 3), update, *blocks(4, 5)])
+    assert [e["count"] for e in native.events[6:]] == [5] * 5
+    # A long run comes in pieces that do not cut a frame.
+    manager.broadcast_frames(frames.encode(Block(b"x" * 1000, 1)) * 500)
+    assert native.ordinals == list(range(1, 512))
+    counts = Counter(e["count"] for e in native.events[11:])
+    assert sum(e / c for c, e in counts.items()) > 2
+
+
+def test_a_run_that_failed_is_offered_one_by_one(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, flags=BATCH)
+    # The run fails, then the second single event as well.
+    plugin = manager.load_plugin(native.config(run_status=-1, statuses=[0, 0, -1]))
+    manager.broadcast_many(blocks(1, 4))
+    manager.block(b"", 5)
+    run, singles, last = native.events[:4], native.events[4:8], native.events[8]
+    assert [(e["ordinal"], e["attempt"], e["count"]) for e in run] == [
+        (i, 1, 4) for i in range(1, 5)
+    ]
+    assert [(e["ordinal"], e["attempt"], e["count"]) for e in singles] == [
+        (i, 2, 1) for i in range(1, 5)
+    ]
+    assert (last["ordinal"], last["attempt"]) == (5, 1)
+    assert [e["status"] for e in singles] == [0, -1, 0, 0]
+    counters = plugin.counters
+    assert (counters.broadcast, counters.delivered, counters.failed) == (5, 4, 1)
+    assert counters.acknowledged == 5
+
+
+def test_a_run_that_ends_it(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, flags=BATCH)
+    path = tmp_path / "dead"
+    plugin = manager.load_plugin(native.config(run_status=-16, dead_letter=str(path)))
+    manager.block(b"", 1)
+    manager.broadcast_many(blocks(2, 4))
+    assert plugin.state is PluginState.FAILED
+    counters = plugin.counters
+    assert (counters.broadcast, counters.delivered, counters.failed) == (4, 1, 3)
+    assert counters.acknowledged == 1
+    with path.open("rb") as file:
+        read_header(file, "dead")
+        assert len(list(read_frames(file, "dead"))) == 3
+
+
+# ---- Payloads that are routed --------------------------------------------------------------------------
+
+
+def test_routing(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, kinds="0x8")
+    plugin = manager.load_plugin(native.config(claim="greetings"))
+    first = RecordingPlugin("first", [], payload_names=["hello", b"greetings"])
+    listener = RecordingPlugin("listener", [EventKind.PAYLOAD])
+    manager.install(first)
+    manager.install(listener)
+    assert manager.route(Payload(b"greetings", b"to the native one", b"me", 7))
+    assert manager.route(Payload(b"hello", b"to the other"))
+    assert not manager.route(Payload(b"hell", b""))
+    assert not manager.route(Payload(b"hello\0", b""))
+    (event,) = native.events
+    assert (event["kind"], event["flags"], event["height"], event["ordinal"]) == (4, 2, 7, 1)
+    assert [(e.name, e.meta.flags) for e in first.events] == [(b"hello", 2)]
+    assert listener.events == []
+    manager.pause("recorder")
+    assert manager.route(Payload(b"greetings", b""))
+    manager.resume("recorder")
+    assert native.events[1]["gap"][:5] == [PAUSED, 2, 2, 1, 16]
+    manager.block(b"", 1)
+    manager.broadcast(Payload(b"greetings", b"broadcast"))
+    assert [e["kind"] for e in native.events] == [4, GAP, 3]
+    assert plugin.counters.broadcast == 3
+    manager.unload_plugin("recorder")
+    assert manager.route(Payload(b"greetings", b""))  # now to the next claimant
+    assert len(first.events) == 2
+
+
+def test_nothing_is_routed_to_a_failed_plugin(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, kinds="0")
+    plugin = manager.load_plugin(native.config(claim="mine", statuses=[-16]))
+    assert manager.route(Payload(b"mine", b""))
+    assert plugin.state is PluginState.FAILED
+    assert not manager.route(Payload(b"mine", b""))
+
+
+# ---- Acknowledgement ------------------------------------------------------------------------------------
+
+
+def test_explicit_acknowledgement(manager, compile_plugin, tmp_path) -> None:
+    by_flush = Recorder(compile_plugin, tmp_path, name="by-flush", flags=EXPLICIT_ACK)
+    by_ack = Recorder(compile_plugin, tmp_path, name="by-ack", flags=EXPLICIT_ACK | BATCH)
+    flushing = manager.load_plugin(by_flush.config(statuses=[2, 0, -1]))
+    acking = manager.load_plugin(by_ack.config(ack=1))
+    manager.broadcast_many(SOME)
+    assert (flushing.counters.acknowledged, flushing.counters.lag) == (0, 5)
+    assert (acking.counters.acknowledged, acking.counters.lag) == (5, 0)
+    manager.flush()
+    assert flushing.counters.lag == 0
+    manager.block(b"", 1)
+    manager.unload_plugin("by-flush")
+    assert flushing.counters.acknowledged == 6  # flushed on the way out
+    assert by_flush.calls[-3:] == ["flush", "unload", "destroy"]
+
+
+# ---- Reload -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["replace", "overlap"])
+@pytest.mark.parametrize("explicit", [0, EXPLICIT_ACK], ids=["plain", "explicit"])
+def test_reload(manager, compile_plugin, tmp_path, how, explicit) -> None:
+    flags = MULTI | explicit
+    old = Recorder(compile_plugin, tmp_path, flags=flags, version="old")
+    new = Recorder(compile_plugin, tmp_path, flags=flags, version="new")
+    plugin = manager.load_plugin(old.config(reload=how))
+    manager.broadcast_many(blocks(1, 3))
+    again = manager.reload_plugin("recorder", new.config(reload=how, number=5))
+    assert again is plugin
+    manager.broadcast_many(blocks(4, 5))
+    manager.flush()
+    calls = [(line["call"], line.get("version")) for line in new.lines]
+    calls = [c for c in calls if c[0] in {"load", "unload", "destroy"}]
+    order = [("load", "new"), ("unload", "old"), ("destroy", None)]
+    if how == "replace":
+        order = [("unload", "old"), ("load", "new"), ("destroy", None)]
+    assert calls == [("load", "old"), *order]
+    assert [(e["version"], e["ordinal"]) for e in new.events] == [
+        *(("old", i) for i in (1, 2, 3)),
+        *(("new", i) for i in (4, 5)),
+    ]
+    loads = [line for line in new.lines if line["call"] == "load"]
+    assert [line["reason"] for line in loads] == [0, 1]
+    assert loads[1]["config"]["number"] == 5
+    assert loads[1]["config"]["name"] == "recorder"
+    counters = plugin.counters
+    assert (counters.broadcast, counters.delivered, counters.acknowledged) == (5, 5, 5)
+    assert plugin.version == "new"
+    assert plugin.path == new.library
+    assert len(mapped_copies()) == 1
+
+
+def test_reload_reads_its_file_again(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    file = tmp_path / "recorder.json5"
+    text = f'{{ libpath: "{native.library}", log: "{native.log}", mark: 1 }}'
+    file.write_text(text)
+    manager.load_plugin(file)
+    file.write_text(text.replace("mark: 1", "mark: 2"))
+    manager.reload_plugin("recorder")
+    loads = [line["config"]["mark"] for line in native.lines if line["call"] == "load"]
+    assert loads == [1, 2]
+    file.write_text("{")
+    with pytest.raises(Exception, match="recorder.json5:1"):
+        manager.reload_plugin("recorder")
+    manager.block(b"", 1)
+    assert native.ordinals == [1]
+
+
+def test_a_refused_new_version_leaves_the_old_one_alone(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    plugin = manager.load_plugin(native.config())
+    manager.block(b"", 1)
+    before = Footprint.now()
+    (tmp_path / "bad.so").write_bytes(b"nothing")
+    with pytest.raises(PluginLoadError):
+        manager.reload_plugin("recorder", {"libpath": str(tmp_path / "bad.so")})
+    with pytest.raises(PluginLoadError, match="overlap needs a plugin with the flag MULTI"):
+        manager.reload_plugin("recorder", native.config(reload="overlap"))
+    assert Footprint.now() == before
+    manager.block(b"", 2)
+    assert native.calls == ["load", "event", "event"]
+    assert native.ordinals == [1, 2]
+    assert plugin.counters.dropped == 0
+
+
+@pytest.mark.parametrize("how", ["replace", "overlap"])
+def test_a_new_version_that_does_not_start(manager, compile_plugin, tmp_path, how) -> None:
+    flags = MULTI
+    old = Recorder(compile_plugin, tmp_path, flags=flags, version="old")
+    new = Recorder(compile_plugin, tmp_path, flags=flags, version="new")
+    plugin = manager.load_plugin(old.config(reload=how, mark="kept"))
+    manager.block(b"", 1)
+    for _ in range(3):
+        with pytest.raises(PluginStartError, match="told to fail"):
+            manager.reload_plugin("recorder", new.config(reload=how, load_status=-1))
+        assert plugin.state is PluginState.RUNNING
+        assert plugin.version == "old"
+        assert len(mapped_copies()) == 1
+    manager.block(b"", 2)
+    assert [(e["version"], e["ordinal"]) for e in new.events] == [("old", 1), ("old", 2)]
+    loads = [line for line in new.lines if line["call"] == "load" and line["version"] == "old"]
+    restarts = 0 if how == "overlap" else 3
+    assert [line["reason"] for line in loads] == [0] + [1] * restarts
+    assert {line["config"]["mark"] for line in loads} == {"kept"}
+    assert manager._pump.names == {plugin.delivery.source: "recorder"}
+
+
+def test_neither_version_starts(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    once = tmp_path / "once"
+    once.mkdir()
+    native.log = once / "log"  # the log's folder goes away: then on_load cannot write either
+    plugin = manager.load_plugin(native.config(load_status=0))
+    manager.block(b"", 1)
+    secret = tmp_path / "secret"
+    secret.write_text("0")
+    # The old one is started again with the very JSON that it had; make its library refuse.
+    delivery = plugin.delivery
+    delivery._settled = delivery._settled.replace(b'"load_status":0', b'"load_status":-5')
+    with pytest.raises(PluginFailed) as caught:
+        manager.reload_plugin("recorder", native.config(load_status=-6))
+    assert "the new version was not started" in caught.value.message
+    assert "the old one could not be started again" in caught.value.message
+    assert plugin.state is PluginState.FAILED
+    assert "neither version could be started" in plugin.reason
+    assert not manager.has_subscribers(EventKind.BLOCK)
+    manager.block(b"", 2)
+    assert plugin.counters.broadcast == 1
+    manager.reload_plugin("recorder", native.config())
+    assert plugin.state is PluginState.RUNNING
+    manager.block(b"", 3)
+    assert native.ordinals == [1, 2]
+    manager.unload_plugin("recorder")
+    assert mapped_copies() == set()
+
+
+def test_a_paused_plugin_stays_paused_over_a_reload(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    plugin = manager.load_plugin(native.config())
+    manager.pause("recorder")
+    manager.block(b"", 1)
+    manager.reload_plugin("recorder", native.config())
+    assert plugin.state is PluginState.PAUSED
+    manager.block(b"", 2)
+    manager.resume("recorder")
+    (gap,) = native.events
+    assert gap["gap"] == [PAUSED, 1, 2, 2, 8, 1, 2]
+
+
+def test_events_during_a_slow_reload_become_a_gap(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path)
+    plugin = manager.load_plugin(native.config())
+    sent = 0
+    stop = threading.Event()
+    states = set()
+
+    def fire() -> None:
+        nonlocal sent
+        while not stop.is_set():
+            sent += 1
+            manager.block(b"", sent)
+            states.add(plugin.state)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=fire)
+    thread.start()
+    time.sleep(0.05)
+    manager.reload_plugin("recorder", native.config(load_ms=200))
+    time.sleep(0.05)
+    stop.set()
+    thread.join()
+    gaps = [e for e in native.events if e["kind"] == GAP]
+    assert len(gaps) == 1
+    reasons, first, last, count, kinds, first_height, last_height = gaps[0]["gap"]
+    assert (reasons, kinds, gaps[0]["ordinal"]) == (RELOADING, 8, last)
+    assert count == last - first + 1 > 20
+    assert (first_height, last_height) == (first, last)
+    seen = [e["ordinal"] for e in native.events if e["kind"] != GAP]
+    assert seen == [*range(1, first), *range(last + 1, sent + 1)]
+    assert plugin.counters.dropped == count
+    assert plugin.counters.delivered == sent - count
+    assert PluginState.LOADING in states
+
+
+# ---- Many threads ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [PROMPT, 0, BATCH], ids=["prompt", "blocking", "batch"])
+def test_broadcasts_of_several_threads(manager, compile_plugin, tmp_path, flags) -> None:
+    native = Recorder(compile_plugin, tmp_path, flags=flags)
+    python = RecordingPlugin("python")
+    manager.load_plugin(native.config())
+    manager.install(python)
+    frame = frames.encode(Block(b"x" * 300, 5))
+
+    def send(number: int) -> None:
+        for i in range(100):
+            manager.mapping_update(b"p", b"m", bytes([number]), b"v", i)
+            manager.broadcast(Block(b"", i))
+            manager.broadcast_many([frame] * 3)
+            manager.broadcast_frames(frame * 80)
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    total = 4 * 100 * 85
+    assert native.ordinals == list(range(1, total + 1))
+    assert [e["sequence"] for e in native.events] == list(range(1, total + 1))
+    assert len({e["stream"] for e in native.events}) == 1
+    assert [e.meta.sequence for e in python.events] == list(range(1, total + 1))
+    for number in range(4):
+        mine = [e for e in python.events if getattr(e, "key", None) == bytes([number])]
+        assert [e.block_height for e in mine] == list(range(100))
+
+
+def test_loads_and_unloads_under_fire(manager, compile_plugin, tmp_path, examples) -> None:
+    steady = Recorder(compile_plugin, tmp_path, name="steady")
+    other = Recorder(compile_plugin, tmp_path, name="other", flags=MULTI)
+    manager.load_plugin(steady.config())
+    stop = threading.Event()
+    sent = [0, 0]
+
+    def fire(which: int) -> None:
+        while not stop.is_set():
+            manager.broadcast_frames(frames.encode(Block(b"", which)) * 10)
+            sent[which] += 10
+
+    threads = [threading.Thread(target=fire, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    start = time.monotonic()
+    for i in range(30):
+        manager.load_plugin(other.config())
+        assert manager.plugins["other"].state is PluginState.RUNNING
+        assert isinstance(manager.plugins["other"].metrics, list)
+        if i % 3 == 0:
+            manager.reload_plugin("other", other.config(reload="overlap"))
+        if i % 3 == 1:
+            manager.pause("other")
+        manager.unload_plugin("other")
+    took = time.monotonic() - start
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert steady.ordinals == list(range(1, sum(sent) + 1))
+    assert Counter(e["height"] for e in steady.events) == {0: sent[0], 1: sent[1]}
+    assert other.calls.count("unload") == other.calls.count("load") == 40
+    assert took < 60
+    assert len(mapped_copies()) == 1
+
+
+def test_numbers_may_be_asked_for_at_any_time(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, flags=MULTI)
+    plugin = manager.load_plugin(native.config())
+    stop = threading.Event()
+    wrong: list[BaseException] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                assert plugin.counters.broadcast >= plugin.counters.delivered * 0
+                assert plugin.state
+                assert plugin.metrics == []
+                assert repr(plugin)
+            except BaseException as error:  # noqa: BLE001 - shown below
+                wrong.append(error)
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for i in range(60):
+        manager.reload_plugin("recorder", native.config(reload=("replace", "overlap")[i % 2]))
+        manager.block(b"", i)
+    manager.unload_plugin("recorder")
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert wrong == []
+    assert native.ordinals == list(range(1, 61))
+
+
+def test_managers_do_not_know_of_each_other(compile_plugin, tmp_path) -> None:
+    with PluginManager() as one, PluginManager() as two:
+        a, b = RecordingPlugin(), RecordingPlugin()
+        one.install(a)
+        two.install(b)
+        a.on_event = lambda _event: two.block(b"from one", 1)
+        one.block(b"", 0)
+        assert [e.block for e in b.events] == [b"from one"]
+        assert b.events[0].meta.stream != a.events[0].meta.stream

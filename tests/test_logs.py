@@ -1,0 +1,305 @@
+"""Log lines, errors and numbers of plugins: what reaches structlog, and in which form."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from recorded import EXPLICIT_ACK
+from slipstream import Payload, PluginManager
+from slipstream._native import lib
+from slipstream.delivery.instance import Metric
+from slipstream.logs import LogLine, LogPump
+
+MISBEHAVING = "plugin misbehaving"
+
+
+class Talker:
+    """The plugin tests/plugins/talker.c, told what to do by payloads."""
+
+    def __init__(self, manager: PluginManager, library: object) -> None:
+        self.manager = manager
+        self.plugin = manager.load_plugin({"libpath": str(library)})
+
+    def tell(self, command: str, body: bytes = b"") -> list[dict]:
+        with capture_logs() as logs:
+            self.manager.broadcast(Payload(command.encode(), body))
+            self.manager.pause("ghost") if False else self.manager._pump.drain()
+        return logs
+
+    def answer(self, command: str, body: bytes = b"") -> str:
+        """The status that the host function gave, by name; "OK" and "IGNORED" for success."""
+        before = self.plugin.counters.failed
+        logs = self.tell(command, body)
+        if self.plugin.counters.failed == before:
+            return "OK"
+        return next(
+            line["event"].split()[2] for line in logs if "on_broadcast returned" in line["event"]
+        )
+
+
+@pytest.fixture
+def talker(manager, compile_plugin) -> Talker:
+    return Talker(manager, compile_plugin("talker.c", name="talker"))
+
+
+# ---- Lines -----------------------------------------------------------------------------------
+
+
+def test_levels(talker) -> None:
+    for number, name in enumerate(["debug", "debug", "info", "warning", "error"]):
+        (line,) = talker.tell(f"log/{number}", b"hello")
+        assert line == {"event": "hello", "log_level": name, "plugin": "talker"}
+    (line,) = talker.tell("log/5", b"host lies")
+    assert (line["log_level"], line["contract"]) == ("error", "host misbehaving")
+
+
+@pytest.mark.parametrize("level", [6, 7, 100, 2**32 - 1])
+def test_levels_that_are_not_the_plugin_s(talker, level) -> None:
+    first, second = talker.tell(f"log/{level}", b"hello")
+    assert first["contract"] == MISBEHAVING
+    assert first["event"] == "log called with a level that a plugin may not use"
+    assert (second["event"], second["log_level"]) == ("hello", "error")
+
+
+def test_the_lowest_level(compile_plugin) -> None:
+    library = compile_plugin("talker.c", name="talker")
+    for at, level in enumerate(["trace", "debug", "info", "warning", "error"]):
+        with PluginManager(log_level=level) as manager:
+            talker = Talker(manager, library)
+            kept = [n for n in range(6) if talker.tell(f"log/{n}", b"x")]
+            assert kept == list(range(at, 6))
+            enabled = []
+            for n in range(7):
+                before = talker.plugin.counters.delivered
+                # IGNORED is "not enabled" here; both count as delivered, so ask the frame's log.
+                talker.tell(f"enabled/{n}")
+                assert talker.plugin.counters.delivered == before + 1
+                enabled.append(bool(lib.ss_logq_wants(manager._pump.queue, n)))
+            assert enabled == [n >= at for n in range(7)]
+
+
+ESCAPED = [
+    (b"", ""),
+    (b"plain text", "plain text"),
+    (b"two\nlines\r\n\tand a tab", r"two\nlines\r\n\tand a tab"),
+    (b"\x1b[31mred\x07\x00\x7f", r"\x1b[31mred\x07\x00\x7f"),
+    ("ümläut € \U0001f600 ツ".encode(), "ümläut € \U0001f600 ツ"),
+    (b"\xff\xfe\x80", r"\xff\xfe\x80"),
+    (b"\xc0\xaf\xe0\x80\xaf", r"\xc0\xaf\xe0\x80\xaf"),  # overlong
+    (b"\xed\xa0\x80", r"\xed\xa0\x80"),  # a surrogate
+    (b"\xf4\x90\x80\x80", r"\xf4\x90\x80\x80"),  # beyond U+10FFFF
+    (b"\xf4\x8f\xbf\xbf", "\U0010ffff"),
+    (b"\xe2\x82", r"\xe2\x82"),  # cut off
+    ("\x85\x9b next".encode(), r"\xc2\x85\xc2\x9b next"),  # C1 controls
+    (b"back\\slash %s %n {x} [bold]", "back\\slash %s %n {x} [bold]"),
+]
+
+
+@pytest.mark.parametrize(("given", "shown"), ESCAPED, ids=lambda v: repr(v)[:30])
+def test_texts_are_made_safe(talker, given, shown) -> None:
+    (line,) = talker.tell("log/2", given)
+    if b"\xc2" in given:
+        assert all(c.isprintable() or c == " " for c in line["event"])
+        assert line["event"].endswith(" next")
+    else:
+        assert line["event"] == shown
+    (failed,) = talker.tell("fail", given)
+    assert failed["event"].startswith("on_broadcast returned FAILED (-1) for PAYLOAD")
+    assert failed["event"].endswith(": " + line["event"] if given else "sequence 2")
+
+
+def test_long_lines_are_cut(talker) -> None:
+    for given, shown in [
+        (b"x" * 65536, "x" * 65536),
+        (b"x" * 65537, "x" * 65536),
+        (b"x" * 3_000_000, "x" * 65536),
+        (b"\xff" * 65536, r"\xff" * 16384),
+        ("€".encode() * 30000, "€" * 21845),
+    ]:
+        (line,) = talker.tell("log/2", given)
+        assert line["event"] == shown or line["event"] == shown + r"\xe2"
+    (line,) = talker.tell("fail", b"y" * 100_000)
+    assert line["event"].endswith(": " + "y" * 4096)
+    assert "y" * 4097 not in line["event"]
+
+
+def test_a_flood_is_dropped_and_counted(manager, talker) -> None:
+    manager._pump._reader.acquire()  # the reader is busy elsewhere
+    try:
+        manager.broadcast(Payload(b"repeat/30000", b"z" * 100))
+    finally:
+        with capture_logs() as logs:
+            manager._pump._reader.release()
+            manager._pump.drain()
+    lines = [line for line in logs if line["event"] == "z" * 100]
+    (dropped,) = [line["event"] for line in logs if "were dropped" in line["event"]]
+    assert dropped == f"{30000 - len(lines)} log lines were dropped: the queue was full"
+    assert len(lines) > 5000
+    (line,) = talker.tell("log/2", b"and on it goes")
+    assert line["event"] == "and on it goes"
+
+
+def test_lines_of_several_threads(talker) -> None:
+    logs = talker.tell("log from threads", b"line")
+    lines = sum(line["event"] == "line" for line in logs)
+    dropped = sum(int(line["event"].split()[0]) for line in logs if "dropped" in line["event"])
+    assert lines + dropped == 4000
+
+
+def test_a_broken_log_breaks_nothing(talker, capsys) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("the log's disk is full")
+
+    before = structlog.get_config()
+    structlog.configure(processors=[explode])
+    try:
+        talker.manager.broadcast(Payload(b"log/2", b"hello"))
+        talker.manager.flush()
+    finally:
+        structlog.configure(**before)
+    assert "the log's disk is full" in capsys.readouterr().err
+    (line,) = talker.tell("log/2", b"works again")
+    assert line["event"] == "works again"
+    assert talker.manager._pump._thread.is_alive()
+
+
+def test_a_pump_hands_lines_to_whoever_asks() -> None:
+    lines: list[LogLine] = []
+    arrived = threading.Event()
+
+    def keep(line: LogLine) -> None:
+        lines.append(line)
+        arrived.set()
+
+    pump = LogPump("info", keep)
+    pump.names[7] = "seven"
+    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_DEBUG, 7, b"not wanted", 10)
+    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"wanted", 6)
+    assert arrived.wait(10)  # the thread has brought it, nobody drained
+    assert lines == [LogLine(lib.SLIPSTREAM_LOG_INFO, 7, "wanted")]
+    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"last", 4)
+    pump.stop()
+    pump.stop()
+    pump.drain()
+    assert lines[-1].text == "last"
+
+
+# ---- set_error -------------------------------------------------------------------------------
+
+
+def test_set_error_where_it_does_not_belong(talker) -> None:
+    (line,) = talker.tell("set_error from a thread", b"lost\n" + b"w" * 2000)
+    assert line["contract"] == MISBEHAVING
+    assert line["event"] == r"set_error called outside of a call of the host: lost\n" + "w" * 1019
+    (line,) = talker.tell("set_error NULL")
+    assert line["event"] == "set_error called with a text that is NULL"
+    (line,) = talker.tell("log NULL")
+    assert line["event"] == "log called with a text that is NULL"
+
+
+def test_the_text_belongs_to_one_call(talker) -> None:
+    talker.tell("fail", b"the first")
+    (line,) = talker.tell("status", b"-4")
+    assert "the first" not in line["event"]
+    assert "UNSUPPORTED (-4)" in line["event"]
+
+
+# ---- ack -------------------------------------------------------------------------------------
+
+
+def test_ack_rules(manager, compile_plugin) -> None:
+    library = compile_plugin("talker.c", f"-DFLAGS={EXPLICIT_ACK}", name="talker")
+    with capture_logs() as logs:
+        talker = Talker(manager, library)
+        plugin = talker.plugin
+        for _ in range(3):
+            talker.tell("log/0", b"")
+        assert (plugin.counters.acknowledged, plugin.counters.lag) == (0, 3)
+        assert talker.answer("ack", b"2") == "OK"
+        assert plugin.counters.acknowledged == 2
+        assert talker.answer("ack", b"1") == "OK"  # lower: no effect
+        assert talker.answer("ack", b"0") == "OK"
+        assert plugin.counters.acknowledged == 2
+        assert talker.answer("ack", b"7") == "OK"  # this very event
+        assert plugin.counters.acknowledged == 7
+        logs_of_the_next = talker.tell("ack", b"9")
+        assert logs_of_the_next[0]["contract"] == MISBEHAVING
+        assert logs_of_the_next[0]["event"] == "ack of ordinal 9, but the last delivered one is 8"
+        assert talker.answer("ack", str(2**64 - 1).encode()) == "INVALID_ARGUMENT"
+        assert plugin.counters.acknowledged == 7
+        manager.unload_plugin("talker")
+    assert "ack in a wrong state" not in str(logs)
+
+
+def test_ack_without_the_flag(talker) -> None:
+    first, second = talker.tell("ack", b"1")
+    assert first["event"] == "ack called without SLIPSTREAM_FLAG_EXPLICIT_ACK"
+    assert first["contract"] == MISBEHAVING
+    assert "INVALID_ARGUMENT (-5)" in second["event"]
+
+
+# ---- Extensions --------------------------------------------------------------------------------
+
+
+def test_extensions(talker) -> None:
+    for name in (b"slipstream.config/1", b"slipstream.metrics/1"):
+        assert talker.answer("extension", name) == "OK"
+    for name in (b"", b"slipstream.config/2", b"slipstream.payload/1", b"x" * 5000):
+        assert talker.answer("extension", name) == "NOT_FOUND"
+    assert talker.answer("config") == "WRONG_STATE"
+
+
+def test_metrics(talker) -> None:
+    assert talker.plugin.metrics == []
+    assert talker.answer("count", b"rows_written,") == "OK"
+    assert talker.answer("count", b"rows_written,") == "OK"
+    assert talker.answer("count", b"rows_written,table=blocks") == "OK"
+    assert talker.answer("gauge", b"rows_written,table=blocks") == "OK"
+    assert talker.answer("gauge", b"lag,") == "OK"
+    assert talker.answer("count", b"_,a=") == "OK"
+    assert talker.plugin.metrics == [
+        Metric("rows_written", "", 6),
+        Metric("rows_written", "table=blocks", 3),
+        Metric("rows_written", "table=blocks", -0.5),
+        Metric("lag", "", -0.5),
+        Metric("_", "a=", 3),
+    ]
+    longest = b"n" * 63 + b"," + b"k" * 63 + b"=" + b"v" * 63
+    assert talker.answer("count", longest) == "OK"
+    for bad in (
+        b",",
+        b"Upper,",
+        b"1st,",
+        b"sp ace,",
+        b"n" * 64 + b",",
+        b"ok,novalue",
+        b"ok,=x",
+        b"ok,1k=v",
+        b"ok,K=v",
+        b"ok," + b"k" * 64 + b"=v",
+        b"ok,k=" + b"v" * 64,
+        b"ok,k=\x01",
+        b"ok,k=\xc3\xbc",
+        b"ok," + b"k=v" * 1000,
+    ):
+        assert talker.answer("count", bad) == "INVALID_ARGUMENT"
+    assert talker.answer("count NULL") == "INVALID_ARGUMENT"
+    assert len(talker.plugin.metrics) == 6
+    for i in range(200):
+        answer = talker.answer("count", b"many,i=%d" % i)
+        assert answer == ("OK" if i < 122 else "TOO_LARGE")
+    assert len(talker.plugin.metrics) == 128
+    assert talker.answer("count", b"rows_written,") == "OK"
+    assert talker.plugin.metrics[0].value == 9
+    assert sys.getrefcount(talker) > 0
+
+
+def test_on_unload_is_told_that_the_host_stops(talker) -> None:
+    with capture_logs() as logs:
+        talker.manager.unload_plugin("talker")
+    assert logs[0]["event"] == "stopping"

@@ -100,6 +100,7 @@ struct ss_core {
     uint32_t too_large;  /* an event was larger than some ring */
     bool may_wait;       /* whoever sends has let go of the interpreter lock */
     bool (*interrupted)(void); /* asked now and then while waiting for room */
+    ss_wall wall; /* guarded by the lock */
     buffer scratch;
     buffer deferred;
     pthread_mutex_t slots_lock; /* for `slots` and `count`; taken inside of `lock` */
@@ -630,7 +631,7 @@ bool ss_core_inside_callback(const ss_core *core) {
 }
 
 static void stamp_all(ss_core *core, uint8_t *frames, size_t len) {
-    const int64_t now = (int64_t)ss_clock_ns(CLOCK_REALTIME);
+    const int64_t now = ss_wall_now(&core->wall);
     for (size_t at = 0; at < len; at += slipstream_load_u32(frames + at))
         stamp(core, frames + at, now);
 }
@@ -711,7 +712,7 @@ int32_t ss_core_put_draft(ss_core *core, ss_draft *draft) {
         draft->sequence = ++core->sequence;
     }
     if (draft->time_ns == 0)
-        draft->time_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
+        draft->time_ns = ss_wall_now(&core->wall);
     ss_frame_write(b->data, size, draft);
     deliver_piece(core, b->data, size);
     trim(b);
@@ -739,7 +740,7 @@ static int32_t route_frame(ss_core *core, uint8_t *frame, size_t len) {
     slot *s = claimant(core, &payload.name);
     if (s == NULL || atomic_load_explicit(&s->state, memory_order_relaxed) == SS_SLOT_FAILED)
         return SLIPSTREAM_NOT_FOUND;
-    stamp(core, frame, (int64_t)ss_clock_ns(CLOCK_REALTIME));
+    stamp(core, frame, ss_wall_now(&core->wall));
     if (!is_open_for_events(s)) {
         miss(s, frame, missing_reason(s));
         return SLIPSTREAM_OK;

@@ -128,7 +128,8 @@ static int32_t put_and_leave(ss_core *core, load *what) {
 /* True, or false with a Python exception. `status` is that of the core. */
 static bool send_load(ss_core *core, load *what, uint64_t kinds, int32_t *status) {
     const bool keep_lock = (ss_core_slow_kinds(core) & kinds) == 0 && what->len < LARGE_RUN;
-    if (ss_core_inside(core)) {
+    const bool inside = ss_core_inside(core);
+    if (inside) {
         *status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
     } else if (keep_lock && ss_core_try_enter(core)) {
         *status = put_and_leave(core, what);
@@ -154,10 +155,13 @@ static bool send_load(ss_core *core, load *what, uint64_t kinds, int32_t *status
         memset(raised, 0, sizeof raised);
         return false;
     }
-    if (parked) {
+    if (parked && !inside) { /* the outer call is going to raise it */
         parked = 0;
-        fail(SLIPSTREAM_PANIC, "parked", NULL);
-        return false;
+        PyObject *none = PyObject_CallFunction(fail_callable, "isKK", SLIPSTREAM_PANIC, "parked",
+                                               0ULL, 0ULL);
+        if (none == NULL)
+            return false;
+        Py_DECREF(none); /* another call of the core has raised it */
     }
     return true;
 }
@@ -203,11 +207,16 @@ static PyObject *send_draft(const door *self, ss_draft *draft, Py_buffer *views,
     return finish(sent, status, views, SS_MAX_SPANS);
 }
 
-#define NO_VIEWS {{.obj = NULL}, {.obj = NULL}, {.obj = NULL}, {.obj = NULL}}
+/* A view without an object is not to be released; the rest of it is never looked at. */
+static inline void no_views(Py_buffer *views) {
+    for (int i = 0; i < SS_MAX_SPANS; i++)
+        views[i].obj = NULL;
+}
 
 static PyObject *door_mapping_update(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    Py_buffer views[SS_MAX_SPANS];
+    no_views(views);
     ss_draft draft = {.kind = SLIPSTREAM_KIND_MAPPING_UPDATE};
     if (count != 5)
         return fail_arguments("mapping_update", "program_id, mapping_name, key, value, height",
@@ -220,7 +229,8 @@ static PyObject *door_mapping_update(PyObject *object, PyObject *const *args, Py
 
 static PyObject *door_mapping_removal(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    Py_buffer views[SS_MAX_SPANS];
+    no_views(views);
     ss_draft draft = {.kind = SLIPSTREAM_KIND_MAPPING_REMOVAL};
     if (count != 4)
         return fail_arguments("mapping_removal", "program_id, mapping_name, key, height", count);
@@ -232,7 +242,8 @@ static PyObject *door_mapping_removal(PyObject *object, PyObject *const *args, P
 
 static PyObject *door_staking_reward(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    Py_buffer views[SS_MAX_SPANS];
+    no_views(views);
     ss_draft draft = {.kind = SLIPSTREAM_KIND_STAKING_REWARD};
     if (count != 5)
         return fail_arguments("staking_reward", "staker, validator, reward, new_stake, height",
@@ -246,7 +257,8 @@ static PyObject *door_staking_reward(PyObject *object, PyObject *const *args, Py
 
 static PyObject *door_block(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    Py_buffer views[SS_MAX_SPANS];
+    no_views(views);
     ss_draft draft = {.kind = SLIPSTREAM_KIND_BLOCK};
     if (count != 2)
         return fail_arguments("block", "block, height", count);
@@ -259,7 +271,8 @@ static PyObject *door_block(PyObject *object, PyObject *const *args, Py_ssize_t 
 /* source, name, body, height */
 static PyObject *door_payload(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    Py_buffer views[SS_MAX_SPANS];
+    no_views(views);
     ss_draft draft = {.kind = SLIPSTREAM_KIND_PAYLOAD};
     if (count != 4)
         return fail_arguments("payload", "source, name, body, height", count);
@@ -272,7 +285,8 @@ static PyObject *door_payload(PyObject *object, PyObject *const *args, Py_ssize_
 /* The same arguments; True if a plugin claims the name. */
 static PyObject *door_route(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    Py_buffer views[SS_MAX_SPANS];
+    no_views(views);
     ss_draft draft = {.kind = SLIPSTREAM_KIND_PAYLOAD};
     load what = {.draft = &draft, .routed = true};
     int32_t status = SLIPSTREAM_OK;
@@ -523,7 +537,8 @@ static PyType_Spec door_spec = {
 /* encode_frame(kind, flags, stream, sequence, time_ns, height, reasons, spans, numbers) */
 static PyObject *encode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     ss_draft draft = {.kind = 0};
-    Py_buffer views[SS_MAX_SPANS] = NO_VIEWS;
+    Py_buffer views[SS_MAX_SPANS];
+    no_views(views);
     PyObject *frame = NULL;
     uint64_t fields[4];
     (void)module;

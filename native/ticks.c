@@ -1,7 +1,6 @@
 #include "ticks.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -11,7 +10,7 @@ enum { ENOUGH_NS = 1000000 }; /* after a millisecond the rate is known to a thou
 bool ss_ticks_are_even;
 static uint64_t first_ticks;
 static uint64_t first_ns;
-static _Atomic uint64_t rate; /* nanoseconds a tick, times 2^32; 0 is not yet known */
+_Atomic uint64_t ss_ticks_rate;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void start(void) {
@@ -28,22 +27,29 @@ static void start(void) {
     first_ns = ss_clock_ns(CLOCK_MONOTONIC);
     first_ticks = ss_ticks();
     if (!ss_ticks_are_even)
-        rate = UINT64_C(1) << 32;
+        ss_ticks_rate = UINT64_C(1) << 32;
 }
 
 void ss_ticks_start(void) {
     pthread_once(&once, start);
 }
 
-uint64_t ss_ticks_to_ns(uint64_t ticks) {
-    uint64_t known = atomic_load_explicit(&rate, memory_order_relaxed);
-    if (known == 0) {
-        const uint64_t ns = ss_clock_ns(CLOCK_MONOTONIC) - first_ns;
-        const uint64_t passed = ss_ticks() - first_ticks;
-        known = passed == 0 ? 1 : (uint64_t)((double)ns / (double)passed * 4294967296.0);
-        if (ns >= ENOUGH_NS)
-            atomic_store_explicit(&rate, known, memory_order_relaxed);
-    }
-    /* In two halves: the product would not fit into 64 bits. */
-    return (ticks >> 32) * known + ((ticks & 0xFFFFFFFF) * known >> 32);
+uint64_t ss_ticks_first_rate(void) {
+    const uint64_t ns = ss_clock_ns(CLOCK_MONOTONIC) - first_ns;
+    const uint64_t passed = ss_ticks() - first_ticks;
+    const uint64_t rate =
+        passed == 0 ? 1 : (uint64_t)((double)ns / (double)passed * 4294967296.0);
+    if (ns >= ENOUGH_NS)
+        atomic_store_explicit(&ss_ticks_rate, rate, memory_order_relaxed);
+    return rate;
+}
+
+void ss_wall_read(ss_wall *wall) {
+    const uint64_t rate = atomic_load_explicit(&ss_ticks_rate, memory_order_relaxed);
+    wall->ticks = ss_ticks();
+    wall->ns = ss_clock_ns(CLOCK_REALTIME);
+    /* Until the rate is known well, every time is the clock's own. */
+    wall->limit = rate == 0 || !ss_ticks_are_even ? 0 : (UINT64_C(4000000) << 32) / rate;
+    if (rate == 0)
+        ss_ticks_first_rate();
 }

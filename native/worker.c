@@ -218,9 +218,9 @@ static bool map_memory(void) {
     const size_t control_len = (sizeof(ss_control) + SS_PAGE - 1) & ~(size_t)(SS_PAGE - 1);
     void *control = mmap(NULL, control_len, PROT_READ | PROT_WRITE, MAP_SHARED, SS_FD_CONTROL, 0);
     if (base == MAP_FAILED || control == MAP_FAILED ||
-        mmap(base, SS_PAGE + bytes, PROT_READ, MAP_SHARED | MAP_FIXED | MAP_POPULATE, SS_FD_RING,
+        mmap(base, SS_PAGE + bytes, PROT_READ, MAP_SHARED | MAP_FIXED, SS_FD_RING,
              0) == MAP_FAILED ||
-        mmap(base + SS_PAGE + bytes, bytes, PROT_READ, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+        mmap(base + SS_PAGE + bytes, bytes, PROT_READ, MAP_SHARED | MAP_FIXED,
              SS_FD_RING, SS_PAGE) == MAP_FAILED)
         return false;
     madvise(base, SS_PAGE + 2 * bytes, MADV_DONTDUMP);

@@ -58,3 +58,12 @@ def manager(tmp_path: Path) -> Iterator[PluginManager]:
     made = PluginManager(insecure_paths=True, log_level="trace", data_dir=tmp_path / "data")
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def _leftovers():
+    yield
+    from process_tools import mapped_copies
+    m = mapped_copies()
+    if m: print("LEFT", m)
+    assert not m

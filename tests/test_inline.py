@@ -379,8 +379,7 @@ def test_dead_letters(manager, compile_plugin, tmp_path) -> None:
 def test_a_full_disk_for_dead_letters(manager, compile_plugin, tmp_path) -> None:
     native = Recorder(compile_plugin, tmp_path)
     plugin = manager.load_plugin(native.config(statuses=[-1, -1]))
-    full = open("/dev/full", "wb", buffering=0)
-    with full, capture_logs() as logs:
+    with open("/dev/full", "wb", buffering=0) as full, capture_logs() as logs:
         delivery = plugin.delivery
         delivery._sequencer.set_dead_letter(delivery._slot, full.fileno())
         manager.block(b"", 1)

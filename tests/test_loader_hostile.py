@@ -19,7 +19,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-import slipstream.manager
+import slipstream.delivery.launch
 from hostile_libraries import COMPILED, FILES, Case, FileCase, segments_end, source, write
 from process_tools import Footprint, copies_in, instance_threads, mapped_copies
 from slipstream import (
@@ -118,7 +118,7 @@ def test_a_library_that_is_cut_off_anywhere_is_refused(host, good, tmp_path) -> 
         (("-pie",), "is a program, not a shared library", "link it with -shared"),
         (("-no-pie",), "is a program, not a shared library", "link it with -shared"),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 @pytest.mark.usefixtures("unharmed")
 def test_other_output_of_a_linker_is_refused(host, tmp_path, flags, says, hint) -> None:
@@ -208,12 +208,12 @@ def test_a_library_replaced_after_the_copy_does_not_matter(
 ) -> None:
     path = write(tmp_path, "swapped", good.read_bytes())
 
-    def copy_and_swap(source: Path, *rest: object) -> PrivateCopy:
-        copy = PrivateCopy(source, *rest)
+    def copy_and_swap(source: Path, *rest: object, **more: object) -> PrivateCopy:
+        copy = PrivateCopy(source, *rest, **more)
         path.write_bytes(b"something else")
         return copy
 
-    monkeypatch.setattr(slipstream.manager, "PrivateCopy", copy_and_swap)
+    monkeypatch.setattr(slipstream.delivery.launch, "PrivateCopy", copy_and_swap)
     plugin = host.load_plugin({"libpath": str(path)})
     assert plugin.digest == hashlib.sha256(good.read_bytes()).hexdigest()
     host.block(b"", 1)
@@ -270,9 +270,11 @@ def test_the_same_library_and_the_same_name_twice(host, compile_plugin, good, tm
         with pytest.raises(PluginAlreadyLoaded, match="is loaded already, as plugin hostile"):
             host.load_plugin({"libpath": str(path), "name": "other"})
     other = write(tmp_path, "other", single.read_bytes())
-    with capture_logs() as logs:
-        with pytest.raises(PluginAlreadyLoaded, match="a plugin of the name hostile is loaded"):
-            host.load_plugin({"libpath": str(other)})
+    with (
+        capture_logs() as logs,
+        pytest.raises(PluginAlreadyLoaded, match="a plugin of the name hostile is loaded"),
+    ):
+        host.load_plugin({"libpath": str(other)})
     assert [line["event"] for line in logs] == ["destroy was called"]
     with pytest.raises(PluginAlreadyLoaded, match="a plugin of the name hostile"):
         host.load_plugin({"libpath": str(good), "name": "hostile"})

@@ -542,6 +542,7 @@ def rss_kib() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
+@pytest.mark.no_asan  # which keeps what is freed
 @pytest.mark.timeout(600)
 def test_many_loads_and_unloads_leave_nothing(examples) -> None:
     """1,000 cycles; SLIPSTREAM_LONG=1 makes it 10,000."""
@@ -567,6 +568,7 @@ def test_many_loads_and_unloads_leave_nothing(examples) -> None:
     assert instance_threads() == []
 
 
+@pytest.mark.no_asan  # which keeps what is freed
 def test_many_managers_leave_nothing() -> None:
     def one() -> None:
         with PluginManager() as manager:

@@ -5,8 +5,8 @@
 #
 # What Debian has to provide and is missing is installed with apt-get, as root or by a sudo that
 # asks for no password; otherwise the command to type is named and nothing is changed. Without
-# anything missing no network is needed. --tests also wants the second compiler (clang, clang++)
-# and g++, which some tests use; they are skipped where those are missing.
+# anything missing no network is needed. --tests also wants a second compiler (clang), g++ and gdb,
+# which some tests use; they are skipped where those are missing.
 #
 # PYTHON names the interpreter; otherwise the first of python3, python3.11 ... that is 3.11 or
 # newer is taken.
@@ -47,6 +47,7 @@ missing_packages() {
 optional_packages() {
     command -v clang >/dev/null || echo clang
     command -v c++ >/dev/null || echo g++
+    command -v gdb >/dev/null || echo gdb
 }
 
 # How to become root here: nothing if we are, "sudo -n" if that asks for nothing, else fails.

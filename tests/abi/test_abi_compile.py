@@ -75,7 +75,7 @@ const slipstream_plugin *P slipstream_create_plugin_v1(const slipstream_host *gi
     slipstream_log(given, SLIPSTREAM_LOG_INFO, "up");
     return slipstream_fail(given, slipstream_is_stopping(given), "no") ? NULL : &plugin;
 }
-"""  # noqa: E501 - one function a line
+"""
 
 
 def compiles(

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import delivery
+
 import slipstream
 from slipstream import EventKind, MappingUpdate, Meta, PluginManager, _native, frames
 from slipstream._native import ffi, lib
@@ -157,8 +159,7 @@ def convoy(manager: PluginManager) -> float:
     return statistics.median(ratios)
 
 
-def inline(folder: Path) -> dict[str, float]:
-    floor = load_floor(folder)
+def inline(folder: Path, floor: ModuleType) -> dict[str, float]:
     prompt = compile_c(HERE / "noop.c", folder / "prompt.so", "-DNOOP_FLAGS=2")
     blocking = compile_c(HERE / "noop.c", folder / "blocking.so", "-DNOOP_FLAGS=0")
     ready = frame(0, 0)
@@ -214,6 +215,16 @@ def ratios(figures: dict[str, float]) -> list[tuple[str, float, str]]:
         ("packed / C loop", figures["packed_ns"] / figures["c_loop_ns"], "at most 1.5"),
         ("has_subscribers, ns", figures["has_subscribers_ns"], "at most 60"),
         ("convoy ratio", figures["convoy_ratio"], "at least 0.4"),
+        ("process, million events a second", figures["process_events_per_s"] / 1e6, "at least 40"),
+        ("process single / floor", figures["process_single_ns"] / floor, "at most 3"),
+        (
+            "wake p50, us beyond 1.5 times half the futex round trip",
+            figures["wake_us_p50"] - 0.75 * figures["futex_round_trip_us"],
+            "at most 10",
+        ),
+        ("socket / process", figures["unix_socket_ns"] / figures["process_ns"], "at least 30"),
+        ("restart, ms", figures["restart_ms_idle"], "at most 5"),
+        ("restart beside two busy threads, ms", figures["restart_ms_busy"], "at most 20"),
         ("cffi / values", figures["cffi_call_ns"] / figures["values_ns"], ""),
         ("ctypes / values", figures["ctypes_call_ns"] / figures["values_ns"], ""),
     ]
@@ -224,11 +235,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
     output: Path = parser.parse_args().output
     with tempfile.TemporaryDirectory() as folder:
-        figures = inline(Path(folder))
+        here = Path(folder)
+        floor = load_floor(here)
+        figures = inline(here, floor)
+        noop = compile_c(HERE / "noop.c", here / "noop.so", "-DNOOP_FLAGS=2")
+        probe = compile_c(HERE / "probe.c", here / "probe.so")
+        figures |= delivery.measure(floor, noop, probe, here)
     compared = ratios(figures)
     for name, value in itertools.chain(figures.items(), ((n, v) for n, v, _ in compared)):
         target = next((t for n, _, t in compared if n == name), "")
-        sys.stdout.write(f"{name:32} {value:10.2f}  {target}\n")
+        sys.stdout.write(f"{name:56} {value:14.2f}  {target}\n")
     machine = {"machine": platform.machine(), "python": platform.python_version()}
     rounded = {name: round(value, 3) for name, value in figures.items()}
     output.parent.mkdir(parents=True, exist_ok=True)

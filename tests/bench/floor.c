@@ -4,9 +4,15 @@
 #include <Python.h>
 
 #include <dlfcn.h>
+#include <linux/futex.h>
 #include <slipstream.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static PyObject *empty(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
@@ -48,7 +54,89 @@ static PyObject *loop(PyObject *module, PyObject *args) {
     return Py_BuildValue("dL", ns / (double)count, (long long)failed);
 }
 
+static double since(const struct timespec *start) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - start->tv_sec) * 1e9 + (double)(now.tv_nsec - start->tv_nsec);
+}
+
+static void turn(_Atomic uint32_t *word, uint32_t from, uint32_t to) {
+    while (*word != from)
+        syscall(SYS_futex, word, FUTEX_WAIT, *word == from ? to : *word, NULL, NULL, 0);
+    *word = to;
+    syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* futex(rounds, gap_us): nanoseconds of each round trip between two processes over a shared
+ * futex, after so long an idle gap. */
+static PyObject *futex(PyObject *module, PyObject *args) {
+    int rounds;
+    int gap_us;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "ii", &rounds, &gap_us))
+        return NULL;
+    _Atomic uint32_t *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        for (int i = 0; i < rounds; i++)
+            turn(word, 1, 0);
+        _exit(0);
+    }
+    PyObject *list = PyList_New(rounds);
+    for (int i = 0; i < rounds; i++) {
+        const struct timespec gap = {0, gap_us * 1000L};
+        struct timespec start;
+        nanosleep(&gap, NULL);
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        turn(word, 0, 1);
+        while (*word != 0)
+            syscall(SYS_futex, word, FUTEX_WAIT, 1, NULL, NULL, 0);
+        PyList_SetItem(list, i, PyFloat_FromDouble(since(&start)));
+    }
+    waitpid(child, NULL, 0);
+    munmap((void *)(uintptr_t)word, 4096);
+    return list;
+}
+
+/* socket(events, bytes): nanoseconds an event, one write each, over a socket pair to another
+ * process that reads them. */
+static PyObject *socket_writes(PyObject *module, PyObject *args) {
+    int events;
+    int bytes;
+    int ends[2];
+    char data[4096] = {0};
+    struct timespec start;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "ii", &events, &bytes))
+        return NULL;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    const pid_t child = fork();
+    if (child == 0) {
+        int64_t left = (int64_t)events * bytes;
+        close(ends[0]);
+        while (left > 0) {
+            const ssize_t n = read(ends[1], data, (size_t)bytes);
+            if (n <= 0)
+                _exit(1);
+            left -= n;
+        }
+        _exit(0);
+    }
+    close(ends[1]);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (int i = 0; i < events; i++)
+        if (write(ends[0], data, (size_t)bytes) != bytes)
+            return PyErr_SetFromErrno(PyExc_OSError);
+    waitpid(child, NULL, 0);
+    const double ns = since(&start) / events;
+    close(ends[0]);
+    return PyFloat_FromDouble(ns);
+}
+
 static PyMethodDef methods[] = {
+    {"futex", futex, METH_VARARGS, NULL},
+    {"socket_writes", socket_writes, METH_VARARGS, NULL},
     {"empty", (PyCFunction)(void (*)(void))empty, METH_FASTCALL, NULL},
     {"loop", loop, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -31,7 +31,7 @@ from ._output import emit, show_table
 from ._progress import Advance, Progress, progress_bar
 from ._signals import StopSignals
 
-DEFAULT_MODE = Mode.INLINE
+DEFAULT_MODE = Mode.PROCESS
 """The mode of plugins whose config names none."""
 
 BATCH_BYTES = 64 * 1024

@@ -59,7 +59,7 @@ class Restart:
     Attributes:
         initial_delay: Seconds before the first restart; doubles with each further one.
         max_delay: Seconds at most between two restarts.
-        max_crashes: Crashes within `window` after which the plugin is quarantined.
+        max_crashes: Crashes within `window` after which the plugin is quarantined; 0: never.
         window: Seconds over which crashes are counted.
     """
 
@@ -293,9 +293,9 @@ RULES: Final[dict[str, Rule]] = {
     "restart": _section(
         Restart,
         {
-            "initial_delay": _seconds(0.001, _HOUR, "0.1"),
+            "initial_delay": _seconds(0, _HOUR, "0.1"),
             "max_delay": _seconds(0.001, _HOUR, "30"),
-            "max_crashes": _count(1, 1000, "5"),
+            "max_crashes": _count(0, 1000, "5"),
             "window": _seconds(1, _DAY, "60"),
         },
         "{ max_crashes: 5, window: 60 }",

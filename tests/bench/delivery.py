@@ -1,0 +1,140 @@
+"""Measures thread and process delivery; part of bench.py."""
+
+from __future__ import annotations
+
+import statistics
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from slipstream import MappingUpdate, Meta, PluginManager, frames
+
+EVENT_BYTES = 128
+RUN = 1000
+GAP_S = 0.002
+RECORD = struct.Struct("<qqq")
+
+
+def event(sequence: int) -> bytes:
+    """One frame of 128 bytes that has stream, sequence and time."""
+    meta = Meta(stream=7, sequence=sequence, time_ns=1)
+    made = frames.encode(MappingUpdate(b"prog", b"map", b"key", b"0123456789abcdef", 1, meta))
+    assert len(made) == EVENT_BYTES
+    return made
+
+
+def stream_ns(library: Path, mode: str, runs: int) -> float:
+    """Nanoseconds an event, from the first broadcast until all are acknowledged."""
+    run = b"".join(event(n + 1) for n in range(RUN))
+    with PluginManager(mode, insecure_paths=True, log_level="error") as manager:
+        manager.load_plugin({"libpath": str(library)})
+        start = time.perf_counter_ns()
+        for _ in range(runs):
+            manager.broadcast_frames(run)
+        manager.flush(60)
+        return (time.perf_counter_ns() - start) / runs / RUN
+
+
+def single_ns(library: Path, calls: int) -> float:
+    """Nanoseconds a call that broadcasts one ready frame to one plugin in a process."""
+    ready = event(0)[:16] + bytes(24) + event(0)[40:]
+    with PluginManager("process", insecure_paths=True, log_level="error") as manager:
+        manager.load_plugin({"libpath": str(library)})
+        broadcast = manager.broadcast
+        samples = []
+        for _ in range(7):
+            loop = range(calls)
+            start = time.perf_counter_ns()
+            for _ in loop:
+                broadcast(ready)
+            samples.append((time.perf_counter_ns() - start) / calls)
+            manager.flush(30)
+        return statistics.median(samples)
+
+
+def records(path: Path) -> list[tuple[int, int, int]]:
+    return list(RECORD.iter_unpack(path.read_bytes()))
+
+
+def wake_us(probe: Path, folder: Path, rounds: int) -> tuple[float, float]:
+    """Median and 99th percentile from the broadcast to the callback, after an idle gap."""
+    file = folder / "wake"
+    with PluginManager("process", insecure_paths=True, log_level="error") as manager:
+        manager.load_plugin({"libpath": str(probe), "file": str(file)})
+        for _ in range(rounds):
+            time.sleep(GAP_S)
+            manager.block(b"ab", 1)
+        manager.flush(10)
+    latencies = sorted(r[0] / 1000 for r in records(file))
+    return statistics.median(latencies), latencies[int(len(latencies) * 0.99)]
+
+
+@contextmanager
+def busy_threads(count: int) -> Iterator[None]:
+    stop = threading.Event()
+
+    def spin() -> None:
+        number = 0
+        while not stop.is_set():
+            for _ in range(10_000):
+                number += 1
+
+    threads = [threading.Thread(target=spin) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def restart_ms(probe: Path, folder: Path, rounds: int, busy: int) -> float:
+    """Median from a SIGSEGV in the callback to the first event that is delivered again."""
+    file = folder / f"restart-{busy}"
+    config = {
+        "libpath": str(probe),
+        "file": str(file),
+        "restart": {"initial_delay": 0, "max_crashes": 0},
+    }
+    with PluginManager("process", insecure_paths=True, log_level="error") as manager:
+        plugin = manager.load_plugin(config)
+        with busy_threads(busy):
+            for number in range(1, rounds + 1):
+                manager.block(b"x", 1)
+                end = time.monotonic() + 5
+                while plugin.counters.acknowledged < number and time.monotonic() < end:
+                    time.sleep(0.001)
+                time.sleep(0.02)
+    times: list[float] = []
+    crashed = 0
+    for _latency, clock, attempt in records(file):
+        if attempt == 1:
+            crashed = clock
+        elif crashed:
+            times.append((clock - crashed) / 1e6)
+            crashed = 0
+    return statistics.median(times)
+
+
+def measure(floor: ModuleType, noop: Path, probe: Path, folder: Path) -> dict[str, float]:
+    """All figures of thread and process delivery, and what they are compared with."""
+    process = statistics.median(stream_ns(noop, "process", 4000) for _ in range(5))
+    p50, p99 = wake_us(probe, folder, 500)
+    return {
+        "process_ns": process,
+        "process_events_per_s": 1e9 / process,
+        "process_single_ns": statistics.median(single_ns(noop, 20_000) for _ in range(5)),
+        "thread_ns": statistics.median(stream_ns(noop, "thread", 4000) for _ in range(5)),
+        "wake_us_p50": p50,
+        "wake_us_p99": p99,
+        "futex_round_trip_us": statistics.median(floor.futex(500, int(GAP_S * 1e6))) / 1000,
+        "unix_socket_ns": floor.socket_writes(300_000, EVENT_BYTES),
+        "restart_ms_idle": restart_ms(probe, folder, 30, 0),
+        "restart_ms_busy": restart_ms(probe, folder, 30, 2),
+    }

@@ -50,15 +50,18 @@ static inline void add(_Atomic uint64_t *counter, uint64_t amount) {
 /* The host's ack_lock is held: value and check are written by one at a time. */
 static void on_ack(void *context, uint64_t ordinal) {
     ss_consumer *consumer = context;
-    if (ordinal <= atomic_load_explicit(&consumer->acked, memory_order_relaxed))
+    if (ordinal > atomic_load_explicit(&consumer->acked, memory_order_relaxed))
+        atomic_store(&consumer->acked, ordinal);
+    const uint64_t acked = atomic_load(&consumer->acked);
+    const uint64_t done = atomic_load(&consumer->done);
+    const uint64_t told = acked < done ? acked : done;
+    if (told <= consumer->told)
         return;
-    ss_tell(&consumer->view.control->acked, consumer->view.head->key, SS_PLACE_ACKED, ordinal);
-    atomic_store_explicit(&consumer->acked, ordinal, memory_order_release);
+    ss_tell(&consumer->view.control->acked, consumer->view.head->key, SS_PLACE_ACKED, told);
+    consumer->told = told;
 }
 
 void ss_consumer_raise_acked(ss_consumer *consumer, uint64_t ordinal) {
-    if (ordinal <= atomic_load_explicit(&consumer->acked, memory_order_acquire))
-        return;
     ss_lock_take(&consumer->host->ack_lock);
     on_ack(consumer, ordinal);
     ss_lock_release(&consumer->host->ack_lock);
@@ -69,6 +72,8 @@ static void connect(ss_consumer *consumer) {
     const uint64_t start = consumer->view.head->resume_after;
     ss_lock_take(&host->ack_lock);
     atomic_store_explicit(&consumer->acked, start, memory_order_release);
+    atomic_store_explicit(&consumer->done, start, memory_order_release);
+    consumer->told = start;
     atomic_store_explicit(&host->delivered, start, memory_order_release);
     atomic_store_explicit(&host->ring_stopping, &consumer->view.head->is_stopping,
                           memory_order_release);
@@ -89,7 +94,7 @@ void ss_consumer_disconnect(ss_consumer *consumer) {
 }
 
 static uint64_t acked(const loop *l) {
-    return atomic_load_explicit(&l->consumer->acked, memory_order_acquire);
+    return atomic_load(&l->consumer->acked);
 }
 
 /* What needs no ack of the plugin is acknowledged once all before it is. */
@@ -119,10 +124,14 @@ static inline void finish(loop *l, uint64_t last, bool needs_ack) {
         return;
     }
     settle(l); /* with what was done before: from now on more may wait for an ack */
+    const uint64_t before = l->done;
     l->done = last;
+    atomic_store(&l->consumer->done, last); /* in one order with `acked`: one side sees both */
     if (needs_ack)
         l->needs_ack = last;
     settle(l);
+    if (acked(l) > before) /* by the plugin, during its call */
+        ss_consumer_raise_acked(l->consumer, before);
     if (l->consumer->flush_idle_ms != 0)
         l->idle_flush_ns = 1; /* counted from when nothing is left to do */
 }
@@ -137,7 +146,9 @@ static int32_t flush(loop *l, int32_t *status) {
     char text[2 * SLIPSTREAM_ERROR_MAX];
     l->call_end = 0;
     l->host->error_len = 0;
+    atomic_store_explicit(&l->control->flushing, 1, memory_order_relaxed);
     *status = consumer->table->flush(consumer->table->instance, consumer->flush_timeout_ms);
+    atomic_store_explicit(&l->control->flushing, 0, memory_order_relaxed);
     const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
     const uint64_t idle_ns = (uint64_t)consumer->flush_idle_ms * 1000000;
     l->idle_flush_ns = 0;
@@ -299,11 +310,16 @@ static void pause_before_retry(loop *l, uint64_t ms) {
     }
 }
 
+/* A GAP is none: those that it tells of are counted as lost. */
+static inline bool is_event(const uint8_t *frame) {
+    return slipstream_load_u16(frame + 6) != SLIPSTREAM_KIND_GAP;
+}
+
 static int32_t fail(loop *l, int32_t status, const uint8_t *frame, size_t len, uint64_t ordinal) {
     const ss_consumer *consumer = l->consumer;
     l->call_end = 0;
     ss_host_log_failure(l->host->log, l->host->source, l->host, status, frame, ordinal);
-    add(&l->control->failed, 1);
+    add(&l->control->failed, is_event(frame));
     if (is_end(status))
         return status == SLIPSTREAM_FATAL ? SS_CONSUMED_FATAL : SS_CONSUMED_PANIC;
     if (consumer->failed != NULL)
@@ -328,7 +344,7 @@ static inline int32_t deliver_one(loop *l, const uint8_t *frame, size_t len, uin
     }
     if (!is_taken(status))
         return fail(l, status, frame, len, ordinal);
-    add(&l->control->delivered, 1);
+    add(&l->control->delivered, is_event(frame));
     finish(l, ordinal, status == SLIPSTREAM_OK);
     return GO_ON;
 }

@@ -29,7 +29,11 @@ typedef struct ss_consumer {
     void (*failed)(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
                    size_t len);
     void *context;
-    _Atomic uint64_t acked; /* ss_consume's own */
+    /* ss_consume's own. Bytes of a call under way must stay, whatever is acknowledged: the
+     * producer is told of no more than what is done. */
+    _Atomic uint64_t acked;
+    _Atomic uint64_t done;
+    uint64_t told;
 } ss_consumer;
 
 /* Runs until one of the reasons above. host->ack and host->is_stopping reach the ring from

@@ -52,9 +52,11 @@ typedef struct slot {
     void *instance;
     ss_host *host; /* NULL for a function and for a port */
     ss_port *port; /* NULL for what is called inline */
-    /* A port that blocks: what of the present piece it had no room for. */
+    /* A port that blocks: what it had no room for, and since when. */
     const uint8_t *waiting;
     size_t waiting_len;
+    uint64_t waiting_kinds;
+    uint64_t waiting_since;
     slipstream_delivery delivery;
     uint32_t id;
     uint32_t source;
@@ -99,6 +101,7 @@ struct ss_core {
     uint32_t waiting;    /* slots with something waiting */
     uint32_t too_large;  /* an event was larger than some ring */
     bool may_wait;       /* whoever sends has let go of the interpreter lock */
+    bool hurry;          /* it was interrupted: wait for nothing any more */
     bool (*interrupted)(void); /* asked now and then while waiting for room */
     ss_wall wall; /* guarded by the lock */
     buffer scratch;
@@ -163,9 +166,14 @@ static void refresh_kinds(ss_core *core) {
     atomic_store_explicit(&core->claimed, claimed, memory_order_relaxed);
 }
 
-static void free_slot(slot *s) {
+static void drop_claims(slot *s) {
     for (size_t i = 0; i < s->claim_count; i++)
         free(s->claims[i]);
+    s->claim_count = 0;
+}
+
+static void free_slot(slot *s) {
+    drop_claims(s);
     free(s->claims);
     free(s);
 }
@@ -424,16 +432,21 @@ static void deliver_runs(ss_core *core, slot *s, const uint8_t *frames, size_t l
         deliver_run(core, s, frames + start, at - start, count);
 }
 
-/* What of a piece a port wants, as runs of neighbouring frames. False if it has to wait for
- * room; then *done says how far it got. */
-static bool push(ss_core *core, slot *s, const uint8_t *frames, size_t len, size_t *done) {
+bool ss_core_inside_callback(const ss_core *core) {
+    return atomic_load_explicit(&core->busy, memory_order_relaxed) >= 0;
+}
+
+/* Those of the frames that are of these kinds into a port, as runs of neighbouring ones.
+ * False if it has to wait for room; then *done says how far it got. */
+static bool push(ss_core *core, const slot *s, uint64_t kinds, const uint8_t *frames, size_t len,
+                 size_t *done) {
     const uint32_t too_large = s->port->too_large;
     bool all = true;
     while (all && *done < len) {
         const uint8_t *start = frames + *done;
         size_t run = 0;
         uint32_t count = 0;
-        while (*done + run < len && (s->kinds >> slipstream_load_u16(start + run + 6) & 1) != 0) {
+        while (*done + run < len && (kinds >> slipstream_load_u16(start + run + 6) & 1) != 0) {
             run += slipstream_load_u32(start + run);
             count++;
         }
@@ -450,69 +463,94 @@ static bool push(ss_core *core, slot *s, const uint8_t *frames, size_t len, size
     return all;
 }
 
-static void deliver_to_port(ss_core *core, slot *s, const uint8_t *frames, size_t len) {
+/* What follows frames that wait lies right behind them, and has to wait, too. */
+static void deliver_to_port(ss_core *core, slot *s, uint64_t kinds, const uint8_t *frames,
+                            size_t len) {
     size_t done = 0;
-    if (push(core, s, frames, len, &done))
+    if (s->waiting != NULL) {
+        s->waiting_len += len;
+        return;
+    }
+    if (push(core, s, kinds, frames, len, &done))
         return;
     s->waiting = frames + done;
     s->waiting_len = len - done;
+    s->waiting_kinds = kinds;
+    s->waiting_since = 0;
     core->waiting++;
 }
 
-/* What of a piece waited too long. */
-static void lose_waiting(slot *s) {
+/* What could not wait any longer. */
+static void lose_waiting(const ss_core *core, const slot *s, uint64_t waited_ns) {
     for (size_t at = 0, len; at < s->waiting_len; at += len) {
         const uint8_t *frame = s->waiting + at;
         len = slipstream_load_u32(frame);
-        if ((s->kinds >> slipstream_load_u16(frame + 6) & 1) != 0)
-            ss_port_give_up(s->port, frame, len);
+        if ((s->waiting_kinds >> slipstream_load_u16(frame + 6) & 1) != 0)
+            ss_port_give_up(s->port, frame, len, !core->hurry);
     }
+    if (core->hurry && waited_ns == 0)
+        return; /* said before, of what this call sent earlier */
+    ss_logq_format(core->log, SLIPSTREAM_LOG_ERROR, s->source,
+                   core->hurry ? "its ring was full for %.3g s when the broadcast was "
+                                 "interrupted: events are lost"
+                               : "its ring stayed full for %.3g s: stalled, events are lost "
+                                 "until it is half empty",
+                   (double)waited_ns / 1e9);
 }
 
-static void wait_for_port(ss_core *core, slot *s) {
-    const uint64_t begin = ss_clock_ns(CLOCK_MONOTONIC);
-    const uint64_t end = begin + (uint64_t)s->port->block_timeout_ms * 1000000;
-    uint64_t look = begin + LOOK_EVERY_NS;
+/* True if the slot need not wait any more: all is in, or lost. */
+static bool try_waiting(ss_core *core, slot *s, uint64_t now) {
+    size_t done = 0;
+    if (push(core, s, s->waiting_kinds, s->waiting, s->waiting_len, &done))
+        return true;
+    s->waiting += done;
+    s->waiting_len -= done;
+    if (done > 0 || s->waiting_since == 0)
+        s->waiting_since = now; /* the time counts for each event */
+    if (!core->hurry && now - s->waiting_since < s->port->block_timeout_ms * UINT64_C(1000000))
+        return false;
+    lose_waiting(core, s, now - s->waiting_since);
+    return true;
+}
+
+void ss_core_wait_for_room(ss_core *core) {
+    uint64_t look = ss_clock_ns(CLOCK_MONOTONIC) + LOOK_EVERY_NS;
     struct timespec nap = {0, NAP_NS};
-    for (;;) {
-        size_t done = 0;
-        const bool all = push(core, s, s->waiting, s->waiting_len, &done);
-        s->waiting += done;
-        s->waiting_len -= done;
+    while (core->waiting > 0) {
         const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
-        if (all)
-            break;
-        bool stop = now >= end;
-        if (!stop && now >= look) {
-            stop = core->interrupted != NULL && core->interrupted();
-            look = now + LOOK_EVERY_NS;
+        for (uint32_t i = 0; i < core->count; i++) {
+            slot *s = core->slots[i];
+            if (s->waiting == NULL)
+                continue;
+            /* What a signal handler sends is kept until later, as if it were a callback. */
+            atomic_store_explicit(&core->busy, (int32_t)s->id, memory_order_relaxed);
+            if (!try_waiting(core, s, now))
+                continue;
+            s->waiting = NULL;
+            core->waiting--;
         }
-        if (stop) {
-            lose_waiting(s);
-            ss_logq_format(core->log, SLIPSTREAM_LOG_ERROR, s->source,
-                           "its ring stayed full for %.3g s: stalled, events are lost until it "
-                           "is half empty",
-                           (double)(now - begin) / 1e9);
+        if (core->waiting == 0)
             break;
+        if (now >= look) {
+            core->hurry =
+                core->hurry || (core->interrupted != NULL && core->interrupted());
+            look = now + LOOK_EVERY_NS;
         }
         nanosleep(&nap, NULL);
         nap.tv_nsec = nap.tv_nsec < NAP_MAX_NS ? nap.tv_nsec * 2 : NAP_MAX_NS;
     }
-    s->waiting = NULL;
-    s->waiting_len = 0;
+    atomic_store_explicit(&core->busy, -1, memory_order_relaxed);
 }
 
-void ss_core_wait_for_room(ss_core *core) {
-    for (uint32_t i = 0; i < core->count && core->waiting > 0; i++)
-        if (core->slots[i]->waiting != NULL) {
-            core->waiting--;
-            wait_for_port(core, core->slots[i]);
-        }
+/* Not from a signal handler's call inside of such a wait. */
+static void wait_if_allowed(ss_core *core) {
+    if (core->waiting > 0 && core->may_wait && !ss_core_inside_callback(core))
+        ss_core_wait_for_room(core);
 }
 
 static void deliver_to(ss_core *core, slot *s, const uint8_t *frames, size_t len) {
     if (s->port != NULL) {
-        deliver_to_port(core, s, frames, len);
+        deliver_to_port(core, s, s->kinds, frames, len);
         return;
     }
     if (!is_open_for_events(s)) {
@@ -532,9 +570,6 @@ static void deliver_piece(ss_core *core, const uint8_t *frames, size_t len) {
     for (uint32_t i = 0; i < core->count; i++)
         if (core->slots[i]->kinds != 0)
             deliver_to(core, core->slots[i], frames, len);
-    /* First to every ring that has room, then the waiting. */
-    if (core->waiting > 0 && core->may_wait)
-        ss_core_wait_for_room(core);
 }
 
 /* ---- Sending ------------------------------------------------------------------------- */
@@ -626,10 +661,6 @@ static int32_t defer(ss_core *core, const uint8_t *frames, size_t len) {
     return SLIPSTREAM_OK;
 }
 
-bool ss_core_inside_callback(const ss_core *core) {
-    return atomic_load_explicit(&core->busy, memory_order_relaxed) >= 0;
-}
-
 static void stamp_all(ss_core *core, uint8_t *frames, size_t len) {
     const int64_t now = ss_wall_now(&core->wall);
     for (size_t at = 0; at < len; at += slipstream_load_u32(frames + at))
@@ -643,6 +674,7 @@ void ss_core_put_own(ss_core *core, uint8_t *frames, size_t len, bool stamped) {
         end = piece_end(frames, len, at);
         deliver_piece(core, frames + at, end - at);
     }
+    wait_if_allowed(core); /* first to every ring that has room, then the waiting */
 }
 
 /* Where a single plugin gets single frames, checking and calling go in one pass. */
@@ -680,18 +712,22 @@ int32_t ss_core_put_frames(ss_core *core, const uint8_t *frames, size_t len, ss_
         } else if (!reserve(&core->scratch, good.offset)) {
             status = SLIPSTREAM_NO_MEMORY;
         } else {
+            wait_if_allowed(core); /* the buffer is used again */
             memcpy(core->scratch.data, piece, good.offset);
             stamp_all(core, core->scratch.data, good.offset);
             deliver_piece(core, core->scratch.data, good.offset);
+            wait_if_allowed(core);
         }
         if (status != SLIPSTREAM_NO_MEMORY) {
             sent->offset += good.offset;
             sent->index += good.index;
         }
-        if (status != SLIPSTREAM_OK)
+        if (status != SLIPSTREAM_OK) {
+            wait_if_allowed(core);
             return status;
+        }
     }
-    trim(&core->scratch);
+    wait_if_allowed(core);
     return SLIPSTREAM_OK;
 }
 
@@ -715,7 +751,7 @@ int32_t ss_core_put_draft(ss_core *core, ss_draft *draft) {
         draft->time_ns = ss_wall_now(&core->wall);
     ss_frame_write(b->data, size, draft);
     deliver_piece(core, b->data, size);
-    trim(b);
+    wait_if_allowed(core);
     return SLIPSTREAM_OK;
 }
 
@@ -746,11 +782,14 @@ static int32_t route_frame(ss_core *core, uint8_t *frame, size_t len) {
         return SLIPSTREAM_OK;
     }
     const uint64_t kinds = s->kinds; /* it need not subscribe to what it claims */
+    if (s->port != NULL) {
+        deliver_to_port(core, s, SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_PAYLOAD), frame, len);
+        wait_if_allowed(core);
+        return SLIPSTREAM_OK;
+    }
     s->kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_PAYLOAD);
     deliver_to(core, s, frame, len);
-    if (core->waiting > 0 && core->may_wait)
-        ss_core_wait_for_room(core);
-    if (s->kinds != 0 && core->waiting == 0)
+    if (s->kinds != 0)
         s->kinds = kinds;
     return SLIPSTREAM_OK;
 }
@@ -766,9 +805,7 @@ int32_t ss_core_route(ss_core *core, ss_draft *draft) {
     if (!reserve(&core->scratch, size))
         return SLIPSTREAM_NO_MEMORY;
     ss_frame_write(core->scratch.data, size, draft);
-    const int32_t status = route_frame(core, core->scratch.data, size);
-    trim(&core->scratch);
-    return status;
+    return route_frame(core, core->scratch.data, size);
 }
 
 /* What callbacks sent while the outer call was under way, in the order in which they did. */
@@ -807,8 +844,7 @@ int32_t ss_core_enter(ss_core *core, uint32_t ms) {
         return SLIPSTREAM_WRONG_STATE;
     if (!ss_lock_wait(&core->lock, ms))
         return SLIPSTREAM_TIMEOUT;
-    core->may_wait = true; /* whoever waits for the sequencer holds no other lock */
-    core->interrupted = NULL;
+    ss_core_may_wait(core, NULL); /* whoever waits for the sequencer holds no other lock */
     if (ss_core_is_open(core))
         return SLIPSTREAM_OK;
     ss_lock_release(&core->lock);
@@ -821,6 +857,7 @@ bool ss_core_has_more(const ss_core *core) {
 
 void ss_core_may_wait(ss_core *core, bool (*interrupted)(void)) {
     core->may_wait = true;
+    core->hurry = false;
     core->interrupted = interrupted;
 }
 
@@ -832,6 +869,7 @@ int32_t ss_core_leave(ss_core *core) {
     const int32_t status = core->too_large > 0 ? SLIPSTREAM_TOO_LARGE : SLIPSTREAM_OK;
     core->too_large = 0;
     core->may_wait = false;
+    trim(&core->scratch);
     ss_lock_release(&core->lock);
     return status;
 }
@@ -943,9 +981,7 @@ static bool take_instance(slot *s, ss_instance *instance) {
     const slipstream_plugin *table = ss_instance_table(instance);
     ss_instance_info info;
     ss_instance_describe(instance, &info);
-    for (size_t i = 0; i < s->claim_count; i++)
-        free(s->claims[i]);
-    s->claim_count = 0;
+    drop_claims(s);
     const char *claim;
     for (uint32_t i = 0; (claim = ss_instance_claim(instance, i)) != NULL; i++)
         if (!add_claim(s, claim))
@@ -1036,7 +1072,8 @@ int32_t ss_core_attach_port(ss_core *core, ss_port *port, uint64_t kinds, uint32
     return status;
 }
 
-int32_t ss_core_set_kinds(ss_core *core, uint32_t id, uint64_t kinds, uint32_t ms) {
+int32_t ss_core_renew_port(ss_core *core, uint32_t id, uint64_t kinds, uint32_t source,
+                           const char *const *claims, size_t claim_count, uint32_t ms) {
     int32_t status = ss_core_enter(core, ms);
     if (status != SLIPSTREAM_OK)
         return status;
@@ -1045,13 +1082,33 @@ int32_t ss_core_set_kinds(ss_core *core, uint32_t id, uint64_t kinds, uint32_t m
         status = SLIPSTREAM_NOT_FOUND;
     } else {
         s->kinds = kinds;
+        s->source = source;
+        drop_claims(s);
+        for (size_t i = 0; i < claim_count && status == SLIPSTREAM_OK; i++)
+            status = add_claim(s, claims[i]) ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY;
         refresh_kinds(core);
     }
     ss_core_leave(core);
     return status;
 }
 
-int32_t ss_core_detach(ss_core *core, uint32_t id, uint32_t ms) {
+static void describe(const slot *s, ss_stats *out) {
+    out->state = atomic_load_explicit(&s->state, memory_order_relaxed);
+    out->status = atomic_load_explicit(&s->status, memory_order_relaxed);
+    out->broadcast = read_counter(&s->broadcast);
+    out->delivered = read_counter(&s->delivered);
+    out->failed = read_counter(&s->failed);
+    out->dropped = read_counter(&s->dropped);
+    out->acknowledged = slot_acknowledged(s);
+    if (out->broadcast < out->acknowledged) /* written last, once for each piece */
+        out->broadcast = out->acknowledged;
+    out->samples = read_counter(&s->samples);
+    out->total_ns = read_counter(&s->total_ns);
+    for (unsigned i = 0; i < SS_TIME_BUCKETS; i++)
+        out->buckets[i] = read_counter(&s->buckets[i]);
+}
+
+int32_t ss_core_detach(ss_core *core, uint32_t id, uint32_t ms, ss_stats *last) {
     int32_t status = ss_core_enter(core, ms);
     if (status != SLIPSTREAM_OK)
         return status;
@@ -1066,6 +1123,7 @@ int32_t ss_core_detach(ss_core *core, uint32_t id, uint32_t ms) {
                            (unsigned long long)s->pending.count,
                            (unsigned long long)s->pending.first,
                            (unsigned long long)s->pending.last);
+        describe(s, last);
         pthread_mutex_lock(&core->slots_lock);
         uint32_t to = 0;
         for (uint32_t i = 0; i < core->count; i++)
@@ -1164,21 +1222,8 @@ int32_t ss_core_stats(ss_core *core, uint32_t id, ss_stats *out) {
     memset(out, 0, sizeof *out);
     pthread_mutex_lock(&core->slots_lock);
     const slot *s = find_slot(core, id);
-    if (s != NULL) {
-        out->state = atomic_load_explicit(&s->state, memory_order_relaxed);
-        out->status = atomic_load_explicit(&s->status, memory_order_relaxed);
-        out->broadcast = read_counter(&s->broadcast);
-        out->delivered = read_counter(&s->delivered);
-        out->failed = read_counter(&s->failed);
-        out->dropped = read_counter(&s->dropped);
-        out->acknowledged = slot_acknowledged(s);
-        if (out->broadcast < out->acknowledged) /* written last, once for each piece */
-            out->broadcast = out->acknowledged;
-        out->samples = read_counter(&s->samples);
-        out->total_ns = read_counter(&s->total_ns);
-        for (unsigned i = 0; i < SS_TIME_BUCKETS; i++)
-            out->buckets[i] = read_counter(&s->buckets[i]);
-    }
+    if (s != NULL)
+        describe(s, out);
     pthread_mutex_unlock(&core->slots_lock);
     return s == NULL ? SLIPSTREAM_NOT_FOUND : SLIPSTREAM_OK;
 }

@@ -57,10 +57,11 @@ int32_t ss_core_attach_function(
  * the slot. */
 int32_t ss_core_attach_port(ss_core *core, ss_port *port, uint64_t kinds, uint32_t source,
                             uint32_t ms, uint32_t *slot);
-/* What a port's plugin wants, after a reload. */
-int32_t ss_core_set_kinds(ss_core *core, uint32_t slot, uint64_t kinds, uint32_t ms);
-/* After this no call into the slot is under way and none will come. */
-int32_t ss_core_detach(ss_core *core, uint32_t slot, uint32_t ms);
+/* What a port's plugin wants and claims, after a reload; instead of what it did before. */
+int32_t ss_core_renew_port(ss_core *core, uint32_t slot, uint64_t kinds, uint32_t source,
+                           const char *const *claims, size_t claim_count, uint32_t ms);
+/* After this no call into the slot is under way and none will come. Its last counters. */
+int32_t ss_core_detach(ss_core *core, uint32_t slot, uint32_t ms, ss_stats *last);
 /* Puts another loaded instance in the slot's place; ordinals go on. A pending gap is
  * delivered. */
 int32_t ss_core_replace(ss_core *core, uint32_t slot, ss_instance *instance, uint32_t ms);
@@ -81,7 +82,8 @@ int32_t ss_core_claim(ss_core *core, uint32_t slot, const char *name, uint32_t m
 /* Counters; may be called at any time by any thread. */
 int32_t ss_core_stats(ss_core *core, uint32_t slot, ss_stats *out);
 uint64_t ss_core_kinds(const ss_core *core);
-/* The slot whose callback runs now, -1 if none does. For messages. */
+/* The slot whose callback runs now, or whose full ring is waited for; -1 if there is none.
+ * For messages. */
 int32_t ss_core_busy_slot(const ss_core *core);
 
 /* How far a call that sends got. */
@@ -126,7 +128,8 @@ void ss_core_may_wait(ss_core *core, bool (*interrupted)(void));
 /* Puts what had no room, as the port's rules say. */
 void ss_core_wait_for_room(ss_core *core);
 
-/* Is a callback under way? Then what is sent is kept until it has ended. */
+/* Is a callback under way, or a wait for room in which a signal handler may run? Then what
+ * is sent is kept until it has ended. */
 bool ss_core_inside_callback(const ss_core *core);
 /* Kinds that somebody subscribes to whose plugin may block. */
 uint64_t ss_core_slow_kinds(const ss_core *core);

@@ -87,7 +87,8 @@ typedef struct load {
     size_t len;
     bool stamped;
     bool routed;
-    ss_sent sent; /* of frames: how far it got */
+    bool too_large; /* for some plugin's ring; the others have it */
+    ss_sent sent;   /* of frames: how far it got */
 } load;
 
 static int32_t put(ss_core *core, load *what) {
@@ -111,18 +112,20 @@ static bool interrupted(void) {
     return found;
 }
 
+static int32_t leave(ss_core *core, load *what, int32_t status) {
+    what->too_large = ss_core_leave(core) == SLIPSTREAM_TOO_LARGE;
+    return status == SLIPSTREAM_OK && what->too_large ? SLIPSTREAM_TOO_LARGE : status;
+}
+
 static int32_t put_and_leave(ss_core *core, load *what) {
     int32_t status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
-    if (ss_core_has_more(core)) {
-        Py_BEGIN_ALLOW_THREADS
-        ss_core_may_wait(core, interrupted);
-        const int32_t left = ss_core_leave(core);
-        status = status != SLIPSTREAM_OK ? status : left;
-        Py_END_ALLOW_THREADS
-        return status;
-    }
-    const int32_t left = ss_core_leave(core);
-    return status != SLIPSTREAM_OK ? status : left;
+    if (!ss_core_has_more(core))
+        return leave(core, what, status);
+    Py_BEGIN_ALLOW_THREADS
+    ss_core_may_wait(core, interrupted);
+    status = leave(core, what, status);
+    Py_END_ALLOW_THREADS
+    return status;
 }
 
 /* True, or false with a Python exception. `status` is that of the core. */
@@ -139,11 +142,7 @@ static bool send_load(ss_core *core, load *what, uint64_t kinds, int32_t *status
             *status = ss_core_enter(core, WAIT_SLICE_MS);
             if (*status == SLIPSTREAM_OK) {
                 ss_core_may_wait(core, interrupted);
-                *status = put(core, what);
-                const int32_t left = ss_core_leave(core);
-                *status = *status != SLIPSTREAM_OK ? *status : left;
-                if (*status == SLIPSTREAM_TIMEOUT)
-                    *status = SLIPSTREAM_FAILED;
+                *status = leave(core, what, put(core, what));
             }
             Py_END_ALLOW_THREADS
             if (*status == SLIPSTREAM_TIMEOUT && PyErr_CheckSignals() != 0)
@@ -166,15 +165,18 @@ static bool send_load(ss_core *core, load *what, uint64_t kinds, int32_t *status
     return true;
 }
 
-static PyObject *finish(bool sent, int32_t status, Py_buffer *views, int count) {
-    for (int i = 0; i < count; i++)
+/* None, or the exception for what became of a load. */
+static PyObject *tell(const load *what, int32_t status, const char *name) {
+    if (status == SLIPSTREAM_OK)
+        Py_RETURN_NONE;
+    return fail(status, what->too_large ? "ring" : name, &what->sent);
+}
+
+static PyObject *finish(bool sent, int32_t status, const load *what, Py_buffer *views) {
+    for (int i = 0; i < SS_MAX_SPANS; i++)
         if (views[i].obj != NULL)
             PyBuffer_Release(&views[i]);
-    if (!sent)
-        return NULL;
-    if (status != SLIPSTREAM_OK)
-        return fail(status, "event", NULL);
-    Py_RETURN_NONE;
+    return sent ? tell(what, status, "event") : NULL;
 }
 
 static bool is_wanted(const door *self, uint32_t kind) {
@@ -199,12 +201,16 @@ static bool take_spans(PyObject *const *args, ss_draft *draft, Py_buffer *views)
     return true;
 }
 
+static inline size_t spans_len(const ss_draft *draft) {
+    return draft->spans[0].len + draft->spans[1].len + draft->spans[2].len + draft->spans[3].len;
+}
+
 static PyObject *send_draft(const door *self, ss_draft *draft, Py_buffer *views, bool taken) {
-    load what = {.draft = draft};
+    load what = {.draft = draft, .len = spans_len(draft)};
     int32_t status = SLIPSTREAM_OK;
     const bool sent =
         taken && send_load(self->core, &what, SLIPSTREAM_KIND_BIT(draft->kind), &status);
-    return finish(sent, status, views, SS_MAX_SPANS);
+    return finish(sent, status, &what, views);
 }
 
 /* A view without an object is not to be released; the rest of it is never looked at. */
@@ -292,14 +298,16 @@ static PyObject *door_route(PyObject *object, PyObject *const *args, Py_ssize_t 
     int32_t status = SLIPSTREAM_OK;
     if (count != 4)
         return fail_arguments("route", "source, name, body, height", count);
-    const bool sent = take_spans(args, &draft, views) && take_height(args[3], &draft.height) &&
-                      send_load(self->core, &what, SLIPSTREAM_KIND_BIT(draft.kind), &status);
+    const bool taken = take_spans(args, &draft, views) && take_height(args[3], &draft.height);
+    what.len = spans_len(&draft);
+    const bool sent =
+        taken && send_load(self->core, &what, SLIPSTREAM_KIND_BIT(draft.kind), &status);
     if (sent && status == SLIPSTREAM_NOT_FOUND) {
-        PyObject *none = finish(true, SLIPSTREAM_OK, views, SS_MAX_SPANS);
+        PyObject *none = finish(true, SLIPSTREAM_OK, &what, views);
         Py_XDECREF(none);
         Py_RETURN_FALSE;
     }
-    PyObject *done = finish(sent, status, views, SS_MAX_SPANS);
+    PyObject *done = finish(sent, status, &what, views);
     if (done == NULL)
         return NULL;
     Py_DECREF(done);
@@ -313,7 +321,7 @@ static PyObject *send_frames(const door *self, const uint8_t *frames, size_t len
     if (!send_load(self->core, &what, ~UINT64_C(0), &status))
         return NULL;
     if (status != SLIPSTREAM_OK)
-        return fail(status, "frame", &what.sent);
+        return tell(&what, status, "frame");
     return PyLong_FromUnsignedLongLong(what.sent.index);
 }
 
@@ -365,8 +373,7 @@ static PyObject *door_broadcast(PyObject *object, PyObject *event) {
         else if (may_be_sent(kind) && !is_wanted(self, kind))
             result = unwanted(self);
         else if (send_load(self->core, &what, SLIPSTREAM_KIND_BIT(kind & 63), &status))
-            result = status == SLIPSTREAM_OK ? Py_NewRef(Py_None)
-                                             : fail(status, "frame", &what.sent);
+            result = tell(&what, status, "frame");
     }
     Py_DECREF(frame);
     return result;
@@ -441,7 +448,7 @@ static PyObject *send_list(const door *self, PyObject *list) {
     } else if ((ss_core_kinds(self->core) & kinds) == 0 && ss_core_is_open(self->core)) {
         result = PyLong_FromSsize_t(count);
     } else if (send_load(self->core, &what, kinds, &status)) {
-        result = status == SLIPSTREAM_OK ? PyLong_FromSsize_t(count) : fail(status, "event", NULL);
+        result = status == SLIPSTREAM_OK ? PyLong_FromSsize_t(count) : tell(&what, status, "event");
     }
 done:
     PyMem_Free(run);
@@ -460,12 +467,26 @@ static PyObject *door_broadcast_many(PyObject *object, PyObject *events) {
     return result;
 }
 
-/* A buffer of frames, one behind the other; the number of them. */
+/* A buffer of frames, one behind the other; the number of them. Bytes are sent as they are,
+ * any other buffer is copied first. */
 static PyObject *door_broadcast_frames(PyObject *object, PyObject *frames) {
     Py_buffer view;
     if (PyObject_GetBuffer(frames, &view, PyBUF_SIMPLE) != 0)
         return NULL;
-    PyObject *result = send_frames((const door *)object, view.buf, (size_t)view.len);
+    const uint8_t *run = view.buf;
+    uint8_t *copy = NULL;
+    if (!PyBytes_Check(frames) && view.len > 0) {
+        /* It could be written to between the check and the plugin that reads it. */
+        copy = PyMem_Malloc((size_t)view.len);
+        if (copy == NULL) {
+            PyBuffer_Release(&view);
+            return PyErr_NoMemory();
+        }
+        memcpy(copy, run, (size_t)view.len);
+        run = copy;
+    }
+    PyObject *result = send_frames((const door *)object, run, (size_t)view.len);
+    PyMem_Free(copy);
     PyBuffer_Release(&view);
     return result;
 }

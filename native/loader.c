@@ -537,6 +537,14 @@ static void run_destroy(ss_instance *self) {
 
 /* ---- The instance's thread --------------------------------------------------------- */
 
+/* A thread that starts later may get this stack, and what the library's functions have
+ * left there would look as if it came from the library; see ss_probe_thread_of. (Of what is
+ * further down, the C library lets go.) */
+__attribute__((noinline)) static void scrub_stack(void) {
+    char below[32 * 1024];
+    explicit_bzero(below, sizeof below);
+}
+
 static void *own_thread(void *argument) {
     ss_instance *self = argument;
     pthread_setname_np(pthread_self(), self->comm);
@@ -567,6 +575,7 @@ static void *own_thread(void *argument) {
             break;
         case STEP_CLOSE:
             run_destroy(self);
+            scrub_stack();
             return NULL;
         case STEP_NONE:
             break;
@@ -576,6 +585,7 @@ static void *own_thread(void *argument) {
             pthread_mutex_unlock(&self->lock);
             run_unload(self);
             run_destroy(self);
+            scrub_stack();
             return NULL;
         }
         self->step = STEP_NONE;

@@ -33,6 +33,7 @@
 #define SS_REFUSED_VERSION_INVALID 14
 #define SS_REFUSED_BROADCAST_MISSING 15
 #define SS_REFUSED_FLUSH_MISSING 16
+#define SS_REFUSED_TIMED_OUT 17 /* by whoever waits for it, never by the loader itself */
 
 /* What became of the library's mapping when the instance was closed. */
 #define SS_MAPPING_NONE 0      /* it was never opened */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOCK_WAIT_MS = 1000, NAP_NS = 200 * 1000 };
+enum { NAP_NS = 200 * 1000 };
 
 ss_port *ss_port_new(size_t bytes, uint32_t shared, uint32_t overflow, uint32_t block_timeout_ms) {
     ss_port *port = calloc(1, sizeof *port);
@@ -26,12 +26,6 @@ void ss_port_free(ss_port *port) {
         return;
     ss_ring_free(port->ring);
     free(port);
-}
-
-/* The lock is only ever held for some copying; a loop keeps the deadline formal. */
-static void take(ss_port *port) {
-    while (!ss_lock_wait(&port->lock, LOCK_WAIT_MS)) {
-    }
 }
 
 static void lose_all(ss_port *port, const uint8_t *frames, size_t len, uint32_t reason) {
@@ -78,8 +72,7 @@ static bool put_piecewise(ss_port *port, const uint8_t *frames, size_t len, size
 bool ss_port_put(ss_port *port, const uint8_t **frames, size_t *len, uint32_t count) {
     size_t done = 0;
     bool all;
-    if (!ss_lock_try(&port->lock))
-        take(port);
+    ss_lock_take(&port->lock);
     if (still_stalled(port)) {
         lose_all(port, *frames, *len, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
         all = true;
@@ -102,24 +95,40 @@ void ss_port_hold_nobody(ss_port *port, bool held) {
     atomic_store_explicit(&port->held, held, memory_order_relaxed);
 }
 
+/* A bucket of ticks, as one of nanoseconds. */
+static unsigned in_ns(unsigned bucket) {
+    const uint64_t ns = ss_ticks_to_ns((UINT64_C(1) << bucket) - 1);
+    const unsigned found = ns == 0 ? 0 : 64 - (unsigned)__builtin_clzll(ns);
+    return found < SS_TIME_BUCKETS ? found : SS_TIME_BUCKETS - 1;
+}
+
+static void add_counters(ss_port_stats *sum, const ss_control *control) {
+    sum->delivered += atomic_load_explicit(&control->delivered, memory_order_relaxed);
+    sum->failed += atomic_load_explicit(&control->failed, memory_order_relaxed);
+    sum->calls += atomic_load_explicit(&control->calls, memory_order_relaxed);
+    sum->total_ns +=
+        ss_ticks_to_ns(atomic_load_explicit(&control->call_ticks, memory_order_relaxed));
+    for (unsigned i = 0; i < SS_TIME_BUCKETS; i++)
+        sum->buckets[in_ns(i)] += atomic_load_explicit(&control->buckets[i], memory_order_relaxed);
+}
+
 void ss_port_attach_control(ss_port *port, ss_control *control) {
     const ss_control *old = ss_ring_get_control(port->ring);
-    if (old != NULL) {
-        port->past_delivered += atomic_load_explicit(&old->delivered, memory_order_relaxed);
-        port->past_failed += atomic_load_explicit(&old->failed, memory_order_relaxed);
-    }
+    if (old != NULL && old != control)
+        add_counters(&port->past, old);
     ss_ring_attach_control(port->ring, control);
 }
 
-void ss_port_give_up(ss_port *port, const uint8_t *frames, size_t len) {
-    take(port);
-    atomic_store_explicit(&port->stalled, 1, memory_order_relaxed);
+void ss_port_give_up(ss_port *port, const uint8_t *frames, size_t len, bool stalled) {
+    ss_lock_take(&port->lock);
+    if (stalled)
+        atomic_store_explicit(&port->stalled, 1, memory_order_relaxed);
     lose_all(port, frames, len, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
     ss_lock_release(&port->lock);
 }
 
 void ss_port_pause(ss_port *port, uint32_t paused) {
-    take(port);
+    ss_lock_take(&port->lock);
     atomic_store_explicit(&port->paused, paused, memory_order_relaxed);
     atomic_store_explicit(&ss_ring_get_head(port->ring)->paused, paused, memory_order_release);
     atomic_fetch_add_explicit(&ss_ring_get_head(port->ring)->wake, 1, memory_order_seq_cst);
@@ -129,7 +138,7 @@ void ss_port_pause(ss_port *port, uint32_t paused) {
 
 uint32_t ss_port_ask_flush(ss_port *port) {
     ss_ring_head *head = ss_ring_get_head(port->ring);
-    take(port);
+    ss_lock_take(&port->lock);
     ss_ring_tell_lost(port->ring);
     const uint32_t number =
         atomic_fetch_add_explicit(&head->flush_wanted, 1, memory_order_release) + 1;
@@ -138,21 +147,30 @@ uint32_t ss_port_ask_flush(ss_port *port) {
     return number;
 }
 
-int32_t ss_port_flushed(ss_port *port, uint32_t number, uint64_t ordinal, uint32_t ms) {
+/* How the flush stands. The lock is held. */
+static int32_t look_at_flush(ss_port *port, uint32_t *number, uint64_t ordinal) {
+    ss_ring_head *head = ss_ring_get_head(port->ring);
+    const ss_control *control = ss_ring_get_control(port->ring);
+    ss_ring_tell_lost(port->ring);
+    if (ss_ring_acked(port->ring) >= ordinal)
+        return SLIPSTREAM_OK;
+    if (control == NULL || !ss_ring_is_sane(port->ring) ||
+        (int32_t)(atomic_load_explicit(&control->flush_done, memory_order_acquire) - *number) < 0)
+        return SLIPSTREAM_TIMEOUT;
+    const int32_t status = atomic_load_explicit(&control->flush_status, memory_order_relaxed);
+    if (status != SLIPSTREAM_OK)
+        return status;
+    /* A part was lost, and could not be told of when the flush was asked for. */
+    *number = atomic_fetch_add_explicit(&head->flush_wanted, 1, memory_order_release) + 1;
+    return SLIPSTREAM_TIMEOUT;
+}
+
+int32_t ss_port_flushed(ss_port *port, uint32_t *number, uint64_t ordinal, uint32_t ms) {
     const uint64_t end = ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000;
     for (;;) {
-        int32_t status = SLIPSTREAM_TIMEOUT;
-        take(port);
-        const ss_control *control = ss_ring_get_control(port->ring);
-        ss_ring_tell_lost(port->ring);
+        ss_lock_take(&port->lock);
+        const int32_t status = look_at_flush(port, number, ordinal);
         ss_ring_wake(port->ring);
-        if (ss_ring_acked(port->ring) >= ordinal)
-            status = SLIPSTREAM_OK;
-        else if ((int32_t)(atomic_load_explicit(&control->flush_done, memory_order_acquire) -
-                           number) >= 0)
-            status = atomic_load_explicit(&control->flush_status, memory_order_relaxed);
-        if (status == SLIPSTREAM_OK && ss_ring_acked(port->ring) < ordinal)
-            status = SLIPSTREAM_TIMEOUT; /* a part of it was lost and is not told of yet */
         ss_lock_release(&port->lock);
         if (status != SLIPSTREAM_TIMEOUT || ss_clock_ns(CLOCK_MONOTONIC) >= end)
             return status;
@@ -162,35 +180,23 @@ int32_t ss_port_flushed(ss_port *port, uint32_t number, uint64_t ordinal, uint32
 }
 
 void ss_port_describe(ss_port *port, ss_port_stats *out) {
-    memset(out, 0, sizeof *out);
-    take(port);
+    ss_lock_take(&port->lock);
     const ss_control *control = ss_ring_get_control(port->ring);
+    *out = port->past;
     out->broadcast = ss_ring_last(port->ring);
     out->acknowledged = ss_ring_acked(port->ring);
     out->dropped = ss_ring_lost(port->ring);
     out->used_bytes = ss_ring_used(port->ring);
     out->is_stalled = still_stalled(port);
     out->is_paused = atomic_load_explicit(&port->paused, memory_order_relaxed);
-    if (control != NULL) {
-        out->delivered = port->past_delivered + atomic_load_explicit(&control->delivered, memory_order_relaxed);
-        out->failed = port->past_failed + atomic_load_explicit(&control->failed, memory_order_relaxed);
-        out->calls = atomic_load_explicit(&control->calls, memory_order_relaxed);
-        out->total_ns = ss_ticks_to_ns(
-            atomic_load_explicit(&control->call_ticks, memory_order_relaxed));
-        for (unsigned i = 0; i < SS_TIME_BUCKETS; i++) {
-            /* Counted in powers of two of ticks; shown in those of nanoseconds. */
-            const uint64_t ns = ss_ticks_to_ns((UINT64_C(1) << i) - 1);
-            const unsigned bucket = ns == 0 ? 0 : 64 - (unsigned)__builtin_clzll(ns);
-            out->buckets[bucket < SS_TIME_BUCKETS ? bucket : SS_TIME_BUCKETS - 1] +=
-                atomic_load_explicit(&control->buckets[i], memory_order_relaxed);
-        }
-    }
+    if (control != NULL)
+        add_counters(out, control);
     ss_lock_release(&port->lock);
 }
 
 const uint8_t *ss_port_leftover(ss_port *port, uint64_t *ordinal, size_t *len) {
     const uint8_t *frame = NULL;
-    take(port);
+    ss_lock_take(&port->lock);
     const uint64_t last = ss_ring_last(port->ring);
     if (*ordinal < ss_ring_acked(port->ring))
         *ordinal = ss_ring_acked(port->ring);

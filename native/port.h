@@ -41,11 +41,15 @@ void ss_port_describe(ss_port *port, ss_port_stats *out);
 /* Deliver nothing until resumed; what comes is kept until the ring is full. */
 void ss_port_pause(ss_port *port, uint32_t paused);
 
+/* Nobody takes anything out of it: broadcasts shall not wait for room. */
+void ss_port_hold_nobody(ss_port *port, bool held);
+
 /* Asks the consumer to make everything durable; a number for ss_port_flushed. */
 uint32_t ss_port_ask_flush(ss_port *port);
-/* OK when that flush was done and everything up to `ordinal` is acknowledged, the status of
- * the plugin's flush if that failed, TIMEOUT after `ms`. */
-int32_t ss_port_flushed(ss_port *port, uint32_t number, uint64_t ordinal, uint32_t ms);
+/* OK when everything up to `ordinal` is acknowledged, the status of the plugin's flush if
+ * that failed, TIMEOUT after `ms`. Where that flush was not enough it asks for another one,
+ * and changes the number. */
+int32_t ss_port_flushed(ss_port *port, uint32_t *number, uint64_t ordinal, uint32_t ms);
 
 /* What is left unacknowledged, as frames; NULL behind the last. The consumer must be gone.
  * Start with *ordinal 0; it is moved on. */
@@ -62,19 +66,17 @@ struct ss_port {
     _Atomic uint32_t held;    /* the same: quarantined, or failed */
     uint32_t too_large;       /* counts events that are larger than the ring */
     uint32_t reserved;
-    uint64_t past_delivered;  /* by consumers before the present one */
-    uint64_t past_failed;
+    ss_port_stats past;       /* counters of the consumers before the present one */
 };
 
 /* Puts frames, all wanted, with the next ordinals. False: there is no room for those that
  * *frames and *len now name; wait for it and try again with them (their number is then not
  * known; give 0). Otherwise all are in, or lost by the port's rules. */
 bool ss_port_put(ss_port *port, const uint8_t **frames, size_t *len, uint32_t count);
-/* Its consumer cannot make room: broadcasts shall not wait for it. */
-void ss_port_hold_nobody(ss_port *port, bool held);
 /* A new consumer's control area; the lock is held. */
 void ss_port_attach_control(ss_port *port, ss_control *control);
-/* Frames that could not wait any longer: they are lost, and the port is stalled. */
-void ss_port_give_up(ss_port *port, const uint8_t *frames, size_t len);
+/* Frames that could not wait any longer: they are lost. `stalled`: so is what comes next,
+ * until the ring is half empty. */
+void ss_port_give_up(ss_port *port, const uint8_t *frames, size_t len, bool stalled);
 
 #endif

@@ -20,7 +20,9 @@
 enum {
     LINES_A_SECOND = 200,
     FIRST_FREE_FD = 16, /* above what the child gets under fixed numbers */
-    REAP_WAIT_MS = 5000
+    REAP_WAIT_MS = 5000,
+    SAY_WAIT_MS = 1000,
+    FLUSH_MS = 60 * 1000, /* where callbacks may take as long as they like */
 };
 
 /* ---- Recipes ----------------------------------------------------------------------- */
@@ -197,7 +199,9 @@ static bool say_start(ss_process *process, size_t ring_bytes, uint32_t overflow)
                             .overflow = overflow,
                             .flush_idle_ms = s->flush_idle_ms,
                             .max_attempts = s->max_attempts,
-                            .core_files = s->core_files};
+                            .core_files = s->core_files,
+                            .flush_timeout_ms = s->callback_timeout_ms != 0 ? s->callback_timeout_ms
+                                                                            : FLUSH_MS};
     memcpy(data, &start, sizeof start);
     size_t used = sizeof start;
     used = add_text(data, sizeof data, used, s->path);
@@ -284,13 +288,21 @@ failed:
     return NULL;
 }
 
+/* Not by its number, which may be another's: an application may reap what is not its own. */
+static void send_kill(const ss_process *process) {
+    if (process->pidfd < 0)
+        kill(process->pid, SIGKILL);
+    else
+        syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+}
+
 void ss_process_free(ss_process *process, ss_ring *ring) {
     if (process == NULL)
         return;
     if (process->pid > 0) {
         struct pollfd end = {process->pidfd, POLLIN, 0};
         siginfo_t info;
-        kill(process->pid, SIGKILL);
+        send_kill(process);
         if (process->pidfd >= 0)
             poll(&end, 1, REAP_WAIT_MS);
         waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG);
@@ -314,8 +326,16 @@ void ss_process_say(ss_process *process, uint32_t type, uint64_t number, const v
     ss_message head = {type, (uint32_t)len, number};
     struct iovec parts[2] = {{&head, sizeof head}, {(void *)(uintptr_t)data, len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    /* A worker that does not read, or is gone, is found by its deadline or its end. */
-    while (sendmsg(process->channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) {
+    /* Only a long config fills the channel, and whoever waits for it reads. A worker that is
+     * gone is found by its end. */
+    while (sendmsg(process->channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        struct pollfd room = {process->channel, POLLOUT, 0};
+        if (errno != EINTR && errno != EAGAIN)
+            return;
+        if (errno == EAGAIN && poll(&room, 1, SAY_WAIT_MS) == 0) {
+            ss_process_kill(process, "it does not read what the host says");
+            return;
+        }
     }
 }
 
@@ -336,7 +356,7 @@ void ss_process_kill(ss_process *process, const char *reason) {
     if (process->kill_reason[0] == '\0')
         snprintf(process->kill_reason, sizeof process->kill_reason, "%s", reason);
     if (process->pid > 0)
-        kill(process->pid, SIGKILL);
+        send_kill(process);
 }
 
 bool ss_process_receive(ss_process *process, ss_message *head, char *data) {
@@ -346,6 +366,8 @@ bool ss_process_receive(ss_process *process, ss_message *head, char *data) {
         const ssize_t n = recvmsg(process->channel, &message, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n == 0) /* the worker has closed its end; what it is worth shows when it ends */
+            close_fd(&process->channel);
         if (n <= 0)
             return false;
         if ((size_t)n >= sizeof *head && (message.msg_flags & MSG_TRUNC) == 0 &&
@@ -361,33 +383,41 @@ void ss_process_keep_line(ss_process *process, const char *text, size_t len) {
                    sizeof process->lines[0], text, len);
 }
 
+static void tell_withheld(const ss_process *process, ss_lines *lines, ss_logq *log) {
+    if (lines->withheld > 0)
+        ss_logq_format(log, SLIPSTREAM_LOG_WARN, process->recipe->spec.source,
+                       "suppressed %u lines of output", lines->withheld);
+    lines->withheld = 0;
+}
+
 static void put_line(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
-    const uint64_t second = ss_clock_ns(CLOCK_MONOTONIC) / 1000000000;
-    const uint32_t source = process->recipe->spec.source;
     if (lines->used == 0)
         return;
-    if (second != lines->second) {
-        if (lines->withheld > 0)
-            ss_logq_format(log, SLIPSTREAM_LOG_WARN, source, "suppressed %u lines of output",
-                           lines->withheld);
-        lines->second = second;
-        lines->tokens = LINES_A_SECOND;
-        lines->withheld = 0;
-    }
     ss_process_keep_line(process, lines->line, lines->used);
     if (lines->tokens == 0) {
         lines->withheld++;
     } else {
         lines->tokens--;
-        ss_logq_put(log, level, source, lines->line, lines->used);
+        ss_logq_put(log, level, process->recipe->spec.source, lines->line, lines->used);
     }
     lines->used = 0;
 }
 
+void ss_process_end_lines(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
+    put_line(process, lines, log, level);
+    tell_withheld(process, lines, log);
+}
+
 void ss_process_drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
     char chunk[16 * 1024];
-    ssize_t n;
+    ssize_t n = -1;
     int rounds = 16; /* others wait, too */
+    const uint64_t second = ss_clock_ns(CLOCK_MONOTONIC) / 1000000000;
+    if (second != lines->second) {
+        tell_withheld(process, lines, log);
+        lines->second = second;
+        lines->tokens = LINES_A_SECOND;
+    }
     while (lines->fd >= 0 && rounds-- > 0 && (n = read(lines->fd, chunk, sizeof chunk)) > 0) {
         for (ssize_t i = 0; i < n; i++) {
             if (chunk[i] == '\n' || lines->used == sizeof lines->line)
@@ -396,6 +426,8 @@ void ss_process_drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32
                 lines->line[lines->used++] = chunk[i];
         }
     }
+    if (n == 0)
+        close_fd(&lines->fd); /* else its end would be reported again and again */
 }
 
 /* ---- The end ----------------------------------------------------------------------- */
@@ -429,7 +461,8 @@ bool ss_process_reap(ss_process *process, ss_report *report) {
     report->exit_code = -1;
     report->time_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
     report->uptime_ms = (ss_clock_ns(CLOCK_MONOTONIC) - process->started_ns) / 1000000;
-    /* An application that ignores SIGCHLD takes the status away; then it stays unknown. */
+    /* An application that ignores SIGCHLD takes the status away; then only a signal that the
+     * worker itself could note is known. */
     if (waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG) == 0 &&
         info.si_pid == process->pid) {
         if (info.si_code == CLD_EXITED)
@@ -438,6 +471,9 @@ bool ss_process_reap(ss_process *process, ss_report *report) {
             report->signal = info.si_status;
     }
     copy_fault(process->control, report);
+    if (info.si_pid == 0 && report->has_fault && process->control->fault.signal > 0 &&
+        process->control->fault.signal < NSIG)
+        report->signal = process->control->fault.signal;
     if (process->kill_reason[0] != '\0')
         snprintf(report->reason, sizeof report->reason, "killed by the host: %s",
                  process->kill_reason);

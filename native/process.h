@@ -62,8 +62,9 @@ typedef struct ss_process {
     /* The watchdog's last look. */
     uint64_t seen_started;
     uint64_t seen_calls;
+    bool seen_flushing;
     uint64_t seen_since_ns;
-    uint32_t insane_looks;
+    uint64_t sane_ns; /* when what it writes made sense last */
     uint32_t next_line;
     char lines[SS_REPORT_LINES][256];
 } ss_process;
@@ -84,6 +85,8 @@ void ss_process_kill(ss_process *process, const char *reason);
 bool ss_process_receive(ss_process *process, ss_message *head, char *data);
 /* Drains what was printed into the log. */
 void ss_process_drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level);
+/* What is left of them, once nothing follows. */
+void ss_process_end_lines(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level);
 void ss_process_keep_line(ss_process *process, const char *text, size_t len);
 /* If it has ended: reaps it and fills the report's process part. */
 bool ss_process_reap(ss_process *process, ss_report *report);

@@ -122,6 +122,7 @@ typedef struct ss_control {
     _Atomic uint32_t flush_done;
     _Atomic int32_t flush_status;
     _Atomic uint32_t damaged;      /* the consumer found the ring unreadable */
+    _Atomic uint32_t flushing;     /* the plugin's flush is being called */
     /* drop_oldest: bytes that are being copied out; equal when there are none. */
     SS_LINE _Atomic uint64_t claim_from;
     _Atomic uint64_t claim_to;

@@ -21,8 +21,9 @@ enum {
     METRICS_MAX = 128,
     POISON_CRASHES = 3, /* so many on one event, and it is a dead letter */
     TICK_MS = 50,
+    FLUSH_GRACE_MS = 1000, /* flush is told callback_timeout, and may just keep to it */
     LATE_TICK_MS = 500, /* we were not running ourselves: suspended, stopped, starved */
-    INSANE_LOOKS = 4,
+    INSANE_MS = 300, /* a thread may be interrupted between two words for a while */
     FREE_WAIT_S = 20,
 };
 
@@ -54,10 +55,10 @@ struct ss_worker {
     ss_process *next;
     enum plan plan;
     bool overlap;
-    bool switching; /* the switch was asked for */
+    bool switching;   /* the switch was asked for */
+    bool handing_over; /* the one that served was told to end, for the next one */
     bool dying;
     bool gone;
-    bool resume;
     bool cancelled;
     uint32_t load_reason;
     uint32_t stop_timeout_ms;
@@ -123,6 +124,7 @@ static void set_plan(ss_worker *w, enum plan plan) {
     w->plan = plan;
     w->info.busy = plan != PLAN_NONE;
     w->switching = false;
+    w->handing_over = false;
     note_change(w);
 }
 
@@ -180,6 +182,7 @@ static void on_event_failed(ss_worker *w, ss_process *p, uint64_t ordinal, const
 }
 
 static void schedule_restart(ss_worker *w, const char *why);
+static void next_failed(ss_worker *w);
 
 /* ---- Starting and stopping --------------------------------------------------------- */
 
@@ -193,6 +196,7 @@ static void spawn_next(ss_worker *w, ss_recipe *recipe) {
     if (w->next == NULL) {
         w->info.refusal = SS_REFUSED_CANNOT_OPEN;
         keep_text(w, why, "check the limits on processes, descriptors and memory: ulimit -a");
+        next_failed(w);
     }
     note_change(w);
 }
@@ -217,7 +221,8 @@ static void run_next(ss_worker *w) {
     w->next = NULL;
     p->phase = SS_PHASE_RUNNING;
     p->deadline_ns = 0;
-    p->seen_since_ns = now_ns();
+    p->seen_since_ns = p->sane_ns = now_ns();
+    w->restart_at_ns = 0;
     if (w->recipe != p->recipe) {
         ss_recipe_release(w->recipe);
         w->recipe = p->recipe;
@@ -239,14 +244,17 @@ static void run_next(ss_worker *w) {
     set_state(w, SS_WORKER_RUNNING, "");
 }
 
-/* Lets the current process drain to the last event that was broadcast, and end. */
+/* Lets the current process drain to the last event that was broadcast, and end. What is held
+ * back by a pause is delivered before an unload, and left to the next one at a reload. */
 static void drain_current(ss_worker *w, uint32_t timeout_ms) {
     ss_process *p = w->current;
+    w->handing_over = w->plan == PLAN_RELOAD;
     ss_lock_wait(&w->port->lock, 1000);
     ss_ring_head *head = ss_ring_get_head(w->port->ring);
     ss_ring_tell_lost(w->port->ring);
     atomic_store(&head->boundary, ss_ring_last(w->port->ring));
-    atomic_store(&head->paused, 0);
+    if (!w->handing_over)
+        atomic_store(&head->paused, 0);
     atomic_store(&head->stop_wanted, 1);
     atomic_fetch_add(&head->wake, 1);
     ss_ring_wake(w->port->ring);
@@ -268,11 +276,12 @@ static void say_exit(ss_worker *w, ss_process *p) {
     ss_process_say(p, SS_SAY_EXIT, 0, NULL, 0);
 }
 
-/* The current process is gone, or there is none: what now? */
-static void go_on(ss_worker *w) {
+/* The current process is gone, or there is none: what now? `problem` is how it ended, "" if
+ * well. */
+static void go_on(ss_worker *w, const char *problem) {
     if (w->plan == PLAN_STOP) {
         set_plan(w, PLAN_NONE);
-        set_state(w, SS_WORKER_UNLOADED, "unloaded");
+        set_state(w, SS_WORKER_UNLOADED, problem);
     } else if (w->plan == PLAN_RELOAD && w->next != NULL) {
         if (w->next->phase == SS_PHASE_LOADED)
             run_next(w);
@@ -291,7 +300,7 @@ static void drop_next(ss_worker *w) {
 static void next_failed(ss_worker *w) {
     const bool before = w->info.generation > 0;
     drop_next(w);
-    if (w->plan == PLAN_RELOAD && w->current == NULL) {
+    if (w->handing_over && w->current == NULL) {
         log_line(w, SLIPSTREAM_LOG_ERROR,
                  "the new version did not start; the old one is started again");
         char text[sizeof w->text];
@@ -305,6 +314,7 @@ static void next_failed(ss_worker *w) {
         w->info.refusal = refusal;
         w->info.status = status;
     } else if (w->plan == PLAN_START && before) {
+        set_plan(w, PLAN_NONE);
         w->failed_starts++;
         schedule_restart(w, "it could not be started again");
     } else {
@@ -330,11 +340,11 @@ static void schedule_restart(ss_worker *w, const char *why) {
     const ss_spec *s = &w->recipe->spec;
     const uint32_t recent = crashes_in_window(w) + w->failed_starts;
     char reason[sizeof w->reason];
-    set_plan(w, PLAN_NONE);
     if (s->max_crashes != 0 && recent >= s->max_crashes) {
         snprintf(reason, sizeof reason, "%u crashes within %.0f s, the last: %s", recent,
                  (double)s->window_ms / 1000, why);
         log_line(w, SLIPSTREAM_LOG_ERROR, "quarantined: too many crashes; it waits for resume");
+        w->restart_at_ns = 0;
         set_state(w, SS_WORKER_QUARANTINED, reason);
         return;
     }
@@ -392,11 +402,14 @@ static bool blame_event(ss_worker *w, ss_process *p, ss_report *report) {
         len = ss_ring_skip(ring, w->poison, SLIPSTREAM_GAP_DEAD_LETTER, &frame);
         write_dead_letter(w, frame, len);
         free(frame);
-        w->info.dead_letters++;
         w->poison_crashes = 0;
         w->poison = 0;
+        if (len > 0)
+            w->info.dead_letters++;
         log_line(w, SLIPSTREAM_LOG_ERROR,
-                 "an event crashed it three times: it is a dead letter, the plugin gets a GAP");
+                 len > 0
+                     ? "an event crashed it three times: it is a dead letter, the plugin gets a GAP"
+                     : "an event crashed it three times, but too many dead letters wait already");
     }
     ss_lock_release(&w->port->lock);
     return repeated;
@@ -409,16 +422,22 @@ static void on_crash(ss_worker *w, ss_process *p, ss_report *report) {
     if (!repeated)
         w->crash_ns[w->crashes++ % CRASHES_MAX] = now_ns();
     w->info.restarts++;
-    snprintf(line, sizeof line, "crashed: %s%s%s%s; ordinal %llu in flight, acknowledged %llu",
+    snprintf(line, sizeof line, "crashed: %s%s%s; ordinal %llu in flight, acknowledged %llu",
              report->reason, report->has_fault ? ", in " : "",
-             report->has_fault ? report->module : "", report->has_fault ? "" : "",
-             (unsigned long long)report->ordinal, (unsigned long long)report->acknowledged);
+             report->has_fault ? report->module : "", (unsigned long long)report->ordinal,
+             (unsigned long long)report->acknowledged);
     log_line(w, SLIPSTREAM_LOG_ERROR, line);
 }
 
-static void on_end(ss_worker *w, ss_process *p, ss_report *report) {
+static void drain_output(ss_worker *w, ss_process *p) {
     ss_process_drain(p, &p->out, w->supervisor->log, SLIPSTREAM_LOG_INFO);
     ss_process_drain(p, &p->err, w->supervisor->log, SLIPSTREAM_LOG_WARN);
+}
+
+static void on_end(ss_worker *w, ss_process *p, ss_report *report) {
+    drain_output(w, p);
+    ss_process_end_lines(p, &p->out, w->supervisor->log, SLIPSTREAM_LOG_INFO);
+    ss_process_end_lines(p, &p->err, w->supervisor->log, SLIPSTREAM_LOG_WARN);
     if (p == w->next) {
         if (w->text[0] == '\0') {
             char text[512];
@@ -426,42 +445,35 @@ static void on_end(ss_worker *w, ss_process *p, ss_report *report) {
                      report->reason, p->phase == SS_PHASE_OPENING ? "opened" : "loaded");
             keep_text(w, text, "see its crash report, and run it in a debugger");
             w->info.refusal = SS_REFUSED_CANNOT_OPEN;
-            keep_report(w, report);
         }
+        keep_report(w, report);
         next_failed(w);
         return;
     }
-    const bool expected = p->phase == SS_PHASE_EXITING;
+    const bool expected = p->phase == SS_PHASE_EXITING && report->signal == 0 &&
+                          report->exit_code <= 0 && p->kill_reason[0] == '\0';
     const bool failed = w->info.state == SS_WORKER_FAILED;
     if (!expected)
         on_crash(w, p, report);
-    if (w->plan == PLAN_RELOAD && p->phase == SS_PHASE_RUNNING) {
-        /* The hand-over had not begun: the version that served is started again. */
-        drop_next(w);
-        keep_text(w, "the version that served crashed during the reload", "reload it again");
-        set_plan(w, PLAN_NONE);
-    }
     w->current = NULL;
     w->info.pid = 0;
     ss_process_free(p, w->port->ring);
-    if (w->plan != PLAN_NONE)
-        go_on(w);
-    else if (!failed)
+    if (w->plan == PLAN_STOP || w->handing_over)
+        go_on(w, expected ? "" : report->reason);
+    else if (!failed) /* during a reload only if that comes to nothing */
         schedule_restart(w, report->reason);
     note_change(w);
 }
 
 /* ---- Messages ---------------------------------------------------------------------- */
 
-static void on_refused(ss_worker *w, ss_process *p, const ss_message *head, const char *data,
-                       const char *end, bool failed_load) {
+static void on_refused(ss_worker *w, const ss_message *head, const char *data, const char *end,
+                       bool failed_load) {
     char text[SS_MESSAGE_MAX];
     const size_t room = (size_t)(end - data);
     const size_t text_len = strnlen(data, room);
     const char *hint = text_len < room ? data + text_len + 1 : "";
     ss_text_escape(text, sizeof text, data, text_len);
-    if (p != w->next)
-        return;
     if (failed_load)
         w->info.status = (int32_t)head->number;
     else
@@ -518,8 +530,12 @@ static void on_loaded(ss_worker *w, ss_process *p, const ss_message *head, const
 }
 
 static void on_ended(ss_worker *w, ss_process *p, uint32_t reason) {
-    if (p != w->current)
+    if (p != w->current || (p->phase != SS_PHASE_RUNNING && p->phase != SS_PHASE_DRAINING))
         return;
+    if (reason == SS_CONSUMED_BOUNDARY && p->phase == SS_PHASE_RUNNING) {
+        ss_process_kill(p, "it says that it has stopped, which nobody asked for");
+        return;
+    }
     if (w->stop_timeout_ms == 0)
         w->stop_timeout_ms = w->recipe->spec.unload_timeout_ms;
     switch (reason) {
@@ -580,7 +596,9 @@ static bool on_message(ss_worker *w, ss_process *p, const ss_message *head, cons
         return true;
     case SS_TELL_REFUSED:
     case SS_TELL_FAILED_LOAD:
-        on_refused(w, p, head, data, data + len, head->type == SS_TELL_FAILED_LOAD);
+        if (p != w->next)
+            return true;
+        on_refused(w, head, data, data + len, head->type == SS_TELL_FAILED_LOAD);
         return false;
     case SS_TELL_LOADED:
         on_loaded(w, p, head, data, len);
@@ -592,7 +610,7 @@ static bool on_message(ss_worker *w, ss_process *p, const ss_message *head, cons
         if ((int32_t)head->number != SLIPSTREAM_OK)
             ss_logq_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->recipe->spec.source, data,
                         strnlen(data, len));
-        if (p == w->current)
+        if (p == w->current && p->phase == SS_PHASE_UNLOADING)
             say_exit(w, p);
         return true;
     case SS_TELL_EVENT_FAILED:
@@ -643,34 +661,45 @@ static void watch(ss_worker *w, ss_process *p, uint64_t now, bool punctual) {
         w->drained_to = acked; /* it makes headway: the deadline is for standing still */
         p->deadline_ns = now + w->stop_timeout_ms * MS;
     }
-    p->insane_looks = sane ? 0 : p->insane_looks + 1;
-    if (p->insane_looks >= INSANE_LOOKS && !is_stopped(p->pid))
+    if (sane || !punctual || is_stopped(p->pid))
+        p->sane_ns = now;
+    if (now - p->sane_ns >= INSANE_MS * MS)
         ss_process_kill(p, "its control area was written over");
     const uint64_t calls = atomic_load_explicit(&p->control->calls, memory_order_relaxed);
-    if (!punctual || run == 0 || started != p->seen_started || calls != p->seen_calls) {
+    const bool flushing =
+        atomic_load_explicit(&p->control->flushing, memory_order_relaxed) != 0;
+    const uint64_t limit_ms = s->callback_timeout_ms + (flushing ? FLUSH_GRACE_MS : 0);
+    if (!punctual || (run == 0 && !flushing) || started != p->seen_started ||
+        calls != p->seen_calls || flushing != p->seen_flushing) {
         p->seen_started = started;
         p->seen_calls = calls;
+        p->seen_flushing = flushing;
         p->seen_since_ns = now;
-    } else if (s->callback_timeout_ms != 0 && now - p->seen_since_ns >= s->callback_timeout_ms * MS) {
+    } else if (s->callback_timeout_ms != 0 && now - p->seen_since_ns >= limit_ms * MS) {
         char why[160];
-        snprintf(why, sizeof why, "a callback took longer than %.3g s (ordinal %llu)",
-                 (double)s->callback_timeout_ms / 1000, (unsigned long long)started);
+        snprintf(why, sizeof why, "%s took longer than %.3g s (ordinal %llu)",
+                 flushing ? "flush" : "a callback", (double)limit_ms / 1000,
+                 (unsigned long long)started);
         ss_process_kill(p, why);
     }
 }
 
 static void miss_deadline(ss_worker *w, ss_process *p) {
     static const char *const late[] = {
-        [SS_PHASE_OPENING] = "opening and constructing took longer than load_timeout",
-        [SS_PHASE_LOADING] = "on_load took longer than load_timeout",
+        [SS_PHASE_OPENING] = "opening and constructing did not return within load_timeout",
+        [SS_PHASE_LOADING] = "on_load did not return within load_timeout",
         [SS_PHASE_DRAINING] = "draining came to a halt for longer than unload_timeout",
         [SS_PHASE_UNLOADING] = "on_unload took longer than unload_timeout",
         [SS_PHASE_EXITING] = "it did not end within unload_timeout",
     };
     const char *why = late[p->phase] == NULL ? "it is late" : late[p->phase];
     p->deadline_ns = 0;
-    if (p == w->next)
-        keep_text(w, why, "raise the timeout in the config, or attach a debugger to the worker");
+    if (p == w->next) {
+        char text[512];
+        snprintf(text, sizeof text, "%s: %s", p->recipe->spec.shown, why);
+        keep_text(w, text, "raise `load_timeout` if it needs longer; else attach a debugger to the worker");
+        w->info.refusal = SS_REFUSED_TIMED_OUT;
+    }
     ss_process_kill(p, why);
 }
 
@@ -678,8 +707,7 @@ static void serve_process(ss_worker *w, ss_process *p, uint64_t now, bool punctu
     static char data[SS_MESSAGE_MAX];
     ss_message head;
     ss_report report;
-    ss_process_drain(p, &p->out, w->supervisor->log, SLIPSTREAM_LOG_INFO);
-    ss_process_drain(p, &p->err, w->supervisor->log, SLIPSTREAM_LOG_WARN);
+    drain_output(w, p);
     for (int i = 0; i < 256 && ss_process_receive(p, &head, data); i++)
         if (!on_message(w, p, &head, data))
             return;
@@ -726,7 +754,6 @@ static void serve_requests(ss_worker *w, uint64_t now) {
     if (w->switching && w->next != NULL && w->next->phase == SS_PHASE_OPENED) {
         w->switching = false;
         w->info.next_opened = 0;
-        w->restart_at_ns = 0;
         if (w->current == NULL || w->overlap)
             ss_process_say_load(w->next, w->load_reason);
         else
@@ -737,20 +764,16 @@ static void serve_requests(ss_worker *w, uint64_t now) {
         if (w->next != NULL)
             drop_next(w);
         if (w->current == NULL)
-            go_on(w);
+            go_on(w, "");
         else if (w->current->phase == SS_PHASE_RUNNING)
             drain_current(w, w->stop_timeout_ms);
     }
     const bool due = w->restart_at_ns != 0 && now >= w->restart_at_ns;
-    if (w->current == NULL && w->next == NULL && w->plan == PLAN_NONE && (due || w->resume) &&
-        (w->info.state == SS_WORKER_BACKOFF || w->info.state == SS_WORKER_QUARANTINED)) {
+    if (due && w->plan == PLAN_NONE && w->info.state == SS_WORKER_BACKOFF) {
         w->restart_at_ns = 0;
-        start_from(w, w->recipe, SLIPSTREAM_LOAD_RESTART);
         set_state(w, SS_WORKER_LOADING, "restarting after a crash");
-        if (w->next == NULL)
-            next_failed(w);
+        start_from(w, w->recipe, SLIPSTREAM_LOAD_RESTART);
     }
-    w->resume = false;
 }
 
 static void serve(ss_worker *w, uint64_t now, bool punctual) {
@@ -777,7 +800,7 @@ static int sleep_ms(const ss_supervisor *self, uint64_t now) {
     for (const ss_worker *w = self->workers; w != NULL; w = w->next_worker) {
         if (w->current != NULL || w->next != NULL)
             ms = ms < TICK_MS ? ms : TICK_MS;
-        if (w->restart_at_ns != 0) {
+        if (w->restart_at_ns != 0 && w->plan == PLAN_NONE) {
             const int left = w->restart_at_ns <= now ? 0 : (int)((w->restart_at_ns - now) / MS) + 1;
             ms = ms < left ? ms : left;
         }
@@ -964,9 +987,12 @@ int32_t ss_worker_stop(ss_worker *w, uint32_t timeout_ms) {
 
 int32_t ss_worker_resume(ss_worker *w) {
     pthread_mutex_lock(&w->supervisor->lock);
-    w->resume = true;
-    w->crashes = 0;
-    w->failed_starts = 0;
+    if (w->info.state == SS_WORKER_BACKOFF || w->info.state == SS_WORKER_QUARANTINED) {
+        w->crashes = 0;
+        w->failed_starts = 0;
+        w->restart_at_ns = now_ns();
+        set_state(w, SS_WORKER_BACKOFF, "resumed");
+    }
     pthread_mutex_unlock(&w->supervisor->lock);
     kick(w->supervisor);
     return SLIPSTREAM_OK;

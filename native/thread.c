@@ -35,24 +35,42 @@ static void event_failed(void *context, int32_t status, uint64_t ordinal, const 
     }
 }
 
+/* The consumer has stopped. False if it is to go on: somebody has thought better of it. */
+static bool has_ended(ss_thread *self) {
+    ss_lock_take(&self->port->lock);
+    const bool ended =
+        atomic_load(&ss_ring_get_head(self->port->ring)->stop_wanted) != 0;
+    if (ended)
+        atomic_store(&self->state, SS_THREAD_ENDED);
+    else
+        ss_ring_prepare_resume(self->port->ring);
+    ss_lock_release(&self->port->lock);
+    return ended;
+}
+
 static void consume(void *context) {
     ss_thread *self = context;
-    const uint32_t reason = ss_consume(&self->consumer);
-    uint32_t state = SS_THREAD_FAILED;
+    uint32_t reason;
+    do
+        reason = ss_consume(&self->consumer);
+    while (reason == SS_CONSUMED_BOUNDARY && !has_ended(self));
+    if (reason == SS_CONSUMED_BOUNDARY)
+        return;
     int32_t status = SLIPSTREAM_FAILED;
-    if (reason == SS_CONSUMED_BOUNDARY) {
-        state = SS_THREAD_ENDED;
-        status = SLIPSTREAM_OK;
-    } else if (reason == SS_CONSUMED_FATAL) {
+    if (reason == SS_CONSUMED_FATAL) {
         status = SLIPSTREAM_FATAL;
     } else if (reason == SS_CONSUMED_PANIC) {
         status = SLIPSTREAM_PANIC;
         atomic_store(&self->consumer.host->life, SS_UNLOADED); /* only destroy may follow */
     }
-    if (state == SS_THREAD_FAILED)
-        ss_port_hold_nobody(self->port, true);
+    ss_port_hold_nobody(self->port, true);
     atomic_store(&self->status, status);
-    atomic_store(&self->state, state);
+    atomic_store(&self->state, SS_THREAD_FAILED);
+}
+
+static void set_stop(ss_ring_head *head, bool wanted, bool hurry) {
+    atomic_store(&head->is_stopping, hurry);
+    atomic_store(&head->stop_wanted, wanted);
 }
 
 ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, uint32_t source,
@@ -66,15 +84,15 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, u
     self->log = log;
     self->source = source;
     self->dead_letter = dead_letter;
-    ss_lock_wait(&port->lock, 1000);
-    ss_ring_head *head = ss_ring_get_head(port->ring);
-    atomic_store(&head->stop_wanted, 0);
-    atomic_store(&head->is_stopping, 0);
     ss_control *control = ss_control_new(NULL);
-    if (control != NULL) {
-        ss_port_attach_control(port, control);
-        ss_ring_prepare_resume(port->ring);
+    if (control == NULL) {
+        free(self);
+        return NULL;
     }
+    ss_lock_take(&port->lock);
+    set_stop(ss_ring_get_head(port->ring), false, false);
+    ss_port_attach_control(port, control);
+    ss_ring_prepare_resume(port->ring);
     self->consumer = (ss_consumer){.view = ss_ring_view(port->ring),
                                    .table = ss_instance_table(instance),
                                    .host = ss_instance_host(instance),
@@ -86,23 +104,45 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, u
                                    .failed = event_failed,
                                    .context = self};
     ss_lock_release(&port->lock);
-    if (control == NULL || ss_instance_call(instance, consume, self) != SLIPSTREAM_OK) {
+    if (ss_instance_call(instance, consume, self) != SLIPSTREAM_OK) {
         free(self);
         return NULL;
     }
+    ss_port_hold_nobody(port, false);
     return self;
 }
 
+static void wake(ss_thread *self) {
+    atomic_fetch_add(&ss_ring_get_head(self->port->ring)->wake, 1);
+    ss_ring_wake(self->port->ring);
+}
+
 void ss_thread_stop(ss_thread *self) {
-    ss_lock_wait(&self->port->lock, 1000);
+    ss_lock_take(&self->port->lock);
     ss_ring_head *head = ss_ring_get_head(self->port->ring);
     ss_ring_tell_lost(self->port->ring);
     atomic_store(&head->boundary, ss_ring_last(self->port->ring));
-    atomic_store(&head->paused, 0);
-    atomic_store(&head->stop_wanted, 1);
-    atomic_fetch_add(&head->wake, 1);
-    ss_ring_wake(self->port->ring);
+    set_stop(head, true, false);
+    wake(self);
     ss_lock_release(&self->port->lock);
+}
+
+void ss_thread_hurry(ss_thread *self) {
+    ss_lock_take(&self->port->lock);
+    ss_ring_head *head = ss_ring_get_head(self->port->ring);
+    atomic_store(&head->boundary, 0);
+    set_stop(head, true, true);
+    wake(self);
+    ss_lock_release(&self->port->lock);
+}
+
+bool ss_thread_go_on(ss_thread *self) {
+    ss_lock_take(&self->port->lock);
+    const bool ended = atomic_load(&self->state) != SS_THREAD_RUNNING;
+    if (!ended)
+        set_stop(ss_ring_get_head(self->port->ring), false, false);
+    ss_lock_release(&self->port->lock);
+    return !ended;
 }
 
 uint32_t ss_thread_state(const ss_thread *self, int32_t *status) {
@@ -118,5 +158,6 @@ uint64_t ss_thread_call(const ss_thread *self) {
 }
 
 void ss_thread_free(ss_thread *self) {
+    ss_consumer_disconnect(&self->consumer);
     free(self);
 }

@@ -186,8 +186,10 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
 
 static void use_fault_stack(void *unused) {
     (void)unused;
-    const stack_t stack = {.ss_sp = malloc(FAULT_STACK), .ss_size = FAULT_STACK};
-    if (stack.ss_sp != NULL)
+    /* Pages of its own: sanitizers give the stack of a thread that ends back as such. */
+    void *pages = mmap(NULL, FAULT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const stack_t stack = {.ss_sp = pages, .ss_size = FAULT_STACK};
+    if (pages != MAP_FAILED)
         sigaltstack(&stack, NULL);
 }
 
@@ -241,7 +243,7 @@ static bool become(const char *user) {
         return true;
     const struct passwd *entry = getpwnam(user);
     return entry != NULL && initgroups(user, entry->pw_gid) == 0 && setgid(entry->pw_gid) == 0 &&
-           setuid(entry->pw_uid) == 0;
+           setuid(entry->pw_uid) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
 }
 
 /* The next NUL-terminated text of a message; NULL if it has none. */
@@ -344,6 +346,8 @@ static void on_load(uint32_t reason) {
     }
     if (info.status != SLIPSTREAM_OK) {
         const size_t used = add_text(texts, sizeof texts, 0, info.text);
+        ss_instance_close(worker.instance); /* the host ends us when it has heard */
+        finish_step();
         tell(SS_TELL_FAILED_LOAD, (uint64_t)(int64_t)info.status, texts, used, true);
         return;
     }
@@ -390,7 +394,7 @@ static void on_run(void) {
     worker.consumer.table = ss_instance_table(worker.instance);
     worker.consumer.host = ss_instance_host(worker.instance);
     worker.consumer.flush_idle_ms = worker.start.flush_idle_ms;
-    worker.consumer.flush_timeout_ms = 60000;
+    worker.consumer.flush_timeout_ms = worker.start.flush_timeout_ms;
     worker.consumer.max_attempts = worker.start.max_attempts;
     worker.consumer.retry_delay_ms = 10;
     worker.consumer.failed = event_failed;
@@ -401,7 +405,7 @@ static void on_run(void) {
 static void on_ended(void) {
     uint64_t count;
     if (read(worker.ended, &count, sizeof count) != sizeof count)
-        return;
+        _exit(EXIT_SET_UP); /* the plugin has closed it */
     finish_step();
     tell(SS_TELL_ENDED, worker.end_reason, NULL, 0, true);
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = ROOT / "tests" / "plugins"
 
 Compile = Callable[..., Path]
+
+# A runner in the background may ignore these, and what it starts then ignores them as well.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +64,3 @@ def manager(tmp_path: Path) -> Iterator[PluginManager]:
     made = PluginManager(insecure_paths=True, log_level="trace", data_dir=tmp_path / "data")
     yield made
     made.close()
-
-
-@pytest.fixture(autouse=True)
-def _leftovers():
-    yield
-    from process_tools import mapped_copies
-    m = mapped_copies()
-    if m: print("LEFT", m)
-    assert not m

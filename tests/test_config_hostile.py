@@ -149,7 +149,7 @@ HOSTILE: list[tuple[str, type[ConfigError], str, str, str]] = [
     (lib("restart: []"), ConfigError, "1:28", "must be an object, not an array", "max_crashes"),
     (lib("restart: {max: 1}"), ConfigError, "1:29", "restart.max is not a key of", "its keys are"),
     (lib("restart: {maxdelay: 1}"), ConfigError, "1:29", "is not a key of restart", '"max_delay"'),
-    (lib("restart: {max_crashes: 0}"), ConfigError, "1:42", "from 1 to 1000", "max_crashes: 5"),
+    (lib("restart: {max_crashes: -1}"), ConfigError, "1:42", "from 0 to 1000", "max_crashes: 5"),
     (lib("restart: {max_crashes: 1.5}"), ConfigError, "1:42", "a whole number", "max_crashes"),
     (lib("restart: {max_crashes: true}"), ConfigError, "1:42", "not true", "max_crashes: 5"),
     (

@@ -434,3 +434,19 @@ def test_a_broadcast_that_waits_can_be_interrupted(compile_plugin, tmp_path) -> 
         assert time.monotonic() - start < 0.7
         thread.join()
     assert [e["height"] for e in native.events] == [1]
+
+
+@pytest.mark.parametrize("length", [0, 47, 0xFFFFFFF8], ids=["0", "47", "4 GiB"])
+def test_a_buffer_that_changes_while_it_is_sent(manager, compile_plugin, tmp_path, length) -> None:
+    """A length that was checked and then changes must not lead anybody astray."""
+    native = Recorder(compile_plugin, tmp_path)
+    run = bytearray(FRAME * 300)
+
+    def spoil(_event: object) -> None:
+        for at in range(0, len(run), len(FRAME)):
+            run[at : at + 4] = length.to_bytes(4, "little")
+
+    manager.install(RecordingPlugin(kinds=[EventKind.BLOCK], on_event=spoil))
+    manager.load_plugin(native.config(name="after"))
+    assert manager.broadcast_frames(memoryview(run).toreadonly()) == 300
+    assert len(native.events) == 300

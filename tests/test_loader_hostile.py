@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,9 +46,10 @@ def host() -> Iterator[PluginManager]:
         yield made
 
 
-@pytest.fixture
-def good(examples: Path) -> Path:
-    return examples / "minimal" / "minimal.so"
+@pytest.fixture(scope="module")
+def good(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good library in a folder where no other process puts its copies."""
+    return Path(shutil.copy(examples / "minimal" / "minimal.so", tmp_path_factory.mktemp("good")))
 
 
 @pytest.fixture

@@ -80,6 +80,15 @@ def test_sequencer(built, kind) -> None:
     assert "rounds of slots" in run(built / kind / "sequencer", 2_000 * MORE)
 
 
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
+def test_thread_mode(built, kind, tmp_path) -> None:
+    witnesses = []
+    for flags in (8, 24, 0):
+        witnesses.append(tmp_path / f"witness{flags}.so")
+        shutil.copy(built / kind / f"witness{flags}.so", witnesses[-1])
+    assert "generations" in run(built / kind / "threads", 4 * MORE, 1, *witnesses)
+
+
 def test_loader(built, tmp_path, compile_plugin) -> None:
     (tmp_path / "text.so").write_text("no library\n")
     refused = [

@@ -21,14 +21,19 @@ BUILD = ROOT / "build" / "asan"
 CORE = BUILD / "core"
 PACKAGE = BUILD / "python" / "slipstream"
 SANITIZERS = "address,undefined"
-# Tests that run no code of the core, or build what they test with sanitizers of their own.
-ELSEWHERE = ("abi", "examples", "test_docs.py", "test_house.py", "test_sanitized.py")
+# Tests that run little code of the core, or build what they test with sanitizers of their own.
+ELSEWHERE = (
+    *("abi", "aleo", "cli", "examples", "test_streams.py"),
+    *(f"test_config{page}.py" for page in ("", "_docs", "_hostile", "_library", "_typos")),
+    *("test_docs.py", "test_house.py", "test_sanitized.py"),
+)
 # What the sanitizers say goes to files: pytest holds standard error back, and an abort loses it.
 REPORT = BUILD / "report"
-# Leaks: the interpreter itself leaves memory at exit. Signals: tests of crashes look at them.
+# Leaks: the interpreter itself leaves memory at exit. Signals: tests of crashes look at them, and
+# a worker has an alternate stack of its own.
 OPTIONS = {
     "ASAN_OPTIONS": f"log_path={REPORT}:detect_leaks=0:abort_on_error=1:handle_segv=0"
-    ":handle_abort=0:handle_sigbus=0:detect_stack_use_after_return=0",
+    ":handle_abort=0:handle_sigbus=0:use_sigaltstack=0:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": f"log_path={REPORT}:halt_on_error=1:abort_on_error=1:print_stacktrace=1",
 }
 

@@ -84,7 +84,8 @@ def status_error(status: int, what: str, offset: int = 0, index: int = 0) -> Exc
 
     Args:
         status: The status; not OK.
-        what: What was tried: "event", "frame" or "kind", or the name of an operation.
+        what: What was tried: "event", "frame" or "kind", or the name of an operation; "ring":
+            the event was sent, but not to everybody.
         offset: For "frame": where it starts, in bytes.
         index: For "frame" and "event": its number.
 
@@ -95,6 +96,12 @@ def status_error(status: int, what: str, offset: int = 0, index: int = 0) -> Exc
         return closed_error()
     if status == lib.SLIPSTREAM_NO_MEMORY:
         return BroadcastError("out of memory", "send smaller pieces")
+    if status == lib.SLIPSTREAM_TOO_LARGE and what == "ring":
+        return BroadcastError(
+            "an event is larger than the ring of a plugin that wants it; that plugin is told by a "
+            "GAP, the others have it",
+            "raise `ring_bytes` in that plugin's config, or split the event",
+        )
     if status == lib.SLIPSTREAM_TOO_LARGE:
         return BroadcastError(
             f"the event needs a frame of more than {lib.SLIPSTREAM_FRAME_MAX} bytes",

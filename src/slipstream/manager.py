@@ -45,6 +45,14 @@ Bytes = bytes | bytearray | memoryview
 
 _log = structlog.get_logger("slipstream")
 
+# States from which what was broadcast is still going to be delivered.
+_GETTING_THERE = {
+    PluginState.LOADING,
+    PluginState.RUNNING,
+    PluginState.STALLED,
+    PluginState.BACKOFF,
+}
+
 
 class PluginManager:
     """Hosts plugins and streams events to them. A context manager.
@@ -511,8 +519,9 @@ def _as_config(config: ConfigSource) -> PluginConfig:
 
 def _flush(plugin: Plugin, timeout: float) -> str:
     """Flush one plugin; the reason why it cannot, or ""."""
-    if plugin.state is not PluginState.RUNNING:
-        return plugin.reason or f"it is {plugin.state}"
+    status = plugin.status
+    if status.state not in _GETTING_THERE:
+        return status.reason or f"it is {status.state}"
     try:
         plugin.delivery.flush(timeout)
     except SlipstreamError as error:

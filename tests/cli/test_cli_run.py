@@ -46,7 +46,7 @@ def test_genesis_into_tally(command, examples) -> None:
     (plugin,) = answer["plugins"]
     assert plugin.pop("callback_ns_mean") > 0
     assert plugin == {
-        "name": "tally", "version": "1.0.0", "mode": "inline", "state": "running", "reason": "",
+        "name": "tally", "version": "1.0.0", "mode": "process", "state": "running", "reason": "",
         "broadcast": 397, "delivered": 397, "failed": 0, "dropped": 0, "acknowledged": 397,
     }  # fmt: skip
     assert "397 events, 0 lost" in done.stderr
@@ -65,7 +65,7 @@ def test_plugins_load_in_order_and_unload_in_reverse(command, examples) -> None:
     assert loads == ["tally", "minimal"]
     assert unloads(done.stderr) == ["minimal", "tally"]
     assert "397 events in" in done.stdout
-    rows = re.findall(r"(tally|minimal) +1\.0\.0 +inline +running +(\d+)", done.stdout)
+    rows = re.findall(r"(tally|minimal) +1\.0\.0 +process +running +(\d+)", done.stdout)
     assert rows == [("tally", "397"), ("minimal", "1")]
 
 

@@ -189,6 +189,10 @@ static inline int32_t SLIPSTREAM_CALL on_broadcast(void *instance,
             self->die(self);
     }
     const int32_t status = self->status != NULL ? self->status(self, last, delivery) : 0;
+    /* They stay where they are until we return, whatever was acknowledged. */
+    at = 0;
+    for (uint64_t ordinal = first; self->status != NULL && ordinal <= last; ordinal++)
+        at += check_event(frames + at, len - at, ordinal);
     if (status == SLIPSTREAM_OK || status == SLIPSTREAM_IGNORED) {
         for (uint64_t ordinal = first; ordinal <= last; ordinal++)
             mark(self, ordinal, TAKEN, delivery->attempt);

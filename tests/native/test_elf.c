@@ -49,6 +49,27 @@ static void change(uint8_t *bytes, size_t len) {
     }
 }
 
+/* Every word of the first pages replaced, with the true size of the string table and with
+ * one that covers everything. */
+static void replace_each_word(const uint8_t *whole, size_t len) {
+    static const uint32_t values[] = {0, 0x7FFFFFFF, 0xFFFFFF00, 0xFFFFFFFF};
+    static const uint64_t sizes[] = {0, INT64_MAX, UINT64_MAX};
+    const size_t until = len < 8192 ? len : 8192;
+    uint8_t *exact = malloc(len);
+    ss_elf seen;
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+        for (size_t at = 0; at + 4 <= until; at += 4)
+            for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
+                memcpy(exact, whole, len);
+                for (size_t d = 0; sizes[s] != 0 && d + 16 <= len; d += 8)
+                    if (exact[d] == DT_STRSZ && memcmp(exact + d + 1, "\0\0\0\0\0\0", 7) == 0)
+                        memcpy(exact + d + 8, &sizes[s], 8);
+                memcpy(exact + at, &values[v], 4);
+                ss_elf_look(exact, len, &seen);
+            }
+    free(exact);
+}
+
 int main(int argc, char **argv) {
     unsigned long kinds[SS_FILE_FOREIGN + 1] = {0};
     unsigned long constructors = 0;
@@ -63,6 +84,7 @@ int main(int argc, char **argv) {
         ss_elf_look(whole, len, &seen);
         REQUIRE(seen.kind == SS_FILE_ELF && seen.has_constructor && seen.constructor_is_function);
         REQUIRE(!seen.has_rust_constructor && seen.other_major == 0 && !seen.is_go);
+        replace_each_word(whole, len);
         for (size_t cut = 0; cut < len; cut += 1 + cut / 64) {
             uint8_t *exact = malloc(cut == 0 ? 1 : cut);
             memcpy(exact, whole, cut);

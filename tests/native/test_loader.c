@@ -94,7 +94,7 @@ static void stream(const char *path, const char *other, const char *folder) {
     REQUIRE(ss_core_stats(core, slot, &stats) == SLIPSTREAM_OK);
     REQUIRE(stats.broadcast == 59 && stats.acknowledged == 59 && stats.dropped == 20);
     REQUIRE(stats.delivered == 38 && stats.failed == 1);
-    REQUIRE(ss_core_detach(core, slot, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_core_detach(core, slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_OK);
     REQUIRE(ss_core_stats(core, slot, &stats) == SLIPSTREAM_NOT_FOUND);
     REQUIRE(ss_core_close(core, WAIT_MS) == SLIPSTREAM_OK);
     ss_core_release(core);

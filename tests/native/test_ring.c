@@ -229,28 +229,36 @@ static void wake(uint64_t seed, uint64_t scale) {
     plugin *p = new_plugin(0, n, seed);
     uint64_t slowest = 0;
     uint64_t parks = 0;
+    uint64_t delay = 0;
+    uint32_t woken = 0;
     start(p, s.ring);
     for (uint64_t i = 1; i <= n; i++) {
         size_t len = FRAME_LEAST;
         patience wait = {0};
-        /* Put at any moment of its falling asleep, the last one above all. */
+        /* Put just when it falls asleep: later if it did not yet, earlier if it does. Now and
+         * then when it certainly sleeps. */
         const ss_control *control = s.ring->control;
-        if (below(&s.random, 4) != 0)
+        if (below(&s.random, 16) == 0)
             for (int look = 0; look < 100000 && atomic_load(&control->sleeping) == 0; look++) {
             }
-        for (uint64_t spins = below(&s.random, 4000); spins > 0; spins--)
+        for (uint64_t spins = delay; spins > 0; spins--)
             atomic_signal_fence(memory_order_seq_cst);
-        parks += atomic_load(&control->sleeping) != 0;
         const uint64_t before = ss_clock_ns(CLOCK_MONOTONIC);
         REQUIRE(put(&s, 1, &len), "room");
-        for (uint64_t spins = below(&s.random, 8) == 0 ? below(&s.random, 20000) : 0; spins > 0;
+        for (uint64_t spins = below(&s.random, 16) == 0 ? below(&s.random, 20000) : 0; spins > 0;
              spins--)
             atomic_signal_fence(memory_order_seq_cst); /* it may be delivered by now */
         ss_ring_wake(s.ring);
-        while (ss_ring_acked(s.ring) < i) {
-            be_patient(&wait, i, "wake");
-            sched_yield();
-        }
+        const bool slept = s.ring->woken != woken;
+        const uint64_t change = below(&s.random, 64);
+        woken = s.ring->woken;
+        parks += slept;
+        delay = !slept ? delay + change : delay > change ? delay - change : 0;
+        for (uint64_t looks = 1; ss_ring_acked(s.ring) < i; looks++)
+            if (looks % 4096 == 0) {
+                be_patient(&wait, i, "wake");
+                sched_yield();
+            }
         const uint64_t took = ss_clock_ns(CLOCK_MONOTONIC) - before;
         slowest = took > slowest ? took : slowest;
     }
@@ -273,8 +281,10 @@ static int32_t any_status(plugin *self, uint64_t ordinal, const slipstream_deliv
     if (status < SLIPSTREAM_FAILED && delivery->count == 1 && delivery->attempt >= 3)
         status = SLIPSTREAM_FAILED; /* as the consumer is going to take it */
     if ((self->table.flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0 && status == SLIPSTREAM_OK &&
-        below(&self->random, 20) == 0)
+        below(&self->random, 3) == 0) {
         REQUIRE(self->host.table.ack(self->host.table.ctx, ordinal) == SLIPSTREAM_OK, "ack");
+        usleep((useconds_t)below(&self->random, 50));
+    }
     return status;
 }
 
@@ -284,9 +294,10 @@ static void count_failed(void *context, int32_t status, uint64_t ordinal, const 
     plugin *self = context;
     uint64_t acked;
     (void)status;
-    failed_count++;
-    if (slipstream_load_u16(frame + 6) != SLIPSTREAM_KIND_GAP)
+    if (slipstream_load_u16(frame + 6) != SLIPSTREAM_KIND_GAP) {
         REQUIRE(check_event(frame, len, ordinal) == len, "%zu", len);
+        failed_count++;
+    }
     ss_control *control = self->consumer.view.control;
     REQUIRE(ss_hear(&control->acked, self->consumer.view.head->key, SS_PLACE_ACKED, &acked) &&
                 acked < ordinal,
@@ -305,6 +316,7 @@ static void status(uint64_t seed, uint64_t scale) {
         source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, seed + i);
         plugin *p = new_plugin(flags, n, seed + i);
         ss_logq_set_level(p->log, 99);
+        s.largest_run = 10;
         failed_count = 0;
         p->status = any_status;
         p->on_flush = flaky_flush;
@@ -318,7 +330,7 @@ static void status(uint64_t seed, uint64_t scale) {
         while (ss_ring_acked(s.ring) < n)
             be_patient(&wait, ss_ring_acked(s.ring), "ack");
         finish(&s, p);
-        REQUIRE(failed_count > n / 1000 && p->refused > 0, "%llu failed", (llu)failed_count);
+        REQUIRE(failed_count > 0 && p->refused > 0, "%llu failed", (llu)failed_count);
         REQUIRE(atomic_load(&s.ring->control->failed) == failed_count, "counter");
         printf("flags %2u: %llu events, %llu failed, %llu flushes\n", flags, (llu)n,
                (llu)failed_count, (llu)p->flushes);
@@ -488,7 +500,7 @@ static void script_boundary(void) {
 
 /* A ring that makes no sense: the consumer says so and returns. */
 static void script_damage(uint64_t seed) {
-    for (uint64_t i = 0; i < 300; i++) {
+    for (uint64_t i = 0; i < 100; i++) {
         const uint32_t overflow = i % 2 != 0 ? SS_OVERFLOW_DROP_OLDEST : SS_OVERFLOW_BLOCK;
         source s = new_source(SS_RING_MIN, overflow, seed + i);
         plugin *p = new_plugin(0, 100, 1);

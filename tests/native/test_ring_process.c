@@ -39,6 +39,7 @@ static pid_t start_child(plugin *p, ss_ring *ring) {
     const pid_t child = fork();
     REQUIRE(child >= 0, "fork");
     if (child == 0) {
+        memset(&p->host.ack_lock, 0, sizeof p->host.ack_lock); /* the dead may have held it */
         p->consumer.view = map_view(ring->fd, control_fd, ring->bytes, ring->overflow);
         _exit((int)ss_consume(&p->consumer));
     }
@@ -103,7 +104,7 @@ static void crash_once(uint32_t overflow, uint32_t flags, uint64_t n, uint64_t k
             atomic_fetch_add(&ring->head->flush_wanted, 1);
             ss_ring_wake(ring);
             sched_yield();
-            if (below(&random, kill_every) == 0)
+            if (below(&random, 5000) == 0)
                 kill(child, SIGKILL);
             reap(&child, p, ring, false);
             be_patient(&wait, ss_ring_acked(ring) + restarts, "put");

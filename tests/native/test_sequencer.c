@@ -121,8 +121,8 @@ int main(int argc, char **argv) {
         REQUIRE(ss_core_hold(core, slot, WAIT_MS) == SLIPSTREAM_OK);
         REQUIRE(ss_core_inside(core) && ss_core_busy_slot(core) == (int32_t)slot);
         ss_core_unhold(core, false);
-        REQUIRE(ss_core_detach(core, slot, WAIT_MS) == SLIPSTREAM_OK);
-        REQUIRE(ss_core_detach(core, slot, WAIT_MS) == SLIPSTREAM_NOT_FOUND);
+        REQUIRE(ss_core_detach(core, slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_OK);
+        REQUIRE(ss_core_detach(core, slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_NOT_FOUND);
         REQUIRE(atomic_load(&guest.inside) == 0); /* and its memory is gone now */
     }
     for (unsigned i = 0; i < SENDERS; i++)

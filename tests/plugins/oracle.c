@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -47,8 +48,7 @@ static struct oracle {
     int obeys;
     int64_t ack_every;
     int64_t event_us;
-    char lock[512]; /* a file that only one version may hold */
-    int lock_fd;
+    int lock_fd; /* of a file that only one version may hold */
     uint64_t last;
     uint64_t unacked;
     size_t used;
@@ -154,6 +154,10 @@ static void scribble(void) {
     if (find_mapping(1, &start, &len, name, sizeof name))
         for (size_t i = 0; i < len; i++)
             start[i] = (char)rand_r(&seed);
+#ifdef THEN_HANG
+    for (;;) /* so that nothing honest is written over it */
+        pause();
+#endif
 }
 
 static void unmap_ring(void) {
@@ -214,13 +218,17 @@ static void list_descriptors(void) {
         snprintf(line, sizeof line, "env %.*s", (int)strcspn(*e, "="), *e);
         slipstream_log(me.host, SLIPSTREAM_LOG_INFO, line);
     }
-    sigset_t blocked;
-    sigprocmask(SIG_BLOCK, NULL, &blocked);
-    struct sigaction pipe_action;
-    sigaction(SIGPIPE, NULL, &pipe_action);
-    snprintf(line, sizeof line, "usr1 blocked %d, pipe ignored %d, session %d",
-             sigismember(&blocked, SIGUSR1), pipe_action.sa_handler == SIG_IGN,
-             getsid(0) == getpid());
+    /* Of the main thread: this one has its own mask. */
+    unsigned long blocked = 0, ignored = 0;
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        sscanf(line, "SigBlk: %lx", &blocked);
+        sscanf(line, "SigIgn: %lx", &ignored);
+    }
+    if (status != NULL)
+        fclose(status);
+    snprintf(line, sizeof line, "blocked %lx, ignored %lx, session %d", blocked,
+             ignored & 0x7FFFFFFF /* above that are the C library's own */, getsid(0) == getpid());
     slipstream_log(me.host, SLIPSTREAM_LOG_INFO, line);
 }
 
@@ -366,20 +374,17 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
     close(low);
     if (me.log < 0)
         return slipstream_fail(me.host, SLIPSTREAM_FAILED, "cannot open its file");
-    if (get_text(config, "/lock", me.lock, sizeof me.lock)) {
-        me.lock_fd = open(me.lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (me.lock_fd < 0)
+    if (get_text(config, "/lock", path, sizeof path)) {
+        me.lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (me.lock_fd < 0 || flock(me.lock_fd, LOCK_EX | LOCK_NB) != 0)
             return slipstream_fail(me.host, SLIPSTREAM_FAILED, "somebody else has the lock");
     }
     me.obeys = (int)number(config, "/obeys");
     me.ack_every = number(config, "/ack_every");
     me.event_us = number(config, "/event_us");
     if (get_text(config, "/on_load", what, sizeof what)) {
-        if (strcmp(what, "fail") == 0) {
-            if (me.lock_fd >= 0)
-                unlink(me.lock);
+        if (strcmp(what, "fail") == 0)
             return slipstream_fail(me.host, SLIPSTREAM_FAILED, "told to fail in on_load");
-        }
         obey(what, 0);
     }
     if (number(config, "/expect_len") != 0 && (int64_t)len < number(config, "/expect_len"))
@@ -394,6 +399,9 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
 #ifndef ON_UNLOAD
 #define ON_UNLOAD "none"
 #endif
+#ifndef ON_FLUSH
+#define ON_FLUSH "none"
+#endif
 #ifndef ON_DESTROY
 #define ON_DESTROY "none"
 #endif
@@ -406,7 +414,6 @@ static int32_t on_unload(void *instance, uint32_t timeout_ms) {
     (void)timeout_ms;
     obey(ON_UNLOAD, 0);
     if (me.lock_fd >= 0) {
-        unlink(me.lock);
         close(me.lock_fd);
         me.lock_fd = -1;
     }
@@ -478,6 +485,7 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
 static int32_t flush(void *instance, uint32_t timeout_ms) {
     (void)instance;
     (void)timeout_ms;
+    obey(ON_FLUSH, 0);
     add_record((record){.type = ACKING, .ordinal = me.last});
     write_out();
     me.unacked = 0;

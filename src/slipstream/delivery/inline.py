@@ -81,9 +81,7 @@ class _Slot:
     def _detach(self) -> None:
         if self._detached:
             return
-        last = self._sequencer.counters(self._slot)
-        self._sequencer.detach(self._slot)
-        self._last = last
+        self._last = self._sequencer.detach(self._slot)
         self._status = Status(PluginState.UNLOADING)
         self._detached = True
 

@@ -60,6 +60,8 @@ class Launcher:
 
     def close(self) -> None:
         """Kill workers that still run, and end their supervisor."""
+        for plugin in list(self._processes):
+            plugin.abandon()
         self._supervisor.close()
 
     def new_source(self, name: str) -> int:
@@ -92,6 +94,8 @@ class Launcher:
             name = config.name or instance.describe().name
             self._pump.names[instance.source] = name
             accept(name)
+            if mode is Mode.THREAD:
+                self._check_overflow(config, instance.describe())
             settled = plugin_json(config, name)
             self._give_data_dir(instance, name)
             instance.load(settled, LoadReason.START, config.load_timeout)
@@ -99,7 +103,6 @@ class Launcher:
             if mode is Mode.INLINE:
                 delivery = InlinePlugin(self._sequencer, instance, config, settled)
             else:
-                self._check_overflow(config, instance.describe())
                 delivery = self._start_thread(instance, name, settled, config)
         except BaseException:
             self._abandon(instance, config)
@@ -128,9 +131,7 @@ class Launcher:
         plugin: ProcessPlugin | None = None
         try:
             plugin = ProcessPlugin(self._supervisor, config, self._folder(name))
-            described = plugin.open(
-                copy, source, config, self._data_folder(name), self._log_level
-            )
+            described = plugin.open(copy, source, config, self._data_folder(name), self._log_level)
             name = config.name or described.name
             self._pump.names[source] = name
             accept(name)
@@ -165,6 +166,8 @@ class Launcher:
         Raises:
             SlipstreamError: The new version was refused or did not start; the old one serves.
         """
+        if not isinstance(delivery, InlinePlugin):
+            _check_ring(delivery.config, config, name)
         if isinstance(delivery, ProcessPlugin):
             return self._relaunch_process(delivery, name, config, path)
         old = delivery.config
@@ -172,6 +175,8 @@ class Launcher:
         fresh = self._open(path, config)
         self._pump.names[fresh.source] = name
         try:
+            if isinstance(delivery, ThreadPlugin):
+                self._check_overflow(config, fresh.describe())
             settled = plugin_json(config, name)
             self._give_data_dir(fresh, name)
         except BaseException:
@@ -272,6 +277,16 @@ class Launcher:
                 f"{described.name} acknowledges events itself (EXPLICIT_ACK); "
                 "overflow: 'drop_oldest' would take them from under it",
                 "use overflow: 'block' or 'drop_newest'",
+            )
+
+
+def _check_ring(old: PluginConfig, new: PluginConfig, name: str) -> None:
+    """Refuse a reload that would need another ring: events wait in the present one."""
+    for key in ("ring_bytes", "overflow", "block_timeout", "dead_letter"):
+        if getattr(old, key) != getattr(new, key):
+            raise ConfigError(
+                f"`{key}` of {name} cannot be changed by a reload",
+                "unload it and load it again",
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ class Port:
         Raises:
             PluginLoadError: There is not enough memory, or no memory files.
         """
+        self._freeing = threading.Lock()  # counters are asked for by any thread
+        self._stats: Any = ffi.new("ss_port_stats *")
         self.handle: Any = lib.ss_port_new(
             config.ring_bytes,
             shared,
@@ -59,11 +62,19 @@ class Port:
                 Refusal.CANNOT_OPEN,
             )
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the memory was given back."""
+        return bool(self.handle == ffi.NULL)
+
     def stats(self) -> Any:
-        """Return the native counters."""
-        stats = ffi.new("ss_port_stats *")
-        lib.ss_port_describe(self.handle, stats)
-        return stats
+        """Return the native counters; the last ones once it is freed."""
+        with self._freeing:
+            if self.handle != ffi.NULL:
+                stats = ffi.new("ss_port_stats *")
+                lib.ss_port_describe(self.handle, stats)
+                self._stats = stats
+            return self._stats
 
     def counters(self) -> Counters:
         """Return the counters."""
@@ -94,7 +105,7 @@ class Port:
             PluginFailed: It cannot, did not, or its `flush` failed.
         """
         target = self.stats().broadcast
-        number = lib.ss_port_ask_flush(self.handle)
+        number = ffi.new("uint32_t *", lib.ss_port_ask_flush(self.handle))
         end = time.monotonic() + timeout
         while True:
             left = max(0, min(_SLICE_MS, int((end - time.monotonic()) * 1000)))
@@ -150,6 +161,12 @@ class Port:
 
     def free(self) -> None:
         """Give the memory back; nobody may use the port any more."""
-        if self.handle != ffi.NULL:
-            lib.ss_port_free(self.handle)
-            self.handle = ffi.NULL
+        with self._freeing:
+            if self.handle != ffi.NULL:
+                lib.ss_port_describe(self.handle, self._stats)
+                lib.ss_port_free(self.handle)
+                self.handle = ffi.NULL
+
+    def hold_nobody(self) -> None:
+        """Let no broadcast wait for room: nobody takes anything out."""
+        lib.ss_port_hold_nobody(self.handle, True)  # noqa: FBT003 - a native function

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +64,15 @@ class ProcessPlugin:
         self._sequencer: Sequencer | None = None
         self._slot = -1
         self._copy: PrivateCopy | None = None
+        self._tried: PrivateCopy | None = None  # until the first generation runs
         self._name = ""
         self.source = 0
         self._opened_source = 0
         self._last: tuple[Status, Counters] | None = None
         self.reports: deque[CrashReport] = deque(maxlen=_REPORTS_KEPT)
         self._dead_letter = -1
+        # Any thread may ask for the state. Re-entrant: a signal handler may, too.
+        self._freeing = threading.RLock()
         self._worker: Any = ffi.NULL
         handle = supervisor.handle
         self._port = Port(config, shared=True)
@@ -102,6 +106,9 @@ class ProcessPlugin:
         Raises:
             PluginLoadError: It was refused; `refusal` says why.
         """
+        if self._copy is None:
+            self._name = self._name or config.name or copy.source.stem
+            self._tried = copy
         spec, _kept = _spec(copy, source, config, data_dir, log_level)
         _native.check(lib.ss_worker_prepare(self._worker, spec), "open")
         info = wait_for(
@@ -155,9 +162,8 @@ class ProcessPlugin:
         """
         before = self._info().generation
         overlap = config.reload is Reload.OVERLAP
-        _native.check(
-            lib.ss_worker_switch(self._worker, reason, overlap, settled, len(settled)), "load"
-        )
+        if lib.ss_worker_switch(self._worker, reason, overlap, settled, len(settled)):
+            raise _refused(self._info(), copy)  # it is gone, or so is the one that served
         timeout = 2 * (config.load_timeout + self._config.load_timeout + config.unload_timeout)
         info = wait_for(self._worker, lambda i: not i.busy, timeout + _SPARE)
         failed = info.status != lib.SLIPSTREAM_OK or info.refusal != lib.SS_REFUSED_NOTHING
@@ -179,7 +185,9 @@ class ProcessPlugin:
     def refresh(self) -> None:
         """Take over what a new generation subscribes to."""
         if self._sequencer is not None:
-            self._sequencer.set_kinds(self._slot, self._info().kinds)
+            self._sequencer.renew_port(
+                self._slot, self._info().kinds, self.source, self._claims()
+            )
 
     def _claims(self) -> list[bytes]:
         found: list[bytes] = []
@@ -189,9 +197,23 @@ class ProcessPlugin:
 
     # ---- Asking -------------------------------------------------------------------
 
+    def _alive(self) -> threading.RLock:
+        """Return the lock under which nobody frees the worker.
+
+        Raises:
+            ClosedError: In a forked child; there the lock may be held for good.
+        """
+        if _native.forked():
+            raise _native.closed_error()
+        return self._freeing
+
     def _info(self) -> Any:
+        if _native.forked():  # whoever holds a lock here may be no part of this process
+            raise _native.closed_error()
         info = ffi.new("ss_worker_info *")
-        lib.ss_worker_describe(self._worker, info)
+        with self._alive():
+            if self._worker != ffi.NULL:
+                lib.ss_worker_describe(self._worker, info)
         return info
 
     @property
@@ -202,20 +224,21 @@ class ProcessPlugin:
     @property
     def restarts(self) -> int:
         """How often its worker has crashed."""
-        return 0 if self._worker == ffi.NULL else int(self._info().restarts)
+        return int(self._info().restarts)
 
     @property
     def pid(self) -> int:
         """The worker's process, 0 while there is none."""
-        return 0 if self._worker == ffi.NULL else int(self._info().pid)
+        return int(self._info().pid)
 
     def status(self) -> Status:
         """Return the state with its reason."""
-        if self._last is not None:
-            return self._last[0]
-        info = self._info()
-        state = _STATES[info.state]
-        reason = _native.text(info.reason)
+        with self._alive():
+            if self._last is not None:
+                return self._last[0]
+            info = self._info()
+            state = _STATES[info.state]
+            reason = _native.text(info.reason)
         if state is PluginState.RUNNING:
             stats = self._port.stats()
             if stats.is_paused:
@@ -232,23 +255,26 @@ class ProcessPlugin:
         """Return the numbers that the plugin reported last."""
         found: list[Metric] = []
         metric = ffi.new("ss_metric *")
-        while (
-            self._last is None
-            and lib.ss_worker_metric(self._worker, len(found), metric) == lib.SLIPSTREAM_OK
-        ):
-            value = metric.gauge if metric.is_gauge else metric.count
-            found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
+        with self._alive():
+            while (
+                self._worker != ffi.NULL
+                and lib.ss_worker_metric(self._worker, len(found), metric) == lib.SLIPSTREAM_OK
+            ):
+                value = metric.gauge if metric.is_gauge else metric.count
+                found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
         return found
 
     def collect_reports(self) -> None:
         """Take waiting crash reports and write them to files."""
-        if self._last is not None or self._copy is None:
-            return
-        copy = self._copy
-        for report in take_reports(
-            self._worker, self._name, copy.source, copy.digest, lambda: self._state_dir
-        ):
-            self.reports.append(report)
+        with self._alive():
+            copy = self._copy or self._tried
+            if self._worker == ffi.NULL or copy is None:
+                return
+            found = take_reports(
+                self._worker, self._name, copy.source, copy.digest, self._state_dir
+            )
+            self.reports.extend(found)
+        for report in found:
             _log.error(
                 "worker crashed",
                 plugin=self._name,
@@ -303,6 +329,7 @@ class ProcessPlugin:
             return ""
         if self._sequencer is not None:
             self._sequencer.detach(self._slot)
+            self._sequencer = None  # once, however often this is called
         lib.ss_worker_stop(self._worker, int(timeout * 1000))
         ended = {lib.SS_WORKER_UNLOADED, lib.SS_WORKER_FAILED}
         info = wait_for(
@@ -310,13 +337,10 @@ class ProcessPlugin:
             lambda i: i.state in ended and not i.busy and i.pid == 0,
             3 * timeout + _SPARE,
         )
-        problem = ""
+        problem = _native.text(info.reason)
         if info.state != lib.SS_WORKER_UNLOADED:
-            problem = _native.text(info.reason) or "its worker did not end in time; it was killed"
-        self.collect_reports()
-        self._last = (self.status(), self._port.counters())
-        lib.ss_worker_free(self._worker)
-        self._worker = ffi.NULL
+            problem = problem or "its worker did not end in time; it was killed"
+        self.abandon()
         count, path = self._port.save_leftover(self._state_dir, self._name)
         if count:
             where = "" if path is None else f", written to {path}"
@@ -325,10 +349,18 @@ class ProcessPlugin:
         self._free()
         return problem
 
+    def abandon(self) -> None:
+        """Kill the worker if it still runs; the ring stays."""
+        self.collect_reports()
+        with self._freeing:
+            if self._last is None:
+                self._last = (self.status(), self._port.counters())
+            worker, self._worker = self._worker, ffi.NULL
+        if worker != ffi.NULL:
+            lib.ss_worker_free(worker)
+
     def _free(self) -> None:
-        if self._worker != ffi.NULL:
-            lib.ss_worker_free(self._worker)
-            self._worker = ffi.NULL
+        self.abandon()
         self._port.free()
         if self._dead_letter >= 0:
             os.close(self._dead_letter)
@@ -341,6 +373,8 @@ class ProcessPlugin:
         """Free everything, after a failed load."""
         if self._last is None:
             self._last = (Status(PluginState.FAILED), Counters())
+            if self._sequencer is not None:
+                self._sequencer.detach(self._slot)
             self._free()
 
 

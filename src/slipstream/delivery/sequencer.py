@@ -58,8 +58,9 @@ class Sequencer:
                 raise PluginFailed(
                     f"cannot {what}: a broadcast is under way for more than "
                     f"{self.timeout:g} seconds, in the callback of plugin number "
-                    f"{lib.ss_core_busy_slot(self._core)}",
-                    "an inline plugin blocks its broadcaster; run it in mode thread or process",
+                    f"{lib.ss_core_busy_slot(self._core)}, or waiting for room in its ring",
+                    "an inline plugin blocks its broadcaster: run it in mode thread or process; a "
+                    "full ring with overflow: 'block' does so, too",
                 )
 
     def attach(self, instance: Instance) -> int:
@@ -90,13 +91,19 @@ class Sequencer:
         self._call("load", lib.ss_core_attach_port, port, kinds, source, _SLICE_MS, slot)
         return int(slot[0])
 
-    def set_kinds(self, slot: int, kinds: int) -> None:
-        """Change what a plugin behind a ring wants."""
-        self._call("reload", lib.ss_core_set_kinds, slot, kinds, _SLICE_MS)
+    def renew_port(self, slot: int, kinds: int, source: int, claims: list[bytes]) -> None:
+        """Change what a plugin behind a ring wants, and which payload names it claims."""
+        texts = [ffi.new("char[]", claim) for claim in claims]
+        names = ffi.new("const char *[]", texts)
+        self._call(
+            "reload", lib.ss_core_renew_port, slot, kinds, source, names, len(texts), _SLICE_MS
+        )
 
-    def detach(self, slot: int) -> None:
-        """Remove a slot; afterwards no call into it is under way."""
-        self._call("unload", lib.ss_core_detach, slot, _SLICE_MS)
+    def detach(self, slot: int) -> Counters:
+        """Remove a slot; afterwards no call into it is under way. Returns its last counters."""
+        stats = ffi.new("ss_stats *")
+        self._call("unload", lib.ss_core_detach, slot, _SLICE_MS, stats)
+        return _counters(stats)
 
     def replace(self, slot: int, instance: Instance) -> None:
         """Put another loaded instance in a slot's place."""
@@ -145,16 +152,7 @@ class Sequencer:
     def counters(self, slot: int) -> Counters:
         """Return a slot's counters; never waits for a broadcast."""
         stats = self._stats(slot)
-        return Counters(
-            broadcast=stats.broadcast,
-            delivered=stats.delivered,
-            failed=stats.failed,
-            dropped=stats.dropped,
-            acknowledged=stats.acknowledged,
-            callbacks_timed=stats.samples,
-            callback_ns=stats.total_ns,
-            callback_buckets=tuple(stats.buckets),
-        )
+        return _counters(stats)
 
     def close(self) -> None:
         """Refuse every event from now on, and let go of the core."""
@@ -166,3 +164,16 @@ class Sequencer:
             return  # a callback never returns; what it uses must stay
         lib.ss_core_release(self._core)  # the door keeps its own reference
         self._core = ffi.NULL
+
+
+def _counters(stats: Any) -> Counters:
+    return Counters(
+        broadcast=stats.broadcast,
+        delivered=stats.delivered,
+        failed=stats.failed,
+        dropped=stats.dropped,
+        acknowledged=stats.acknowledged,
+        callbacks_timed=stats.samples,
+        callback_ns=stats.total_ns,
+        callback_buckets=tuple(stats.buckets),
+    )

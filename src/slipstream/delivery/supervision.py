@@ -117,7 +117,7 @@ class CrashReport:
 
 
 def take_reports(
-    worker: Any, plugin: str, path: Path, digest: str, folder: Callable[[], Path | None]
+    worker: Any, plugin: str, path: Path, digest: str, folder: Path | None
 ) -> list[CrashReport]:
     """Take a worker's waiting crash reports, and write each to a file.
 
@@ -135,8 +135,7 @@ def take_reports(
     raw = ffi.new("ss_report *")
     while lib.ss_worker_take_report(worker, raw) == lib.SLIPSTREAM_OK:
         lines = tuple(_native.text(line) for line in raw.lines)
-        where = folder()
-        target = None if where is None else where / f"crash-{plugin}-{raw.time_ns}.json"
+        target = None if folder is None else folder / f"crash-{plugin}-{raw.time_ns}.json"
         report = CrashReport(
             plugin=plugin,
             time=raw.time_ns / 1e9,

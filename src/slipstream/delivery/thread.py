@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from slipstream.capture import open_for_append
 from slipstream.config import Reload
 from slipstream.delivery.instance import LoadReason, Mapping
 from slipstream.delivery.port import Port
-from slipstream.errors import PluginFailed, PluginLoadError
+from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.plugin import Counters, PluginState, Status
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from slipstream.library import PrivateCopy
 
 _MAX_ATTEMPTS = 5
+_STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
+_SLICE = 0.02  # seconds between two looks whether what was lost at the end can be told
 
 
 class ThreadPlugin:
@@ -46,9 +49,11 @@ class ThreadPlugin:
         self._sequencer: Sequencer | None = None
         self._slot = -1
         self._instance: Instance | None = None
+        self._freeing = threading.Lock()  # the state is asked for by any thread
         self._thread: Any = ffi.NULL
-        self._last: tuple[Status, Counters] | None = None
         self._status = Status(PluginState.LOADING)
+        # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
+        self._beside: Status | None = None
         self._call = (0, 0.0)  # the ordinal in flight, and when it was seen first
         self._dead_letter = -1
         self._port = Port(config, shared=False)
@@ -69,9 +74,7 @@ class ThreadPlugin:
         """The number that the present generation's log lines carry."""
         return 0 if self._instance is None else self._instance.source
 
-    def start(
-        self, instance: Instance, name: str, settled: bytes, config: PluginConfig
-    ) -> None:
+    def start(self, instance: Instance, name: str, settled: bytes, config: PluginConfig) -> None:
         """Let a loaded instance take events.
 
         Args:
@@ -80,7 +83,7 @@ class ThreadPlugin:
             settled: What its `on_load` got, for starting it again.
             config: Its config.
         """
-        self._thread = lib.ss_thread_start(
+        thread = lib.ss_thread_start(
             instance.handle,
             self._port.handle,
             self._queue,
@@ -89,10 +92,12 @@ class ThreadPlugin:
             int(config.flush_interval * 1000),
             _MAX_ATTEMPTS,
         )
-        if self._thread == ffi.NULL:
+        if thread == ffi.NULL:
             raise MemoryError
+        self._thread = thread
         self._instance, self._name = instance, name
         self._settled, self._config = settled, config
+        self._beside = None
         self._status = Status(PluginState.RUNNING)
 
     def attach(self, sequencer: Sequencer) -> None:
@@ -113,27 +118,32 @@ class ThreadPlugin:
 
     def status(self) -> Status:
         """Return the state with its reason."""
-        if self._last is not None:
-            return self._last[0]
-        state, reason = PluginState.RUNNING, ""
-        if self._thread != ffi.NULL:
-            code = ffi.new("int32_t *")
-            if lib.ss_thread_state(self._thread, code) == lib.SS_THREAD_FAILED:
-                state = PluginState.FAILED
-                reason = f"on_broadcast returned {_native.status_name(code[0])}"
-            elif self._is_stuck():
-                state = PluginState.FAILED
-                reason = f"stuck: a callback has not returned for {self._stuck_for():.1f} seconds"
-            else:
-                stats = self._port.stats()
-                if stats.is_paused:
-                    state = PluginState.PAUSED
-                elif stats.is_stalled:
-                    state = PluginState.STALLED
-                    reason = "its ring stayed full for block_timeout"
+        with self._freeing:
+            state, reason = self._look()
+        if self._beside is not None:
+            return self._beside
         if state is not self._status.state:
             self._status = Status(state, reason)
         return self._status
+
+    def _look(self) -> tuple[PluginState, str]:
+        code = ffi.new("int32_t *")
+        if self._thread == ffi.NULL:
+            return PluginState.LOADING, ""
+        if lib.ss_thread_state(self._thread, code) == lib.SS_THREAD_FAILED:
+            return PluginState.FAILED, f"on_broadcast returned {_native.status_name(code[0])}"
+        if self._is_stuck():
+            seconds = self._stuck_for()
+            return (
+                PluginState.FAILED,
+                f"stuck: a callback has not returned for {seconds:.1f} seconds",
+            )
+        stats = self._port.stats()
+        if stats.is_paused:
+            return PluginState.PAUSED, ""
+        if stats.is_stalled:
+            return PluginState.STALLED, "its ring stayed full for block_timeout"
+        return PluginState.RUNNING, ""
 
     def _stuck_for(self) -> float:
         ordinal = lib.ss_thread_call(self._thread)
@@ -147,7 +157,7 @@ class ThreadPlugin:
 
     def counters(self) -> Counters:
         """Return the counters."""
-        return self._last[1] if self._last is not None else self._port.counters()
+        return self._port.counters()
 
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reports."""
@@ -181,16 +191,30 @@ class ThreadPlugin:
         self._port.flush(timeout, self._hindrance)
 
     def _drain(self, timeout: float) -> bool:
-        """Stop the consumer at the last event that was broadcast; False if it does not end."""
+        """End the consumer; what it did not get to stays in the ring.
+
+        It ends at the last event that was broadcast or, when the time is over, after the call
+        under way.
+
+        Returns:
+            False if that call does not return either.
+        """
         if self._thread == ffi.NULL:
             return True
         instance = self._require()
-        lib.ss_thread_stop(self._thread)
-        if not instance.finish(timeout):
-            return False
-        lib.ss_thread_free(self._thread)
-        self._thread = ffi.NULL
-        return True
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and not self._is_stuck():
+            lib.ss_thread_stop(self._thread)
+            if instance.finish(_SLICE):
+                return True
+        lib.ss_thread_hurry(self._thread)
+        return instance.finish(min(timeout, _STUCK_GRACE) if self._is_stuck() else timeout)
+
+    def _free_thread(self) -> None:
+        with self._freeing:
+            thread, self._thread = self._thread, ffi.NULL
+        if thread != ffi.NULL:
+            lib.ss_thread_free(thread)
 
     def stop(self, timeout: float) -> str:
         """Drain, unload and close; what is left is written to a capture.
@@ -198,25 +222,28 @@ class ThreadPlugin:
         Returns:
             What did not go well, "" if all did.
         """
-        if self._last is not None:
+        if self._instance is None and self._port.is_free:
             return ""
         if self._sequencer is not None:
             self._sequencer.detach(self._slot)
+            self._sequencer = None
+        self._beside = Status(PluginState.UNLOADING)
         problems: list[str] = []
+        self._port.pause(paused=False)  # what is held back by a pause is delivered, too
         drained = self._drain(timeout)
         if self._instance is not None:
             if drained:
                 problems.append(self._instance.unload(timeout))
-                mapping = self._instance.close(timeout)
-            else:
-                mapping = Mapping.STUCK
+                self._free_thread()  # until now it could acknowledge
+            mapping = self._instance.close(timeout)
             problems.append("" if mapping is Mapping.GONE else mapping.meaning)
-        self._last = (self.status(), self._port.counters())
+            self._instance = None
         count, path = self._port.save_leftover(self._state_dir, self._name)
         if count:
             where = "" if path is None else f", written to {path}"
             problems.append(f"{count} events were not acknowledged{where}")
-        if drained:  # else the plugin may still use the ring
+        self._beside = Status(PluginState.UNLOADED)
+        if drained:  # else the plugin still uses the ring, whenever it returns
             self._free()
         return "; ".join(p for p in problems if p)
 
@@ -243,44 +270,98 @@ class ThreadPlugin:
         Raises:
             SlipstreamError: The new one was not started; the old version goes on.
         """
-        old = self._require()
-        overlap = config.reload is Reload.OVERLAP
-        multiple = lib.SLIPSTREAM_FLAG_MULTI_INSTANCE
+        old = self._instance
+        before = self._status
+        problems: list[str] = []
         try:
-            if overlap and not (old.describe().has(multiple) and fresh.describe().has(multiple)):
-                raise PluginLoadError(
-                    "reload: overlap needs a plugin with the flag MULTI_INSTANCE, in both versions",
-                    "use reload: 'replace' in the config",
-                )
+            overlap = config.reload is Reload.OVERLAP and old is not None
             if overlap:
+                self._check_overlap(fresh)
                 fresh.load(settled, LoadReason.RELOAD, config.load_timeout)
-            if not self._drain(self._config.unload_timeout):
-                raise PluginFailed(
-                    "the plugin did not drain its ring in time",
-                    "raise `unload_timeout`, or unload it",
-                )
-            problem = old.unload(self._config.unload_timeout)
+            self._beside = Status(PluginState.LOADING, "a new version takes over")
+            problems.append(self._end(old))
             if not overlap:
-                try:
-                    fresh.load(settled, LoadReason.RELOAD, config.load_timeout)
-                except BaseException:
-                    self._go_back(old, reopen)
-                    raise
-        except BaseException:
-            fresh.discard(config.unload_timeout)
+                fresh.load(settled, LoadReason.RELOAD, config.load_timeout)
+            self.start(fresh, self._name, settled, config)
+        except BaseException as error:
+            try:
+                fresh.discard(config.unload_timeout)
+            finally:
+                self._go_back(old, reopen, error)
+                self._status = before
             raise
-        self.start(fresh, self._name, settled, config)
         if self._sequencer is not None:
-            self._sequencer.set_kinds(self._slot, fresh.describe().kinds)
-        mapping = old.close(config.unload_timeout)
-        problems = [problem, "" if mapping is Mapping.GONE else mapping.meaning]
+            kinds = fresh.describe().kinds
+            self._sequencer.renew_port(self._slot, kinds, fresh.source, fresh.claims())
+        if old is not None:
+            mapping = old.close(config.unload_timeout)
+            problems.append("" if mapping is Mapping.GONE else mapping.meaning)
         return "; ".join(p for p in problems if p)
 
-    def _go_back(self, old: Instance, reopen: Callable[[PrivateCopy], Instance]) -> None:
-        again = reopen(old.copy)
-        again.load(self._settled, LoadReason.RELOAD, self._config.load_timeout)
-        self.start(again, self._name, self._settled, self._config)
-        old.close(self._config.unload_timeout)
+    def _check_overlap(self, fresh: Instance) -> None:
+        multiple = lib.SLIPSTREAM_FLAG_MULTI_INSTANCE
+        if not (self._require().describe().has(multiple) and fresh.describe().has(multiple)):
+            raise PluginLoadError(
+                "reload: overlap needs a plugin with the flag MULTI_INSTANCE, in both versions",
+                "use reload: 'replace' in the config",
+            )
+
+    def _end(self, old: Instance | None) -> str:
+        """Drain and unload the present instance; what did not go well, or ""."""
+        if old is None:
+            return ""
+        timeout = self._config.unload_timeout
+        if not self._drain(timeout):
+            raise PluginFailed(
+                "the plugin is stuck in a callback and cannot be replaced",
+                "wait until it returns, or unload it",
+            )
+        try:
+            return old.unload(timeout)
+        finally:
+            self._free_thread()
+
+    def _go_back(
+        self,
+        old: Instance | None,
+        reopen: Callable[[PrivateCopy], Instance],
+        cause: BaseException,
+    ) -> None:
+        """Let the old version go on, from its kept copy if it was unloaded already."""
+        if old is None:  # nothing to go back to
+            self._beside = Status(PluginState.FAILED, "no version of it could be started")
+            return
+        self._beside = None
+        if self._thread != ffi.NULL:
+            if not lib.ss_thread_go_on(self._thread) and self._has_ended():
+                self._free_thread()
+                self.start(old, self._name, self._settled, self._config)
+            return
+        try:
+            again = reopen(old.copy)
+            try:
+                again.load(self._settled, LoadReason.RELOAD, self._config.load_timeout)
+                self.start(again, self._name, self._settled, self._config)
+            except BaseException:
+                again.discard(self._config.unload_timeout)
+                raise
+        except SlipstreamError as error:
+            reason = f"neither version could be started: {error.message}"
+            self._beside = Status(PluginState.FAILED, reason)
+            self._instance = None
+            self._port.hold_nobody()
+            new = cause.message if isinstance(cause, SlipstreamError) else repr(cause)
+            raise PluginFailed(
+                f"the new version was not started: {new}; and the old one could not be started "
+                f"again: {error.message}",
+                "mend one of them and reload, or unload the plugin",
+            ) from cause
+        finally:
+            old.close(self._config.unload_timeout)
+
+    def _has_ended(self) -> bool:
+        code = ffi.new("int32_t *")
+        return bool(lib.ss_thread_state(self._thread, code) == lib.SS_THREAD_ENDED)
 
     def _free(self) -> None:
         self._port.free()
@@ -289,7 +370,11 @@ class ThreadPlugin:
             self._dead_letter = -1
 
     def discard(self) -> None:
-        """Free the ring, after a failed load."""
-        if self._last is None:
-            self._last = (Status(PluginState.FAILED), Counters())
+        """End the consumer and free the ring, after a failed load; the instance is the caller's."""
+        self._beside = Status(PluginState.FAILED)
+        if self._sequencer is not None:
+            self._sequencer.detach(self._slot)
+        if self._drain(self._config.unload_timeout):
+            self._free_thread()
             self._free()
+        self._instance = None

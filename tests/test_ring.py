@@ -1,0 +1,101 @@
+"""Rings and their consumers, in C, under ThreadSanitizer and under ASan with UBSan.
+
+Each program runs for a few seconds. `SLIPSTREAM_RING_SCALE=100` makes that a hundred times as
+long, `SLIPSTREAM_RING_SEED` starts from elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NATIVE = ROOT / "native"
+PROGRAMS = ROOT / "tests" / "native"
+# What a consumer is made of; the loader brings the names of statuses.
+SOURCES = (
+    *("consume", "cursor", "ring", "ring_memory", "ring_resume"),
+    *("host", "json", "text", "logq", "frame", "ticks", "loader", "elf_file", "probe"),
+)
+FLAGS = (
+    *("-std=c11", "-O2", "-g", "-fno-omit-frame-pointer", "-D_GNU_SOURCE", '-DSS_VERSION="0"'),
+    *("-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion"),
+)
+SANITIZERS = {
+    # It does not know fences, but the orders that acquire and release give.
+    "thread": ("-fsanitize=thread", "-Wno-tsan"),
+    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+}
+SCALE = os.environ.get("SLIPSTREAM_RING_SCALE", "1")
+SEED = os.environ.get("SLIPSTREAM_RING_SEED", "1")
+SECONDS = 60 * int(SCALE) + 60
+
+Build = Callable[[str, str], Path]
+
+pytestmark = [pytest.mark.no_asan, pytest.mark.timeout(SECONDS + 120)]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """``build(program, sanitizer)``: the program, compiled once."""
+    folder = tmp_path_factory.mktemp("ring")
+
+    def compile_it(program: str, sanitizer: str) -> Path:
+        binary = folder / f"{program}-{sanitizer}"
+        if not binary.exists():
+            sources = [str(NATIVE / f"{name}.c") for name in SOURCES]
+            command = ["gcc", *FLAGS, *SANITIZERS.get(sanitizer, ())]
+            command += [f"-I{ROOT / 'include'}", f"-I{NATIVE}", *sources]
+            command += [str(PROGRAMS / f"{program}.c"), "-o", str(binary), "-pthread", "-ldl"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+            assert done.returncode == 0, done.stderr[-4000:]
+        return binary
+
+    return compile_it
+
+
+def run(binary: Path, *arguments: str) -> str:
+    """Run a test program to its end; what it prints."""
+    # A consumer that crashes leaves behind what it had.
+    leaks = "0" if "crash" in arguments else "1"
+    done = subprocess.run(
+        [str(binary), *arguments],
+        env={
+            **os.environ,
+            "ASAN_OPTIONS": f"detect_leaks={leaks}",
+            "TSAN_OPTIONS": "halt_on_error=1",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("test", ["script", "flow", "crash", "wake", "status", "hostile"])
+def test_threads(build: Build, test: str, sanitizer: str) -> None:
+    assert run(build("test_ring", sanitizer), test, SEED, SCALE)
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("test", ["attack", "crash"])
+def test_processes(build: Build, test: str, sanitizer: str) -> None:
+    assert run(build("test_ring_process", sanitizer), test, SEED, SCALE)
+
+
+@pytest.mark.parametrize("test", ["flow", "crash", "wake"])
+def test_at_full_speed(build: Build, test: str) -> None:
+    """Without the sanitizers, which hide races behind their slowness."""
+    assert run(build("test_ring", "nothing"), test, SEED, SCALE)
+
+
+def test_the_benchmark_builds(build: Build) -> None:
+    assert build("bench_ring", "nothing").exists()

@@ -24,6 +24,7 @@ typedef struct loop {
     uint64_t needs_ack;     /* EXPLICIT_ACK: last ordinal that only an ack acknowledges */
     uint64_t call_end;      /* ticks; 0 if something else has happened since */
     uint64_t next_skip;
+    uint64_t stop_seen;     /* the boundary of the stop that was looked at last */
     bool explicit_ack;
     bool takes_runs;
     bool flush_asked;
@@ -214,7 +215,7 @@ static int32_t stop(loop *l) {
 
 static bool something_to_do(void *context) {
     const loop *l = context;
-    return must_stop(l) ||
+    return (must_stop(l) && boundary(l) != l->stop_seen) ||
            atomic_load_explicit(&l->head->flush_wanted, memory_order_acquire) != l->flush_seen ||
            (!is_paused(l) &&
             atomic_load_explicit(&l->head->head, memory_order_acquire) != l->cursor.at);
@@ -493,8 +494,11 @@ static int32_t step(loop *l) {
     int32_t end = answer_flush(l);
     if (end != GO_ON)
         return end;
-    if (must_stop(l) && (l->done >= boundary(l) || is_paused(l)))
-        return stop(l);
+    if (must_stop(l)) {
+        l->stop_seen = boundary(l); /* up to there it may not be published yet */
+        if (l->done >= l->stop_seen || is_paused(l))
+            return stop(l);
+    }
     if (is_paused(l))
         return idle(l);
     switch (ss_cursor_take(&l->cursor, &chunk)) {
@@ -524,6 +528,7 @@ uint32_t ss_consume(ss_consumer *consumer) {
               .replay_until = head->replay_until,
               .done = head->resume_after,
               .needs_ack = head->resume_after,
+              .stop_seen = UINT64_MAX,
               .explicit_ack = (flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0,
               .takes_runs = (flags & SLIPSTREAM_FLAG_BATCH) != 0,
               .flush_number = atomic_load_explicit(&consumer->view.control->flush_done,

@@ -154,8 +154,12 @@ static int32_t look_at_flush(ss_port *port, uint32_t *number, uint64_t ordinal) 
     ss_ring_tell_lost(port->ring);
     if (ss_ring_acked(port->ring) >= ordinal)
         return SLIPSTREAM_OK;
-    if (control == NULL || !ss_ring_is_sane(port->ring) ||
-        (int32_t)(atomic_load_explicit(&control->flush_done, memory_order_acquire) - *number) < 0)
+    if (control == NULL || !ss_ring_is_sane(port->ring))
+        return SLIPSTREAM_TIMEOUT;
+    /* Answered is what was asked for since; another number is none of a consumer in its senses. */
+    const uint32_t wanted = atomic_load_explicit(&head->flush_wanted, memory_order_relaxed);
+    const uint32_t done = atomic_load_explicit(&control->flush_done, memory_order_acquire);
+    if (wanted - done > wanted - *number)
         return SLIPSTREAM_TIMEOUT;
     const int32_t status = atomic_load_explicit(&control->flush_status, memory_order_relaxed);
     if (status != SLIPSTREAM_OK)

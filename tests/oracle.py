@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from slipstream import AppEvent, frames
@@ -45,6 +45,10 @@ class Record:
     count: int
     first: int
     last: int
+
+    def packed(self) -> bytes:
+        """Its bytes in the file."""
+        return _RECORD.pack(*astuple(self))
 
 
 def read(path: Path) -> list[Record]:

@@ -41,21 +41,31 @@ pytestmark = [pytest.mark.no_asan, pytest.mark.timeout(SECONDS + 120)]
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """``build(program, sanitizer)``: the program, compiled once."""
+    """``build(program, sanitizer)``: the program; each file is compiled once."""
     folder = tmp_path_factory.mktemp("ring")
 
-    def compile_it(program: str, sanitizer: str) -> Path:
-        binary = folder / f"{program}-{sanitizer}"
-        if not binary.exists():
-            sources = [str(NATIVE / f"{name}.c") for name in SOURCES]
-            command = ["gcc", *FLAGS, *SANITIZERS.get(sanitizer, ())]
-            command += [f"-I{ROOT / 'include'}", f"-I{NATIVE}", *sources]
-            command += [str(PROGRAMS / f"{program}.c"), "-o", str(binary), "-pthread", "-ldl"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    def gcc(sanitizer: str, output: Path, *arguments: str) -> Path:
+        if not output.exists():
+            flags = [*FLAGS, *SANITIZERS.get(sanitizer, ()), f"-I{ROOT / 'include'}", f"-I{NATIVE}"]
+            done = subprocess.run(
+                ["gcc", *flags, *arguments, "-o", str(output), "-pthread", "-ldl"],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
             assert done.returncode == 0, done.stderr[-4000:]
-        return binary
+        return output
 
-    return compile_it
+    def build_it(program: str, sanitizer: str) -> Path:
+        objects = [
+            str(gcc(sanitizer, folder / f"{name}-{sanitizer}.o", "-c", str(NATIVE / f"{name}.c")))
+            for name in SOURCES
+        ]
+        source = str(PROGRAMS / f"{program}.c")
+        return gcc(sanitizer, folder / f"{program}-{sanitizer}", source, *objects)
+
+    return build_it
 
 
 def run(binary: Path, *arguments: str) -> str:

@@ -241,9 +241,7 @@ class PluginManager:
         identity, delivery = self._launcher.launch(config, path, mode, self._refuse_same_name)
         plugin = Plugin(identity, delivery)
         self._plugins[identity.name] = plugin
-        _log.info(
-            "plugin loaded", plugin=identity.name, version=identity.version, mode=str(mode)
-        )
+        _log.info("plugin loaded", plugin=identity.name, version=identity.version, mode=str(mode))
         return plugin
 
     def _mode_of(self, config: PluginConfig) -> Mode:

@@ -195,57 +195,66 @@ class Machine:
     def step(self, state: State, number: int) -> Iterator[tuple[str, State]]:
         """One instruction of one thread, if it can be done now."""
         frozen, threads = state
-        position, frozen_registers, buffer, _ = threads[number]
+        position, frozen_registers, buffer, asleep = threads[number]
         memory = dict(frozen)
         registers = dict(frozen_registers)
         operation, *operands = self.programs[number][position]
-        position += 1
-        asleep = ""
-
-        def value_of(value: Value) -> int:
-            return value if isinstance(value, int) else int(value(registers))
-
-        def name_of(word: Word) -> str:
-            return word if isinstance(word, str) else word(registers)
-
+        if operation in ("fence", "add", "wait") and buffer:
+            return
+        if operation == "barrier" and any(other[2] for other in threads):
+            return
         what = operation
         match operation:
             case "load":
-                word = name_of(operands[1])
+                word = called(operands[1], registers)
                 own = [value for name, value in buffer if name == word]
                 registers[operands[0]] = own[-1] if own else memory[word]
                 what = f"{operands[0]} = {word} ({registers[operands[0]]})"
             case "store":
-                buffer = (*buffer, (name_of(operands[0]), value_of(operands[1])))
+                word = called(operands[0], registers)
+                buffer = (*buffer, (word, valued(operands[1], registers)))
                 what = f"store {buffer[-1]}"
-            case "fence" | "add" | "wait" if buffer:
-                return
-            case "barrier" if any(other[2] for other in threads):
-                return
             case "add":
-                word = name_of(operands[0])
+                word = called(operands[0], registers)
                 registers[operands[1]] = memory[word]
                 memory[word] += 1
             case "wait":
-                word = name_of(operands[0])
-                asleep = word if memory[word] == value_of(operands[1]) else ""
+                word = called(operands[0], registers)
+                asleep = word if memory[word] == valued(operands[1], registers) else ""
                 what = f"wait: {asleep or 'no'}"
             case "wake":
-                word = name_of(operands[0])
+                word = called(operands[0], registers)
                 threads = tuple((*t[:3], "" if t[3] == word else t[3]) for t in threads)
+        position = self.think(number, position, registers, memory)
+        moved = (position, tuple(sorted(registers.items())), buffer, asleep)
+        after = (tuple(sorted(memory.items())), replaced(threads, number, moved))
+        yield f"{number}: {what}", after
+
+    def think(self, number: int, position: int, registers: Registers, memory: Memory) -> int:
+        """Do what is no business of the memory's order; return the next position."""
+        operation, *operands = self.programs[number][position]
+        match operation:
             case "let":
-                registers[operands[0]] = value_of(operands[1])
+                registers[operands[0]] = valued(operands[1], registers)
             case "jump":
-                if value_of(operands[1]):
-                    position = self.labels[number][operands[0]]
+                if valued(operands[1], registers):
+                    return self.labels[number][operands[0]]
             case "ghost":
                 operands[0](registers, memory)
             case "check":
                 if not operands[0](registers, memory):
                     raise ModelError(f"thread {number}: {operands[1]}; {registers}, {memory}")
-        moved = (position, tuple(sorted(registers.items())), buffer, asleep)
-        after = (tuple(sorted(memory.items())), replaced(threads, number, moved))
-        yield f"{number}: {what}", after
+        return position + 1
+
+
+def valued(value: Value, registers: Registers) -> int:
+    """What a value is, given the registers."""
+    return value if isinstance(value, int) else int(value(registers))
+
+
+def called(word: Word, registers: Registers) -> str:
+    """Which word is meant, given the registers."""
+    return word if isinstance(word, str) else word(registers)
 
 
 def replaced(threads: tuple[Thread, ...], number: int, thread: Thread) -> tuple[Thread, ...]:

@@ -498,6 +498,30 @@ static void script_boundary(void) {
     end_source(&s);
 }
 
+/* The end of what was broadcast is lost and not told of yet: the stop waits for it. */
+static void script_late_end(void) {
+    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    plugin *p = new_plugin(0, 100, 1);
+    struct timespec busy;
+    clockid_t clock;
+    start(p, s.ring);
+    put_some(&s, 3);
+    lose(&s, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
+    order_stop(s.ring);
+    wait_acked(s.ring, 3);
+    usleep(200000);
+    REQUIRE(atomic_load(&p->ended) == 0, "it has not waited for ordinal 4");
+    REQUIRE(pthread_getcpuclockid(p->thread, &clock) == 0 && clock_gettime(clock, &busy) == 0 &&
+                busy.tv_sec == 0 && busy.tv_nsec < 100000000,
+            "it does not sleep while it waits");
+    REQUIRE(ss_ring_tell_lost(s.ring), "room");
+    ss_ring_wake(s.ring);
+    finish(&s, p);
+    REQUIRE(p->gaps == 1, "%llu gaps", (llu)p->gaps);
+    free_plugin(p);
+    end_source(&s);
+}
+
 /* A ring that makes no sense: the consumer says so and returns. */
 static void script_damage(uint64_t seed) {
     for (uint64_t i = 0; i < 100; i++) {
@@ -632,6 +656,7 @@ static void script(uint64_t seed, uint64_t scale) {
     script_explicit();
     script_retry();
     script_boundary();
+    script_late_end();
     script_damage(seed);
     script_poison(0);
     script_poison(SLIPSTREAM_FLAG_BATCH);

@@ -310,7 +310,7 @@ def run_cycles(folder: Path, cycles: int, end: float) -> dict:
         if _count_mappings() > maps + 10:
             leaks.append(f"{maps} mappings became {_count_mappings()}")
     leaks += [f"worker {pid} lives" for pid in pids if _alive(pid)]
-    leaks += [f"{path} is left" for path in folder.rglob("*.slipstream-copy")]
+    leaks += [f"{path} is left" for path in oracle.library.parent.glob(".*.slipstream-copy")]
     attempts = Counter(r.attempt for r in oracle.events)
     if attempts != {1: 200 * len(pids)}:
         leaks.append(f"{attempts} instead of {200 * len(pids)} events")

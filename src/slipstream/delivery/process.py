@@ -185,9 +185,7 @@ class ProcessPlugin:
     def refresh(self) -> None:
         """Take over what a new generation subscribes to."""
         if self._sequencer is not None:
-            self._sequencer.renew_port(
-                self._slot, self._info().kinds, self.source, self._claims()
-            )
+            self._sequencer.renew_port(self._slot, self._info().kinds, self.source, self._claims())
 
     def _claims(self) -> list[bytes]:
         found: list[bytes] = []

@@ -338,7 +338,8 @@ static inline __attribute__((always_inline)) size_t stream_to(ss_core *core, slo
     uint64_t failed = 0;
     uint32_t until_sample = s->until_sample;
     size_t at = 0;
-    while (at < len && (!check || (failed == 0 && ss_frame_is_usual(frames + at, len - at)))) {
+    while (at < len && (!check || (failed == 0 && ss_frame_is_usual(frames + at, len - at) &&
+                                   ss_frame_is_stamped(frames + at)))) {
         const uint8_t *frame = frames + at;
         const size_t frame_len = slipstream_load_u32(frame);
         int32_t status;
@@ -595,10 +596,6 @@ static void trim(buffer *b) {
     }
 }
 
-static bool is_stamped(const uint8_t *frame) {
-    return ss_load_word(frame + 16) != 0 && ss_load_word(frame + 32) != 0;
-}
-
 int32_t ss_core_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *sent,
                       uint64_t *kinds, bool *stamped) {
     const size_t end = limit < len ? limit : len;
@@ -611,6 +608,7 @@ int32_t ss_core_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *
     for (; at < end; count++) {
         if (ss_frame_is_usual(frames + at, len - at)) {
             *kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE);
+            all_stamped = all_stamped && ss_frame_is_stamped(frames + at);
             at += slipstream_load_u32(frames + at);
             continue;
         }
@@ -631,7 +629,7 @@ int32_t ss_core_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *
 }
 
 static void stamp(ss_core *core, uint8_t *frame, int64_t now) {
-    if (is_stamped(frame))
+    if (ss_frame_is_stamped(frame))
         return;
     const uint64_t stream = ss_load_word(frame + 16);
     const int64_t time_ns = (int64_t)ss_load_word(frame + 32);
@@ -681,7 +679,11 @@ void ss_core_put_own(ss_core *core, uint8_t *frames, size_t len, bool stamped) {
 static void put_directly(ss_core *core, const uint8_t *frames, size_t len, ss_sent *sent) {
     slot *s = core->count == 1 ? core->slots[0] : NULL;
     uint64_t calls = 0;
-    if (s == NULL || s->port != NULL || !is_open_for_events(s) || (s->flags & SLIPSTREAM_FLAG_BATCH) != 0 ||
+    if (len - sent->offset < SLIPSTREAM_FRAME_HEADER_LEN ||
+        !ss_frame_is_stamped(frames + sent->offset))
+        return;
+    if (s == NULL || s->port != NULL || !is_open_for_events(s) ||
+        (s->flags & SLIPSTREAM_FLAG_BATCH) != 0 ||
         (s->kinds & SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE)) == 0 ||
         ss_core_inside_callback(core))
         return;

@@ -14,9 +14,15 @@ static inline uint64_t ss_load_word(const uint8_t *p) {
     return le64toh(word);
 }
 
+/* Has it stream, sequence and time? At least a header is readable. */
+static inline bool ss_frame_is_stamped(const uint8_t *frame) {
+    return ss_load_word(frame + 16) != 0 && ss_load_word(frame + 24) != 0 &&
+           ss_load_word(frame + 32) != 0;
+}
+
 /* True for a mapping update of the usual form (no header or fixed part longer than today's)
- * that is well formed and has stream, sequence and time: what nearly all frames are, told
- * in a few instructions. False says nothing; ask ss_frame_check. */
+ * that is well formed and has both stream and sequence or neither: what nearly all frames
+ * are, told in a few instructions. False says nothing; ask ss_frame_check. */
 static inline bool ss_frame_is_usual(const uint8_t *frame, size_t len) {
     typedef uint64_t pair __attribute__((vector_size(16)));
     enum { HEAD = SLIPSTREAM_FRAME_HEADER_LEN, FIXED = 40 };
@@ -32,8 +38,7 @@ static inline bool ss_frame_is_usual(const uint8_t *frame, size_t len) {
         payload_len + HEAD > frame_len || payload_len < FIXED ||
         slipstream_load_u32(frame + HEAD) != FIXED)
         return false;
-    if (ss_load_word(frame + 16) == 0 || ss_load_word(frame + 24) == 0 ||
-        ss_load_word(frame + 32) == 0)
+    if ((ss_load_word(frame + 16) == 0) != (ss_load_word(frame + 24) == 0))
         return false;
     /* Two spans at once, each a 64-bit word of length and offset. A difference below zero
      * has its highest bit set; 64 bits cannot overflow here. */

@@ -39,7 +39,8 @@ bool ss_memory_seal(int fd, bool read_only) {
 
 uint8_t *ss_ring_map(int fd, size_t bytes, bool writable) {
     const int rights = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    const int flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
+    /* The producer's first lap shall not be slow; a reader shall start, and restart, soon. */
+    const int flags = MAP_SHARED | MAP_FIXED | (writable ? MAP_POPULATE : 0);
     const size_t whole = SS_PAGE + 2 * bytes;
     /* The addresses first, so that both halves lie side by side. */
     uint8_t *base =

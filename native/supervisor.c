@@ -170,7 +170,7 @@ static void on_event_failed(ss_worker *w, ss_process *p, uint64_t ordinal, const
         data += sizeof status;
         len -= sizeof status;
     }
-    ss_lock_wait(&w->port->lock, 1000);
+    ss_lock_take(&w->port->lock);
     const uint8_t *frame = ss_ring_find(w->port->ring, ordinal, &frame_len);
     write_dead_letter(w, frame, frame_len);
     ss_lock_release(&w->port->lock);
@@ -209,7 +209,7 @@ static void start_from(ss_worker *w, ss_recipe *recipe, uint32_t reason) {
 
 static void run_next(ss_worker *w) {
     ss_process *p = w->next;
-    ss_lock_wait(&w->port->lock, 1000);
+    ss_lock_take(&w->port->lock);
     ss_port_attach_control(w->port, p->control);
     ss_ring_head *head = ss_ring_get_head(w->port->ring);
     head->flush_each = w->poison_crashes >= POISON_CRASHES - 1;
@@ -249,7 +249,7 @@ static void run_next(ss_worker *w) {
 static void drain_current(ss_worker *w, uint32_t timeout_ms) {
     ss_process *p = w->current;
     w->handing_over = w->plan == PLAN_RELOAD;
-    ss_lock_wait(&w->port->lock, 1000);
+    ss_lock_take(&w->port->lock);
     ss_ring_head *head = ss_ring_get_head(w->port->ring);
     ss_ring_tell_lost(w->port->ring);
     atomic_store(&head->boundary, ss_ring_last(w->port->ring));
@@ -380,7 +380,7 @@ static bool blame_event(ss_worker *w, ss_process *p, ss_report *report) {
     uint64_t run = 0;
     size_t len = 0;
     bool repeated = false;
-    ss_lock_wait(&w->port->lock, 1000);
+    ss_lock_take(&w->port->lock);
     report->acknowledged = ss_ring_acked(ring);
     if (ss_ring_get_control(ring) == p->control &&
         ss_hear(&p->control->started, key, SS_PLACE_STARTED, &started) &&
@@ -648,7 +648,7 @@ static void watch(ss_worker *w, ss_process *p, uint64_t now, bool punctual) {
     const uint64_t key = ss_ring_get_head(w->port->ring)->key;
     uint64_t started = 0;
     uint64_t run = 0;
-    ss_lock_wait(&w->port->lock, 1000);
+    ss_lock_take(&w->port->lock);
     const uint64_t acked = ss_ring_acked(w->port->ring);
     const bool sane = ss_ring_is_sane(w->port->ring) &&
                       ss_hear(&p->control->started, key, SS_PLACE_STARTED, &started) &&

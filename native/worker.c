@@ -5,6 +5,7 @@
 #include "channel.h"
 #include "consume.h"
 #include "loader.h"
+#include "ring_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -215,17 +216,11 @@ static void limit(int resource, uint64_t value) {
  * even find them. */
 static bool map_memory(void) {
     const size_t bytes = worker.start.ring_bytes;
-    uint8_t *base = mmap(NULL, SS_PAGE + 2 * bytes, PROT_NONE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     const size_t control_len = (sizeof(ss_control) + SS_PAGE - 1) & ~(size_t)(SS_PAGE - 1);
     void *control = mmap(NULL, control_len, PROT_READ | PROT_WRITE, MAP_SHARED, SS_FD_CONTROL, 0);
-    if (base == MAP_FAILED || control == MAP_FAILED ||
-        mmap(base, SS_PAGE + bytes, PROT_READ, MAP_SHARED | MAP_FIXED, SS_FD_RING,
-             0) == MAP_FAILED ||
-        mmap(base + SS_PAGE + bytes, bytes, PROT_READ, MAP_SHARED | MAP_FIXED,
-             SS_FD_RING, SS_PAGE) == MAP_FAILED)
+    const uint8_t *base = ss_ring_map(SS_FD_RING, bytes, false);
+    if (base == NULL || control == MAP_FAILED)
         return false;
-    madvise(base, SS_PAGE + 2 * bytes, MADV_DONTDUMP);
     close(SS_FD_RING);
     close(SS_FD_CONTROL);
     worker.control = control;

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
 import json5
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slipstream.config import (
@@ -203,9 +204,16 @@ VALUES = st.recursive(
 )
 
 
+def as_json5(value: JsonValue, indent: int | None = None) -> str:
+    """JSON5 text; the library writes NUL as \\0 even before a digit, where JSON5 forbids it."""
+    text = json5.dumps(value, indent=indent)
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\0(?=\d)", r"\1\\x00", text)
+
+
 @given(value=VALUES, strict=st.booleans())
+@example(value={"\x000": "\\\x001\\0"}, strict=False)
 def test_own_values_come_through_unchanged(value: JsonValue, strict: bool) -> None:
-    written = json.dumps(value) if strict else json5.dumps(value, indent=1)
+    written = json.dumps(value) if strict else as_json5(value, indent=1)
     config = parse_config(f'{{"libpath": "x", "own value": {written}}}', folder="/")
     assert config.own == {"own value": value}
     handed = json.loads(plugin_json(config, "n"))
@@ -214,7 +222,7 @@ def test_own_values_come_through_unchanged(value: JsonValue, strict: bool) -> No
 
 @given(before=VALUES, after=VALUES)
 def test_an_error_points_at_its_value(before: JsonValue, after: JsonValue) -> None:
-    first, last = json5.dumps(before), json5.dumps(after, indent=2)
+    first, last = as_json5(before), as_json5(after, indent=2)
     head = f'{{libpath: "x", // NaN\n a: [{first}, {{b: /* , */ '
     text = f"{head}NaN}}], c: {last}}}"
     with pytest.raises(InvalidConfigFileFormat) as caught:

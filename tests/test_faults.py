@@ -33,6 +33,7 @@ def test_no_worker_outlives_a_killed_host(tmp_path) -> None:
     assert kill_hosts(tmp_path, 4, SEED)["survivors"] == 0
 
 
+@pytest.mark.no_asan  # the sanitizer maps memory of its own
 def test_loading_and_unloading_leaves_nothing(tmp_path) -> None:
     figures = run_cycles(tmp_path, 100, time.monotonic() + 6)
     assert figures["leaks"] == []

@@ -588,7 +588,6 @@ def test_an_ack_of_what_was_not_delivered_is_not_believed(
 
 
 @pytest.mark.no_asan  # it needs terabytes of address space
-@pytest.mark.no_asan
 def test_limits_hold(manager, oracle) -> None:
     with capture_logs() as logs:
         manager.load_plugin(oracle.config(limits={"memory": "256MiB", "open_files": 32}))

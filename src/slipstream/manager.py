@@ -75,7 +75,8 @@ class PluginManager:
         broadcast_many: ``broadcast_many(events) -> int``: the same for a list or iterable
             of both; returns their number. If one is refused none is sent.
         broadcast_frames: ``broadcast_frames(buffer) -> int``: the same for a buffer of
-            whole frames, one behind the other; returns their number.
+            whole frames, one behind the other; returns their number. If one is refused,
+            those before it were sent: the error's `index` is their number.
         mapping_update: ``mapping_update(program_id, mapping_name, key, value, height)``:
             four bytes-like values and a height or None, without an object in between.
         mapping_removal: ``mapping_removal(program_id, mapping_name, key, height)``: a key

@@ -171,8 +171,11 @@ static int32_t flush(loop *l, int32_t *status) {
 
 /* ---- What the host wants --------------------------------------------------------------- */
 
+/* Looked at before the boundary, which belongs to this stop or to a later one. */
 static bool must_stop(const loop *l) {
-    return atomic_load_explicit(&l->head->stop_wanted, memory_order_acquire) != 0;
+    l->consumer->stopped_for =
+        atomic_load_explicit(&l->head->stop_wanted, memory_order_acquire);
+    return l->consumer->stopped_for != 0;
 }
 
 static bool is_paused(const loop *l) {

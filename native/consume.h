@@ -34,6 +34,8 @@ typedef struct ss_consumer {
     _Atomic uint64_t acked;
     _Atomic uint64_t done;
     uint64_t told;
+    uint32_t stopped_for; /* SS_CONSUMED_BOUNDARY: what stop_wanted said then */
+    uint32_t reserved;
 } ss_consumer;
 
 /* Runs until one of the reasons above. host->ack and host->is_stopping reach the ring from

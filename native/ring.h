@@ -76,7 +76,7 @@ typedef struct ss_ring_head {
     ss_gap_block lost;
     SS_LINE _Atomic uint32_t wake; /* futex word: changes whenever the consumer may wait */
     _Atomic uint32_t flush_wanted; /* a number; answered by ss_control.flush_done */
-    _Atomic uint32_t stop_wanted;  /* return at the boundary */
+    _Atomic uint32_t stop_wanted;  /* return at the boundary; each stop has its number, 0: none */
     _Atomic uint32_t is_stopping;  /* what host->is_stopping tells */
     _Atomic uint32_t paused;       /* deliver nothing, wait */
     uint32_t reserved_2;

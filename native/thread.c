@@ -12,6 +12,7 @@ struct ss_thread {
     ss_logq *log;
     uint32_t source;
     int dead_letter;
+    uint32_t stops; /* how often it was told to stop; guarded by the port's lock */
     _Atomic uint32_t state;
     _Atomic int32_t status;
 };
@@ -35,11 +36,12 @@ static void event_failed(void *context, int32_t status, uint64_t ordinal, const 
     }
 }
 
-/* The consumer has stopped. False if it is to go on: somebody has thought better of it. */
+/* The consumer has stopped. False if it is to go on: somebody has thought better of it, be
+ * it only to stop it again, at another boundary. */
 static bool has_ended(ss_thread *self) {
     ss_lock_take(&self->port->lock);
-    const bool ended =
-        atomic_load(&ss_ring_get_head(self->port->ring)->stop_wanted) != 0;
+    const uint32_t wanted = atomic_load(&ss_ring_get_head(self->port->ring)->stop_wanted);
+    const bool ended = wanted != 0 && wanted == self->consumer.stopped_for;
     if (ended)
         atomic_store(&self->state, SS_THREAD_ENDED);
     else
@@ -68,9 +70,9 @@ static void consume(void *context) {
     atomic_store(&self->state, SS_THREAD_FAILED);
 }
 
-static void set_stop(ss_ring_head *head, bool wanted, bool hurry) {
-    atomic_store(&head->is_stopping, hurry);
-    atomic_store(&head->stop_wanted, wanted);
+static void clear_stop(ss_ring_head *head) {
+    atomic_store(&head->is_stopping, 0);
+    atomic_store(&head->stop_wanted, 0);
 }
 
 ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, uint32_t source,
@@ -90,7 +92,7 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, u
         return NULL;
     }
     ss_lock_take(&port->lock);
-    set_stop(ss_ring_get_head(port->ring), false, false);
+    clear_stop(ss_ring_get_head(port->ring));
     ss_port_attach_control(port, control);
     ss_ring_prepare_resume(port->ring);
     self->consumer = (ss_consumer){.view = ss_ring_view(port->ring),
@@ -112,6 +114,15 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, u
     return self;
 }
 
+/* The boundary is set before it is wanted: whoever sees the number sees this boundary, or
+ * a later one. */
+static void want_stop(ss_thread *self, uint64_t boundary, bool hurry) {
+    ss_ring_head *head = ss_ring_get_head(self->port->ring);
+    atomic_store(&head->boundary, boundary);
+    atomic_store(&head->is_stopping, hurry);
+    atomic_store(&head->stop_wanted, ++self->stops);
+}
+
 static void wake(ss_thread *self) {
     atomic_fetch_add(&ss_ring_get_head(self->port->ring)->wake, 1);
     ss_ring_wake(self->port->ring);
@@ -119,19 +130,17 @@ static void wake(ss_thread *self) {
 
 void ss_thread_stop(ss_thread *self) {
     ss_lock_take(&self->port->lock);
-    ss_ring_head *head = ss_ring_get_head(self->port->ring);
+    const ss_ring_head *head = ss_ring_get_head(self->port->ring);
     ss_ring_tell_lost(self->port->ring);
-    atomic_store(&head->boundary, ss_ring_last(self->port->ring));
-    set_stop(head, true, false);
+    if (atomic_load(&head->stop_wanted) == 0 || atomic_load(&head->is_stopping) != 0)
+        want_stop(self, ss_ring_last(self->port->ring), false);
     wake(self);
     ss_lock_release(&self->port->lock);
 }
 
 void ss_thread_hurry(ss_thread *self) {
     ss_lock_take(&self->port->lock);
-    ss_ring_head *head = ss_ring_get_head(self->port->ring);
-    atomic_store(&head->boundary, 0);
-    set_stop(head, true, true);
+    want_stop(self, 0, true);
     wake(self);
     ss_lock_release(&self->port->lock);
 }
@@ -140,7 +149,7 @@ bool ss_thread_go_on(ss_thread *self) {
     ss_lock_take(&self->port->lock);
     const bool ended = atomic_load(&self->state) != SS_THREAD_RUNNING;
     if (!ended)
-        set_stop(ss_ring_get_head(self->port->ring), false, false);
+        clear_stop(ss_ring_get_head(self->port->ring));
     ss_lock_release(&self->port->lock);
     return !ended;
 }

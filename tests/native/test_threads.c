@@ -2,6 +2,7 @@
  * pauses, flushes, reloads, detaches and attaches at random. In the end every event was
  * delivered once or is in a gap.
  * Arguments: seconds, seed, the plugin witness.so for each of three kinds of flags. */
+#include "consume.h"
 #include "dispatch.h"
 #include "thread.h"
 #include "ticks.h"
@@ -29,6 +30,18 @@ static uint32_t source;
 static atomic_bool stop;
 static place places[PLUGINS];
 static uint64_t totals[4]; /* events, lost, gaps, generations */
+
+/* Linked in front of ss_consume: a consumer that has stopped, and is slow to say so, so that
+ * the control thread thinks better of it just then. */
+uint32_t __real_ss_consume(ss_consumer *consumer);
+uint32_t __wrap_ss_consume(ss_consumer *consumer);
+
+uint32_t __wrap_ss_consume(ss_consumer *consumer) {
+    const uint32_t reason = __real_ss_consume(consumer);
+    if (ss_clock_ns(CLOCK_MONOTONIC) % 8 == 0)
+        usleep(2000);
+    return reason;
+}
 
 /* ---- Senders --------------------------------------------------------------------------- */
 
@@ -191,6 +204,9 @@ static void control(void) {
         if (!ss_thread_go_on(p->thread)) {
             unload(p, false);
             load(p, SLIPSTREAM_LOAD_RELOAD);
+        } else if (random_below(2) == 0) { /* and means it after all, at another boundary */
+            detach(p);
+            attach(p);
         }
         break;
     case 6:

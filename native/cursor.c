@@ -13,13 +13,15 @@
 enum {
     CLAIM = 64 * 1024,      /* copied out at once */
     COPY_KEPT = 1024 * 1024, /* a larger buffer is given back */
-    SPINS = 200,            /* looks before it sleeps */
+    LOOKS = 12,             /* before it sleeps */
+    RELAX = 16,             /* between two of them: each takes the line from the producer */
     BLIND_MS = 10,          /* without any barrier: how late it may be */
 };
 
 void ss_cursor_start(ss_cursor *cursor, const ss_view *view) {
     *cursor = (ss_cursor){.view = view,
                           .at = view->head->resume_at,
+                          .seen = view->head->resume_at,
                           .expected = view->head->resume_after + 1,
                           .sleep = (uint32_t)ss_ticks()};
 }
@@ -244,8 +246,11 @@ enum ss_took ss_cursor_take(ss_cursor *cursor, ss_chunk *chunk) {
     const ss_view *view = cursor->view;
     if (view->overflow == SS_OVERFLOW_DROP_OLDEST)
         return take_copy(cursor, chunk);
-    const uint64_t published =
-        atomic_load_explicit(&view->head->head, memory_order_acquire) - cursor->at;
+    /* Looked at only when there is nothing left of what was seen: each look takes the line
+     * from the producer. */
+    if (cursor->seen == cursor->at)
+        cursor->seen = atomic_load_explicit(&view->head->head, memory_order_acquire);
+    const uint64_t published = cursor->seen - cursor->at;
     if (published == 0)
         return SS_TOOK_NOTHING;
     return published > view->bytes ? SS_TOOK_DAMAGED : take_in_place(cursor, published, chunk);
@@ -277,10 +282,11 @@ static bool barrier(const ss_view *view) {
 
 void ss_cursor_park(ss_cursor *cursor, bool (*ready)(void *context), void *context, uint64_t ms) {
     const ss_view *view = cursor->view;
-    for (unsigned i = 0; i < SPINS; i++) {
+    for (unsigned i = 0; i < LOOKS; i++) {
+        for (unsigned k = 0; k < RELAX; k++)
+            relax();
         if (ready(context))
             return;
-        relax();
     }
     if (++cursor->sleep == 0)
         cursor->sleep = 1;

@@ -8,6 +8,7 @@
 typedef struct ss_cursor {
     const ss_view *view;
     uint64_t at;       /* bytes: the next record, or the rest of this one */
+    uint64_t seen;     /* bytes: published when we looked last */
     uint64_t expected; /* ordinal of the next event */
     ss_gap_block owed; /* lost before it, not yet told to the plugin */
     uint64_t rest;     /* drop_oldest: bytes and frames of this record that are left */

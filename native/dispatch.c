@@ -622,8 +622,8 @@ int32_t ss_core_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *
         all_stamped = all_stamped && frame.stream != 0 && frame.time_ns != 0;
         at += frame.whole.len;
     }
-    sent->offset = at;
-    sent->index = count;
+    sent->offset += at;
+    sent->index += count;
     *stamped = all_stamped;
     return status;
 }
@@ -694,36 +694,74 @@ static void put_directly(ss_core *core, const uint8_t *frames, size_t len, ss_se
     sent->index += calls;
 }
 
+/* Room for an event of this kind in the ring of the only plugin that wants it, to be written
+ * there and committed to *port at once. NULL: it is not so simple. */
+static uint8_t *reserve_in_ring(ss_core *core, uint64_t kind_bit, size_t len, ss_port **port) {
+    slot *found = NULL;
+    if (ss_core_inside_callback(core))
+        return NULL;
+    for (uint32_t i = 0; i < core->count; i++) {
+        slot *s = core->slots[i];
+        if ((s->kinds & kind_bit) == 0)
+            continue;
+        if (found != NULL || s->port == NULL || s->waiting != NULL)
+            return NULL;
+        found = s;
+    }
+    if (found == NULL)
+        return NULL;
+    *port = found->port;
+    return ss_port_reserve(found->port, len);
+}
+
+/* A single frame that goes into a single ring is stamped there. */
+static bool put_into_ring(ss_core *core, const uint8_t *frame, size_t len, ss_sent *sent) {
+    ss_port *port;
+    if (!ss_frame_is_usual(frame, len) || slipstream_load_u32(frame) != len)
+        return false;
+    uint8_t *place = reserve_in_ring(
+        core, SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE), len, &port);
+    if (place == NULL)
+        return false;
+    memcpy(place, frame, len);
+    stamp(core, place, ss_wall_now(&core->wall));
+    ss_port_commit(port, len);
+    sent->index = 1;
+    sent->offset = len;
+    return true;
+}
+
 int32_t ss_core_put_frames(ss_core *core, const uint8_t *frames, size_t len, ss_sent *sent) {
+    if (put_into_ring(core, frames, len, sent))
+        return SLIPSTREAM_OK;
     memset(sent, 0, sizeof *sent);
     for (;;) {
         put_directly(core, frames, len, sent);
         if (sent->offset == len)
             break;
         const uint8_t *piece = frames + sent->offset;
-        ss_sent good;
+        const ss_sent before = *sent;
         uint64_t kinds;
         bool stamped;
-        int32_t status = ss_core_check(piece, len - sent->offset, RUN_BYTES, &good, &kinds,
+        int32_t status = ss_core_check(piece, len - sent->offset, RUN_BYTES, sent, &kinds,
                                        &stamped);
+        const size_t good = sent->offset - before.offset;
         if (ss_core_inside_callback(core)) {
-            const int32_t kept = defer(core, piece, good.offset);
+            const int32_t kept = defer(core, piece, good);
             status = kept != SLIPSTREAM_OK ? kept : status;
         } else if (stamped || (kinds & ss_core_kinds(core)) == 0) {
-            deliver_piece(core, piece, good.offset);
-        } else if (!reserve(&core->scratch, good.offset)) {
+            deliver_piece(core, piece, good);
+        } else if (!reserve(&core->scratch, good)) {
             status = SLIPSTREAM_NO_MEMORY;
         } else {
             wait_if_allowed(core); /* the buffer is used again */
-            memcpy(core->scratch.data, piece, good.offset);
-            stamp_all(core, core->scratch.data, good.offset);
-            deliver_piece(core, core->scratch.data, good.offset);
+            memcpy(core->scratch.data, piece, good);
+            stamp_all(core, core->scratch.data, good);
+            deliver_piece(core, core->scratch.data, good);
             wait_if_allowed(core);
         }
-        if (status != SLIPSTREAM_NO_MEMORY) {
-            sent->offset += good.offset;
-            sent->index += good.index;
-        }
+        if (status == SLIPSTREAM_NO_MEMORY)
+            *sent = before;
         if (status != SLIPSTREAM_OK) {
             wait_if_allowed(core);
             return status;
@@ -737,8 +775,10 @@ int32_t ss_core_put_draft(ss_core *core, ss_draft *draft) {
     const size_t size = ss_frame_size(draft);
     if (size == 0)
         return SLIPSTREAM_TOO_LARGE;
+    ss_port *port;
+    uint8_t *place = reserve_in_ring(core, SLIPSTREAM_KIND_BIT(draft->kind), size, &port);
     buffer *b = ss_core_inside_callback(core) ? &core->deferred : &core->scratch;
-    if (!reserve(b, b->len + size))
+    if (place == NULL && !reserve(b, b->len + size))
         return SLIPSTREAM_NO_MEMORY;
     if (b == &core->deferred) {
         ss_frame_write(b->data + b->len, size, draft);
@@ -751,6 +791,11 @@ int32_t ss_core_put_draft(ss_core *core, ss_draft *draft) {
     }
     if (draft->time_ns == 0)
         draft->time_ns = ss_wall_now(&core->wall);
+    if (place != NULL) {
+        ss_frame_write(place, size, draft);
+        ss_port_commit(port, size);
+        return SLIPSTREAM_OK;
+    }
     ss_frame_write(b->data, size, draft);
     deliver_piece(core, b->data, size);
     wait_if_allowed(core);

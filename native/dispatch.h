@@ -136,8 +136,8 @@ uint64_t ss_core_slow_kinds(const ss_core *core);
 uint64_t ss_core_claimed(const ss_core *core);
 
 /* Is this a run of well-formed frames that may be sent? Looks at those that start within
- * the first `limit` bytes. OK, or the status for the first that is not. `sent` gets how
- * many are good, `kinds` the set of their kinds, `stamped` whether all of them have stream,
+ * the first `limit` bytes. OK, or the status for the first that is not. `sent` moves on over
+ * those that are good, `kinds` the set of their kinds, `stamped` whether all of them have stream,
  * sequence and time. */
 int32_t ss_core_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *sent,
                       uint64_t *kinds, bool *stamped);

@@ -91,6 +91,20 @@ bool ss_port_put(ss_port *port, const uint8_t **frames, size_t *len, uint32_t co
     return all;
 }
 
+uint8_t *ss_port_reserve(ss_port *port, size_t len) {
+    ss_lock_take(&port->lock);
+    uint8_t *place = still_stalled(port) ? NULL : ss_ring_reserve(port->ring, len);
+    if (place == NULL)
+        ss_lock_release(&port->lock);
+    return place;
+}
+
+void ss_port_commit(ss_port *port, size_t len) {
+    ss_ring_commit(port->ring, len, 1);
+    ss_ring_wake(port->ring);
+    ss_lock_release(&port->lock);
+}
+
 void ss_port_hold_nobody(ss_port *port, bool held) {
     atomic_store_explicit(&port->held, held, memory_order_relaxed);
 }

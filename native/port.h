@@ -73,6 +73,10 @@ struct ss_port {
  * *frames and *len now name; wait for it and try again with them (their number is then not
  * known; give 0). Otherwise all are in, or lost by the port's rules. */
 bool ss_port_put(ss_port *port, const uint8_t **frames, size_t *len, uint32_t count);
+/* One event, made in the ring itself: room for `len` bytes, to be written and committed at
+ * once; until then the lock is held. NULL, with nothing held: not so simply, use ss_port_put. */
+uint8_t *ss_port_reserve(ss_port *port, size_t len);
+void ss_port_commit(ss_port *port, size_t len);
 /* A new consumer's control area; the lock is held. */
 void ss_port_attach_control(ss_port *port, ss_control *control);
 /* Frames that could not wait any longer: they are lost. `stalled`: so is what comes next,

@@ -26,7 +26,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test lint format bench faults asan dist clean distclean
+.PHONY: help setup examples demo test lint format bench faults asan stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -78,11 +78,14 @@ format: $(stamp_lint) ## let ruff format the Python code and sort the imports
 bench: setup $(stamp_test) ## measure; prints ratios and writes build/bench.json
 	@$(python) tests/bench/bench.py
 
-faults: setup $(stamp_test) ## break workers 2,000 times, check that no event is lost; writes build/faults.json
+faults: setup $(stamp_test) ## break workers 2,000 times, check that nothing is lost; writes build/faults.json
 	@$(python) tests/stress/faults.py $(ARGS)
 
 asan: setup $(stamp_test) ## run the tests that go through the core with ASan and UBSan in it
 	@$(python) tools/asan.py $(ARGS)
+
+stress: setup $(stamp_test) ## random load under ASan, UBSan and TSan for 20 minutes; writes build/stress.json
+	@$(python) tools/stress.py $(ARGS)
 
 dist: $(VENV)/.build ## build dist/*.whl and check it in a clean environment
 	@rm -rf dist

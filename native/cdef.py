@@ -21,12 +21,12 @@ HEADERS = (
     HERE / "dispatch.h",
     HERE / "thread.h",
     HERE / "supervisor.h",
+    HERE / "door.h",
 )
 # Python's side of a plugin that is written in Python; see slipstream.delivery.inline.
 CALLBACKS = """
 extern "Python" int32_t ss_python_on_broadcast(void *, const slipstream_delivery *,
                                                const uint8_t *, size_t);
-void ss_door_attach(void *module, void *fail, void *encode);
 """
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     for header in HEADERS:
         ffi.cdef(declarations(header.read_text(encoding="utf-8")))
     ffi.cdef(CALLBACKS)
-    includes = '#include "thread.h"\n#include "supervisor.h"\n#include "door.c"\n'
+    includes = "".join(f'#include "{header.name}"\n' for header in HEADERS)
     ffi.set_source("slipstream._core", includes, py_limited_api=True)
     ffi.emit_c_code(sys.argv[1])
 

@@ -1,9 +1,15 @@
 #include "elf_file.h"
 
 #include <elf.h>
+#include <fcntl.h>
 #include <slipstream.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* More than any library has; a file that claims more is not searched for long. */
+enum { SEGMENTS_READ = 64, NOTES_READ = 64, BUILD_ID_MAX = 64 };
 
 /* The files are of this machine's own width and byte order, or refused before. */
 #if UINTPTR_MAX > 0xFFFFFFFF
@@ -23,7 +29,8 @@ enum { OWN_CLASS = ELFCLASS32, WORD_BITS = 32 };
 #endif
 
 typedef struct image {
-    const uint8_t *file;
+    const uint8_t *file; /* NULL: `fd` is read piece by piece */
+    int fd;
     size_t len;
     uint64_t segments; /* file offset of the program headers */
     uint32_t segment_count;
@@ -37,6 +44,8 @@ typedef struct image {
 static bool get(const image *im, uint64_t at, void *out, size_t len) {
     if (at > im->len || len > im->len - at)
         return false;
+    if (im->file == NULL)
+        return pread(im->fd, out, len, (off_t)at) == (ssize_t)len;
     memcpy(out, im->file + at, len);
     return true;
 }
@@ -164,17 +173,22 @@ static bool read_dynamic(image *im, const segment *s, ss_elf *out) {
     return true;
 }
 
-/* A library made by Go carries a note of the owner "Go". */
-static bool has_go_note(const image *im, const segment *s) {
+/* Looks for a note of an owner, whose name has four bytes with its NUL, among the first ones
+ * of a segment. Any type will do if `type` is 0. Where its text lies goes to *text. */
+static bool find_note(const image *im, const segment *s, const char *owner, uint32_t type,
+                      uint64_t *text, uint32_t *len) {
+    const uint64_t mask = s->p_align == 8 ? 7 : 3;
     uint64_t at = s->p_offset;
     const uint64_t end = s->p_offset + s->p_filesz;
     note n;
-    char owner[4];
-    while (at < end && get(im, at, &n, sizeof n)) {
-        if (n.n_namesz == 4 && get(im, at + sizeof n, owner, 4) && memcmp(owner, "Go\0", 4) == 0)
+    char name[4];
+    for (int i = 0; i < NOTES_READ && at < end && get(im, at, &n, sizeof n); i++) {
+        *text = at + (((uint64_t)n.n_namesz + sizeof n + mask) & ~mask);
+        *len = n.n_descsz;
+        if (n.n_namesz == 4 && (type == 0 || n.n_type == type) &&
+            get(im, at + sizeof n, name, 4) && memcmp(name, owner, 4) == 0)
             return true;
-        at += sizeof n + (((uint64_t)n.n_namesz + 3) & ~(uint64_t)3) +
-              (((uint64_t)n.n_descsz + 3) & ~(uint64_t)3);
+        at = *text + ((n.n_descsz + mask) & ~mask);
     }
     return false;
 }
@@ -201,6 +215,8 @@ void ss_elf_look(const uint8_t *file, size_t len, ss_elf *out) {
     file_header h;
     segment s;
     symbol found;
+    uint64_t text;
+    uint32_t text_len;
     bool has_dynamic = false;
     memset(out, 0, sizeof *out);
     if (len < 4 || memcmp(file, ELFMAG, 4) != 0) {
@@ -245,7 +261,8 @@ void ss_elf_look(const uint8_t *file, size_t len, ss_elf *out) {
             out->kind = SS_FILE_DAMAGED;
             return;
         }
-        if (s.p_type == PT_NOTE && has_go_note(&im, &s))
+        /* A library made by Go carries a note of the owner "Go". */
+        if (s.p_type == PT_NOTE && find_note(&im, &s, "Go\0", 0, &text, &text_len))
             out->is_go = true;
     }
     if (find_symbol(&im, SLIPSTREAM_CONSTRUCTOR, &found)) {
@@ -259,6 +276,55 @@ void ss_elf_look(const uint8_t *file, size_t len, ss_elf *out) {
         if (find_symbol(&im, name, &found))
             out->other_major = major;
     }
+}
+
+/* To open a device, or a FIFO, may already do something; what /proc makes up has no size. */
+static int open_plain(const char *path, size_t *len) {
+    struct stat info;
+    char again[32];
+    int fd = -1;
+    const int place = path[0] == '/' ? open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+    if (place < 0)
+        return -1;
+    if (fstat(place, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0) {
+        *len = (size_t)info.st_size;
+        snprintf(again, sizeof again, "/proc/self/fd/%d", place);
+        fd = open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* nor wait for a lease to end */
+    }
+    close(place);
+    return fd;
+}
+
+static void read_build_id(const image *im, uint32_t segments, char *out, size_t room) {
+    uint8_t id[BUILD_ID_MAX];
+    uint64_t text;
+    uint32_t len;
+    segment s;
+    for (uint32_t i = 0; i < segments && i < SEGMENTS_READ && get_segment(im, i, &s); i++) {
+        if (s.p_type != PT_NOTE || s.p_offset > im->len || s.p_filesz > im->len - s.p_offset ||
+            !find_note(im, &s, ELF_NOTE_GNU, NT_GNU_BUILD_ID, &text, &len))
+            continue;
+        if (len <= sizeof id && 2 * (size_t)len < room && get(im, text, id, len))
+            for (uint32_t k = 0; k < len; k++)
+                snprintf(out + 2 * k, 3, "%02x", id[k]);
+        return;
+    }
+}
+
+void ss_elf_build_id(const char *path, char *out, size_t room) {
+    image im = {0};
+    file_header h;
+    out[0] = '\0';
+    im.fd = open_plain(path, &im.len);
+    if (im.fd < 0)
+        return;
+    if (get(&im, 0, &h, sizeof h) && memcmp(h.e_ident, ELFMAG, SELFMAG) == 0 &&
+        h.e_ident[EI_CLASS] == OWN_CLASS && h.e_ident[EI_DATA] == ELFDATA2LSB &&
+        h.e_phentsize == sizeof(segment)) {
+        im.segments = h.e_phoff;
+        read_build_id(&im, h.e_phnum, out, room);
+    }
+    close(im.fd);
 }
 
 uint16_t ss_elf_own_machine(void) {

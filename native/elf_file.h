@@ -1,4 +1,4 @@
-/* elf_file: what a library's file says about it, before anything of it runs. */
+/* elf_file: what a library's file says about it, without anything of it running. */
 #ifndef SS_ELF_FILE_H
 #define SS_ELF_FILE_H
 
@@ -33,6 +33,10 @@ typedef struct ss_elf {
 
 /* Looks at a whole file in memory; never reads outside of it. */
 void ss_elf_look(const uint8_t *file, size_t len, ss_elf *out);
+
+/* Writes the GNU build id of the ELF file at a path, in hexadecimal; "" if it has none, or
+ * cannot be had. The path may be anything: only a plain file is opened, and little of it read. */
+void ss_elf_build_id(const char *path, char *out, size_t room);
 
 /* The machine that this core was built for, as e_machine; and a machine's name. */
 uint16_t ss_elf_own_machine(void);

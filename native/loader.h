@@ -1,7 +1,8 @@
 /* loader: one plugin instance made from a library: open, construct, check the table, load,
  * flush, unload, destroy, close. Everything that runs code of the library runs on the
  * instance's own thread, which is joined before the library is closed: thread-local
- * destructors would pin it otherwise.
+ * destructors would pin it otherwise. Made in loader.c (the library and the plugin's table),
+ * instance_steps.c (what is called of the table) and instance.c (the thread, and the rest).
  *
  * Between the marks stand only declarations; the build parses them. Calls that may wait
  * take a deadline in milliseconds. A handle is used by one thread at a time. */

@@ -126,6 +126,13 @@ static void add_counters(ss_port_stats *sum, const ss_control *control) {
         sum->buckets[in_ns(i)] += atomic_load_explicit(&control->buckets[i], memory_order_relaxed);
 }
 
+void ss_port_tell_lost(ss_port *port) {
+    const uint64_t lost = ss_ring_lost(port->ring);
+    if (lost == port->lost_seen && !still_stalled(port))
+        ss_ring_tell_lost(port->ring);
+    port->lost_seen = lost;
+}
+
 void ss_port_attach_control(ss_port *port, ss_control *control) {
     const ss_control *old = ss_ring_get_control(port->ring);
     if (old != NULL && old != control)

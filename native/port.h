@@ -66,6 +66,7 @@ struct ss_port {
     _Atomic uint32_t held;    /* the same: quarantined, or failed */
     uint32_t too_large;       /* counts events that are larger than the ring */
     uint32_t reserved;
+    uint64_t lost_seen;       /* events lost so far, at the last look */
     ss_port_stats past;       /* counters of the consumers before the present one */
 };
 
@@ -77,6 +78,9 @@ bool ss_port_put(ss_port *port, const uint8_t **frames, size_t *len, uint32_t co
  * once; until then the lock is held. NULL, with nothing held: not so simply, use ss_port_put. */
 uint8_t *ss_port_reserve(ss_port *port, size_t len);
 void ss_port_commit(ss_port *port, size_t len);
+/* Tells of what was lost last, but in one GAP: not as long as more is being lost. Called now
+ * and then. The lock is held. */
+void ss_port_tell_lost(ss_port *port);
 /* A new consumer's control area; the lock is held. */
 void ss_port_attach_control(ss_port *port, ss_control *control);
 /* Frames that could not wait any longer: they are lost. `stalled`: so is what comes next,

@@ -1,5 +1,6 @@
 #include "process.h"
 
+#include "elf_file.h"
 #include "text.h"
 #include "ticks.h"
 
@@ -403,12 +404,7 @@ static void put_line(ss_process *process, ss_lines *lines, ss_logq *log, uint32_
     lines->used = 0;
 }
 
-void ss_process_end_lines(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
-    put_line(process, lines, log, level);
-    tell_withheld(process, lines, log);
-}
-
-void ss_process_drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
+static void drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
     char chunk[16 * 1024];
     ssize_t n = -1;
     int rounds = 16; /* others wait, too */
@@ -430,11 +426,26 @@ void ss_process_drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32
         close_fd(&lines->fd); /* else its end would be reported again and again */
 }
 
+void ss_process_drain(ss_process *process, ss_logq *log) {
+    drain(process, &process->out, log, SLIPSTREAM_LOG_INFO);
+    drain(process, &process->err, log, SLIPSTREAM_LOG_WARN);
+}
+
+static void end_lines(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
+    put_line(process, lines, log, level);
+    tell_withheld(process, lines, log);
+}
+
+void ss_process_end_lines(ss_process *process, ss_logq *log) {
+    end_lines(process, &process->out, log, SLIPSTREAM_LOG_INFO);
+    end_lines(process, &process->err, log, SLIPSTREAM_LOG_WARN);
+}
+
 /* ---- The end ----------------------------------------------------------------------- */
 
 static void copy_fault(const ss_control *control, ss_report *report) {
     ss_fault fault;
-    memcpy(&fault, &control->fault, sizeof fault); /* hostile: only shown, never followed */
+    memcpy(&fault, &control->fault, sizeof fault); /* hostile, and so is the path in it */
     if (fault.written == 0)
         return;
     report->has_fault = 1;
@@ -448,6 +459,7 @@ static void copy_fault(const ss_control *control, ss_report *report) {
     memcpy(report->values, fault.values, sizeof report->values);
     fault.module[sizeof fault.module - 1] = '\0';
     ss_text_escape(report->module, sizeof report->module, fault.module, strlen(fault.module));
+    ss_elf_build_id(fault.module, report->build_id, sizeof report->build_id);
 }
 
 bool ss_process_reap(ss_process *process, ss_report *report) {

@@ -52,6 +52,7 @@ typedef struct ss_process {
     ss_control *control;
     uint64_t started_ns;
     uint64_t deadline_ns; /* of the phase; 0: none */
+    bool hurried;         /* while draining: told to stop after the call under way */
     uint32_t flags;
     uint64_t kinds;
     char name[SLIPSTREAM_NAME_MAX + 1];
@@ -84,9 +85,9 @@ void ss_process_kill(ss_process *process, const char *reason);
 /* Takes one message; its data goes to `data` (SS_MESSAGE_MAX bytes). False if there is none. */
 bool ss_process_receive(ss_process *process, ss_message *head, char *data);
 /* Drains what was printed into the log. */
-void ss_process_drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level);
-/* What is left of them, once nothing follows. */
-void ss_process_end_lines(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level);
+void ss_process_drain(ss_process *process, ss_logq *log);
+/* What is left of it, once nothing follows. */
+void ss_process_end_lines(ss_process *process, ss_logq *log);
 void ss_process_keep_line(ss_process *process, const char *text, size_t len);
 /* If it has ended: reaps it and fills the report's process part. */
 bool ss_process_reap(ss_process *process, ss_report *report);

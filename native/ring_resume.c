@@ -59,9 +59,9 @@ static ss_gap_block find_gap(ss_ring *ring, uint64_t ordinal) {
     return gap;
 }
 
-static ss_skip *find_skip(ss_ring_head *head, uint64_t ordinal) {
+static const ss_skip *find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap) {
     for (uint64_t i = 0; i < head->skip_count; i++)
-        if (head->skips[i].ordinal == ordinal)
+        if (head->skips[i].ordinal == ordinal && (head->skips[i].is_gap != 0) == is_gap)
             return &head->skips[i];
     return NULL;
 }
@@ -80,12 +80,12 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
     size_t len = 0;
     const uint8_t *frame = ss_ring_find(ring, ordinal, &len); /* looks at what is acknowledged */
     forget_skips(head, ring->acked);
-    ss_skip *skip = find_skip(head, ordinal);
-    const bool is_gap = frame == NULL || skip != NULL;
-    if (skip != NULL && skip->is_gap)
+    const ss_skip *event = find_skip(head, ordinal, false);
+    const bool is_gap = frame == NULL || event != NULL;
+    if (find_skip(head, ordinal, true) != NULL || head->skip_count == SS_SKIPS)
         return 0;
-    if (is_gap) {
-        const ss_gap_block gap = frame != NULL ? ss_gap_of(frame, ordinal, skip->reasons)
+    if (is_gap) { /* beside the event's own skip, which still has to be kept to */
+        const ss_gap_block gap = frame != NULL ? ss_gap_of(frame, ordinal, event->reasons)
                                                : find_gap(ring, ordinal);
         if (gap.last == 0)
             return 0;
@@ -93,13 +93,9 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
         frame = made;
         len = sizeof made;
     }
-    if (skip == NULL && head->skip_count == SS_SKIPS)
-        return 0;
-    if (skip == NULL)
-        skip = &head->skips[head->skip_count++];
     if (!is_gap)
         ring->lost++;
-    *skip = (ss_skip){ordinal, reason, is_gap};
+    head->skips[head->skip_count++] = (ss_skip){ordinal, reason, is_gap};
     if (out != NULL) {
         *out = malloc(len);
         if (*out != NULL)

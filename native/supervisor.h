@@ -49,7 +49,7 @@ typedef struct ss_spec {
 /* What is known of a worker. Texts are valid until the next call for the same worker. */
 typedef struct ss_worker_info {
     uint32_t state;
-    uint32_t refusal;     /* SS_REFUSED_* of the generation that was tried last */
+    uint32_t refusal;     /* SS_REFUSED_* of the generation that was asked for last */
     int32_t status;       /* of its on_load */
     uint32_t flags;
     uint64_t kinds;
@@ -65,7 +65,7 @@ typedef struct ss_worker_info {
     const char *name;
     const char *version;
     const char *reason;   /* of the state */
-    const char *text;     /* what went wrong last: a refusal, the plugin's own error */
+    const char *text;     /* what went wrong with it: a refusal, the plugin's own error */
     const char *hint;
 } ss_worker_info;
 
@@ -92,7 +92,8 @@ typedef struct ss_report {
     uint32_t registers;
     uint64_t values[SS_REPORT_REGISTERS];
     uint8_t frame_head[48]; /* of the event in flight */
-    char module[256];
+    char module[256];    /* the file that holds pc */
+    char build_id[129];  /* of the module, in hexadecimal; "" if it has none */
     char reason[256];    /* in a sentence */
     char lines[SS_REPORT_LINES][256]; /* the last log lines, oldest first; "" unused */
 } ss_report;

@@ -1,10 +1,9 @@
 #include "thread.h"
 
 #include "consume.h"
+#include "dead_letter.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 struct ss_thread {
     ss_consumer consumer;
@@ -20,20 +19,9 @@ struct ss_thread {
 static void event_failed(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
                          size_t len) {
     const ss_thread *self = context;
-    size_t done = 0;
     (void)status;
     (void)ordinal;
-    while (self->dead_letter >= 0 && done < len) {
-        const ssize_t n = write(self->dead_letter, frame + done, len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            ss_logq_format(self->log, SLIPSTREAM_LOG_ERROR, self->source,
-                           "cannot write to the dead-letter file; the event is lost");
-            return;
-        }
-        done += (size_t)n;
-    }
+    ss_dead_letter_write(self->log, self->source, self->dead_letter, frame, len);
 }
 
 /* The consumer has stopped. False if it is to go on: somebody has thought better of it, be

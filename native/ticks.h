@@ -35,6 +35,12 @@ static inline uint64_t ss_clock_ns(clockid_t clock) {
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* When `ms` from now have passed, by the monotonic clock; for a condition that uses it. */
+static inline struct timespec ss_deadline(uint32_t ms) {
+    const uint64_t ns = ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000;
+    return (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+}
+
 static inline uint64_t ss_ticks(void) {
 #if defined(__x86_64__)
     if (ss_ticks_are_even)

@@ -6,6 +6,7 @@
 #include "consume.h"
 #include "loader.h"
 #include "ring_memory.h"
+#include "ticks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,7 @@ enum {
     EXIT_SET_UP = 83,
     STEP_SLICE_MS = 50,
     METRICS_EVERY_MS = 1000,
-    NOTE_WAIT_S = 10,
+    NOTE_WAIT_MS = 10 * 1000,
     REGISTERS = 23,
     FAULT_STACK = 64 * 1024,
 };
@@ -360,7 +361,6 @@ static void on_load(uint32_t reason) {
 static void event_failed(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
                          size_t len) {
     char told[SLIPSTREAM_ERROR_MAX * 2];
-    struct timespec end;
     (void)context;
     (void)frame;
     (void)len;
@@ -368,11 +368,10 @@ static void event_failed(void *context, int32_t status, uint64_t ordinal, const 
     const size_t text = ss_host_error(ss_instance_host(worker.instance), told + sizeof status,
                                       sizeof told - sizeof status);
     tell(SS_TELL_EVENT_FAILED, ordinal, told, sizeof status + text, true);
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += NOTE_WAIT_S;
+    const struct timespec end = ss_deadline(NOTE_WAIT_MS);
     pthread_mutex_lock(&worker.note_lock);
     while (worker.noted_ordinal < ordinal &&
-           pthread_cond_timedwait(&worker.noted, &worker.note_lock, &end) == 0) {
+           pthread_cond_clockwait(&worker.noted, &worker.note_lock, CLOCK_MONOTONIC, &end) == 0) {
     }
     pthread_mutex_unlock(&worker.note_lock);
 }

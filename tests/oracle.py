@@ -25,8 +25,17 @@ def command(what: str, times: int = 1) -> AppEvent:
 
 def digest(event: object) -> int:
     """The hash that the oracle records for an event."""
+    return _fnv(frames.encode(event)[_HEADER:])
+
+
+def version_hash(version: str) -> int:
+    """The hash that the oracle records of its version when it is loaded."""
+    return _fnv(version.encode())
+
+
+def _fnv(data: bytes) -> int:
     value = 0xCBF29CE484222325
-    for byte in frames.encode(event)[_HEADER:]:
+    for byte in data:
         value = (value ^ byte) * 0x100000001B3 & _MASK
     return value
 
@@ -91,7 +100,8 @@ class _Judge:
         self._acked = 0  # the plugin cannot have acknowledged more than that
         self._highest = 0
         self._expected = 0  # 0: the first of an incarnation
-        self._pid = 0
+        self._pid = 0  # that serves
+        self._loaded: set[int] = set()  # those that are loaded, and have not served yet
 
     def _break(self, invariant: str, what: str, count: int = 1) -> None:
         setattr(self.verdict, invariant, getattr(self.verdict, invariant) + count)
@@ -99,14 +109,18 @@ class _Judge:
             self.verdict.examples.append(what)
 
     def take(self, r: Record) -> None:
-        if r.pid != self._pid:
-            self._pid, self._expected = r.pid, 0
+        if r.type == LOADED:  # where reloads overlap, another one still serves
+            self._loaded.add(r.pid)
             self.verdict.incarnations += 1
-            if r.type != LOADED:
-                self._break("order_violations", f"pid {r.pid} starts with type {r.type}")
+            return
+        if r.pid in self._loaded or r.pid != self._pid:
+            if r.pid not in self._loaded:
+                self._break("order_violations", f"pid {r.pid} has not loaded, or served before")
+            self._loaded.discard(r.pid)
+            self._pid, self._expected = r.pid, 0
         if r.type == ACKING:
             self._acked = max(self._acked, r.ordinal)
-        elif r.type != LOADED:
+        else:
             self._take_event(r, r.first if r.type == GAP else r.ordinal)
 
     def _take_event(self, r: Record, first: int) -> None:

@@ -1,11 +1,16 @@
-"""Looks at this process: what a load must not leave behind."""
+"""Looks at this process, for what a load must not leave behind; and starts others."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
 
 
 def open_descriptors() -> set[str]:
@@ -66,3 +71,17 @@ class Footprint:
 def copies_in(folder: Path) -> list[str]:
     """The private copies that lie in a folder."""
     return sorted(path.name for path in folder.glob(".*.slipstream-copy"))
+
+
+def run_python(
+    code: str, *arguments: object, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter of its own, which may import what lies in this folder."""
+    return subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+    )

@@ -422,7 +422,7 @@ def test_events_that_may_not_be_sent(manager, plugin) -> None:
 def test_a_broadcast_that_waits_can_be_interrupted(compile_plugin, tmp_path) -> None:
     native = Recorder(compile_plugin, tmp_path, flags=0)
     with PluginManager() as manager:
-        manager.load_plugin(native.config(event_ms=1000))
+        manager.load_plugin(native.config(event_ms=4000))
         thread = threading.Thread(target=manager.block, args=(b"", 1))
         thread.start()
         time.sleep(0.1)
@@ -431,7 +431,7 @@ def test_a_broadcast_that_waits_can_be_interrupted(compile_plugin, tmp_path) -> 
         start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             manager.block(b"", 2)
-        assert time.monotonic() - start < 0.7
+        assert time.monotonic() - start < 3
         thread.join()
     assert [e["height"] for e in native.events] == [1]
 

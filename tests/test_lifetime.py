@@ -6,8 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from process_tools import Footprint, copies_in, instance_threads, mapped_copies
+from process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
 from recorded import EXPLICIT_ACK, MULTI, SOME, Recorder
 from slipstream import (
     Block,
@@ -29,14 +27,8 @@ from slipstream import (
 from slipstream.testing import RecordingPlugin
 
 
-def run_python(code: str, *arguments: object, timeout: float = 60) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+def printed_by(code: str, *arguments: object) -> str:
+    done = run_python(code, *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -168,18 +160,8 @@ def test_the_end_of_the_interpreter_unloads_in_reverse(compile_plugin, tmp_path,
             manager.load_plugin({"libpath": path, "log": sys.argv[1]})
         manager.block(b"", 1)
     """
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent(script) + end,
-            *map(str, (first.log, first.library, second.library)),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    script = textwrap.dedent(script) + end
+    done = run_python(script, first.log, first.library, second.library)
     assert done.returncode == code, done.stderr
     order = [(line["call"], line.get("version")) for line in first.lines]
     assert [o for o in order if o[0] in {"unload", "destroy"}] == [
@@ -207,7 +189,7 @@ def test_ctrl_c_during_a_close_leaves_no_plugin_behind(compile_plugin, tmp_path)
             print("interrupted")
         assert manager.list_plugins() == []
     """
-    out = run_python(script, first.library, first.log, slow.library, slow.log)
+    out = printed_by(script, first.library, first.log, slow.library, slow.log)
     assert "interrupted" in out
     assert slow.calls == ["load", "unload", "destroy"]
     assert first.calls == ["load", "unload", "destroy"]
@@ -266,7 +248,7 @@ def test_a_forked_child_is_refused_and_does_nothing(compile_plugin, tmp_path) ->
         assert codes == [0] * 20, codes
         manager.close()
     """
-    run_python(script, recorder.library, recorder.log)
+    printed_by(script, recorder.library, recorder.log)
     assert recorder.calls.count("unload") == 1
     assert recorder.calls[-1] == "destroy"
 
@@ -352,7 +334,7 @@ def test_a_signal_handler_may_close(compile_plugin, tmp_path, signal_number) -> 
         except ClosedError:
             print("closed", closed)
     """
-    assert "closed [True]" in run_python(script, recorder.library, recorder.log)
+    assert "closed [True]" in printed_by(script, recorder.library, recorder.log)
     assert recorder.calls[-2:] == ["unload", "destroy"]
 
 

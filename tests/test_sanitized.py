@@ -1,7 +1,8 @@
-"""The tests of the core once more, through a core built with ASan and UBSan."""
+"""The tests of the core once more, through a core built with ASan and UBSan, and random load."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -31,3 +32,28 @@ def test_the_core_under_asan_and_ubsan() -> None:
     summary = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
     assert summary is not None, done.stdout[-2000:]
     assert int(summary[1]) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.no_asan
+@pytest.mark.timeout(1200)
+def test_the_stress_for_a_while(tmp_path) -> None:
+    """The short form of `make stress`."""
+    output = tmp_path / "stress.json"
+    arguments = ["--seconds", "45", "--seed", "1", "--output", str(output)]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "stress.py"), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-20_000:]
+    summary = json.loads(output.read_text())
+    assert summary["reports"] == 0
+    assert len(summary["programs"]) == 4
+    for name, figures in summary["programs"].items():
+        assert figures["good"], name
+        assert figures.get("events", figures.get("broadcast")) > 10_000, name

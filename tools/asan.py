@@ -59,6 +59,8 @@ def build() -> int:
         f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}",
         "-DCMAKE_BUILD_TYPE=Debug",
         "-DCMAKE_C_FLAGS_DEBUG=-O1 -g",
+        # The worker: as two shared libraries UBSan does not find the way to ASan's files.
+        "-DCMAKE_EXE_LINKER_FLAGS=-static-libasan -static-libubsan",
         f"-DSKBUILD_PROJECT_VERSION={version()}",
         f"-DPython_EXECUTABLE={sys.executable}",
         f"-DSLIPSTREAM_SANITIZE={SANITIZERS}",
@@ -115,26 +117,34 @@ def reports() -> list[Path]:
     return sorted(REPORT.parent.glob(f"{REPORT.name}.*"))
 
 
-def main() -> int:
-    """Build, run pytest, and return the exit code."""
+def set_up() -> Path:
+    """Build the core, remove old reports, and return the interpreter that imports it.
+
+    Raises:
+        SystemExit: It cannot be built.
+    """
     if code := build():
-        return code
+        raise SystemExit(code)
     lay_out()
-    python = make_environment()
-    arguments = ["-m", "not slow and not no_asan", *sys.argv[1:]]
-    arguments += [f"--ignore={ROOT / 'tests' / name}" for name in ELSEWHERE]
-    # libstdc++ as well: otherwise ASan does not find the function that throws.
-    preload = f"{library('libasan.so')} {library('libstdc++.so.6')}"
     for old in reports():
         old.unlink()
-    code = run(
-        str(python),
-        *("-m", "pytest", "-p", "no:cacheprovider"),
-        *arguments,
-        **OPTIONS,
-        LD_PRELOAD=preload,
-        SLIPSTREAM_ASAN="1",
-    )
+    return make_environment()
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that the interpreter needs."""
+    # libstdc++ as well: otherwise ASan does not find the function that throws.
+    preload = f"{library('libasan.so')} {library('libstdc++.so.6')}"
+    return {**OPTIONS, "LD_PRELOAD": preload, "SLIPSTREAM_ASAN": "1"}
+
+
+def main() -> int:
+    """Build, run pytest, and return the exit code."""
+    python = set_up()
+    arguments = ["-m", "not slow and not no_asan", *sys.argv[1:]]
+    arguments += [f"--ignore={ROOT / 'tests' / name}" for name in ELSEWHERE]
+    pytest = ("-m", "pytest", "-p", "no:cacheprovider")
+    code = run(str(python), *pytest, *arguments, **environment())
     # Also of processes that a test started and whose end it did not look at.
     found = reports()
     for report in found:

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
-# The versions of these two that a distribution ships may be too old; see cmake.version there.
+# A distribution's may be too old; native/CMakeLists.txt says what CMake it has to be.
 BUILD_TOOLS = ["cmake>=3.26", "ninja>=1.11"]
 
 

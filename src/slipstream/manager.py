@@ -8,50 +8,36 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Self
 
 import structlog
 
 from slipstream import _native
-from slipstream._native import lib
 from slipstream.config import (
     Limits,
     Mode,
     PluginConfig,
     check_library_path,
-    is_plugin_name,
     load_config,
 )
-from slipstream.delivery.inline import InlinePython, PythonPlugin
 from slipstream.delivery.launch import Launcher, Reloadable
+from slipstream.delivery.python import PythonPlugin, checked_name
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.errors import (
     ConfigError,
-    FlushTimeout,
-    PluginAlreadyLoaded,
     PluginFailed,
-    PluginLoadError,
     PluginNotLoaded,
-    Refusal,
-    SlipstreamError,
 )
 from slipstream.events import Event, Payload
 from slipstream.logs import LogPump
-from slipstream.plugin import Identity, Plugin, PluginState
+from slipstream.plugin import Plugin
+from slipstream.registry import Registry
 
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 Bytes = bytes | bytearray | memoryview
 
 _log = structlog.get_logger("slipstream")
-
-# States from which what was broadcast is still going to be delivered.
-_GETTING_THERE = {
-    PluginState.LOADING,
-    PluginState.RUNNING,
-    PluginState.STALLED,
-    PluginState.BACKOFF,
-}
 
 
 class PluginManager:
@@ -123,7 +109,7 @@ class PluginManager:
         self._launcher = Launcher(self._pump, self._sequencer, self._data_dir, log_level)
         self._control = threading.Lock()
         self._controller = 0  # the thread that has it
-        self._plugins: dict[str, Plugin] = {}
+        self._registry = Registry(self._pump)
         self._closed = False
         door = self._sequencer.door
         self.has_subscribers = door.has_subscribers
@@ -135,7 +121,7 @@ class PluginManager:
         self.staking_reward = door.staking_reward
         self.block = door.block
         self._finalizer = weakref.finalize(
-            self, _close, self._plugins, self._sequencer, self._launcher, self._pump
+            self, _close, self._registry, self._sequencer, self._launcher, self._pump
         )
 
     @classmethod
@@ -173,12 +159,7 @@ class PluginManager:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # ---- Loading and unloading ----------------------------------------------------
@@ -236,12 +217,12 @@ class PluginManager:
     def _load(self, config: PluginConfig) -> Plugin:
         mode = self._mode_of(config)
         path = check_library_path(config.libpath, insecure=self._insecure_paths)
-        self._refuse_same_library(path)
+        registry = self._registry
+        registry.refuse_same_library(path)
         if config.name is not None:
-            self._refuse_same_name(config.name)
-        identity, delivery = self._launcher.launch(config, path, mode, self._refuse_same_name)
-        plugin = Plugin(identity, delivery)
-        self._plugins[identity.name] = plugin
+            registry.refuse_same_name(config.name)
+        identity, delivery = self._launcher.launch(config, path, mode, registry.refuse_same_name)
+        plugin = registry.add(identity, delivery)
         _log.info("plugin loaded", plugin=identity.name, version=identity.version, mode=str(mode))
         return plugin
 
@@ -260,23 +241,6 @@ class PluginManager:
             )
         return mode
 
-    def _refuse_same_library(self, path: Path) -> None:
-        for plugin in self._plugins.values():
-            multiple = plugin.identity.flags & lib.SLIPSTREAM_FLAG_MULTI_INSTANCE
-            if plugin.path == path and not multiple:
-                raise PluginAlreadyLoaded(
-                    f"the library {path} is loaded already, as plugin {plugin.name}",
-                    "unload that one first; a plugin that may be loaded several times says so "
-                    "by the flag MULTI_INSTANCE",
-                )
-
-    def _refuse_same_name(self, name: str) -> None:
-        if name in self._plugins:
-            raise PluginAlreadyLoaded(
-                f"a plugin of the name {name} is loaded already",
-                "give this one another `name` in its config, or unload the other",
-            )
-
     def install(self, plugin: PythonPlugin) -> Plugin:
         """Add a plugin that is a Python object, called inline.
 
@@ -292,42 +256,10 @@ class PluginManager:
             PluginLoadError: The object lacks something, or has an impossible name.
             Exception: What its `on_load` raised.
         """
-        if not isinstance(plugin, PythonPlugin):
-            raise PluginLoadError(
-                f"{type(plugin).__name__} is not a plugin: it needs `name`, "
-                "`subscribed_events()` and `on_broadcast(event)`",
-                "see slipstream.delivery.inline.PythonPlugin",
-            )
-        name = plugin.name
-        if not is_plugin_name(name):
-            raise PluginLoadError(
-                f"{type(plugin).__name__}.name is {name!r}",
-                "a name is 1 to 63 of a-z, 0-9, '.', '_' and '-', and starts with a letter or a "
-                "digit",
-                Refusal.NAME_INVALID,
-            )
+        name = checked_name(plugin)
         with self._controlling("install a plugin"):
-            self._refuse_same_name(name)
-            number = self._launcher.new_source(name)
-            try:
-                delivery = InlinePython(self._sequencer, plugin, name, number)
-            except BaseException:
-                self._pump.forget(number)
-                raise
-            version = str(getattr(plugin, "version", "0"))
-            identity = Identity(
-                name=name,
-                version=version,
-                mode=Mode.INLINE,
-                path=None,
-                digest="",
-                config_file=None,
-                flags=lib.SLIPSTREAM_FLAG_PROMPT,
-                kinds=delivery.kinds,
-            )
-            installed = Plugin(identity, delivery)
-            self._plugins[name] = installed
-            return installed
+            self._registry.refuse_same_name(name)
+            return self._registry.add(*self._launcher.install(plugin, name))
 
     def unload_plugin(self, name: str, timeout: float = 10.0) -> None:
         """Unload a plugin: flush, `on_unload`, destroy, unmap.
@@ -341,8 +273,7 @@ class PluginManager:
             PluginFailed: A broadcast is under way and does not end; it is still loaded.
         """
         with self._controlling("unload a plugin"):
-            _unload(self._find(name), timeout, self._pump)
-            self._plugins.pop(name)
+            self._registry.unload(name, timeout)
 
     def reload_plugin(self, name: str, config: ConfigSource | None = None) -> Plugin:
         """Load a plugin's library anew and let it take over.
@@ -362,7 +293,7 @@ class PluginManager:
             SlipstreamError: The new version was refused or did not start; the old one serves.
         """
         with self._controlling("reload a plugin"):
-            plugin = self._find(name)
+            plugin = self._registry.find(name)
             delivery = plugin.delivery
             if not isinstance(delivery, Reloadable):
                 raise PluginNotLoaded(
@@ -386,7 +317,7 @@ class PluginManager:
     def unload(self, timeout: float = 10.0) -> None:
         """Unload all plugins, the last loaded first. Problems are logged, none stops it."""
         with self._controlling("unload"):
-            _unload_all(self._plugins, timeout, self._pump)
+            self._registry.unload_all(timeout)
 
     def close(self) -> None:
         """Unload all plugins and refuse everything from now on. Does nothing the second time.
@@ -399,25 +330,18 @@ class PluginManager:
         with self._controlling("close the manager"):
             self._closed = True
             self._finalizer.detach()
-            _close(self._plugins, self._sequencer, self._launcher, self._pump)
+            _close(self._registry, self._sequencer, self._launcher, self._pump)
 
     # ---- Asking and steering --------------------------------------------------------
-
-    def _find(self, name: str) -> Plugin:
-        plugin = self._plugins.get(name)
-        if plugin is None:
-            loaded = ", ".join(self._plugins) or "none"
-            raise PluginNotLoaded(f"no plugin {name} is loaded", f"loaded: {loaded}")
-        return plugin
 
     @property
     def plugins(self) -> Mapping[str, Plugin]:
         """The loaded plugins by name, in the order of loading; a view that follows changes."""
-        return MappingProxyType(self._plugins)
+        return MappingProxyType(self._registry.plugins)
 
     def list_plugins(self) -> list[str]:
         """Return the names of the loaded plugins, in the order of loading."""
-        return list(self._plugins)
+        return list(self._registry.plugins)
 
     def pause(self, name: str) -> None:
         """Hold a plugin's events back; what comes meanwhile is told to it by a GAP.
@@ -426,7 +350,7 @@ class PluginManager:
             PluginNotLoaded: There is no such plugin.
         """
         with self._controlling("pause a plugin"):
-            self._find(name).delivery.pause()
+            self._registry.find(name).delivery.pause()
 
     def resume(self, name: str) -> None:
         """Deliver to a paused plugin again.
@@ -435,32 +359,19 @@ class PluginManager:
             PluginNotLoaded: There is no such plugin.
         """
         with self._controlling("resume a plugin"):
-            self._find(name).delivery.resume()
+            self._registry.find(name).delivery.resume()
 
     def flush(self, timeout: float = 30.0) -> None:
         """Wait until everything broadcast so far is delivered and acknowledged.
 
         Args:
-            timeout: The longest wait for each plugin, in seconds.
+            timeout: The longest wait for all plugins together, in seconds.
 
         Raises:
             FlushTimeout: Some plugin did not get there; its message says which and how far.
         """
-        late: list[str] = []
         with self._controlling("flush"):
-            for plugin in self._plugins.values():
-                problem = _flush(plugin, timeout)
-                if problem:
-                    counters = plugin.counters
-                    late.append(
-                        f"{plugin.name} ({plugin.state}): acknowledged {counters.acknowledged} "
-                        f"of {counters.broadcast}: {problem}"
-                    )
-        if late:
-            raise FlushTimeout(
-                "not everything is acknowledged: " + "; ".join(late),
-                "see the states and reasons in `plugins`",
-            )
+            self._registry.flush(timeout)
 
     def route(self, payload: Payload) -> bool:
         """Send a payload to the first loaded plugin that claims its name.
@@ -516,58 +427,12 @@ def _as_config(config: ConfigSource) -> PluginConfig:
     return load_config(config)
 
 
-def _flush(plugin: Plugin, timeout: float) -> str:
-    """Flush one plugin; the reason why it cannot, or ""."""
-    status = plugin.status
-    if status.state not in _GETTING_THERE:
-        return status.reason or f"it is {status.state}"
-    try:
-        plugin.delivery.flush(timeout)
-    except SlipstreamError as error:
-        return error.message
-    return ""
-
-
-def _unload(plugin: Plugin, timeout: float, pump: LogPump) -> None:
-    problem = ""
-
-    def stop() -> None:
-        nonlocal problem
-        problem = plugin.delivery.stop(timeout)
-
-    plugin.end("unloaded", stop)
-    if problem:
-        _log.warning("plugin unloaded, but not cleanly", plugin=plugin.name, problem=problem)
-    else:
-        pump.forget(plugin.delivery.source)
-        _log.info("plugin unloaded", plugin=plugin.name)
-
-
-def _unload_all(plugins: dict[str, Plugin], timeout: float, pump: LogPump) -> None:
-    interrupt: BaseException | None = None
-    for name in reversed(list(plugins)):
-        try:
-            try:
-                _unload(plugins[name], timeout, pump)
-            except (KeyboardInterrupt, SystemExit) as error:  # hurry, but leave none behind
-                interrupt = error
-                timeout = min(timeout, 1.0)
-                _unload(plugins[name], timeout, pump)
-            plugins.pop(name)
-        except SlipstreamError as error:
-            _log.error("plugin could not be unloaded", plugin=name, problem=error.message)
-    if interrupt is not None:
-        raise interrupt
-
-
-def _close(
-    plugins: dict[str, Plugin], sequencer: Sequencer, launcher: Launcher, pump: LogPump
-) -> None:
+def _close(registry: Registry, sequencer: Sequencer, launcher: Launcher, pump: LogPump) -> None:
     """Unload and close; also what runs for a manager that nobody closed."""
     if _native.forked():
         return
     try:
-        _unload_all(plugins, 10.0, pump)
+        registry.unload_all(10.0)
     finally:
         launcher.close()
         pump.drain()

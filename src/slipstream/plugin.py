@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,25 @@ class Counters:
     def lag(self) -> int:
         """Events that were broadcast to it and not acknowledged."""
         return self.broadcast - self.acknowledged
+
+
+def counters_of(stats: Any, callbacks_timed: int) -> Counters:
+    """Return the counters of a slot or of a ring.
+
+    Args:
+        stats: The core's own.
+        callbacks_timed: The one that is not called the same in both.
+    """
+    return Counters(
+        broadcast=stats.broadcast,
+        delivered=stats.delivered,
+        failed=stats.failed,
+        dropped=stats.dropped,
+        acknowledged=stats.acknowledged,
+        callbacks_timed=callbacks_timed,
+        callback_ns=stats.total_ns,
+        callback_buckets=tuple(stats.buckets),
+    )
 
 
 @dataclass(slots=True)

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from slipstream import capture, jsonl
-from slipstream.config._document import printable
 from slipstream.errors import CaptureError
 from slipstream.events import EventKind
 from slipstream.frames import RECORDED
 from slipstream.jsonl import write_jsonl
+from slipstream.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
 STDIN = "-"
 
@@ -86,12 +85,7 @@ class EventFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[bytes]:

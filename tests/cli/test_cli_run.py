@@ -276,6 +276,30 @@ def test_insecure_paths(command, examples, tmp_path) -> None:
 # ---- Signals -------------------------------------------------------------------------------------
 
 
+IMPATIENT = """
+import sys
+from slipstream.cli import main
+sys.modules["slipstream.cli.run"].STANDSTILL = 0.3
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("on_event", "delivered"), [("usleep(5000)", 397), ("if (n == 9) abort(); usleep(5000)", 8)]
+)
+def test_it_waits_as_long_as_there_is_headway(build, on_event, delivered) -> None:
+    """A slow plugin needs much longer than the time without headway that is allowed."""
+    slow = build("slow", {"restart": {"max_crashes": 1}}, ON_EVENT=on_event)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, "run", *config(slow), str(GENESIS), "--json"],
+        capture_output=True, text=True, check=False, timeout=DEADLINE,
+    )  # fmt: skip
+    plugin = json.loads(done.stdout)["plugins"][0]
+    assert plugin["delivered"] == plugin["acknowledged"] == delivered, done.stderr
+    assert done.returncode == (0 if delivered == 397 else 1)
+    assert "still delivering" in done.stderr or delivered != 397
+
+
 class Running:
     """A command that was started."""
 

@@ -287,4 +287,5 @@ def test_convert_to_a_full_disk(command) -> None:
         )
     assert done.returncode == 1
     assert b"No space left on device" in done.stderr
+    assert b"next: make room on that disk" in done.stderr
     assert b"Traceback" not in done.stderr

@@ -408,6 +408,9 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
 #ifndef ON_CREATE
 #define ON_CREATE "none"
 #endif
+#ifndef ON_GAP
+#define ON_GAP "none"
+#endif
 
 static int32_t on_unload(void *instance, uint32_t timeout_ms) {
     (void)instance;
@@ -469,6 +472,10 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
         if (what[0] != '\0' && what[0] != '-') {
             write_out();
             obey(what, ordinal);
+        }
+        if (r.type == GAP) {
+            write_out();
+            obey(ON_GAP, ordinal);
         }
         me.last = ordinal;
         me.unacked++;

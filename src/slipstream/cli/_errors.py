@@ -7,6 +7,7 @@ events; 130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP.
 
 from __future__ import annotations
 
+import errno
 import signal
 import traceback as tracebacks
 from dataclasses import dataclass
@@ -88,8 +89,10 @@ def _told(error: BaseException) -> tuple[str, str, int]:
         case SlipstreamError():
             code = NOT_STARTED if isinstance(error, _NOT_STARTED) else FAILED
             return error.message, error.hint, code
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return str(error), "make room on that disk, and run it again", FAILED
         case OSError():
-            return str(error), "", FAILED
+            return str(error), "see what that says of the file, disk or device", FAILED
     return (
         f"internal error: {type(error).__name__}: {error}",
         "run it again as slipstream --debug ..., and report what it shows",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from slipstream.config._document import printable
+from slipstream.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

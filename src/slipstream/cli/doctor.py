@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from slipstream.config._document import printable
+from slipstream.text import printable
 
 from ._machine import Finding, State, examine
 from ._output import emit, show_table

@@ -17,6 +17,7 @@ from slipstream.config import Mode, PluginConfig, load_config
 from slipstream.errors import (
     CaptureError,
     ConfigError,
+    FlushTimeout,
     FrameError,
     PluginFailed,
     SlipstreamError,
@@ -35,7 +36,7 @@ DEFAULT_MODE = Mode.PROCESS
 """The mode of plugins whose config names none."""
 
 BATCH_BYTES = 64 * 1024
-FLUSH_TIMEOUT = 30.0
+STANDSTILL = 30.0  # seconds without headway before it gives up
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -171,13 +172,30 @@ class _Run:
                 with progress as advance:
                     self._stream(advance)
                 with self.signals.interruptible():
-                    self.manager.flush(FLUSH_TIMEOUT)
+                    self._flush()
             finally:
                 self.result.seconds = time.monotonic() - started
         finally:
             # The states from before the unload; the counters go on counting.
             plugins = self.manager.plugins.values()
             self.result.plugins = [(plugin, plugin.status) for plugin in plugins]
+
+    def _flush(self) -> None:
+        """Wait for the plugins as long as any of them makes headway."""
+        while True:
+            before = self._headway()
+            try:
+                self.manager.flush(STANDSTILL)
+            except FlushTimeout as error:
+                if self._headway() == before:
+                    raise
+                _log.info("still delivering", detail=error.message)
+            else:
+                return
+
+    def _headway(self) -> list[tuple[int, int]]:
+        counters = [plugin.counters for plugin in self.manager.plugins.values()]
+        return [(c.delivered, c.acknowledged) for c in counters]
 
     def _stream(self, advance: Advance) -> None:
         # What comes through a pipe may be live: no event waits there for the next.

@@ -12,7 +12,6 @@ import click
 
 from slipstream import aleo, frames, jsonl
 from slipstream.capture import CaptureWriter
-from slipstream.config._document import printable
 from slipstream.errors import AleoFormatError, CaptureError, FrameError
 from slipstream.events import (
     AppEvent,
@@ -25,6 +24,7 @@ from slipstream.events import (
     StakingReward,
 )
 from slipstream.streams import EventFile
+from slipstream.text import printable
 
 from ._output import emit, say
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 import json5
 
 from slipstream.errors import ConfigError, InvalidConfigFileFormat
+from slipstream.text import printable
 
 from ._scan import MAX_DEPTH, Outline, scan
 
@@ -283,20 +284,6 @@ def shown(value: object) -> str:
     except (TypeError, ValueError):
         text = repr(value)
     return _shorten(printable(text))
-
-
-def printable(text: str) -> str:
-    """Escapes what would disturb a terminal or a log.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text with control characters, lone surrogates and the like as escapes.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _shorten(text: str) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeGuard, TypeVar
 
 from slipstream.errors import ConfigError, InvalidPluginPath
+from slipstream.files import KIBIBYTE
 
 from ._document import Document, JsonValue, KeyPath, shown, spell
-from ._files import KIBIBYTE
 from ._typos import closest
 
 _T = TypeVar("_T")

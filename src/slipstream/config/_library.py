@@ -9,9 +9,8 @@ import stat
 from pathlib import Path
 
 from slipstream.errors import InvalidPluginPath, PluginLoadError, Refusal
-
-from ._document import printable
-from ._files import FileProblem, open_regular
+from slipstream.files import FileProblem, open_regular
+from slipstream.text import printable
 
 _INSECURE = "or accept the risk with --insecure-paths"
 

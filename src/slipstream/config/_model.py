@@ -13,9 +13,10 @@ from slipstream.errors import (
     ConfigError,
     LibPathNotSet,
 )
+from slipstream.files import KIBIBYTE, FileProblem, read_small
+from slipstream.text import printable
 
-from ._document import Document, JsonValue, printable, spell
-from ._files import KIBIBYTE, FileProblem, read_small
+from ._document import Document, JsonValue, spell
 from ._keys import (
     MEBIBYTE,
     RULES,

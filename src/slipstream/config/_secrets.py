@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from slipstream.errors import ConfigError
+from slipstream.files import KIBIBYTE, FileProblem, read_small
+from slipstream.text import printable
 
-from ._document import JsonValue, KeyPath, printable, shown, spell
-from ._files import KIBIBYTE, FileProblem, read_small
+from ._document import JsonValue, KeyPath, shown, spell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

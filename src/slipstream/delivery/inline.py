@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import structlog
 
-from slipstream import _native, frames
-from slipstream._native import ffi, lib
+from slipstream import _native
+from slipstream._native import lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
 from slipstream.delivery.instance import LoadReason, Mapping
@@ -17,12 +17,11 @@ from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.plugin import Counters, PluginState, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from slipstream.config import PluginConfig
     from slipstream.delivery.instance import Instance, Metric
     from slipstream.delivery.sequencer import Sequencer
-    from slipstream.events import Event, EventKind
     from slipstream.library import PrivateCopy
 
 _log = structlog.get_logger("slipstream")
@@ -35,7 +34,7 @@ _STATES = {
 }
 
 
-class _Slot:
+class Slot:
     """What both kinds of inline plugin share: a slot of the sequencer."""
 
     def __init__(self, sequencer: Sequencer, slot: int) -> None:
@@ -47,6 +46,7 @@ class _Slot:
         self._broken = ""  # why there is no instance that could serve
 
     def status(self) -> Status:
+        """Return the state."""
         if not self._detached and not self._broken:
             number, code = self._sequencer.state(self._slot)
             state = _STATES[number]
@@ -61,16 +61,20 @@ class _Slot:
         self._sequencer.set_state(self._slot, number)
 
     def counters(self) -> Counters:
+        """Return the counters; after the end, the last ones."""
         return self._last if self._detached else self._sequencer.counters(self._slot)
 
     def metrics(self) -> list[Metric]:
+        """Return the plugin's own numbers: none, unless it is native."""
         return []
 
     def pause(self) -> None:
+        """Hold events back."""
         if self.status().state is PluginState.RUNNING:
             self._set_state(lib.SS_SLOT_PAUSED)
 
     def resume(self) -> None:
+        """Deliver again."""
         # `loading`: a reload could not finish, since a broadcast did not end in time.
         if self.status().state in {PluginState.PAUSED, PluginState.LOADING}:
             self._set_state(lib.SS_SLOT_RUNNING)
@@ -86,7 +90,7 @@ class _Slot:
         self._detached = True
 
 
-class InlinePlugin(_Slot):
+class InlinePlugin(Slot):
     """A native instance that is called on the broadcasting thread."""
 
     def __init__(
@@ -294,114 +298,3 @@ class InlinePlugin(_Slot):
                 "mend one of them and reload, or unload the plugin",
             ) from cause
         old.close(self._config.unload_timeout)
-
-
-@runtime_checkable
-class PythonPlugin(Protocol):
-    """A plugin written in Python, for `PluginManager.install`.
-
-    It may also have `version` (a string), `on_load()`, `on_unload()` and `payload_names()`.
-    """
-
-    @property
-    def name(self) -> str:
-        """1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit."""
-
-    def subscribed_events(self) -> Iterable[EventKind | int]:
-        """Return the kinds that it wants; asked once, after `on_load`."""
-
-    def on_broadcast(self, event: Event) -> None:
-        """Take one event. An exception counts as a failed event and is logged."""
-
-
-class InlinePython(_Slot):
-    """A plugin written in Python, called on the broadcasting thread."""
-
-    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, name: str, source: int) -> None:
-        """Call the plugin's `on_load` if it has one, and attach it.
-
-        Args:
-            sequencer: Where it is attached.
-            plugin: The object.
-            name: Its name in this host.
-            source: The number that the core's log lines about it carry.
-
-        Raises:
-            PluginLoadError: What it subscribes to or claims makes no sense.
-            Exception: What its own functions raise.
-        """
-        self._plugin = plugin
-        self._name = name
-        self.source = source
-        self._handle: Any = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
-        on_load = getattr(plugin, "on_load", None)
-        if on_load is not None:
-            on_load()
-        try:
-            self.kinds = _kinds_of(plugin, name)
-            claims = _claims_of(plugin, name)
-            super().__init__(sequencer, sequencer.attach_function(self.kinds, self._handle, source))
-        except BaseException:
-            self._call_on_unload()
-            raise
-        try:
-            for claim in claims:
-                sequencer.claim(self._slot, claim)
-        except BaseException:
-            self.stop(0.0)
-            raise
-
-    def _on_broadcast(self, _attempt: int, ordinal: int, frame: memoryview) -> int:
-        try:
-            self._plugin.on_broadcast(frames.decode(frame)[0])
-        except Exception:
-            _log.exception("on_broadcast raised", plugin=self._name, ordinal=ordinal)
-            return int(lib.SLIPSTREAM_FAILED)
-        except BaseException as error:  # KeyboardInterrupt: for whoever broadcasts
-            _native.park(error)
-            return int(lib.SLIPSTREAM_FAILED)
-        return int(lib.SLIPSTREAM_OK)
-
-    def _call_on_unload(self) -> str:
-        on_unload = getattr(self._plugin, "on_unload", None)
-        if on_unload is None:
-            return ""
-        try:
-            on_unload()
-        except Exception as error:
-            _log.exception("on_unload raised", plugin=self._name)
-            return f"on_unload raised {error!r}"
-        return ""
-
-    def stop(self, timeout: float) -> str:  # noqa: ARG002 - Python code cannot be cut short
-        """Detach and call `on_unload` if there is one."""
-        self._detach()
-        self._handle = None  # it refers to this object, as this one does to it
-        return self._call_on_unload()
-
-
-def _kinds_of(plugin: PythonPlugin, name: str) -> int:
-    kinds = 0
-    wanted: Iterable[object] = plugin.subscribed_events()
-    for kind in wanted:
-        if not (isinstance(kind, int) and 0 <= kind < 64):
-            raise PluginLoadError(
-                f"{name} subscribes to {kind!r}, which is no kind of event",
-                "use EventKind, or 32 to 63 for an application's own",
-            )
-        kinds |= 1 << kind
-    return kinds
-
-
-def _claims_of(plugin: PythonPlugin, name: str) -> list[bytes]:
-    claims: list[bytes] = []
-    names: Iterable[object] = getattr(plugin, "payload_names", list)()
-    for claim in names:
-        encoded = claim.encode() if isinstance(claim, str) else claim
-        if not (isinstance(encoded, bytes) and 0 < len(encoded) < 256) or b"\0" in encoded:
-            raise PluginLoadError(
-                f"{name} claims the payload name {claim!r}",
-                "a payload name is text or bytes, 1 to 255 bytes without NUL",
-            )
-        claims.append(encoded)
-    return claims

@@ -169,7 +169,7 @@ class Instance:
 
     def _late(self, what: str, timeout: float) -> PluginLoadError:
         return PluginLoadError(
-            f"{self.copy.source}: {what} did not return within {timeout:g} seconds",
+            f"{self.copy.source}: {what} did not return within {timeout:.3g} seconds",
             "raise `load_timeout` if it needs longer; else attach a debugger to this process, "
             f"thread slip-{self.source}",
             Refusal.TIMED_OUT,
@@ -286,7 +286,7 @@ class Instance:
             ),
         ):
             raise PluginFailed(
-                f"on_broadcast did not return within {timeout:g} seconds",
+                f"on_broadcast did not return within {timeout:.3g} seconds",
                 "attach a debugger to this process, thread slip-" + str(self.source),
             )
         info = self._info()
@@ -302,7 +302,7 @@ class Instance:
         ms = _ms(timeout)
         if not self._run("flush", timeout, lambda: lib.ss_instance_flush(self._handle, ms)):
             raise PluginFailed(
-                f"flush did not return within {timeout:g} seconds",
+                f"flush did not return within {timeout:.3g} seconds",
                 "look at what it writes to: a full disk, a lock, a slow network",
             )
         info = self._info()
@@ -317,7 +317,7 @@ class Instance:
         ms = _ms(timeout)
         lib.ss_instance_stop(self._handle)
         if not self._run("on_unload", timeout, lambda: lib.ss_instance_unload(self._handle, ms)):
-            return f"{self._stuck_in} did not return within {timeout:g} seconds"
+            return f"{self._stuck_in} did not return within {timeout:.3g} seconds"
         info = self._info()
         if info.status != lib.SLIPSTREAM_OK:
             return f"on_unload failed ({_native.status_name(info.status)}): " + _native.text(

@@ -11,6 +11,7 @@ from slipstream.config import Mode, plugin_json
 from slipstream.delivery.inline import InlinePlugin
 from slipstream.delivery.instance import Description, Instance, LoadReason
 from slipstream.delivery.process import ProcessPlugin
+from slipstream.delivery.python import InlinePython
 from slipstream.delivery.supervision import Supervisor
 from slipstream.delivery.thread import ThreadPlugin
 from slipstream.errors import ConfigError, PluginLoadError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipstream.config import PluginConfig
+    from slipstream.delivery.python import PythonPlugin
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.logs import LogPump
 
@@ -51,24 +53,21 @@ class Launcher:
         self._log_level = LEVELS[log_level]
         self._supervisor = Supervisor(pump.queue)
         self._processes: weakref.WeakSet[ProcessPlugin] = weakref.WeakSet()
-        pump.afterwards = self.collect_reports
+        self._threads: weakref.WeakSet[ThreadPlugin] = weakref.WeakSet()
+        pump.afterwards = self.look_after
 
-    def collect_reports(self) -> None:
-        """Take the crash reports that wait, and write them to files."""
+    def look_after(self) -> None:
+        """Take the crash reports that wait, and tell of threads that are stuck."""
         for plugin in list(self._processes):
             plugin.collect_reports()
+        for thread in list(self._threads):
+            thread.watch()
 
     def close(self) -> None:
         """Kill workers that still run, and end their supervisor."""
         for plugin in list(self._processes):
             plugin.abandon()
         self._supervisor.close()
-
-    def new_source(self, name: str) -> int:
-        """Return a number for log lines, which then carry this name."""
-        number = next(_numbers)
-        self._pump.names[number] = name
-        return number
 
     def launch(
         self, config: PluginConfig, path: Path, mode: Mode, accept: Callable[[str], None]
@@ -117,6 +116,7 @@ class Launcher:
         try:
             plugin.start(instance, name, settled, config)
             plugin.attach(self._sequencer)
+            self._threads.add(plugin)
         except BaseException:
             plugin.discard()
             raise
@@ -126,7 +126,7 @@ class Launcher:
         self, config: PluginConfig, path: Path, accept: Callable[[str], None]
     ) -> tuple[Identity, ProcessPlugin]:
         copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
-        source = self.new_source(config.name or path.stem)
+        source = self._new_source(config.name or path.stem)
         name = config.name or path.stem
         plugin: ProcessPlugin | None = None
         try:
@@ -148,6 +148,38 @@ class Launcher:
             raise
         identity = _identity(name, path, config, Mode.PROCESS, plugin.describe(), copy.digest)
         return identity, plugin
+
+    def install(self, plugin: PythonPlugin, name: str) -> tuple[Identity, InlinePython]:
+        """Bring up a plugin that is a Python object.
+
+        Args:
+            plugin: The object.
+            name: Its name.
+
+        Returns:
+            What it is, and its running delivery.
+
+        Raises:
+            PluginLoadError: What it subscribes to or claims makes no sense.
+            Exception: What its own functions raised.
+        """
+        source = self._new_source(name)
+        try:
+            delivery = InlinePython(self._sequencer, plugin, name, source)
+        except BaseException:
+            self._pump.forget(source)
+            raise
+        identity = Identity(
+            name=name,
+            version=str(getattr(plugin, "version", "0")),
+            mode=Mode.INLINE,
+            path=None,
+            digest="",
+            config_file=None,
+            flags=lib.SLIPSTREAM_FLAG_PROMPT,
+            kinds=delivery.kinds,
+        )
+        return identity, delivery
 
     def relaunch(
         self, delivery: Reloadable, name: str, config: PluginConfig, path: Path
@@ -198,10 +230,11 @@ class Launcher:
     ) -> tuple[Identity, str]:
         copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
         before = plugin.source
-        source = self.new_source(name)
+        source = self._new_source(name)
         try:
-            plugin.open(copy, source, config, self._data_folder(name), self._log_level)
+            described = plugin.open(copy, source, config, self._data_folder(name), self._log_level)
             try:
+                self._check_overflow(config, described)
                 settled = plugin_json(config, name)
                 plugin.check_overlap(config)
             except BaseException:
@@ -219,12 +252,18 @@ class Launcher:
 
     # ---- Steps --------------------------------------------------------------------
 
+    def _new_source(self, name: str) -> int:
+        """Return a number for log lines, which then carry this name."""
+        number = next(_numbers)
+        self._pump.names[number] = name
+        return number
+
     def _open(self, path: Path, config: PluginConfig) -> Instance:
         """Copy, open, construct and check; what was opened is closed on failure."""
         return self._open_copy(PrivateCopy(path, config.sha256), config.name or path.stem, config)
 
     def _open_copy(self, copy: PrivateCopy, name: str, config: PluginConfig) -> Instance:
-        number = self.new_source(name)
+        number = self._new_source(name)
         instance = Instance(self._pump.queue, number, copy, config.folder)
         try:
             instance.open(config.load_timeout)

@@ -13,7 +13,7 @@ from slipstream._native import ffi, lib
 from slipstream.capture import CaptureWriter
 from slipstream.config import Overflow
 from slipstream.errors import PluginFailed, PluginLoadError, Refusal
-from slipstream.plugin import Counters
+from slipstream.plugin import Counters, counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,16 +79,7 @@ class Port:
     def counters(self) -> Counters:
         """Return the counters."""
         stats = self.stats()
-        return Counters(
-            broadcast=stats.broadcast,
-            delivered=stats.delivered,
-            failed=stats.failed,
-            dropped=stats.dropped,
-            acknowledged=stats.acknowledged,
-            callbacks_timed=stats.calls,
-            callback_ns=stats.total_ns,
-            callback_buckets=tuple(stats.buckets),
-        )
+        return counters_of(stats, stats.calls)
 
     def pause(self, *, paused: bool) -> None:
         """Hold deliveries back, or let them go on."""
@@ -122,7 +113,7 @@ class Port:
                 raise PluginFailed(problem, "resume it, or unload it")
             if time.monotonic() >= end:
                 raise PluginFailed(
-                    f"it did not get there within {timeout:g} seconds",
+                    f"it did not get there within {timeout:.3g} seconds",
                     "give it more time, or look at why it is slow",
                 )
 

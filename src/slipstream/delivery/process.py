@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ class ProcessPlugin:
             self._name = self._name or config.name or copy.source.stem
             self._tried = copy
         spec, _kept = _spec(copy, source, config, data_dir, log_level)
-        _native.check(lib.ss_worker_prepare(self._worker, spec), "open")
+        self._prepare(spec)
         info = wait_for(
             self._worker,
             lambda i: bool(i.next_opened) or not i.busy,
@@ -120,6 +121,20 @@ class ProcessPlugin:
             raise _refused(info, copy)
         self._opened_source = source
         return _description(info)
+
+    def _prepare(self, spec: Any) -> None:
+        """Have a generation opened; a restart that is under way comes to its end first."""
+        end = time.monotonic() + self._config.load_timeout + _SPARE
+        while status := lib.ss_worker_prepare(self._worker, spec):
+            if status != lib.SLIPSTREAM_WRONG_STATE:
+                raise _native.status_error(status, "open")
+            if time.monotonic() > end:
+                raise PluginLoadError(
+                    "its worker is being restarted, and neither comes up nor ends",
+                    "see the log lines of its worker",
+                    Refusal.TIMED_OUT,
+                )
+            wait_for(self._worker, lambda i: not i.busy, end - time.monotonic())
 
     def check_overlap(self, config: PluginConfig) -> None:
         """Raise if the config wants both versions loaded at once, and they cannot be.
@@ -164,7 +179,9 @@ class ProcessPlugin:
         overlap = config.reload is Reload.OVERLAP
         if lib.ss_worker_switch(self._worker, reason, overlap, settled, len(settled)):
             raise _refused(self._info(), copy)  # it is gone, or so is the one that served
-        timeout = 2 * (config.load_timeout + self._config.load_timeout + config.unload_timeout)
+        # The old one drains, is hurried, unloads, exits; the new one loads; else the old one again.
+        timeout = 4 * self._config.unload_timeout
+        timeout += 2 * (config.load_timeout + self._config.load_timeout)
         info = wait_for(self._worker, lambda i: not i.busy, timeout + _SPARE)
         failed = info.status != lib.SLIPSTREAM_OK or info.refusal != lib.SS_REFUSED_NOTHING
         if info.busy or failed or info.generation == before:
@@ -277,9 +294,12 @@ class ProcessPlugin:
                 "worker crashed",
                 plugin=self._name,
                 reason=report.reason,
+                pid=report.pid,
                 module=report.module,
                 offset=hex(report.module_offset),
+                build_id=report.build_id,
                 ordinal=report.ordinal,
+                acknowledged=report.acknowledged,
                 report=None if report.file is None else str(report.file),
             )
 
@@ -333,7 +353,7 @@ class ProcessPlugin:
         info = wait_for(
             self._worker,
             lambda i: i.state in ended and not i.busy and i.pid == 0,
-            3 * timeout + _SPARE,
+            4 * timeout + _SPARE,  # drain, hurry, unload, exit
         )
         problem = _native.text(info.reason)
         if info.state != lib.SS_WORKER_UNLOADED:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slipstream import _native
 from slipstream._native import Door, ffi, lib
 from slipstream.errors import PluginFailed, SlipstreamError
-from slipstream.plugin import Counters
+from slipstream.plugin import Counters, counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +103,7 @@ class Sequencer:
         """Remove a slot; afterwards no call into it is under way. Returns its last counters."""
         stats = ffi.new("ss_stats *")
         self._call("unload", lib.ss_core_detach, slot, _SLICE_MS, stats)
-        return _counters(stats)
+        return counters_of(stats, stats.samples)
 
     def replace(self, slot: int, instance: Instance) -> None:
         """Put another loaded instance in a slot's place."""
@@ -152,7 +152,7 @@ class Sequencer:
     def counters(self, slot: int) -> Counters:
         """Return a slot's counters; never waits for a broadcast."""
         stats = self._stats(slot)
-        return _counters(stats)
+        return counters_of(stats, stats.samples)
 
     def close(self) -> None:
         """Refuse every event from now on, and let go of the core."""
@@ -164,16 +164,3 @@ class Sequencer:
             return  # a callback never returns; what it uses must stay
         lib.ss_core_release(self._core)  # the door keeps its own reference
         self._core = ffi.NULL
-
-
-def _counters(stats: Any) -> Counters:
-    return Counters(
-        broadcast=stats.broadcast,
-        delivered=stats.delivered,
-        failed=stats.failed,
-        dropped=stats.dropped,
-        acknowledged=stats.acknowledged,
-        callbacks_timed=stats.samples,
-        callback_ns=stats.total_ns,
-        callback_buckets=tuple(stats.buckets),
-    )

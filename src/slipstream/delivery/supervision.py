@@ -73,6 +73,8 @@ class CrashReport:
         pc: The instruction's address.
         module: The file that holds it.
         module_offset: Where in that file, for ``addr2line -e``.
+        build_id: The GNU build id of that file in hexadecimal, for finding its debug symbols;
+            "" if it has none.
         registers: Their values, in the order of the machine's `gregs`.
         ordinal: The event in flight, 0 if there was none.
         run: How many events were in flight, ending with `ordinal`.
@@ -95,6 +97,7 @@ class CrashReport:
     pc: int
     module: str
     module_offset: int
+    build_id: str
     registers: tuple[int, ...]
     ordinal: int
     run: int
@@ -147,6 +150,7 @@ def take_reports(
             pc=raw.pc,
             module=_native.text(raw.module),
             module_offset=raw.module_offset,
+            build_id=_native.text(raw.build_id),
             registers=tuple(raw.values)[: raw.registers],
             ordinal=raw.ordinal,
             run=raw.run,

@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.capture import open_for_append
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from slipstream.delivery.instance import Instance, Metric
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.library import PrivateCopy
+
+_log = structlog.get_logger("slipstream")
 
 _MAX_ATTEMPTS = 5
 _STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
@@ -52,6 +56,7 @@ class ThreadPlugin:
         self._freeing = threading.Lock()  # the state is asked for by any thread
         self._thread: Any = ffi.NULL
         self._status = Status(PluginState.LOADING)
+        self._said_stuck = False  # in the log
         # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
         self._beside: Status | None = None
         self._call = (0, 0.0)  # the ordinal in flight, and when it was seen first
@@ -144,6 +149,19 @@ class ThreadPlugin:
         if stats.is_stalled:
             return PluginState.STALLED, "its ring stayed full for block_timeout"
         return PluginState.RUNNING, ""
+
+    def watch(self) -> None:
+        """Say in the log when a callback does not return, and when it has; called now and then."""
+        with self._freeing:
+            stuck = self._thread != ffi.NULL and self._is_stuck()
+            ordinal = self._call[0]
+        if stuck and not self._said_stuck:
+            limit = self._config.callback_timeout
+            reason = f"a callback takes longer than callback_timeout ({limit:g} s)"
+            _log.error("plugin is stuck", plugin=self._name, reason=reason, ordinal=ordinal)
+        elif self._said_stuck and not stuck:
+            _log.warning("plugin is not stuck any more", plugin=self._name)
+        self._said_stuck = stuck
 
     def _stuck_for(self) -> float:
         ordinal = lib.ss_thread_call(self._thread)

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import msgspec
 
 from slipstream import _native, frames
-from slipstream.config._files import FileProblem, read_small
 from slipstream.errors import AleoFormatError, FrameError, SlipstreamError
 from slipstream.events import EventKind
+from slipstream.files import FileProblem, read_small
 
 from ._fields import KINDS, KNOWN_KINDS, SHAPES, Field, Line, Shape
 

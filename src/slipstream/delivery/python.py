@@ -1,0 +1,157 @@
+"""Inline delivery to a plugin that is written in Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import structlog
+
+from slipstream import _native, frames
+from slipstream._native import ffi, lib
+from slipstream.config import is_plugin_name
+from slipstream.delivery.inline import Slot
+from slipstream.errors import PluginLoadError, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slipstream.delivery.sequencer import Sequencer
+    from slipstream.events import Event, EventKind
+
+_log = structlog.get_logger("slipstream")
+
+
+@runtime_checkable
+class PythonPlugin(Protocol):
+    """A plugin written in Python, for `PluginManager.install`.
+
+    It may also have `version` (a string), `on_load()`, `on_unload()` and `payload_names()`.
+    """
+
+    @property
+    def name(self) -> str:
+        """1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit."""
+
+    def subscribed_events(self) -> Iterable[EventKind | int]:
+        """Return the kinds that it wants; asked once, after `on_load`."""
+
+    def on_broadcast(self, event: Event) -> None:
+        """Take one event. An exception counts as a failed event and is logged."""
+
+
+def checked_name(plugin: object) -> str:
+    """Return the name of an object that is a plugin.
+
+    Args:
+        plugin: What was given to be installed.
+
+    Raises:
+        PluginLoadError: It lacks something, or has an impossible name.
+    """
+    if not isinstance(plugin, PythonPlugin):
+        raise PluginLoadError(
+            f"{type(plugin).__name__} is not a plugin: it needs `name`, "
+            "`subscribed_events()` and `on_broadcast(event)`",
+            "see slipstream.delivery.python.PythonPlugin",
+        )
+    name = plugin.name
+    if not is_plugin_name(name):
+        raise PluginLoadError(
+            f"{type(plugin).__name__}.name is {name!r}",
+            "a name is 1 to 63 of a-z, 0-9, '.', '_' and '-', and starts with a letter or a digit",
+            Refusal.NAME_INVALID,
+        )
+    return name
+
+
+class InlinePython(Slot):
+    """A plugin written in Python, called on the broadcasting thread."""
+
+    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, name: str, source: int) -> None:
+        """Call the plugin's `on_load` if it has one, and attach it.
+
+        Args:
+            sequencer: Where it is attached.
+            plugin: The object.
+            name: Its name in this host.
+            source: The number that the core's log lines about it carry.
+
+        Raises:
+            PluginLoadError: What it subscribes to or claims makes no sense.
+            Exception: What its own functions raise.
+        """
+        self._plugin = plugin
+        self._name = name
+        self.source = source
+        self._handle: Any = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
+        on_load = getattr(plugin, "on_load", None)
+        if on_load is not None:
+            on_load()
+        try:
+            self.kinds = _kinds_of(plugin, name)
+            claims = _claims_of(plugin, name)
+            super().__init__(sequencer, sequencer.attach_function(self.kinds, self._handle, source))
+        except BaseException:
+            self._call_on_unload()
+            raise
+        try:
+            for claim in claims:
+                sequencer.claim(self._slot, claim)
+        except BaseException:
+            self.stop(0.0)
+            raise
+
+    def _on_broadcast(self, _attempt: int, ordinal: int, frame: memoryview) -> int:
+        try:
+            self._plugin.on_broadcast(frames.decode(frame)[0])
+        except Exception:
+            _log.exception("on_broadcast raised", plugin=self._name, ordinal=ordinal)
+            return int(lib.SLIPSTREAM_FAILED)
+        except BaseException as error:  # KeyboardInterrupt: for whoever broadcasts
+            _native.park(error)
+            return int(lib.SLIPSTREAM_FAILED)
+        return int(lib.SLIPSTREAM_OK)
+
+    def _call_on_unload(self) -> str:
+        on_unload = getattr(self._plugin, "on_unload", None)
+        if on_unload is None:
+            return ""
+        try:
+            on_unload()
+        except Exception as error:
+            _log.exception("on_unload raised", plugin=self._name)
+            return f"on_unload raised {error!r}"
+        return ""
+
+    def stop(self, timeout: float) -> str:  # noqa: ARG002 - Python code cannot be cut short
+        """Detach and call `on_unload` if there is one."""
+        self._detach()
+        self._handle = None  # it refers to this object, as this one does to it
+        return self._call_on_unload()
+
+
+def _kinds_of(plugin: PythonPlugin, name: str) -> int:
+    kinds = 0
+    wanted: Iterable[object] = plugin.subscribed_events()
+    for kind in wanted:
+        if not (isinstance(kind, int) and 0 <= kind < 64):
+            raise PluginLoadError(
+                f"{name} subscribes to {kind!r}, which is no kind of event",
+                "use EventKind, or 32 to 63 for an application's own",
+            )
+        kinds |= 1 << kind
+    return kinds
+
+
+def _claims_of(plugin: PythonPlugin, name: str) -> list[bytes]:
+    claims: list[bytes] = []
+    names: Iterable[object] = getattr(plugin, "payload_names", list)()
+    for claim in names:
+        encoded = claim.encode() if isinstance(claim, str) else claim
+        if not (isinstance(encoded, bytes) and 0 < len(encoded) < 256) or b"\0" in encoded:
+            raise PluginLoadError(
+                f"{name} claims the payload name {claim!r}",
+                "a payload name is text or bytes, 1 to 255 bytes without NUL",
+            )
+        claims.append(encoded)
+    return claims

@@ -1,0 +1,173 @@
+"""The plugins that a manager has loaded: which there are, and how they end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from slipstream._native import lib
+from slipstream.errors import (
+    FlushTimeout,
+    PluginAlreadyLoaded,
+    PluginNotLoaded,
+    SlipstreamError,
+)
+from slipstream.plugin import Plugin, PluginState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slipstream.logs import LogPump
+    from slipstream.plugin import Delivery, Identity
+
+_log = structlog.get_logger("slipstream")
+
+# States from which what was broadcast is still going to be delivered.
+_GETTING_THERE = {
+    PluginState.LOADING,
+    PluginState.RUNNING,
+    PluginState.STALLED,
+    PluginState.BACKOFF,
+}
+
+
+class Registry:
+    """The loaded plugins. Changed by one thread at a time, which the manager sees to.
+
+    Attributes:
+        plugins: By name, in the order of loading.
+    """
+
+    def __init__(self, pump: LogPump) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            pump: Has the names for the plugins' log lines.
+        """
+        self.plugins: dict[str, Plugin] = {}
+        self._pump = pump
+
+    def find(self, name: str) -> Plugin:
+        """Return a plugin.
+
+        Raises:
+            PluginNotLoaded: There is none of this name.
+        """
+        plugin = self.plugins.get(name)
+        if plugin is None:
+            loaded = ", ".join(self.plugins) or "none"
+            raise PluginNotLoaded(f"no plugin {name} is loaded", f"loaded: {loaded}")
+        return plugin
+
+    def refuse_same_library(self, path: Path) -> None:
+        """Raise `PluginAlreadyLoaded` for a library that is loaded and may not be twice."""
+        for plugin in self.plugins.values():
+            multiple = plugin.identity.flags & lib.SLIPSTREAM_FLAG_MULTI_INSTANCE
+            if plugin.path == path and not multiple:
+                raise PluginAlreadyLoaded(
+                    f"the library {path} is loaded already, as plugin {plugin.name}",
+                    "unload that one first; a plugin that may be loaded several times says so "
+                    "by the flag MULTI_INSTANCE",
+                )
+
+    def refuse_same_name(self, name: str) -> None:
+        """Raise `PluginAlreadyLoaded` for a name that is taken."""
+        if name in self.plugins:
+            raise PluginAlreadyLoaded(
+                f"a plugin of the name {name} is loaded already",
+                "give this one another `name` in its config, or unload the other",
+            )
+
+    def add(self, identity: Identity, delivery: Delivery) -> Plugin:
+        """Take in a plugin that runs; return it."""
+        plugin = Plugin(identity, delivery)
+        self.plugins[identity.name] = plugin
+        return plugin
+
+    def flush(self, timeout: float) -> None:
+        """Wait until each plugin has acknowledged everything.
+
+        Args:
+            timeout: The longest wait for all of them, in seconds.
+
+        Raises:
+            FlushTimeout: Some plugin did not get there; its message says which and how far.
+        """
+        late: list[str] = []
+        end = time.monotonic() + timeout
+        for plugin in self.plugins.values():
+            problem = _flush(plugin, max(0.0, end - time.monotonic()))
+            if problem:
+                counters = plugin.counters
+                late.append(
+                    f"{plugin.name} ({plugin.state}): acknowledged {counters.acknowledged} "
+                    f"of {counters.broadcast}: {problem}"
+                )
+        if late:
+            raise FlushTimeout(
+                "not everything is acknowledged: " + "; ".join(late),
+                "see the states and reasons in `plugins`",
+            )
+
+    def unload(self, name: str, timeout: float) -> None:
+        """Unload a plugin.
+
+        Args:
+            name: Its name.
+            timeout: The longest wait for each step, in seconds.
+
+        Raises:
+            PluginNotLoaded: There is none of this name.
+            PluginFailed: It could not even begin; the plugin is loaded as before.
+        """
+        self._end(self.find(name), timeout)
+        self.plugins.pop(name)
+
+    def unload_all(self, timeout: float) -> None:
+        """Unload all plugins, the last loaded first. Problems are logged, none stops it.
+
+        Args:
+            timeout: The longest wait for each step, in seconds.
+        """
+        interrupt: BaseException | None = None
+        for name in reversed(list(self.plugins)):
+            try:
+                try:
+                    self._end(self.plugins[name], timeout)
+                except (KeyboardInterrupt, SystemExit) as error:  # hurry, but leave none behind
+                    interrupt = error
+                    timeout = min(timeout, 1.0)
+                    self._end(self.plugins[name], timeout)
+                self.plugins.pop(name)
+            except SlipstreamError as error:
+                _log.error("plugin could not be unloaded", plugin=name, problem=error.message)
+        if interrupt is not None:
+            raise interrupt
+
+    def _end(self, plugin: Plugin, timeout: float) -> None:
+        problem = ""
+
+        def stop() -> None:
+            nonlocal problem
+            problem = plugin.delivery.stop(timeout)
+
+        plugin.end("unloaded", stop)
+        if problem:
+            _log.warning("plugin unloaded, but not cleanly", plugin=plugin.name, problem=problem)
+        else:
+            self._pump.forget(plugin.delivery.source)
+            _log.info("plugin unloaded", plugin=plugin.name)
+
+
+def _flush(plugin: Plugin, timeout: float) -> str:
+    """Flush one plugin; the reason why it cannot, or ""."""
+    status = plugin.status
+    if status.state not in _GETTING_THERE:
+        return status.reason or f"it is {status.state}"
+    try:
+        plugin.delivery.flush(timeout)
+    except SlipstreamError as error:
+        return error.message
+    return ""

@@ -88,6 +88,8 @@ typedef struct ss_report {
     uint64_t run;        /* events in flight */
     uint64_t acknowledged;
     uint64_t uptime_ms;
+    uint32_t in_flush;   /* they were delivered before; it was flushing them */
+    uint32_t reserved;
     uint32_t has_fault;  /* the signal's details are known */
     uint32_t registers;
     uint64_t values[SS_REPORT_REGISTERS];

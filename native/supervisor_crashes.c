@@ -55,31 +55,52 @@ void ss_worker_keep_report(ss_worker *w, const ss_report *report) {
     w->reports[w->report_count++] = copy;
 }
 
-/* Which event was in flight? Three crashes on one make it a dead letter. True if this crash
- * was a repeated one on the same event. */
-static bool blame_event(ss_worker *w, ss_process *p, ss_report *report) {
+/* The events that were with the plugin: how many, and the last one's ordinal. During a flush
+ * they are those that it has not acknowledged. */
+static void find_in_flight(ss_worker *w, ss_process *p, ss_report *report) {
     ss_ring *ring = w->port->ring;
     const uint64_t key = ss_ring_get_head(ring)->key;
+    const uint64_t acked = ss_ring_acked(ring);
     uint64_t started = 0;
     uint64_t run = 0;
     size_t len = 0;
+    report->acknowledged = acked;
+    if (ss_ring_get_control(ring) != p->control ||
+        !ss_hear(&p->control->started, key, SS_PLACE_STARTED, &started) ||
+        !ss_hear(&p->control->run, key, SS_PLACE_RUN, &run) || started <= acked ||
+        started > ss_ring_last(ring))
+        return;
+    /* A flush that hangs, or is killed, says nothing of events: it may be what they go to. */
+    const bool flushing =
+        run == 0 && report->has_fault != 0 &&
+        atomic_load_explicit(&p->control->flushing, memory_order_relaxed) != 0;
+    if (flushing)
+        run = started - acked;
+    /* Again, without any headway: then it is flushed after each event. */
+    w->flush_crashes = !flushing ? 0 : w->flush_acked == acked ? w->flush_crashes + 1 : 1;
+    w->flush_acked = acked;
+    if (run == 0)
+        return;
+    report->ordinal = started;
+    report->run = run;
+    report->in_flush = flushing;
+    const uint8_t *frame = ss_ring_find(ring, started, &len);
+    if (frame != NULL)
+        memcpy(report->frame_head, frame, sizeof report->frame_head);
+}
+
+/* Three crashes on one event make it a dead letter. True if this crash was a repeated one on
+ * the same event. */
+static bool blame_event(ss_worker *w, ss_process *p, ss_report *report) {
+    ss_ring *ring = w->port->ring;
+    size_t len = 0;
     bool repeated = false;
     ss_lock_take(&w->port->lock);
-    report->acknowledged = ss_ring_acked(ring);
-    if (ss_ring_get_control(ring) == p->control &&
-        ss_hear(&p->control->started, key, SS_PLACE_STARTED, &started) &&
-        ss_hear(&p->control->run, key, SS_PLACE_RUN, &run) && run > 0 &&
-        started > report->acknowledged && started <= ss_ring_last(ring)) {
-        report->ordinal = started;
-        report->run = run;
-        const uint8_t *frame = ss_ring_find(ring, started, &len);
-        if (frame != NULL)
-            memcpy(report->frame_head, frame, sizeof report->frame_head);
-        if (run == 1) { /* a run blames nobody; it is replayed one by one */
-            repeated = w->poison == started;
-            w->poison_crashes = repeated ? w->poison_crashes + 1 : 1;
-            w->poison = started;
-        }
+    find_in_flight(w, p, report);
+    if (report->run == 1) { /* a run blames nobody; it is replayed one by one */
+        repeated = w->poison == report->ordinal;
+        w->poison_crashes = repeated ? w->poison_crashes + 1 : 1;
+        w->poison = report->ordinal;
     }
     if (w->poison_crashes >= POISON_CRASHES) {
         const char *what =

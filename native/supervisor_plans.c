@@ -28,7 +28,7 @@ void ss_worker_run_next(ss_worker *w) {
     ss_lock_take(&w->port->lock);
     ss_port_attach_control(w->port, p->control);
     ss_ring_head *head = ss_ring_get_head(w->port->ring);
-    head->flush_each = w->poison_crashes >= POISON_CRASHES - 1;
+    head->flush_each = w->poison_crashes >= POISON_CRASHES - 1 || w->flush_crashes >= 2;
     atomic_store(&head->stop_wanted, 0);
     atomic_store(&head->is_stopping, 0);
     ss_ring_prepare_resume(w->port->ring);

@@ -208,6 +208,16 @@ static void catch_faults(void) {
 
 /* ---- Set-up ------------------------------------------------------------------------ */
 
+/* As far as the hard limit goes; a change of the user would forbid it otherwise. */
+static void allow_core_files(void) {
+    struct rlimit limits;
+    if (getrlimit(RLIMIT_CORE, &limits) == 0) {
+        limits.rlim_cur = limits.rlim_max;
+        setrlimit(RLIMIT_CORE, &limits);
+    }
+    prctl(PR_SET_DUMPABLE, 1);
+}
+
 static void limit(int resource, uint64_t value) {
     const struct rlimit wanted = {value, value};
     setrlimit((__rlimit_resource_t)resource, &wanted);
@@ -278,8 +288,6 @@ static void on_start(const char *data, size_t len) {
         return;
     }
     catch_faults();
-    if (!worker.start.core_files)
-        limit(RLIMIT_CORE, 0);
     if (worker.start.open_files != 0)
         limit(RLIMIT_NOFILE, worker.start.open_files);
     if (worker.start.memory != 0)
@@ -289,6 +297,10 @@ static void on_start(const char *data, size_t len) {
                "`user` needs a host that runs as root, and a user that exists");
         return;
     }
+    if (worker.start.core_files)
+        allow_core_files();
+    else
+        limit(RLIMIT_CORE, 0);
     ss_logq_set_level(worker.log, worker.start.log_level);
     worker.instance = ss_instance_new(worker.log, worker.start.source, path, shown, config_dir);
     if (worker.instance == NULL ||

@@ -16,7 +16,7 @@ SOURCE = "/etc/slipstream/postgres.json5"
 ROWS = re.findall(r"^\| \[?`(\w+)`[^|]*\| ([^|]+) \| ([^|]+) \|(?:.*)\|$", PAGE, re.MULTILINE)
 NESTED = {
     **dict.fromkeys(("initial_delay", "max_delay", "max_crashes", "window"), "restart"),
-    **dict.fromkeys(("memory", "open_files"), "limits"),
+    **dict.fromkeys(("memory", "open_files", "core_files"), "limits"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -419,6 +420,36 @@ def test_a_poison_becomes_a_dead_letter(manager, compile_plugin, tmp_path, flags
     assert verdict.good, verdict
 
 
+def test_an_event_that_crashes_the_flush_becomes_a_dead_letter(
+    manager, compile_plugin, tmp_path
+) -> None:
+    """A sink that works in batches crashes when it commits, long after the event's callback."""
+    oracle = Oracle(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
+    letters = tmp_path / "letters.slip"
+    plugin = manager.load_plugin(oracle.config(dead_letter=str(letters), flush_interval=0.05))
+    sender = Sender(manager)
+    manager.pause("oracle")
+    sender.many(4)
+    sender.send(command("late", 99))
+    sender.many(4)
+    manager.resume("oracle")
+    manager.flush(30)
+    wait(lambda: len(plugin.delivery.reports) == 5)
+    reports = list(plugin.delivery.reports)
+    assert [(report.in_flush, report.run) for report in reports[:3]] == [
+        (True, 9),
+        (True, 9),
+        (True, 1),
+    ]
+    assert {report.ordinal for report in reports[2:]} == {5}
+    assert [b"<late 99>" in frame for frame in capture_of(letters)] == [True]
+    assert plugin.state is PluginState.RUNNING
+    assert plugin.delivery.restarts == 5
+    assert plugin.counters.dropped == 1
+    verdict = oracle.judge(sender.hashes)
+    assert verdict.good, verdict
+
+
 @pytest.mark.parametrize("flags", [0, EXPLICIT_ACK])
 def test_what_its_gap_crashes_too_goes_on_without(manager, compile_plugin, tmp_path, flags) -> None:
     oracle = Oracle(compile_plugin, tmp_path, '-DON_GAP="segv"', flags=flags)
@@ -671,6 +702,14 @@ def test_limits_hold(manager, oracle) -> None:
     assert "allocate: Cannot allocate memory" in lines
     opened = next(int(line.split()[1]) for line in lines if line.startswith("opened "))
     assert 10 < opened < 32
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_core_files_are_left_only_if_configured(manager, oracle, wanted) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    plugin = manager.load_plugin(oracle.config(limits={"core_files": wanted}))
+    limits = resource.prlimit(plugin.delivery.pid, resource.RLIMIT_CORE)
+    assert limits == ((hard, hard) if wanted else (0, 0))
 
 
 @pytest.mark.parametrize("what", ["garbage", "close", "unmap"])
@@ -1033,7 +1072,12 @@ def test_the_worker_says_what_it_is() -> None:
     from slipstream.delivery.supervision import find_program
 
     done = subprocess.run(
-        [str(find_program())], capture_output=True, text=True, timeout=10, check=False
+        [str(find_program())],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+        env={},  # it does not get the host's LD_PRELOAD from a host either
     )
     assert done.returncode == 2
     assert re.search("not by hand", done.stderr)

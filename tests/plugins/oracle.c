@@ -46,6 +46,7 @@ static struct oracle {
     const slipstream_host *host;
     int log;
     int obeys;
+    int crashes_in_flush;
     int64_t ack_every;
     int64_t event_us;
     int lock_fd; /* of a file that only one version may hold */
@@ -305,7 +306,9 @@ static void obey(const char *what, uint64_t ordinal) {
             write(1, large, 20001) < 0 || write(1, "no end", 6) < 0)
             perror("print");
         free(large);
-    } else if (strcmp(what, "early") == 0)
+    } else if (strcmp(what, "late") == 0)
+        me.crashes_in_flush = 1;
+    else if (strcmp(what, "early") == 0)
         say("ack of the future",
             slipstream_ack(me.host, ordinal + 1000) == SLIPSTREAM_OK ? 0 : EINVAL);
     else if (strncmp(what, "us=", 3) == 0)
@@ -492,7 +495,7 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
 static int32_t flush(void *instance, uint32_t timeout_ms) {
     (void)instance;
     (void)timeout_ms;
-    obey(ON_FLUSH, 0);
+    obey(me.crashes_in_flush ? "segv" : ON_FLUSH, 0);
     add_record((record){.type = ACKING, .ordinal = me.last});
     write_out();
     me.unacked = 0;

@@ -76,10 +76,13 @@ class Limits:
     Attributes:
         memory: Bytes of address space, on top of what the ring needs.
         open_files: Open file descriptors.
+        core_files: May the kernel write a core file when it crashes? As large as the host's
+            hard limit allows.
     """
 
     memory: int | None = None
     open_files: int | None = None
+    core_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +308,7 @@ RULES: Final[dict[str, Rule]] = {
         {
             "memory": _size(16 * MEBIBYTE, 1024 * GIBIBYTE, '"512MiB"'),
             "open_files": _count(16, 1_048_576, "256"),
+            "core_files": _flag,
         },
         '{ memory: "512MiB", open_files: 256 }',
     ),

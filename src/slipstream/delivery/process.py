@@ -299,6 +299,7 @@ class ProcessPlugin:
                 offset=hex(report.module_offset),
                 build_id=report.build_id,
                 ordinal=report.ordinal,
+                in_flush=report.in_flush,
                 acknowledged=report.acknowledged,
                 report=None if report.file is None else str(report.file),
             )
@@ -434,7 +435,7 @@ def _spec(
             "callback_timeout_ms": _ms(config.callback_timeout),
             "flush_idle_ms": _ms(config.flush_interval),
             "max_attempts": 5,
-            "core_files": 0,
+            "core_files": limits.core_files,
             "initial_delay_ms": _ms(restart.initial_delay),
             "max_delay_ms": _ms(restart.max_delay),
             "max_crashes": restart.max_crashes,

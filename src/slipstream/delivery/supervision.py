@@ -78,6 +78,7 @@ class CrashReport:
         registers: Their values, in the order of the machine's `gregs`.
         ordinal: The event in flight, 0 if there was none.
         run: How many events were in flight, ending with `ordinal`.
+        in_flush: They had been delivered before, and it crashed while it flushed them.
         frame_head: The first 48 bytes of that event's frame, in hexadecimal.
         acknowledged: The last acknowledged ordinal.
         uptime_ms: How long the worker had lived.
@@ -101,6 +102,7 @@ class CrashReport:
     registers: tuple[int, ...]
     ordinal: int
     run: int
+    in_flush: bool
     frame_head: str
     acknowledged: int
     uptime_ms: int
@@ -154,6 +156,7 @@ def take_reports(
             registers=tuple(raw.values)[: raw.registers],
             ordinal=raw.ordinal,
             run=raw.run,
+            in_flush=bool(raw.in_flush),
             frame_head=bytes(ffi.buffer(raw.frame_head)).hex() if raw.ordinal else "",
             acknowledged=raw.acknowledged,
             uptime_ms=raw.uptime_ms,

@@ -76,9 +76,14 @@ static void find_in_flight(ss_worker *w, ss_process *p, ss_report *report) {
         atomic_load_explicit(&p->control->flushing, memory_order_relaxed) != 0;
     if (flushing)
         run = started - acked;
-    /* Again, without any headway: then it is flushed after each event. */
-    w->flush_crashes = !flushing ? 0 : w->flush_acked == acked ? w->flush_crashes + 1 : 1;
-    w->flush_acked = acked;
+    if (!flushing) {
+        w->flush_crashes = 0;
+    } else if (w->flush_crashes == 0 || acked >= w->flush_until) {
+        w->flush_crashes = 1;
+        w->flush_until = started;
+    } else {
+        w->flush_crashes++; /* one of the same events: flushing after each finds out which */
+    }
     if (run == 0)
         return;
     report->ordinal = started;

@@ -59,8 +59,8 @@ struct ss_worker {
     uint32_t failed_starts;
     uint64_t poison;
     uint32_t poison_crashes;
-    uint32_t flush_crashes; /* in flush, one after the other, with this acknowledged */
-    uint64_t flush_acked;
+    uint32_t flush_crashes; /* in flush, with events up to flush_until */
+    uint64_t flush_until;
     ss_report *reports[REPORTS_MAX];
     uint32_t report_count;
     metric metrics[METRICS_MAX];

@@ -63,7 +63,8 @@ int32_t ss_core_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *
     uint64_t count = 0;
     *kinds = 0;
     for (; at < end; count++) {
-        if (ss_frame_is_usual(frames + at, len - at)) {
+        if (ss_frame_is_usual(frames + at, ss_frame_room(len - at)) &&
+            ss_frame_is_paired(frames + at)) {
             *kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE);
             all_stamped = all_stamped && ss_frame_is_stamped(frames + at);
             at += slipstream_load_u32(frames + at);
@@ -139,7 +140,7 @@ static void put_directly(ss_core *core, const uint8_t *frames, size_t len, ss_se
     const size_t rest_len = len - sent->offset;
     if (rest_len < SLIPSTREAM_FRAME_HEADER_LEN || !ss_frame_is_stamped(rest))
         return;
-    if (s != NULL && s->port == NULL && ss_slot_is_open(s) &&
+    if (s != NULL && s->host != NULL && ss_slot_is_open(s) &&
         (s->flags & SLIPSTREAM_FLAG_BATCH) == 0 &&
         (s->kinds & SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE)) != 0 &&
         !ss_core_inside_callback(core))
@@ -149,7 +150,8 @@ static void put_directly(ss_core *core, const uint8_t *frames, size_t len, ss_se
 /* A single frame that goes into a single ring is stamped there. */
 static bool put_into_ring(ss_core *core, const uint8_t *frame, size_t len, ss_sent *sent) {
     ss_port *port;
-    if (!ss_frame_is_usual(frame, len) || slipstream_load_u32(frame) != len)
+    if (!ss_frame_is_usual(frame, ss_frame_room(len)) || slipstream_load_u32(frame) != len ||
+        !ss_frame_is_paired(frame))
         return false;
     uint8_t *place = ss_core_reserve_in_ring(
         core, SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE), len, &port);

@@ -8,6 +8,10 @@
 
 enum { SAMPLE_EVERY = 64 }; /* one callback in so many is timed */
 
+static bool is_taken(int32_t status) {
+    return status == SLIPSTREAM_OK || status == SLIPSTREAM_IGNORED;
+}
+
 static void sample(ss_slot *s, uint64_t ns) {
     unsigned bucket = ns == 0 ? 0 : 64 - (unsigned)__builtin_clzll(ns);
     if (bucket >= SS_TIME_BUCKETS)
@@ -81,7 +85,7 @@ void ss_slot_tell_gap(ss_core *core, ss_slot *s) {
     s->delivery.first_ordinal = gap.last;
     enter_slot(core, s);
     const int32_t status = call_slot(s, frame, sizeof frame);
-    if (status != SLIPSTREAM_OK && status != SLIPSTREAM_IGNORED)
+    if (!is_taken(status))
         handle_failure(core, s, status, frame, sizeof frame, 1);
     if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
         ss_counter_set(&s->acknowledged, gap.last);
@@ -94,65 +98,87 @@ static uint32_t missing_reason(const ss_slot *s) {
                : SLIPSTREAM_GAP_PAUSED;
 }
 
-/* Frames to a slot that is running, one by one. This is the hot loop: what cannot change
- * meanwhile is in locals, counters are written once. With `check` the frames come
- * unchecked; then it stops before the first that is not usual and stamped, or after the
- * first that failed. Returns how many bytes it went through, `calls` how many calls. */
-static inline __attribute__((always_inline)) size_t stream_to(ss_core *core, ss_slot *s,
-                                                              const uint8_t *frames, size_t len,
-                                                              const bool check, uint64_t *calls) {
+/* Counts what went to the plugin one by one since ordinal `before`, of which `failed`. */
+static void count_singles(ss_slot *s, uint64_t before, uint64_t failed) {
+    ss_counter_add(&s->delivered, s->ordinal - before - failed);
+    ss_counter_set(&s->broadcast, s->ordinal);
+    ss_counter_set(&s->acknowledged, s->kinds != 0 ? s->ordinal : s->ordinal - 1);
+}
+
+/* Frames to a slot that is running, one by one. This is a hot loop: what cannot change
+ * meanwhile is in locals, counters are written once. */
+static void deliver_singly(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
+                           uint32_t attempt) {
     ss_host *const host = s->host;
     const ss_on_broadcast call = s->call;
-    void *const instance = s->instance;
-    const bool explicit_ack = host != NULL && (s->flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0;
     const uint64_t before = s->ordinal;
     uint64_t kinds = s->kinds;
-    uint64_t ordinal = before;
     uint64_t failed = 0;
-    uint32_t until_sample = s->until_sample;
-    size_t at = 0;
-    while (at < len && (!check || (failed == 0 && ss_frame_is_usual(frames + at, len - at) &&
-                                   ss_frame_is_stamped(frames + at)))) {
+    s->delivery.count = 1;
+    s->delivery.attempt = attempt;
+    for (size_t at = 0, frame_len; at < len; at += frame_len) {
         const uint8_t *frame = frames + at;
-        const size_t frame_len = slipstream_load_u32(frame);
-        int32_t status;
-        at += frame_len;
-        if (!check && (kinds >> slipstream_load_u16(frame + 6) & 1) == 0)
+        frame_len = slipstream_load_u32(frame);
+        if ((kinds >> slipstream_load_u16(frame + 6) & 1) == 0)
             continue;
-        s->delivery.first_ordinal = ++ordinal;
-        if (host != NULL)
-            host->error_len = 0; /* a text belongs to one call */
-        if (explicit_ack)
-            atomic_store_explicit(&host->delivered, ordinal, memory_order_release);
-        if (until_sample-- > 0) {
-            status = call(instance, &s->delivery, frame, frame_len);
-        } else {
-            status = call_timed(s, frame, frame_len);
-            until_sample = SAMPLE_EVERY - 1;
+        s->delivery.first_ordinal = ++s->ordinal;
+        if (host != NULL) {
+            host->error_len = 0;
+            atomic_store_explicit(&host->delivered, s->ordinal, memory_order_release);
         }
-        if (status == SLIPSTREAM_OK || status == SLIPSTREAM_IGNORED)
+        const int32_t status = s->ordinal % SAMPLE_EVERY == 1
+                                   ? call_timed(s, frame, frame_len)
+                                   : call(s->instance, &s->delivery, frame, frame_len);
+        if (is_taken(status))
             continue;
         failed++;
-        s->ordinal = ordinal;
         handle_failure(core, s, status, frame, frame_len, 1);
         kinds = s->kinds;
     }
-    s->until_sample = until_sample;
-    s->ordinal = ordinal;
-    ss_counter_add(&s->delivered, ordinal - before - failed);
-    ss_counter_set(&s->broadcast, ordinal);
-    ss_counter_set(&s->acknowledged, kinds != 0 ? ordinal : ordinal - 1);
-    *calls = ordinal - before;
-    return at;
+    s->delivery.attempt = 1;
+    count_singles(s, before, failed);
 }
 
-static void deliver_singly(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
-                           uint32_t attempt) {
-    uint64_t calls;
-    s->delivery.count = 1;
-    s->delivery.attempt = attempt;
-    stream_to(core, s, frames, len, false, &calls);
-    s->delivery.attempt = 1;
+/* The hottest loop: checks and calls in one pass, up to `end`. It stands alone, and reads the
+ * slot anew each time, for what it keeps beside would be saved around every call. `at` moves on
+ * over what was taken. */
+static __attribute__((noinline)) int32_t stream(ss_slot *s, const uint8_t **at,
+                                                const uint8_t *end) {
+    const uint8_t *frame = *at;
+    uint64_t ordinal = s->ordinal;
+    int32_t status = SLIPSTREAM_OK;
+    while (ss_frame_is_usual(frame, (size_t)(end - frame)) && ss_frame_is_stamped(frame)) {
+        const size_t frame_len = slipstream_load_u32(frame);
+        const bool timed = ordinal % SAMPLE_EVERY == 0;
+        s->delivery.first_ordinal = ++ordinal;
+        s->host->error_len = 0; /* a text belongs to one call */
+        atomic_store_explicit(&s->host->delivered, ordinal, memory_order_release);
+        status = timed ? call_timed(s, frame, frame_len)
+                       : s->call(s->instance, &s->delivery, frame, frame_len);
+        if (!is_taken(status))
+            break;
+        frame += frame_len;
+    }
+    *at = frame;
+    s->ordinal = ordinal;
+    return status;
+}
+
+void ss_slot_deliver_unchecked(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
+                               ss_sent *sent) {
+    const uint64_t before = s->ordinal;
+    const uint8_t *at = frames;
+    enter_slot(core, s);
+    const int32_t status = stream(s, &at, frames + ss_frame_room(len));
+    if (!is_taken(status)) {
+        const size_t frame_len = slipstream_load_u32(at);
+        handle_failure(core, s, status, at, frame_len, 1);
+        at += frame_len;
+    }
+    count_singles(s, before, !is_taken(status));
+    leave_slot(core, s);
+    sent->offset += (uint64_t)(at - frames);
+    sent->index += s->ordinal - before;
 }
 
 void ss_slot_miss(ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len) {
@@ -173,7 +199,7 @@ static void deliver_run(ss_core *core, ss_slot *s, const uint8_t *frames, size_t
     s->delivery.first_ordinal = s->ordinal + 1;
     const int32_t status = call_slot(s, frames, len);
     s->delivery.count = 1;
-    if (status == SLIPSTREAM_OK || status == SLIPSTREAM_IGNORED) {
+    if (is_taken(status)) {
         s->ordinal += count;
         ss_counter_set(&s->broadcast, s->ordinal);
         ss_counter_set(&s->acknowledged, s->ordinal);
@@ -216,14 +242,5 @@ void ss_slot_deliver(ss_core *core, ss_slot *s, const uint8_t *frames, size_t le
         deliver_runs(core, s, frames, len);
     else
         deliver_singly(core, s, frames, len, 1);
-    leave_slot(core, s);
-}
-
-void ss_slot_deliver_unchecked(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
-                               ss_sent *sent) {
-    uint64_t calls = 0;
-    enter_slot(core, s);
-    sent->offset += stream_to(core, s, frames, len, true, &calls);
-    sent->index += calls;
     leave_slot(core, s);
 }

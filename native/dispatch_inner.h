@@ -41,7 +41,6 @@ typedef struct ss_slot {
     uint32_t id;
     uint32_t source;
     uint32_t flags;
-    uint32_t until_sample;
     int dead_letter;
     uint64_t ordinal;     /* the last one given out */
     ss_gap_block pending; /* what it missed and was not told of */
@@ -107,8 +106,9 @@ static inline bool ss_slot_is_open(const ss_slot *s) {
 
 /* Those of the frames that it wants, stamped, to a slot that is running. */
 void ss_slot_deliver(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len);
-/* The same for unchecked frames, one by one; stops before the first that is not usual and
- * stamped, or after the first that failed. */
+/* The same for unchecked frames, all of which it wants if they are usual, one by one; not for
+ * a function. Stops before the first that is not usual and stamped, or after the first that
+ * failed. */
 void ss_slot_deliver_unchecked(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
                                ss_sent *sent);
 /* Frames of these kinds that it wants but may not get now. */

@@ -20,36 +20,38 @@ static inline bool ss_frame_is_stamped(const uint8_t *frame) {
            ss_load_word(frame + 32) != 0;
 }
 
-/* True for a mapping update of the usual form (no header or fixed part longer than today's)
- * that is well formed and has both stream and sequence or neither: what nearly all frames
- * are, told in a few instructions. False says nothing; ask ss_frame_check. */
-static inline bool ss_frame_is_usual(const uint8_t *frame, size_t len) {
-    typedef uint64_t pair __attribute__((vector_size(16)));
+/* Has it both stream and sequence, or neither? */
+static inline bool ss_frame_is_paired(const uint8_t *frame) {
+    return (ss_load_word(frame + 16) == 0) == (ss_load_word(frame + 24) == 0);
+}
+
+/* True for a mapping update that is exactly what ss_frame_write makes of its values, whatever
+ * stream and sequence are: so are nearly all frames, and it is told in a few instructions.
+ * False says nothing; ask ss_frame_check. `room` is at most SLIPSTREAM_FRAME_MAX.
+ *
+ * The lengths of the spans say where everything else has to be. They are 32-bit words, so
+ * their sum in 64 bits cannot overflow. Whoever goes on to the next frame takes the length
+ * that the frame says, which costs one load, and not the sum, which is known much later. */
+static inline bool ss_frame_is_usual(const uint8_t *frame, size_t room) {
     enum { HEAD = SLIPSTREAM_FRAME_HEADER_LEN, FIXED = 40 };
-    if (len < HEAD + FIXED)
+    uint64_t end = FIXED;
+    if (room < HEAD + FIXED || ss_load_word(frame + HEAD) != FIXED)
         return false;
-    const uint64_t first = ss_load_word(frame);
-    const uint64_t second = ss_load_word(frame + 8);
-    const uint64_t frame_len = first & 0xFFFFFFFF;
-    const uint64_t payload_len = second >> 32;
-    if (first >> 32 != (HEAD | (uint64_t)SLIPSTREAM_KIND_MAPPING_UPDATE << 16) ||
-        (second & SLIPSTREAM_FRAME_CRITICAL) != 0 || frame_len > len ||
-        frame_len > SLIPSTREAM_FRAME_MAX || frame_len % 8 != 0 ||
-        payload_len + HEAD > frame_len || payload_len < FIXED ||
-        slipstream_load_u32(frame + HEAD) != FIXED)
-        return false;
-    if ((ss_load_word(frame + 16) == 0) != (ss_load_word(frame + 24) == 0))
-        return false;
-    /* Two spans at once, each a 64-bit word of length and offset. A difference below zero
-     * has its highest bit set; 64 bits cannot overflow here. */
-    pair spans[2];
-    memcpy(spans, frame + HEAD + 8, sizeof spans);
-    pair bad = {0, 0};
-    for (int i = 0; i < 2; i++) {
-        const pair offset = spans[i] & 0xFFFFFFFF;
-        bad |= (offset - FIXED) | (payload_len - (offset + (spans[i] >> 32)));
+    for (unsigned i = 0; i < 4; i++) {
+        end = (end + 7) & ~UINT64_C(7);
+        if (slipstream_load_u32(frame + HEAD + 8 + 8 * i) != (uint32_t)end)
+            return false;
+        end += slipstream_load_u32(frame + HEAD + 12 + 8 * i);
     }
-    return __BYTE_ORDER == __LITTLE_ENDIAN && (int64_t)(bad[0] | bad[1]) >= 0;
+    const uint64_t frame_len = HEAD + ((end + 7) & ~UINT64_C(7));
+    const uint64_t kind = HEAD | (uint64_t)SLIPSTREAM_KIND_MAPPING_UPDATE << 16;
+    return slipstream_load_u32(frame) <= room && ss_load_word(frame) == (frame_len | kind << 32) &&
+           ss_load_word(frame + 8) == end << 32;
+}
+
+/* As much of `len` bytes as a frame may take. */
+static inline size_t ss_frame_room(size_t len) {
+    return len < SLIPSTREAM_FRAME_MAX ? len : SLIPSTREAM_FRAME_MAX;
 }
 
 #endif

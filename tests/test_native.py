@@ -58,6 +58,10 @@ def test_text(built) -> None:
     assert "random texts" in run(built / "asan" / "text", 200_000 * MORE)
 
 
+def test_usual_frames(built) -> None:
+    assert "well formed" in run(built / "asan" / "usual", 1_000_000 * MORE)
+
+
 def test_json(built) -> None:
     assert "values found" in run(built / "asan" / "json", 400_000 * MORE)
 

@@ -65,10 +65,9 @@ static void on_opened(ss_worker *w, ss_process *p, const char *data, size_t len)
         ss_process_say_load(p, w->load_reason);
     } else {
         w->info.next_opened = 1;
+        w->info.next_flags = p->flags;
         snprintf(w->name, sizeof w->name, "%s", p->name);
         snprintf(w->version, sizeof w->version, "%s", p->version);
-        if (w->current == NULL)
-            w->info.flags = p->flags;
     }
     ss_worker_note_change(w);
 }

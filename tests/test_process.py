@@ -775,11 +775,25 @@ def test_an_overlapping_reload_loses_none(manager, compile_plugin, tmp_path) -> 
     assert plugin.version == "1"
 
 
-def test_overlap_is_refused_without_the_flag(manager, oracle) -> None:
-    plugin = manager.load_plugin(oracle.config())
+@pytest.mark.parametrize(
+    ("old_flags", "new_flags", "more", "says"),
+    [
+        (0, 0, {"reload": "overlap"}, "MULTI_INSTANCE"),
+        (0, MULTI, {"reload": "overlap"}, "MULTI_INSTANCE"),
+        (MULTI, 0, {"reload": "overlap"}, "MULTI_INSTANCE"),
+        (0, EXPLICIT_ACK, {"overflow": "drop_oldest"}, "EXPLICIT_ACK"),
+    ],
+)
+def test_a_reload_is_refused_for_the_flags(
+    manager, compile_plugin, tmp_path, old_flags, new_flags, more, says
+) -> None:
+    old = Oracle(compile_plugin, tmp_path, flags=old_flags)
+    new = Oracle(compile_plugin, tmp_path, flags=new_flags, version="2")
+    overflow = {key: value for key, value in more.items() if key == "overflow"}
+    plugin = manager.load_plugin(old.config(**overflow))
     pid = plugin.delivery.pid
-    with pytest.raises(PluginLoadError, match="MULTI_INSTANCE"):
-        manager.reload_plugin("oracle", oracle.config(reload="overlap"))
+    with pytest.raises(PluginLoadError, match=says):
+        manager.reload_plugin("oracle", new.config(**more))
     manager.broadcast(block(1))
     manager.flush(30)
     assert (plugin.state, plugin.delivery.pid) == (PluginState.RUNNING, pid)

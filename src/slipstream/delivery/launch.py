@@ -236,7 +236,7 @@ class Launcher:
             try:
                 self._check_overflow(config, described)
                 settled = plugin_json(config, name)
-                plugin.check_overlap(config)
+                plugin.check_overlap(config, described)
             except BaseException:
                 plugin.cancel()
                 raise

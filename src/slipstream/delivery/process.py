@@ -120,7 +120,7 @@ class ProcessPlugin:
         if not info.next_opened:
             raise _refused(info, copy)
         self._opened_source = source
-        return _description(info)
+        return _description(info, info.next_flags)
 
     def _prepare(self, spec: Any) -> None:
         """Have a generation opened; a restart that is under way comes to its end first."""
@@ -136,22 +136,28 @@ class ProcessPlugin:
                 )
             wait_for(self._worker, lambda i: not i.busy, end - time.monotonic())
 
-    def check_overlap(self, config: PluginConfig) -> None:
+    def check_overlap(self, config: PluginConfig, fresh: Description) -> None:
         """Raise if the config wants both versions loaded at once, and they cannot be.
 
+        Args:
+            config: The new config.
+            fresh: What the new version says of itself.
+
         Raises:
-            PluginLoadError: The version that runs lacks the flag MULTI_INSTANCE.
+            PluginLoadError: One of them lacks the flag MULTI_INSTANCE.
         """
-        multiple = _description(self._info()).has(lib.SLIPSTREAM_FLAG_MULTI_INSTANCE)
-        if config.reload is Reload.OVERLAP and not multiple:
+        multiple = lib.SLIPSTREAM_FLAG_MULTI_INSTANCE
+        both = self.describe().has(multiple) and fresh.has(multiple)
+        if config.reload is Reload.OVERLAP and not both:
             raise PluginLoadError(
-                "reload: overlap needs a plugin with the flag MULTI_INSTANCE",
+                "reload: overlap needs a plugin with the flag MULTI_INSTANCE, in both versions",
                 "use reload: 'replace' in the config",
             )
 
     def describe(self) -> Description:
         """Return what the generation that runs says of itself."""
-        return _description(self._info())
+        info = self._info()
+        return _description(info, info.flags)
 
     def cancel(self) -> None:
         """Give an opened generation up; the one that runs goes on."""
@@ -397,10 +403,8 @@ class ProcessPlugin:
             self._free()
 
 
-def _description(info: Any) -> Description:
-    return Description(
-        _native.text(info.name), _native.text(info.version), info.flags, 0, info.kinds
-    )
+def _description(info: Any, flags: int) -> Description:
+    return Description(_native.text(info.name), _native.text(info.version), flags, 0, info.kinds)
 
 
 def _ms(seconds: float) -> int:

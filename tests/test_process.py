@@ -704,6 +704,32 @@ def test_limits_hold(manager, oracle) -> None:
     assert 10 < opened < 32
 
 
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_nothing_stops_where_the_data_folder_cannot_be_written_to(
+    manager, oracle, tmp_path, mode
+) -> None:
+    config = oracle.config(mode=mode, callback_timeout=0)
+    plugin = manager.load_plugin(config)
+    (tmp_path / "data" / "oracle").rmdir()
+    (tmp_path / "data" / "oracle").write_text("in the way")
+    sender = Sender(manager)
+    with capture_logs() as logs:
+        if mode == "process":
+            sender.send(command("segv"))
+            manager.flush(30)
+            wait(lambda: plugin.delivery.reports)
+            assert plugin.delivery.reports[0].file is None
+            assert "crash report not written" in [line["event"] for line in logs]
+        sender.send(command("stopped" if mode == "process" else "us=1500000", 9))
+        sender.send(block(1))
+        wait(lambda: len(oracle.events) > len(sender.hashes) - 2)
+        manager.unload_plugin("oracle", timeout=0.3)
+    problem = next(line["problem"] for line in logs if "not cleanly" in line["event"])
+    assert "events were not acknowledged, and could not be written to" in problem
+    assert plugin.state is PluginState.UNLOADED
+    manager.load_plugin({**config, "name": "again"})
+
+
 @pytest.mark.parametrize("wanted", [False, True])
 def test_core_files_are_left_only_if_configured(manager, oracle, wanted) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]

@@ -98,8 +98,15 @@ class LogPump:
             lib.ss_logq_wait(queue, _SLICE_MS)
             self.drain()
             if self.afterwards is not None and not self._stopping and not _native.forked():
-                self.afterwards()
+                self._look_after(self.afterwards)
         lib.ss_logq_release(queue)
+
+    @staticmethod
+    def _look_after(afterwards: Callable[[], None]) -> None:
+        try:
+            afterwards()
+        except Exception:  # noqa: BLE001 - whatever it is, lines have to be read further on
+            traceback.print_exc(file=sys.stderr)
 
     def forget(self, source: int) -> None:
         """Hand on the last lines of an instance that is closed, and forget its name."""

@@ -12,7 +12,7 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.capture import CaptureWriter
 from slipstream.config import Overflow
-from slipstream.errors import PluginFailed, PluginLoadError, Refusal
+from slipstream.errors import CaptureError, PluginFailed, PluginLoadError, Refusal
 from slipstream.plugin import Counters, counters_of
 
 if TYPE_CHECKING:
@@ -124,31 +124,31 @@ class Port:
         while (frame := lib.ss_port_leftover(self.handle, ordinal, size)) != ffi.NULL:
             yield bytes(ffi.buffer(frame, size[0]))
 
-    def save_leftover(self, folder: Path | None, name: str) -> tuple[int, Path | None]:
+    def save_leftover(self, folder: Path | None, name: str) -> str:
         """Write what was never acknowledged to a capture.
 
         Args:
-            folder: Where; None only counts.
+            folder: Where; None: nowhere.
             name: The plugin's name.
 
         Returns:
-            How many events, and the file if one was written.
+            What there is to tell of it; "" if nothing was left.
         """
-        frames = self.leftover()
-        first = next(frames, None)
-        if first is None:
-            return 0, None
-        count = 1
+        count = sum(1 for _ in self.leftover())
+        if count == 0:
+            return ""
+        told = f"{count} events were not acknowledged"
         if folder is None:
-            return count + sum(1 for _ in frames), None
-        folder.mkdir(parents=True, exist_ok=True)
+            return f"{told}, and the host has no data folder to keep them in"
         path = folder / f"undelivered-{name}-{time.time_ns()}.slip"
-        with CaptureWriter(path) as capture:
-            capture.write(first)
-            for frame in frames:
-                capture.write(frame)
-                count += 1
-        return count, path
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with CaptureWriter(path) as capture:
+                for frame in self.leftover():
+                    capture.write(frame)
+        except (OSError, CaptureError) as error:
+            return f"{told}, and could not be written to {path}: {error}"
+        return f"{told}, written to {path}"
 
     def free(self) -> None:
         """Give the memory back; nobody may use the port any more."""

@@ -366,13 +366,9 @@ class ProcessPlugin:
         if info.state != lib.SS_WORKER_UNLOADED:
             problem = problem or "its worker did not end in time; it was killed"
         self.abandon()
-        count, path = self._port.save_leftover(self._state_dir, self._name)
-        if count:
-            where = "" if path is None else f", written to {path}"
-            problem = f"{problem}; " if problem else ""
-            problem += f"{count} events were not acknowledged{where}"
+        left = self._port.save_leftover(self._state_dir, self._name)
         self._free()
-        return problem
+        return "; ".join(filter(None, (problem, left)))
 
     def abandon(self) -> None:
         """Kill the worker if it still runs; the ring stays."""

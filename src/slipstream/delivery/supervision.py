@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -14,6 +16,8 @@ from slipstream.errors import SlipstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_log = structlog.get_logger("slipstream")
 
 PROGRAM = Path(_native.MODULE_FILE).resolve().with_name("slipstream-worker")
 
@@ -140,7 +144,6 @@ def take_reports(
     raw = ffi.new("ss_report *")
     while lib.ss_worker_take_report(worker, raw) == lib.SLIPSTREAM_OK:
         lines = tuple(_native.text(line) for line in raw.lines)
-        target = None if folder is None else folder / f"crash-{plugin}-{raw.time_ns}.json"
         report = CrashReport(
             plugin=plugin,
             time=raw.time_ns / 1e9,
@@ -163,13 +166,25 @@ def take_reports(
             path=str(path),
             digest=digest,
             lines=tuple(line for line in lines if line),
-            file=target,
         )
-        if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(report.to_json() + "\n", encoding="utf-8")
-        found.append(report)
+        file = (
+            None
+            if folder is None
+            else _write(report, folder / f"crash-{plugin}-{raw.time_ns}.json")
+        )
+        found.append(replace(report, file=file))
     return found
+
+
+def _write(report: CrashReport, file: Path) -> Path | None:
+    """Write a report; None if that cannot be done, which the log then says."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(report.to_json() + "\n", encoding="utf-8")
+    except OSError as error:
+        _log.error("crash report not written", plugin=report.plugin, problem=str(error))
+        return None
+    return file
 
 
 def wait_for(worker: Any, done: Callable[[Any], bool], timeout: float) -> Any:

@@ -256,10 +256,7 @@ class ThreadPlugin:
             mapping = self._instance.close(timeout)
             problems.append("" if mapping is Mapping.GONE else mapping.meaning)
             self._instance = None
-        count, path = self._port.save_leftover(self._state_dir, self._name)
-        if count:
-            where = "" if path is None else f", written to {path}"
-            problems.append(f"{count} events were not acknowledged{where}")
+        problems.append(self._port.save_leftover(self._state_dir, self._name))
         self._beside = Status(PluginState.UNLOADED)
         if drained:  # else the plugin still uses the ring, whenever it returns
             self._free()

@@ -278,7 +278,7 @@ ss_process *ss_process_start(const char *program, ss_recipe *recipe, ss_ring *ri
 system_failed:
     error = errno;
 failed:
-    snprintf(why, room, "cannot start %s: no %s: %s", program, step, strerror(error));
+    snprintf(why, room, "cannot start %s: it needs %s: %s", program, step, strerror(error));
     close_fd(&child.channel);
     close_fd(&child.ring);
     close_fd(&child.control);

@@ -69,6 +69,7 @@ struct ss_worker {
     char name[SLIPSTREAM_NAME_MAX + 1];
     char version[SLIPSTREAM_NAME_MAX + 1];
     char reason[512];
+    char start_problem[512];
     char text[SS_MESSAGE_MAX];
     char hint[1024];
     char *claims;

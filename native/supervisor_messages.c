@@ -18,9 +18,7 @@ static void on_refused(ss_worker *w, const ss_message *head, const char *data, c
     ss_text_escape(text, sizeof text, data, text_len);
     ss_text_escape(hint, sizeof hint, second, strnlen(second, (size_t)(end - second)));
     ss_worker_refuse(w, failed_load ? SS_REFUSED_NOTHING : (uint32_t)head->number, text, hint);
-    if (w->plan == PLAN_START)
-        ss_worker_log(w, SLIPSTREAM_LOG_ERROR, text); /* there is no report of it */
-    else if (failed_load)
+    if (w->plan != PLAN_START && failed_load)
         w->info.status = (int32_t)head->number;
     ss_worker_next_failed(w);
 }

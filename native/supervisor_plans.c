@@ -133,7 +133,8 @@ void ss_worker_next_failed(ss_worker *w) {
     } else if (w->plan == PLAN_START && before) {
         ss_worker_set_plan(w, PLAN_NONE);
         w->failed_starts++;
-        ss_worker_schedule_restart(w, "it could not be started again");
+        ss_worker_log(w, SLIPSTREAM_LOG_ERROR, w->start_problem);
+        ss_worker_schedule_restart(w, w->start_problem);
     } else {
         if (!before)
             ss_worker_set_state(w, SS_WORKER_FAILED, w->text);

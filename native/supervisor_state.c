@@ -35,7 +35,12 @@ void ss_worker_expect(ss_worker *w) {
 }
 
 void ss_worker_refuse(ss_worker *w, uint32_t refusal, const char *text, const char *hint) {
-    if (w->plan == PLAN_START || w->info.refusal != SS_REFUSED_NOTHING)
+    if (w->plan == PLAN_START) { /* nobody waits for it to hear why */
+        snprintf(w->start_problem, sizeof w->start_problem, "it could not be started again: %s",
+                 text);
+        return;
+    }
+    if (w->info.refusal != SS_REFUSED_NOTHING)
         return;
     w->info.refusal = refusal;
     snprintf(w->text, sizeof w->text, "%s", text);

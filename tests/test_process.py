@@ -730,6 +730,23 @@ def test_nothing_stops_where_the_data_folder_cannot_be_written_to(
     manager.load_plugin({**config, "name": "again"})
 
 
+def test_why_it_does_not_start_again_is_told(manager, compile_plugin, tmp_path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    oracle = Oracle(compile_plugin, folder)
+    plugin = manager.load_plugin(oracle.config(restart={"initial_delay": 0.05, "max_crashes": 0}))
+    folder.rename(tmp_path / "away")
+    with capture_logs() as logs:
+        os.kill(plugin.delivery.pid, signal.SIGKILL)
+        wait(lambda: "could not be started again: " in plugin.reason)
+        assert "cannot open its file" in plugin.reason
+        wait(lambda: any("cannot open its file" in line["event"] for line in logs))
+    (tmp_path / "away").rename(folder)
+    manager.broadcast(block(1))
+    manager.flush(30)
+    assert [r.ordinal for r in oracle.events] == [1]
+
+
 @pytest.mark.parametrize("wanted", [False, True])
 def test_core_files_are_left_only_if_configured(manager, oracle, wanted) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]

@@ -11,11 +11,14 @@
 #include <unistd.h>
 
 enum {
-    CLAIM = 64 * 1024,      /* copied out at once */
+    CLAIM = 64 * 1024,       /* copied out at once */
     COPY_KEPT = 1024 * 1024, /* a larger buffer is given back */
-    LOOKS = 12,             /* before it sleeps */
-    RELAX = 16,             /* between two of them: each takes the line from the producer */
-    BLIND_MS = 10,          /* without any barrier: how late it may be */
+    LOOKS = 3,               /* before it sleeps */
+    /* Pauses between two of them, some 2 us. Each look takes lines from the producer, and the
+     * processor fetches those behind, which are going to be written next, on its own: so let
+     * something come together. */
+    RELAX = 64,
+    BLIND_MS = 10, /* without any barrier: how late it may be */
 };
 
 void ss_cursor_start(ss_cursor *cursor, const ss_view *view) {

@@ -148,12 +148,32 @@ void ss_port_give_up(ss_port *port, const uint8_t *frames, size_t len, bool stal
     ss_lock_release(&port->lock);
 }
 
+void ss_port_rouse(ss_port *port) {
+    atomic_fetch_add_explicit(&ss_ring_get_head(port->ring)->wake, 1, memory_order_seq_cst);
+    ss_ring_wake(port->ring);
+}
+
+/* The boundary is set before it is wanted: whoever sees the number sees this boundary, or a
+ * later one. */
+void ss_port_want_stop(ss_port *port, uint64_t boundary, bool hurry) {
+    ss_ring_head *head = ss_ring_get_head(port->ring);
+    atomic_store(&head->boundary, boundary);
+    atomic_store(&head->is_stopping, hurry);
+    atomic_store(&head->stop_wanted, ++port->stops);
+    ss_port_rouse(port);
+}
+
+void ss_port_clear_stop(ss_port *port) {
+    ss_ring_head *head = ss_ring_get_head(port->ring);
+    atomic_store(&head->is_stopping, 0);
+    atomic_store(&head->stop_wanted, 0);
+}
+
 void ss_port_pause(ss_port *port, uint32_t paused) {
     ss_lock_take(&port->lock);
     atomic_store_explicit(&port->paused, paused, memory_order_relaxed);
     atomic_store_explicit(&ss_ring_get_head(port->ring)->paused, paused, memory_order_release);
-    atomic_fetch_add_explicit(&ss_ring_get_head(port->ring)->wake, 1, memory_order_seq_cst);
-    ss_ring_wake(port->ring);
+    ss_port_rouse(port);
     ss_lock_release(&port->lock);
 }
 

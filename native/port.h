@@ -65,7 +65,7 @@ struct ss_port {
     _Atomic uint32_t paused;  /* never wait for room */
     _Atomic uint32_t held;    /* the same: quarantined, or failed */
     uint32_t too_large;       /* counts events that are larger than the ring */
-    uint32_t reserved;
+    uint32_t stops;           /* how often somebody wanted it to stop */
     uint64_t lost_seen;       /* events lost so far, at the last look */
     ss_port_stats past;       /* counters of the consumers before the present one */
 };
@@ -81,6 +81,13 @@ void ss_port_commit(ss_port *port, size_t len);
 /* Tells of what was lost last, but in one GAP: not as long as more is being lost. Called now
  * and then. The lock is held. */
 void ss_port_tell_lost(ss_port *port);
+/* The consumer shall stop behind this ordinal; `hurry`: and the plugin is told to return. Each
+ * stop has a number of its own in the ring's head. The lock is held. */
+void ss_port_want_stop(ss_port *port, uint64_t boundary, bool hurry);
+void ss_port_clear_stop(ss_port *port);
+/* Have the consumer look at what is wanted, even where it sleeps whatever comes. The lock is
+ * held. */
+void ss_port_rouse(ss_port *port);
 /* A new consumer's control area; the lock is held. */
 void ss_port_attach_control(ss_port *port, ss_control *control);
 /* Frames that could not wait any longer: they are lost. `stalled`: so is what comes next,

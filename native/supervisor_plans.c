@@ -29,8 +29,7 @@ void ss_worker_run_next(ss_worker *w) {
     ss_port_attach_control(w->port, p->control);
     ss_ring_head *head = ss_ring_get_head(w->port->ring);
     head->flush_each = w->poison_crashes >= POISON_CRASHES - 1 || w->flush_crashes >= 2;
-    atomic_store(&head->stop_wanted, 0);
-    atomic_store(&head->is_stopping, 0);
+    ss_port_clear_stop(w->port);
     ss_ring_prepare_resume(w->port->ring);
     ss_lock_release(&w->port->lock);
     w->current = p;
@@ -64,14 +63,10 @@ void ss_worker_drain(ss_worker *w, uint32_t timeout_ms) {
     ss_process *p = w->current;
     w->handing_over = w->plan == PLAN_RELOAD;
     ss_lock_take(&w->port->lock);
-    ss_ring_head *head = ss_ring_get_head(w->port->ring);
     ss_ring_tell_lost(w->port->ring);
-    atomic_store(&head->boundary, ss_ring_last(w->port->ring));
     if (!w->handing_over)
-        atomic_store(&head->paused, 0);
-    atomic_store(&head->stop_wanted, 1);
-    atomic_fetch_add(&head->wake, 1);
-    ss_ring_wake(w->port->ring);
+        atomic_store(&ss_ring_get_head(w->port->ring)->paused, 0);
+    ss_port_want_stop(w->port, ss_ring_last(w->port->ring), false);
     ss_lock_release(&w->port->lock);
     p->phase = SS_PHASE_DRAINING;
     p->hurried = false;
@@ -81,11 +76,7 @@ void ss_worker_drain(ss_worker *w, uint32_t timeout_ms) {
 
 void ss_worker_hurry(ss_worker *w) {
     ss_lock_take(&w->port->lock);
-    ss_ring_head *head = ss_ring_get_head(w->port->ring);
-    atomic_store(&head->boundary, 0);
-    atomic_store(&head->is_stopping, 1);
-    atomic_fetch_add(&head->wake, 1);
-    ss_ring_wake(w->port->ring);
+    ss_port_want_stop(w->port, 0, true);
     ss_lock_release(&w->port->lock);
     w->current->hurried = true;
     w->current->deadline_ns = now_ns() + w->stop_timeout_ms * MS;

@@ -11,7 +11,6 @@ struct ss_thread {
     ss_logq *log;
     uint32_t source;
     int dead_letter;
-    uint32_t stops; /* how often it was told to stop; guarded by the port's lock */
     _Atomic uint32_t state;
     _Atomic int32_t status;
 };
@@ -58,11 +57,6 @@ static void consume(void *context) {
     atomic_store(&self->state, SS_THREAD_FAILED);
 }
 
-static void clear_stop(ss_ring_head *head) {
-    atomic_store(&head->is_stopping, 0);
-    atomic_store(&head->stop_wanted, 0);
-}
-
 ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, uint32_t source,
                            int dead_letter, uint32_t flush_idle_ms, uint32_t max_attempts) {
     ss_thread *self = calloc(1, sizeof *self);
@@ -80,7 +74,7 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, u
         return NULL;
     }
     ss_lock_take(&port->lock);
-    clear_stop(ss_ring_get_head(port->ring));
+    ss_port_clear_stop(port);
     ss_port_attach_control(port, control);
     ss_ring_prepare_resume(port->ring);
     self->consumer = (ss_consumer){.view = ss_ring_view(port->ring),
@@ -102,34 +96,21 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, u
     return self;
 }
 
-/* The boundary is set before it is wanted: whoever sees the number sees this boundary, or
- * a later one. */
-static void want_stop(ss_thread *self, uint64_t boundary, bool hurry) {
-    ss_ring_head *head = ss_ring_get_head(self->port->ring);
-    atomic_store(&head->boundary, boundary);
-    atomic_store(&head->is_stopping, hurry);
-    atomic_store(&head->stop_wanted, ++self->stops);
-}
-
-static void wake(ss_thread *self) {
-    atomic_fetch_add(&ss_ring_get_head(self->port->ring)->wake, 1);
-    ss_ring_wake(self->port->ring);
-}
-
 void ss_thread_stop(ss_thread *self) {
-    ss_lock_take(&self->port->lock);
-    const ss_ring_head *head = ss_ring_get_head(self->port->ring);
-    ss_ring_tell_lost(self->port->ring);
+    ss_port *port = self->port;
+    ss_lock_take(&port->lock);
+    const ss_ring_head *head = ss_ring_get_head(port->ring);
+    ss_ring_tell_lost(port->ring);
     if (atomic_load(&head->stop_wanted) == 0 || atomic_load(&head->is_stopping) != 0)
-        want_stop(self, ss_ring_last(self->port->ring), false);
-    wake(self);
-    ss_lock_release(&self->port->lock);
+        ss_port_want_stop(port, ss_ring_last(port->ring), false);
+    else
+        ss_port_rouse(port);
+    ss_lock_release(&port->lock);
 }
 
 void ss_thread_hurry(ss_thread *self) {
     ss_lock_take(&self->port->lock);
-    want_stop(self, 0, true);
-    wake(self);
+    ss_port_want_stop(self->port, 0, true);
     ss_lock_release(&self->port->lock);
 }
 
@@ -137,7 +118,7 @@ bool ss_thread_go_on(ss_thread *self) {
     ss_lock_take(&self->port->lock);
     const bool ended = atomic_load(&self->state) != SS_THREAD_RUNNING;
     if (!ended)
-        clear_stop(ss_ring_get_head(self->port->ring));
+        ss_port_clear_stop(self->port);
     ss_lock_release(&self->port->lock);
     return !ended;
 }

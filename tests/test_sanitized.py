@@ -13,13 +13,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.slow
-@pytest.mark.no_asan
-@pytest.mark.timeout(1200)
-def test_the_core_under_asan_and_ubsan() -> None:
-    """Runs what `make asan` runs."""
+pytestmark = [pytest.mark.slow, pytest.mark.no_asan, pytest.mark.timeout(1200)]
+
+
+def run(tool: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "asan.py"), "-q"],
+        [sys.executable, str(ROOT / "tools" / tool), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -28,29 +27,22 @@ def test_the_core_under_asan_and_ubsan() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-20_000:]
-    assert "sanitizer reports: 0" in done.stdout
-    summary = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
-    assert summary is not None, done.stdout[-2000:]
+    return done.stdout
+
+
+def test_the_core_under_asan_and_ubsan() -> None:
+    """Runs what `make asan` runs."""
+    output = run("asan.py", "-q")
+    assert "sanitizer reports: 0" in output
+    summary = re.search(r"^(\d+) passed", output, re.MULTILINE)
+    assert summary is not None, output[-2000:]
     assert int(summary[1]) > 100
 
 
-@pytest.mark.slow
-@pytest.mark.no_asan
-@pytest.mark.timeout(1200)
 def test_the_stress_for_a_while(tmp_path) -> None:
     """The short form of `make stress`."""
     output = tmp_path / "stress.json"
-    arguments = ["--seconds", "45", "--seed", "1", "--output", str(output)]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "stress.py"), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=1100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-20_000:]
+    run("stress.py", "--seconds", "45", "--seed", "1", "--output", str(output))
     summary = json.loads(output.read_text())
     assert summary["reports"] == 0
     assert len(summary["programs"]) == 4

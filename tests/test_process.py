@@ -7,12 +7,15 @@ import os
 import re
 import resource
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
@@ -776,11 +779,18 @@ def versions_of(oracle: Oracle) -> list[int]:
     return [r.hash for r in oracle.records if r.type == LOADED]
 
 
+def free_port() -> int:
+    with socket.socket() as anything:
+        anything.bind(("127.0.0.1", 0))
+        return int(anything.getsockname()[1])
+
+
 @pytest.mark.parametrize("flags", [0, EXPLICIT_ACK, BATCH])
 def test_a_reload_while_events_stream_loses_none(manager, compile_plugin, tmp_path, flags) -> None:
     old = Oracle(compile_plugin, tmp_path, flags=flags)
     new = Oracle(compile_plugin, tmp_path, flags=flags, version="2")
     lock = {"lock": str(tmp_path / "lock"), "ring_bytes": "64KiB", "flush_interval": 0.05}
+    lock["port"] = free_port()
     plugin = manager.load_plugin(old.config(**lock))
     with Streamer(manager) as streamer:
         for version in (new, old, new):
@@ -795,6 +805,56 @@ def test_a_reload_while_events_stream_loses_none(manager, compile_plugin, tmp_pa
     assert verdict.repeats == 0, "a clean hand-over repeats nothing"
     assert plugin.counters.dropped == 0
     assert plugin.delivery.restarts == 0
+
+
+def test_two_versions_cannot_hold_the_same_port(manager, compile_plugin, tmp_path) -> None:
+    """What the other reloads rest on: `overlap` does have both of them at once."""
+    old = Oracle(compile_plugin, tmp_path, flags=MULTI)
+    new = Oracle(compile_plugin, tmp_path, flags=MULTI, version="2")
+    more = {"port": free_port(), "reload": "overlap"}
+    plugin = manager.load_plugin(old.config(**more))
+    with Streamer(manager) as streamer:
+        with pytest.raises(PluginStartError, match="somebody else has the port"):
+            manager.reload_plugin("oracle", new.config(**more))
+    manager.flush(30)
+    assert plugin.version == "1"
+    assert old.judge(streamer.hashes).good
+    assert {r.attempt for r in old.events} == {1}
+
+
+def test_the_ledger_is_reloaded_while_it_writes(manager, examples, tmp_path) -> None:
+    """A sink that holds its database exclusively: each event is in it once."""
+    database = tmp_path / "ledger.sqlite"
+    config = {
+        "libpath": str(examples / "ledger" / "ledger.so"),
+        "mode": "process",
+        "database": str(database),
+    }
+    plugin = manager.load_plugin(config)
+    stop = threading.Event()
+    sent = 0
+
+    def send() -> None:
+        nonlocal sent
+        while not stop.is_set():
+            manager.block(b"the block as the node serialises it", sent)
+            sent += 1
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for _ in range(5):
+        time.sleep(0.1)
+        manager.reload_plugin("ledger", config)
+    stop.set()
+    sender.join()
+    manager.flush(30)
+    assert plugin.counters.acknowledged == sent > 0
+    manager.unload_plugin("ledger")
+    with closing(sqlite3.connect(database)) as reader:
+        heights = [row[0] for row in reader.execute("SELECT height FROM blocks ORDER BY sequence")]
+        lost = reader.execute("SELECT count(*) FROM gaps").fetchone()[0]
+    assert heights == list(range(sent))
+    assert lost == 0
 
 
 def test_an_overlapping_reload_loses_none(manager, compile_plugin, tmp_path) -> None:

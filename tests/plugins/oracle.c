@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,11 +52,12 @@ static struct oracle {
     int64_t ack_every;
     int64_t event_us;
     int lock_fd; /* of a file that only one version may hold */
+    int port_fd; /* the same with a port, which it listens on */
     uint64_t last;
     uint64_t unacked;
     size_t used;
     record records[RECORDS];
-} me = {.log = -1, .lock_fd = -1};
+} me = {.log = -1, .lock_fd = -1, .port_fd = -1};
 
 static void sleep_us(int64_t us) {
     struct timespec time = {us / 1000000, us % 1000000 * 1000};
@@ -364,6 +367,16 @@ static int get_text(const slipstream_config_v1 *config, const char *pointer, cha
     return 1;
 }
 
+/* Exclusively: a second one fails as long as the first lives. */
+static int listen_on(uint16_t port) {
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    me.port_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return me.port_fd >= 0 &&
+           bind(me.port_fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
+           listen(me.port_fd, 1) == 0;
+}
+
 static int32_t on_load(void *instance, const char *json, size_t len, uint32_t reason) {
     const slipstream_config_v1 *config = slipstream_extension(me.host, SLIPSTREAM_EXT_CONFIG);
     char path[512];
@@ -382,6 +395,8 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
         if (me.lock_fd < 0 || flock(me.lock_fd, LOCK_EX | LOCK_NB) != 0)
             return slipstream_fail(me.host, SLIPSTREAM_FAILED, "somebody else has the lock");
     }
+    if (number(config, "/port") != 0 && !listen_on((uint16_t)number(config, "/port")))
+        return slipstream_fail(me.host, SLIPSTREAM_FAILED, "somebody else has the port");
     me.obeys = (int)number(config, "/obeys");
     me.ack_every = number(config, "/ack_every");
     me.event_us = number(config, "/event_us");
@@ -419,10 +434,11 @@ static int32_t on_unload(void *instance, uint32_t timeout_ms) {
     (void)instance;
     (void)timeout_ms;
     obey(ON_UNLOAD, 0);
-    if (me.lock_fd >= 0) {
+    if (me.lock_fd >= 0)
         close(me.lock_fd);
-        me.lock_fd = -1;
-    }
+    if (me.port_fd >= 0)
+        close(me.port_fd);
+    me.lock_fd = me.port_fd = -1;
     return SLIPSTREAM_OK;
 }
 

@@ -813,9 +813,9 @@ def test_two_versions_cannot_hold_the_same_port(manager, compile_plugin, tmp_pat
     new = Oracle(compile_plugin, tmp_path, flags=MULTI, version="2")
     more = {"port": free_port(), "reload": "overlap"}
     plugin = manager.load_plugin(old.config(**more))
-    with Streamer(manager) as streamer:
-        with pytest.raises(PluginStartError, match="somebody else has the port"):
-            manager.reload_plugin("oracle", new.config(**more))
+    refused = pytest.raises(PluginStartError, match="somebody else has the port")
+    with Streamer(manager) as streamer, refused:
+        manager.reload_plugin("oracle", new.config(**more))
     manager.flush(30)
     assert plugin.version == "1"
     assert old.judge(streamer.hashes).good

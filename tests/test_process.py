@@ -28,6 +28,7 @@ from process_tools import Footprint, copies_in
 from slipstream import (
     AppEvent,
     Block,
+    Event,
     FlushTimeout,
     PluginLoadError,
     PluginManager,
@@ -85,11 +86,11 @@ class Sender:
 
 
 class Streamer:
-    """Broadcasts at full speed from another thread, until the block ends."""
+    """Broadcasts 32 events, again and again at full speed, from another thread."""
 
-    def __init__(self, manager: PluginManager) -> None:
+    def __init__(self, manager: PluginManager, make: Callable[[int], Event] = block) -> None:
         self._manager = manager
-        events = [block(n) for n in range(32)]
+        events = [make(n) for n in range(32)]
         self._run = b"".join(frames.encode(e) for e in events)
         self._hashes = [digest(e) for e in events]
         self.hashes: list[int] = []
@@ -831,29 +832,19 @@ def test_the_ledger_is_reloaded_while_it_writes(manager, examples, tmp_path) -> 
         "database": str(database),
     }
     plugin = manager.load_plugin(config)
-    stop = threading.Event()
-    sent = 0
-
-    def send() -> None:
-        nonlocal sent
-        while not stop.is_set():
-            manager.block(b"the block as the node serialises it", sent)
-            sent += 1
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    for _ in range(5):
-        time.sleep(0.1)
-        manager.reload_plugin("ledger", config)
-    stop.set()
-    sender.join()
+    with Streamer(manager, lambda n: Block(b"as the node serialises it", n)) as streamer:
+        for _ in range(5):
+            manager.reload_plugin("ledger", config)
+            time.sleep(0.05)
+    assert streamer.error is None
     manager.flush(30)
-    assert plugin.counters.acknowledged == sent > 0
+    sent = len(streamer.hashes)
+    assert plugin.counters.acknowledged == sent
     manager.unload_plugin("ledger")
     with closing(sqlite3.connect(database)) as reader:
         heights = [row[0] for row in reader.execute("SELECT height FROM blocks ORDER BY sequence")]
         lost = reader.execute("SELECT count(*) FROM gaps").fetchone()[0]
-    assert heights == list(range(sent))
+    assert heights == [*range(32)] * (sent // 32)
     assert lost == 0
 
 

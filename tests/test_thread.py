@@ -458,12 +458,12 @@ def test_an_unload_that_is_too_slow_writes_down_what_is_left(
     recorder = Recorder(compile_plugin, tmp_path)
     manager.load_plugin(recorder.config(mode=mode, event_ms=50))
     manager.broadcast_many([small(height) for height in range(1, 101)])
+    wait_until(lambda: recorder.events, "it does not begin")
     start = time.monotonic()
     with capture_logs() as logs:
         manager.unload_plugin("recorder", 0.5)
     assert time.monotonic() - start < 4.5  # all of them would take 5 seconds
     got = len(recorder.events)
-    assert 1 <= got < 90
     assert recorder.calls[-2:] == ["unload", "destroy"]
     problem = next(line["problem"] for line in logs if "problem" in line)
     assert f"{100 - got} events were not acknowledged" in problem

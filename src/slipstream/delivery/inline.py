@@ -12,7 +12,7 @@ from slipstream import _native
 from slipstream._native import lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
-from slipstream.delivery.instance import LoadReason, Mapping
+from slipstream.delivery.instance import LoadReason, Mapping, neither_started
 from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.plugin import Counters, PluginState, Status
 
@@ -291,10 +291,5 @@ class InlinePlugin(Slot):
             self._status = Status(PluginState.FAILED, self._broken)
             with contextlib.suppress(SlipstreamError):
                 self._set_state(lib.SS_SLOT_FAILED)
-            new = cause.message if isinstance(cause, SlipstreamError) else repr(cause)
-            raise PluginFailed(
-                f"the new version was not started: {new}; and the old one could not be started "
-                f"again: {error.message}",
-                "mend one of them and reload, or unload the plugin",
-            ) from cause
+            raise neither_started(cause, error) from cause
         old.close(self._config.unload_timeout)

@@ -51,6 +51,21 @@ class LoadReason(enum.IntEnum):
     RESTART = lib.SLIPSTREAM_LOAD_RESTART
 
 
+def neither_started(new: BaseException, old: SlipstreamError) -> PluginFailed:
+    """Return the error of a reload after which no version runs.
+
+    Args:
+        new: Why the new version was not started.
+        old: Why the old one could not be started again.
+    """
+    text = new.message if isinstance(new, SlipstreamError) else repr(new)
+    return PluginFailed(
+        f"the new version was not started: {text}; and the old one could not be started "
+        f"again: {old.message}",
+        "mend one of them and reload, or unload the plugin",
+    )
+
+
 class Mapping(enum.IntEnum):
     """What became of the library's mapping."""
 

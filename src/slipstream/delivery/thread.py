@@ -13,7 +13,7 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
-from slipstream.delivery.instance import LoadReason, Mapping
+from slipstream.delivery.instance import LoadReason, Mapping, neither_started
 from slipstream.delivery.port import Port
 from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.plugin import Counters, PluginState, Status
@@ -365,12 +365,7 @@ class ThreadPlugin:
             self._beside = Status(PluginState.FAILED, reason)
             self._instance = None
             self._port.hold_nobody()
-            new = cause.message if isinstance(cause, SlipstreamError) else repr(cause)
-            raise PluginFailed(
-                f"the new version was not started: {new}; and the old one could not be started "
-                f"again: {error.message}",
-                "mend one of them and reload, or unload the plugin",
-            ) from cause
+            raise neither_started(cause, error) from cause
         finally:
             old.close(self._config.unload_timeout)
 

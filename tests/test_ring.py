@@ -18,9 +18,9 @@ NATIVE = ROOT / "native"
 PROGRAMS = ROOT / "tests" / "native"
 # What a consumer is made of; the loader brings the names of statuses.
 SOURCES = (
-    *("consume", "cursor", "ring", "ring_memory", "ring_resume"),
-    *("host", "json", "text", "logq", "frame", "ticks", "loader"),
-    *("instance", "instance_steps", "elf_file", "probe"),
+    *("consumer/consume", "ring/cursor", "ring/ring", "ring/memory", "ring/resume"),
+    *("plugin/host", "plugin/json", "base/text", "base/log_queue", "frame/frame", "base/clock"),
+    *("plugin/loader", "plugin/instance", "plugin/steps", "library/file", "library/peek"),
 )
 FLAGS = (
     *("-std=c11", "-O2", "-g", "-fno-omit-frame-pointer", "-D_GNU_SOURCE", '-DSS_VERSION="0"'),
@@ -47,7 +47,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     def gcc(sanitizer: str, output: Path, *arguments: str) -> Path:
         if not output.exists():
-            flags = [*FLAGS, *SANITIZERS.get(sanitizer, ()), f"-I{ROOT / 'include'}", f"-I{NATIVE}"]
+            flags = [*FLAGS, *SANITIZERS.get(sanitizer, ()), f"-I{ROOT / 'include'}"]
+            flags += ["-iquote", str(NATIVE)]
             done = subprocess.run(
                 ["gcc", *flags, *arguments, "-o", str(output), "-pthread", "-ldl"],
                 capture_output=True,
@@ -60,7 +61,14 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     def build_it(program: str, sanitizer: str) -> Path:
         objects = [
-            str(gcc(sanitizer, folder / f"{name}-{sanitizer}.o", "-c", str(NATIVE / f"{name}.c")))
+            str(
+                gcc(
+                    sanitizer,
+                    folder / f"{name.replace('/', '-')}-{sanitizer}.o",
+                    "-c",
+                    str(NATIVE / f"{name}.c"),
+                )
+            )
             for name in SOURCES
         ]
         source = str(PROGRAMS / f"{program}.c")

@@ -1,4 +1,4 @@
-# The extension module: cffi's ffi and lib, and the fast-call door (native/door.c).
+# The extension module: cffi's ffi and lib, and the fast-call door (native/python/door.c).
 from collections.abc import Iterable
 from typing import Any, Self, TypeAlias
 

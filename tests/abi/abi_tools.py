@@ -129,7 +129,7 @@ def cdef_part(header: Path) -> str:
 
 def declarations(header: Path) -> str:
     """What the build hands to cffi for a header, made by the build's own script."""
-    path = REPO / "native" / "cdef.py"
+    path = REPO / "native" / "python" / "cdef.py"
     spec = importlib.util.spec_from_file_location("slipstream_build_cdef", path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Claim and drop: `drop_oldest` in native/ring.c, `take_copy` in native/cursor.c.
+"""Claim and drop: `drop_oldest` in native/ring/ring.c, `take_copy` in native/ring/cursor.c.
 
 A ring of two places, each with two words, so that a torn copy shows. The producer moves the
 tail, then looks at the claim; the consumer claims, then looks at the tail. While the producer

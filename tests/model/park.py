@@ -1,4 +1,4 @@
-"""Park and wake: `ss_ring_wake` in native/ring.c, `ss_cursor_park` in native/cursor.c.
+"""Park and wake: `ss_ring_wake` in native/ring/ring.c, `ss_cursor_park` in native/ring/cursor.c.
 
 The producer publishes and then looks whether the consumer sleeps. The consumer says that it
 sleeps and then looks whether there is something. Each sleep has a number and is ended once.

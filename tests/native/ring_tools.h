@@ -3,9 +3,9 @@
 #ifndef RING_TOOLS_H
 #define RING_TOOLS_H
 
-#include "consume.h"
-#include "ring_inner.h"
-#include "ticks.h"
+#include "consumer/consume.h"
+#include "ring/inner.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* ss_elf_look and ss_elf_build_id on mutations of real libraries. Arguments: iterations,
  * libraries. */
 #include "check.h"
-#include "elf_file.h"
+#include "library/file.h"
 
 #include <elf.h>
 #include <errno.h>

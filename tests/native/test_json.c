@@ -1,7 +1,7 @@
 /* The JSON walker: known answers, then mutations of texts and pointers, each in memory of
  * exactly its size. Argument: iterations. */
 #include "check.h"
-#include "json.h"
+#include "plugin/json.h"
 
 #include <slipstream.h>
 #include <string.h>

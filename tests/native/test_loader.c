@@ -3,8 +3,8 @@
  * Arguments: rounds, the plugin recorder.so and a copy of it (both without links in their
  * paths, as the loader wants them), a folder, then libraries that are refused. */
 #include "check.h"
-#include "dispatch.h"
-#include "probe.h"
+#include "sequencer/sequencer.h"
+#include "library/peek.h"
 
 #include <string.h>
 #include <unistd.h>

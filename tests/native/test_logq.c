@@ -1,7 +1,7 @@
 /* The log queue: wrap and overflow alone, then several writers against a reader.
  * Argument: lines of each writer. */
 #include "check.h"
-#include "logq.h"
+#include "base/log_queue.h"
 
 #include <pthread.h>
 #include <slipstream.h>

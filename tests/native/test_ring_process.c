@@ -1,7 +1,7 @@
 /* test_ring_process: the consumer is another process, which is killed at any moment.
  *
  *   test_ring_process TEST SEED SCALE */
-#include "ring_memory.h"
+#include "ring/memory.h"
 #include "ring_tools.h"
 
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* The sequencer with four broadcasting threads, while slots come, go, pause and are asked
  * for their numbers. Argument: calls of each thread. */
 #include "check.h"
-#include "dispatch.h"
+#include "sequencer/sequencer.h"
 
 #include <stdatomic.h>
 #include <string.h>

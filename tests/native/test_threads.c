@@ -2,10 +2,10 @@
  * pauses, flushes, reloads, detaches and attaches at random. In the end every event was
  * delivered once or is in a gap.
  * Arguments: seconds, seed, the plugin witness.so for each of three kinds of flags. */
-#include "consume.h"
-#include "dispatch.h"
-#include "thread.h"
-#include "ticks.h"
+#include "consumer/consume.h"
+#include "sequencer/sequencer.h"
+#include "consumer/thread.h"
+#include "base/clock.h"
 #include "witness.h"
 
 #include <string.h>

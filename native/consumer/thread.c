@@ -1,0 +1,141 @@
+#include "consumer/thread.h"
+
+#include "consumer/consume.h"
+#include "frame/dead_letter.h"
+
+#include <stdlib.h>
+
+struct ss_thread {
+    ss_consumer consumer;
+    ss_port *port;
+    ss_logq *log;
+    uint32_t source;
+    int dead_letter;
+    _Atomic uint32_t state;
+    _Atomic int32_t status;
+};
+
+static void event_failed(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
+                         size_t len) {
+    const ss_thread *self = context;
+    (void)status;
+    (void)ordinal;
+    ss_dead_letter_write(self->log, self->source, self->dead_letter, frame, len);
+}
+
+/* The consumer has stopped. False if it is to go on: somebody has thought better of it, be
+ * it only to stop it again, at another boundary. */
+static bool has_ended(ss_thread *self) {
+    ss_lock_take(&self->port->lock);
+    const uint32_t wanted = atomic_load(&ss_ring_get_head(self->port->ring)->stop_wanted);
+    const bool ended = wanted != 0 && wanted == self->consumer.stopped_for;
+    if (ended)
+        atomic_store(&self->state, SS_THREAD_ENDED);
+    else
+        ss_ring_prepare_resume(self->port->ring);
+    ss_lock_release(&self->port->lock);
+    return ended;
+}
+
+static void consume(void *context) {
+    ss_thread *self = context;
+    uint32_t reason;
+    do
+        reason = ss_consume(&self->consumer);
+    while (reason == SS_CONSUMED_BOUNDARY && !has_ended(self));
+    if (reason == SS_CONSUMED_BOUNDARY)
+        return;
+    int32_t status = SLIPSTREAM_FAILED;
+    if (reason == SS_CONSUMED_FATAL) {
+        status = SLIPSTREAM_FATAL;
+    } else if (reason == SS_CONSUMED_PANIC) {
+        status = SLIPSTREAM_PANIC;
+        atomic_store(&self->consumer.host->life, SS_UNLOADED); /* only destroy may follow */
+    }
+    ss_port_hold_nobody(self->port, true);
+    atomic_store(&self->status, status);
+    atomic_store(&self->state, SS_THREAD_FAILED);
+}
+
+ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, uint32_t source,
+                           int dead_letter, uint32_t flush_idle_ms, uint32_t max_attempts) {
+    ss_thread *self = calloc(1, sizeof *self);
+    ss_instance_info info;
+    if (self == NULL)
+        return NULL;
+    ss_instance_describe(instance, &info);
+    self->port = port;
+    self->log = log;
+    self->source = source;
+    self->dead_letter = dead_letter;
+    ss_control *control = ss_control_new(NULL);
+    if (control == NULL) {
+        free(self);
+        return NULL;
+    }
+    ss_lock_take(&port->lock);
+    ss_port_clear_stop(port);
+    ss_port_attach_control(port, control);
+    ss_ring_prepare_resume(port->ring);
+    self->consumer = (ss_consumer){.view = ss_ring_view(port->ring),
+                                   .table = ss_instance_table(instance),
+                                   .host = ss_instance_host(instance),
+                                   .kinds = info.kinds,
+                                   .flush_idle_ms = flush_idle_ms,
+                                   .flush_timeout_ms = 60000,
+                                   .max_attempts = max_attempts,
+                                   .retry_delay_ms = 10,
+                                   .failed = event_failed,
+                                   .context = self};
+    ss_lock_release(&port->lock);
+    if (ss_instance_call(instance, consume, self) != SLIPSTREAM_OK) {
+        free(self);
+        return NULL;
+    }
+    ss_port_hold_nobody(port, false);
+    return self;
+}
+
+void ss_thread_stop(ss_thread *self) {
+    ss_port *port = self->port;
+    ss_lock_take(&port->lock);
+    const ss_ring_head *head = ss_ring_get_head(port->ring);
+    ss_ring_tell_lost(port->ring);
+    if (atomic_load(&head->stop_wanted) == 0 || atomic_load(&head->is_stopping) != 0)
+        ss_port_want_stop(port, ss_ring_last(port->ring), false);
+    else
+        ss_port_rouse(port);
+    ss_lock_release(&port->lock);
+}
+
+void ss_thread_hurry(ss_thread *self) {
+    ss_lock_take(&self->port->lock);
+    ss_port_want_stop(self->port, 0, true);
+    ss_lock_release(&self->port->lock);
+}
+
+bool ss_thread_go_on(ss_thread *self) {
+    ss_lock_take(&self->port->lock);
+    const bool ended = atomic_load(&self->state) != SS_THREAD_RUNNING;
+    if (!ended)
+        ss_port_clear_stop(self->port);
+    ss_lock_release(&self->port->lock);
+    return !ended;
+}
+
+uint32_t ss_thread_state(const ss_thread *self, int32_t *status) {
+    *status = atomic_load(&self->status);
+    return atomic_load(&self->state);
+}
+
+uint64_t ss_thread_call(const ss_thread *self) {
+    const ss_control *control = self->consumer.view.control;
+    if (atomic_load(&control->run.value) == 0)
+        return 0;
+    return atomic_load(&control->started.value);
+}
+
+void ss_thread_free(ss_thread *self) {
+    ss_consumer_disconnect(&self->consumer);
+    free(self);
+}

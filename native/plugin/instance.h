@@ -1,0 +1,118 @@
+/* loader: one plugin instance made from a library: open, construct, check the table, load,
+ * flush, unload, destroy, close. Everything that runs code of the library runs on the
+ * instance's own thread, which is joined before the library is closed: thread-local
+ * destructors would pin it otherwise. Made in loader.c (the library and the plugin's table),
+ * instance_steps.c (what is called of the table) and instance.c (the thread, and the rest).
+ *
+ * Between the marks stand only declarations; the build parses them. Calls that may wait
+ * take a deadline in milliseconds. A handle is used by one thread at a time. */
+#ifndef SS_LOADER_H
+#define SS_LOADER_H
+
+#include "plugin/host.h"
+#include "base/log_queue.h"
+
+#include <slipstream.h>
+
+/* cdef:begin */
+
+/* Why a library was refused; each has its own text and its own next step. */
+#define SS_REFUSED_NOTHING 0
+#define SS_REFUSED_NOT_A_LIBRARY 1
+#define SS_REFUSED_WRONG_ARCHITECTURE 2
+#define SS_REFUSED_NO_CONSTRUCTOR 3
+#define SS_REFUSED_RUST_ABI_PLUGIN 4
+#define SS_REFUSED_WRONG_ABI_MAJOR 5
+#define SS_REFUSED_CANNOT_OPEN 6
+#define SS_REFUSED_CONSTRUCTOR_REFUSED 7
+#define SS_REFUSED_TABLE_UNREADABLE 8
+#define SS_REFUSED_TABLE_TOO_SMALL 9
+#define SS_REFUSED_HOST_TOO_OLD 10
+#define SS_REFUSED_FUNCTION_MISSING 11
+#define SS_REFUSED_FUNCTION_INVALID 12
+#define SS_REFUSED_NAME_INVALID 13
+#define SS_REFUSED_VERSION_INVALID 14
+#define SS_REFUSED_BROADCAST_MISSING 15
+#define SS_REFUSED_FLUSH_MISSING 16
+#define SS_REFUSED_TIMED_OUT 17 /* by whoever waits for it, never by the loader itself */
+
+/* What became of the library's mapping when the instance was closed. */
+#define SS_MAPPING_NONE 0      /* it was never opened */
+#define SS_MAPPING_GONE 1      /* closed, and nothing of it is mapped any more */
+#define SS_MAPPING_RESIDENT 2  /* kept on purpose: SLIPSTREAM_FLAG_RESIDENT */
+#define SS_MAPPING_GO 3        /* kept on purpose: a Go runtime cannot be unmapped */
+#define SS_MAPPING_THREADS 4   /* kept on purpose: threads of the library still run */
+#define SS_MAPPING_PINNED 5    /* closed, but the loader keeps it mapped */
+
+typedef struct ss_instance ss_instance;
+
+typedef struct ss_instance_info {
+    uint32_t refusal;
+    int32_t status;     /* of the last plugin function that was called */
+    uint32_t flags;
+    uint32_t abi_minor;
+    uint64_t kinds;     /* subscribed_events, with GAP if there is any */
+    const char *name;
+    const char *version;
+    const char *text;   /* what was refused, or the plugin's own error; "" */
+    const char *hint;   /* the next step; "" */
+    uint32_t mapping;   /* SS_MAPPING_* after ss_instance_close */
+    uint32_t is_loaded; /* on_load succeeded and on_unload was not called */
+    uint64_t acknowledged; /* last ordinal; only with SLIPSTREAM_FLAG_EXPLICIT_ACK */
+} ss_instance_info;
+
+/* `path` is opened, `shown` stands in messages. NULL: no memory, or no thread to be had. */
+ss_instance *ss_instance_new(ss_logq *log, uint32_t source, const char *path, const char *shown,
+                             const char *config_dir);
+/* The plugin's own folder; before ss_instance_load. OK or NO_MEMORY. */
+int32_t ss_instance_set_data_dir(ss_instance *self, const char *path);
+
+/* Steps of an instance's life. Each starts on the instance's own thread and is waited for
+ * with ss_instance_wait; WRONG_STATE if another one is under way. `config` is copied. */
+int32_t ss_instance_open(ss_instance *self);
+int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint32_t reason);
+/* Calls on_broadcast, for a host without a sequencer; `frames` are copied. Not together
+ * with ss_core_attach. */
+int32_t ss_instance_deliver(ss_instance *self, uint32_t attempt, uint32_t count,
+                            uint64_t first_ordinal, const uint8_t *frames, size_t len);
+int32_t ss_instance_flush(ss_instance *self, uint32_t timeout_ms);
+int32_t ss_instance_unload(ss_instance *self, uint32_t timeout_ms);
+int32_t ss_instance_close(ss_instance *self); /* destroy, join, unmap: the last step */
+
+/* OK when the step is done, TIMEOUT when it is not after `ms`. */
+int32_t ss_instance_wait(ss_instance *self, uint32_t ms);
+/* Makes host->is_stopping true for the plugin. */
+void ss_instance_stop(ss_instance *self);
+void ss_instance_describe(const ss_instance *self, ss_instance_info *out);
+/* The payload name number `index` that the plugin claims; NULL ends the list. */
+const char *ss_instance_claim(const ss_instance *self, uint32_t index);
+
+/* One number that the plugin counts or measures; OK or NOT_FOUND behind the last one. */
+typedef struct ss_metric {
+    const char *name;
+    const char *label; /* "key=value" or "" */
+    uint32_t is_gauge;
+    uint32_t reserved;
+    uint64_t count;
+    double gauge;
+} ss_metric;
+int32_t ss_instance_metric(const ss_instance *self, uint32_t index, ss_metric *out);
+
+/* After ss_instance_close is done: frees it. */
+void ss_instance_free(ss_instance *self);
+/* Instead of the above, when a step does not return: lets go of the handle. Should the step
+ * return after all, the instance is unloaded, destroyed, closed and freed by itself. */
+void ss_instance_abandon(ss_instance *self);
+
+const char *ss_status_name(int32_t status);
+/* cdef:end */
+
+/* For whoever calls on_broadcast: the checked copy of the plugin's table, absent functions
+ * NULL, and the host behind it. Valid while the instance is loaded. */
+const slipstream_plugin *ss_instance_table(const ss_instance *self);
+ss_host *ss_instance_host(ss_instance *self);
+
+/* One more step: runs `function` on the instance's own thread. */
+int32_t ss_instance_call(ss_instance *self, void (*function)(void *), void *context);
+
+#endif

@@ -1,0 +1,186 @@
+/* supervisor_messages: what a worker tells the host. All of it is hostile. */
+#include "process/inner.h"
+
+#include "consumer/consume.h"
+#include "frame/dead_letter.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void on_refused(ss_worker *w, const ss_message *head, const char *data, const char *end,
+                       bool failed_load) {
+    char text[SS_MESSAGE_MAX];
+    char hint[sizeof w->hint];
+    const size_t text_len = strnlen(data, (size_t)(end - data));
+    const char *second = data + text_len + (data + text_len < end);
+    ss_text_escape(text, sizeof text, data, text_len);
+    ss_text_escape(hint, sizeof hint, second, strnlen(second, (size_t)(end - second)));
+    ss_worker_refuse(w, failed_load ? SS_REFUSED_NOTHING : (uint32_t)head->number, text, hint);
+    if (w->plan != PLAN_START && failed_load)
+        w->info.status = (int32_t)head->number;
+    ss_worker_next_failed(w);
+}
+
+static void on_event_failed(ss_worker *w, ss_process *p, uint64_t ordinal, const char *data,
+                            size_t len) {
+    int32_t status = SLIPSTREAM_FAILED;
+    size_t frame_len = 0;
+    char line[SLIPSTREAM_ERROR_MAX * 2 + 256];
+    if (len >= sizeof status) {
+        memcpy(&status, data, sizeof status);
+        data += sizeof status;
+        len -= sizeof status;
+    }
+    ss_lock_take(&w->port->lock);
+    const uint8_t *frame = ss_ring_find(w->port->ring, ordinal, &frame_len);
+    ss_dead_letter_write(w->supervisor->log, ss_worker_source(w), w->dead_letter, frame,
+                         frame_len);
+    ss_lock_release(&w->port->lock);
+    snprintf(line, sizeof line, "on_broadcast returned %s (%d) for ordinal %llu%s%.*s",
+             ss_status_name(status), (int)status, (unsigned long long)ordinal, len > 0 ? ": " : "",
+             (int)len, data);
+    ss_worker_log(w, SLIPSTREAM_LOG_ERROR, line);
+    ss_process_say(p, SS_SAY_NOTED, ordinal, NULL, 0);
+}
+
+static void on_opened(ss_worker *w, ss_process *p, const char *data, size_t len) {
+    ss_opened opened;
+    if (p != w->next || p->phase != SS_PHASE_OPENING || len < sizeof opened + 2)
+        return;
+    memcpy(&opened, data, sizeof opened);
+    const char *name = data + sizeof opened;
+    const size_t name_len = strnlen(name, len - sizeof opened);
+    const char *version = name + name_len + (name_len < len - sizeof opened);
+    ss_text_escape(p->name, sizeof p->name, name, name_len);
+    ss_text_escape(p->version, sizeof p->version, version,
+                   strnlen(version, (size_t)(data + len - version)));
+    p->flags = opened.flags;
+    p->phase = SS_PHASE_OPENED;
+    p->deadline_ns = 0;
+    if (w->plan == PLAN_START) {
+        ss_process_say_load(p, w->load_reason);
+    } else {
+        w->info.next_opened = 1;
+        w->info.next_flags = p->flags;
+        snprintf(w->name, sizeof w->name, "%s", p->name);
+        snprintf(w->version, sizeof w->version, "%s", p->version);
+    }
+    ss_worker_note_change(w);
+}
+
+static void on_loaded(ss_worker *w, ss_process *p, const ss_message *head, const char *data,
+                      size_t len) {
+    if (p != w->next || p->phase != SS_PHASE_LOADING)
+        return;
+    p->kinds = head->number;
+    p->phase = SS_PHASE_LOADED;
+    p->deadline_ns = 0;
+    p->claims = malloc(len + 1);
+    if (p->claims != NULL) {
+        memcpy(p->claims, data, len);
+        p->claims[len] = '\0';
+        p->claims_len = len;
+    }
+    if (w->current == NULL)
+        ss_worker_run_next(w);
+    else
+        ss_worker_drain(w, w->recipe->spec.unload_timeout_ms);
+}
+
+static void on_ended(ss_worker *w, ss_process *p, uint32_t reason) {
+    if (p != w->current || (p->phase != SS_PHASE_RUNNING && p->phase != SS_PHASE_DRAINING))
+        return;
+    if (reason == SS_CONSUMED_BOUNDARY && p->phase == SS_PHASE_RUNNING) {
+        ss_process_kill(p, "it says that it has stopped, which nobody asked for");
+        return;
+    }
+    if (w->stop_timeout_ms == 0)
+        w->stop_timeout_ms = w->recipe->spec.unload_timeout_ms;
+    switch (reason) {
+    case SS_CONSUMED_BOUNDARY:
+        ss_worker_say_unload(w, p);
+        break;
+    case SS_CONSUMED_FATAL:
+        ss_worker_set_state(w, SS_WORKER_FAILED, "on_broadcast returned FATAL");
+        ss_worker_say_unload(w, p);
+        break;
+    case SS_CONSUMED_PANIC:
+        ss_worker_set_state(w, SS_WORKER_FAILED, "on_broadcast returned PANIC");
+        ss_worker_say_exit(w, p);
+        break;
+    default:
+        ss_process_kill(p, "it found its ring unreadable");
+    }
+}
+
+static void on_metric(ss_worker *w, const ss_message *head, const char *data, size_t len) {
+    metric new = {.bits = head->number};
+    if (len < sizeof new.is_gauge + 2)
+        return;
+    memcpy(&new.is_gauge, data, sizeof new.is_gauge);
+    const char *name = data + sizeof new.is_gauge;
+    const size_t room = len - sizeof new.is_gauge;
+    const size_t name_len = strnlen(name, room);
+    ss_text_escape(new.name, sizeof new.name, name, name_len);
+    if (name_len < room)
+        ss_text_escape(new.label, sizeof new.label, name + name_len + 1,
+                       strnlen(name + name_len + 1, room - name_len - 1));
+    for (uint32_t i = 0; i <= w->metric_count && i < METRICS_MAX; i++) {
+        metric *known = &w->metrics[i];
+        if (i == w->metric_count)
+            w->metric_count++;
+        else if (strcmp(known->name, new.name) != 0 || strcmp(known->label, new.label) != 0 ||
+                 known->is_gauge != new.is_gauge)
+            continue;
+        *known = new;
+        return;
+    }
+}
+
+bool ss_worker_on_message(ss_worker *w, ss_process *p, const ss_message *head, const char *data) {
+    const size_t len = head->len;
+    switch (head->type) {
+    case SS_TELL_LOG:
+        ss_process_keep_line(p, data, len);
+        ss_logq_put(w->supervisor->log,
+                    head->number < SLIPSTREAM_LOG_PLUGIN_MISBEHAVING
+                        ? (uint32_t)head->number
+                        : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING,
+                    p->recipe->spec.source, data, len);
+        return true;
+    case SS_TELL_OPENED:
+        on_opened(w, p, data, len);
+        return true;
+    case SS_TELL_REFUSED:
+    case SS_TELL_FAILED_LOAD:
+        if (p != w->next)
+            return true;
+        on_refused(w, head, data, data + len, head->type == SS_TELL_FAILED_LOAD);
+        return false;
+    case SS_TELL_LOADED:
+        on_loaded(w, p, head, data, len);
+        return true;
+    case SS_TELL_ENDED:
+        on_ended(w, p, (uint32_t)head->number);
+        return true;
+    case SS_TELL_UNLOADED:
+        if ((int32_t)head->number != SLIPSTREAM_OK)
+            ss_logq_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->recipe->spec.source, data,
+                        strnlen(data, len));
+        if (p == w->current && p->phase == SS_PHASE_UNLOADING)
+            ss_worker_say_exit(w, p);
+        return true;
+    case SS_TELL_EVENT_FAILED:
+        if (p == w->current)
+            on_event_failed(w, p, head->number, data, len);
+        return true;
+    case SS_TELL_METRIC:
+        on_metric(w, head, data, len);
+        return true;
+    default:
+        ss_process_kill(p, "it sent a message of an unknown type");
+        return true;
+    }
+}

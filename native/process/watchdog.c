@@ -1,0 +1,86 @@
+/* supervisor_watch: kills a worker that hangs, is late, or writes nonsense. */
+#include "process/inner.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    FLUSH_GRACE_MS = 1000, /* flush is told callback_timeout, and may just keep to it */
+    INSANE_MS = 300, /* a thread may be interrupted between two words for a while */
+};
+
+static bool is_stopped(pid_t pid) {
+    char path[64];
+    char text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    const size_t n = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[n] = '\0';
+    const char *behind_name = strrchr(text, ')');
+    return behind_name != NULL && (behind_name[2] == 'T' || behind_name[2] == 't');
+}
+
+/* Is a callback under way for too long? Does what it writes make sense? */
+void ss_worker_watch(ss_worker *w, ss_process *p, uint64_t now, bool punctual) {
+    const ss_spec *s = &p->recipe->spec;
+    const uint64_t key = ss_ring_get_head(w->port->ring)->key;
+    uint64_t started = 0;
+    uint64_t run = 0;
+    ss_lock_take(&w->port->lock);
+    ss_ring_acked(w->port->ring);
+    const bool sane = ss_ring_is_sane(w->port->ring) &&
+                      ss_hear(&p->control->started, key, SS_PLACE_STARTED, &started) &&
+                      ss_hear(&p->control->run, key, SS_PLACE_RUN, &run) &&
+                      started <= ss_ring_last(w->port->ring);
+    ss_port_tell_lost(w->port);
+    ss_ring_wake(w->port->ring);
+    ss_lock_release(&w->port->lock);
+    if (sane || !punctual || is_stopped(p->pid))
+        p->sane_ns = now;
+    if (now - p->sane_ns >= INSANE_MS * MS)
+        ss_process_kill(p, "its control area was written over");
+    const uint64_t calls = atomic_load_explicit(&p->control->calls, memory_order_relaxed);
+    const bool flushing =
+        atomic_load_explicit(&p->control->flushing, memory_order_relaxed) != 0;
+    const uint64_t limit_ms = s->callback_timeout_ms + (flushing ? FLUSH_GRACE_MS : 0);
+    if (!punctual || (run == 0 && !flushing) || started != p->seen_started ||
+        calls != p->seen_calls || flushing != p->seen_flushing) {
+        p->seen_started = started;
+        p->seen_calls = calls;
+        p->seen_flushing = flushing;
+        p->seen_since_ns = now;
+    } else if (s->callback_timeout_ms != 0 && now - p->seen_since_ns >= limit_ms * MS) {
+        char why[160];
+        snprintf(why, sizeof why, "%s took longer than %.3g s (ordinal %llu)",
+                 flushing ? "flush" : "a callback", (double)limit_ms / 1000,
+                 (unsigned long long)started);
+        ss_process_kill(p, why);
+    }
+}
+
+void ss_worker_miss_deadline(ss_worker *w, ss_process *p) {
+    static const char *const late[] = {
+        [SS_PHASE_OPENING] = "opening and constructing did not return within load_timeout",
+        [SS_PHASE_LOADING] = "on_load did not return within load_timeout",
+        [SS_PHASE_DRAINING] = "it did not stop within unload_timeout",
+        [SS_PHASE_UNLOADING] = "on_unload took longer than unload_timeout",
+        [SS_PHASE_EXITING] = "it did not end within unload_timeout",
+    };
+    const char *why = late[p->phase] == NULL ? "it is late" : late[p->phase];
+    if (p->phase == SS_PHASE_DRAINING && !p->hurried) {
+        ss_worker_hurry(w);
+        return;
+    }
+    p->deadline_ns = 0;
+    if (p == w->next) {
+        char text[512];
+        snprintf(text, sizeof text, "%s: %s", p->recipe->spec.shown, why);
+        ss_worker_refuse(w, SS_REFUSED_TIMED_OUT, text,
+                         "raise `load_timeout` if it needs longer; else attach a debugger to the "
+                         "worker");
+    }
+    ss_process_kill(p, why);
+}

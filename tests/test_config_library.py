@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slipstream.config import check_library_path, verify_digest
 from slipstream.errors import InvalidPluginPath, PluginLoadError, Refusal
+from slipstream.library import check_library_path, verify_digest
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 

@@ -31,7 +31,7 @@ from faults import (
 import oracle
 from oracle import Oracle, digest
 from slipstream import AppEvent, PluginStartError
-from slipstream.plugin import PluginState
+from slipstream.status import PluginState
 
 SEED = 20
 FAULTS = 6

@@ -36,7 +36,7 @@ def test_a_copy(source) -> None:
     again = PrivateCopy(source, first.digest, of=first.path)
     source.unlink()
     assert again.digest == first.digest
-    assert again.source == source
+    assert again.original == source
     for copy in (first, second, again):
         copy.close()
         copy.close()

@@ -18,7 +18,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-import slipstream.delivery.launch
+import slipstream.delivery.launcher
 from hostile_libraries import COMPILED, FILES, Case, FileCase, segments_end, source, write
 from process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
 from slipstream import (
@@ -213,7 +213,7 @@ def test_a_library_replaced_after_the_copy_does_not_matter(
         path.write_bytes(b"something else")
         return copy
 
-    monkeypatch.setattr(slipstream.delivery.launch, "PrivateCopy", copy_and_swap)
+    monkeypatch.setattr(slipstream.delivery.launcher, "PrivateCopy", copy_and_swap)
     plugin = host.load_plugin({"libpath": str(path)})
     assert plugin.digest == hashlib.sha256(good.read_bytes()).hexdigest()
     host.block(b"", 1)

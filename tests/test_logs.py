@@ -79,7 +79,7 @@ def test_the_lowest_level(compile_plugin) -> None:
                 # IGNORED is "not enabled" here; both count as delivered, so ask the frame's log.
                 talker.tell(f"enabled/{n}")
                 assert talker.plugin.counters.delivered == before + 1
-                enabled.append(bool(lib.ss_logq_wants(manager._pump.queue, n)))
+                enabled.append(bool(lib.ss_log_queue_wants(manager._pump.queue, n)))
             assert enabled == [n >= at for n in range(7)]
 
 
@@ -178,11 +178,11 @@ def test_a_pump_hands_lines_to_whoever_asks() -> None:
 
     pump = LogPump("info", keep)
     pump.names[7] = "seven"
-    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_DEBUG, 7, b"not wanted", 10)
-    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"wanted", 6)
+    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_DEBUG, 7, b"not wanted", 10)
+    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"wanted", 6)
     assert arrived.wait(10)  # the thread has brought it, nobody drained
     assert lines == [LogLine(lib.SLIPSTREAM_LOG_INFO, 7, "wanted")]
-    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"last", 4)
+    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"last", 4)
     pump.stop()
     pump.stop()
     pump.drain()

@@ -39,7 +39,7 @@ from slipstream import (
     frames,
 )
 from slipstream.capture import read_frames, read_header
-from slipstream.delivery.supervision import CrashReport
+from slipstream.delivery.crash_report import CrashReport
 
 DEAD_LETTER = 8
 
@@ -1177,7 +1177,7 @@ def test_a_host_that_ignores_sigchld(oracle) -> None:
 
 
 def test_the_worker_says_what_it_is() -> None:
-    from slipstream.delivery.supervision import find_program
+    from slipstream.delivery.supervisor import find_program
 
     done = subprocess.run(
         [str(find_program())],

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipstream import aleo, frames, jsonl
+from slipstream import aleo, frames, streams
 from slipstream.capture import HEADER, CaptureWriter
 from slipstream.errors import CaptureError
 from slipstream.events import (
@@ -319,7 +319,7 @@ def test_a_line_of_ten_megabytes(tmp_path: Path) -> None:
 
 
 def test_a_line_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonl, "LINE_MAX", 1000)
+    monkeypatch.setattr(streams.event_file, "LINE_MAX", 1000)
     got = reading(tmp_path, UPDATE, b'{"kind": "' + b"x" * 5000)
     assert len(got.frames) == 1
     assert got.error is not None
@@ -559,6 +559,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
 
 def test_kinds_by_name() -> None:
-    assert jsonl.KINDS["MappingUpdate"] == EventKind.MAPPING_UPDATE
-    assert len(jsonl.KINDS) == 6 + 32
-    assert jsonl.KNOWN_KINDS.endswith("Gap, App(32) to App(63)")
+    assert streams.KINDS["MappingUpdate"] == EventKind.MAPPING_UPDATE
+    assert len(streams.KINDS) == 6 + 32
+    assert streams.KNOWN_KINDS.endswith("Gap, App(32) to App(63)")

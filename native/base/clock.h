@@ -1,7 +1,7 @@
 /* ticks: the processor's own counter, for timing callbacks. Reading it costs less than
  * half of a clock. Where it does not run evenly, the monotonic clock stands in. */
-#ifndef SS_TICKS_H
-#define SS_TICKS_H
+#ifndef SS_CLOCK_H
+#define SS_CLOCK_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* fork: is this the process that made the core, or a child of it? */
+/* forked: is this the process that made the core, or a child of it? */
 #include "sequencer/sequencer.h"
 
 #include <pthread.h>

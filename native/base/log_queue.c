@@ -21,10 +21,10 @@ typedef struct record {
     uint32_t len;
     int64_t time_ns;
     uint32_t level;
-    uint32_t source;
+    uint32_t log_id;
 } record;
 
-struct ss_logq {
+struct ss_log_queue {
     size_t mask;
     _Atomic uint64_t tail; /* writers */
     _Atomic uint64_t head; /* reader */
@@ -43,15 +43,15 @@ struct ss_logq {
 
 enum { SHOWN_ROOM = SLIPSTREAM_LOG_MAX + 1 };
 
-static void free_queue(ss_logq *q) {
+static void free_queue(ss_log_queue *q) {
     free(q->ring);
     free(q->raw);
     free(q->shown);
     free(q);
 }
 
-ss_logq *ss_logq_new(size_t bytes) {
-    ss_logq *q = calloc(1, sizeof *q);
+ss_log_queue *ss_log_queue_new(size_t bytes) {
+    ss_log_queue *q = calloc(1, sizeof *q);
     if (q == NULL)
         return NULL;
     q->mask = bytes - 1;
@@ -67,42 +67,42 @@ ss_logq *ss_logq_new(size_t bytes) {
     return q;
 }
 
-void ss_logq_retain(ss_logq *q) {
+void ss_log_queue_retain(ss_log_queue *q) {
     atomic_fetch_add_explicit(&q->references, 1, memory_order_relaxed);
 }
 
-void ss_logq_release(ss_logq *q) {
+void ss_log_queue_release(ss_log_queue *q) {
     if (atomic_fetch_sub_explicit(&q->references, 1, memory_order_acq_rel) == 1)
         free_queue(q);
 }
 
-void ss_logq_set_sink(ss_logq *q, void (*sink)(uint32_t, const char *, size_t)) {
+void ss_log_queue_set_sink(ss_log_queue *q, void (*sink)(uint32_t, const char *, size_t)) {
     q->sink = sink;
 }
 
-void ss_logq_set_level(ss_logq *q, uint32_t level) {
+void ss_log_queue_set_level(ss_log_queue *q, uint32_t level) {
     atomic_store_explicit(&q->level, level, memory_order_relaxed);
 }
 
-bool ss_logq_wants(const ss_logq *q, uint32_t level) {
+bool ss_log_queue_wants(const ss_log_queue *q, uint32_t level) {
     return level >= atomic_load_explicit(&q->level, memory_order_relaxed);
 }
 
-static void ring_write(ss_logq *q, uint64_t at, const void *data, size_t len) {
+static void ring_write(ss_log_queue *q, uint64_t at, const void *data, size_t len) {
     const size_t start = (size_t)at & q->mask;
     const size_t first = len < q->mask + 1 - start ? len : q->mask + 1 - start;
     memcpy(q->ring + start, data, first);
     memcpy(q->ring, (const uint8_t *)data + first, len - first);
 }
 
-static void ring_take(ss_logq *q, uint64_t at, void *data, size_t len) {
+static void ring_take(ss_log_queue *q, uint64_t at, void *data, size_t len) {
     const size_t start = (size_t)at & q->mask;
     const size_t first = len < q->mask + 1 - start ? len : q->mask + 1 - start;
     memcpy(data, q->ring + start, first);
     memcpy((uint8_t *)data + first, q->ring, len - first);
 }
 
-static void ring_clear(ss_logq *q, uint64_t at, size_t len) {
+static void ring_clear(ss_log_queue *q, uint64_t at, size_t len) {
     const size_t start = (size_t)at & q->mask;
     const size_t first = len < q->mask + 1 - start ? len : q->mask + 1 - start;
     memset(q->ring + start, 0, first);
@@ -110,24 +110,25 @@ static void ring_clear(ss_logq *q, uint64_t at, size_t len) {
 }
 
 /* Records are 8-aligned and so is the ring, so a record's first words never wrap. */
-static record *record_at(ss_logq *q, uint64_t at) {
+static record *record_at(ss_log_queue *q, uint64_t at) {
     return (record *)(void *)(q->ring + ((size_t)at & q->mask));
 }
 
-static void announce(ss_logq *q) {
+static void announce(ss_log_queue *q) {
     atomic_fetch_add_explicit(&q->signal, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&q->waiting, memory_order_seq_cst) != 0)
         syscall(SYS_futex, &q->signal, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-void ss_logq_wake(ss_logq *q) {
+void ss_log_queue_wake(ss_log_queue *q) {
     atomic_store_explicit(&q->woken, 1, memory_order_seq_cst);
     announce(q);
 }
 
-void ss_logq_put(ss_logq *q, uint32_t level, uint32_t source, const char *text, size_t len) {
+void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *text,
+                      size_t len) {
     struct timespec now;
-    if (!ss_logq_wants(q, level))
+    if (!ss_log_queue_wants(q, level))
         return;
     if (len > SLIPSTREAM_LOG_MAX)
         len = SLIPSTREAM_LOG_MAX;
@@ -149,9 +150,9 @@ void ss_logq_put(ss_logq *q, uint32_t level, uint32_t source, const char *text, 
                                                     memory_order_relaxed));
     clock_gettime(CLOCK_REALTIME, &now);
     const record new = {.len = (uint32_t)len,
-                         .time_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
-                         .level = level,
-                         .source = source};
+                        .time_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
+                        .level = level,
+                        .log_id = log_id};
     const size_t behind_size = offsetof(record, len);
     ring_write(q, at + behind_size, (const uint8_t *)&new + behind_size,
                sizeof new - behind_size);
@@ -160,23 +161,25 @@ void ss_logq_put(ss_logq *q, uint32_t level, uint32_t source, const char *text, 
     announce(q);
 }
 
-void ss_logq_format(ss_logq *q, uint32_t level, uint32_t source, const char *format, ...) {
+void ss_log_queue_format(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *format,
+                         ...) {
     char text[SLIPSTREAM_ERROR_MAX + 512];
     va_list args;
     va_start(args, format);
     const int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (n > 0)
-        ss_logq_put(q, level, source, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+        ss_log_queue_put(q, level, log_id, text,
+                         (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-static bool ready(ss_logq *q) {
+static bool ready(ss_log_queue *q) {
     const uint64_t at = atomic_load_explicit(&q->head, memory_order_relaxed);
     return atomic_load_explicit(&record_at(q, at)->size, memory_order_acquire) != 0 ||
            atomic_load_explicit(&q->dropped, memory_order_relaxed) != 0;
 }
 
-bool ss_logq_wait(ss_logq *q, uint32_t ms) {
+bool ss_log_queue_wait(ss_log_queue *q, uint32_t ms) {
     const struct timespec wait = {ms / 1000, (long)(ms % 1000) * 1000000};
     atomic_store_explicit(&q->waiting, 1, memory_order_seq_cst);
     const uint32_t seen = atomic_load_explicit(&q->signal, memory_order_seq_cst);
@@ -186,7 +189,7 @@ bool ss_logq_wait(ss_logq *q, uint32_t ms) {
     return ready(q);
 }
 
-bool ss_logq_next(ss_logq *q, ss_log_line *line) {
+bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     record head;
     const uint64_t at = atomic_load_explicit(&q->head, memory_order_relaxed);
     const uint32_t size = atomic_load_explicit(&record_at(q, at)->size, memory_order_acquire);
@@ -199,12 +202,12 @@ bool ss_logq_next(ss_logq *q, ss_log_line *line) {
     atomic_store_explicit(&q->head, at + size, memory_order_release);
     line->time_ns = head.time_ns;
     line->level = head.level;
-    line->source = head.source;
+    line->log_id = head.log_id;
     line->text = q->shown;
     line->len = ss_text_escape(q->shown, SHOWN_ROOM, q->raw, head.len);
     return true;
 }
 
-uint64_t ss_logq_dropped(ss_logq *q) {
+uint64_t ss_log_queue_dropped(ss_log_queue *q) {
     return atomic_exchange_explicit(&q->dropped, 0, memory_order_relaxed);
 }

@@ -1,8 +1,8 @@
 #include "consumer/consume.h"
 
-#include "ring/cursor.h"
-#include "plugin/instance.h" /* ss_status_name */
 #include "base/clock.h"
+#include "plugin/instance.h" /* ss_status_name */
+#include "ring/cursor.h"
 
 enum {
     GO_ON = -1, /* beside SS_CONSUMED_* */
@@ -161,9 +161,9 @@ static int32_t flush(loop *l, int32_t *status) {
     l->half_flush_ns = now + (idle_ns != 0 ? idle_ns : (uint64_t)LONGEST_PAUSE_MS * 1000000);
     l->idle_flush_ns = idle_ns != 0 ? now + idle_ns : 0;
     ss_host_error(l->host, text, sizeof text);
-    ss_logq_format(l->host->log, SLIPSTREAM_LOG_ERROR, l->host->source,
-                   "flush returned %s (%d) after ordinal %llu%s%s", ss_status_name(*status),
-                   (int)*status, (unsigned long long)l->done, text[0] ? ": " : "", text);
+    ss_log_queue_format(l->host->log, SLIPSTREAM_LOG_ERROR, l->host->log_id,
+                        "flush returned %s (%d) after ordinal %llu%s%s", ss_status_name(*status),
+                        (int)*status, (unsigned long long)l->done, text[0] ? ": " : "", text);
     if (*status == SLIPSTREAM_FATAL)
         return SS_CONSUMED_FATAL;
     return *status == SLIPSTREAM_PANIC ? SS_CONSUMED_PANIC : GO_ON;
@@ -282,12 +282,11 @@ static inline int32_t call(loop *l, const uint8_t *frames, size_t len, uint64_t 
     /* Calls that follow each other share one look at the counter. */
     const uint64_t now = ss_ticks();
     const uint64_t ticks = now - l->call_end;
-    const unsigned bucket = ticks == 0 ? 0 : 64 - (unsigned)__builtin_clzll(ticks);
     l->call_end = now;
     ss_tell(&control->run, l->key, SS_PLACE_RUN, 0);
     add(&control->calls, 1);
     add(&control->call_ticks, ticks);
-    add(&control->buckets[bucket < SS_TIME_BUCKETS ? bucket : SS_TIME_BUCKETS - 1], 1);
+    add(&control->buckets[ss_histogram_bucket(ticks)], 1);
     return status;
 }
 
@@ -322,7 +321,7 @@ static inline bool is_event(const uint8_t *frame) {
 static int32_t fail(loop *l, int32_t status, const uint8_t *frame, size_t len, uint64_t ordinal) {
     const ss_consumer *consumer = l->consumer;
     l->call_end = 0;
-    ss_host_log_failure(l->host->log, l->host->source, l->host, status, frame, ordinal);
+    ss_host_log_failure(l->host->log, l->host->log_id, l->host, status, frame, ordinal);
     add(&l->control->failed, is_event(frame));
     if (is_end(status))
         return status == SLIPSTREAM_FATAL ? SS_CONSUMED_FATAL : SS_CONSUMED_PANIC;
@@ -391,7 +390,7 @@ static int32_t deliver_gap(loop *l) {
         return end;
     l->cursor.owed = (ss_gap_block){0};
     l->call_end = 0;
-    ss_host_log_gap(l->host->log, l->host->source, gap.first, gap.last);
+    ss_host_log_gap(l->host->log, l->host->log_id, gap.first, gap.last);
     if (l->consumer->kinds == 0 || find_skip(l, gap.first, gap.last, true) != NULL) {
         finish(l, gap.last, false);
         return GO_ON;
@@ -405,9 +404,9 @@ static int32_t deliver_gap(loop *l) {
 
 static int32_t damaged(loop *l) {
     atomic_store_explicit(&l->control->damaged, 1, memory_order_relaxed);
-    ss_logq_format(l->host->log, SLIPSTREAM_LOG_ERROR, l->host->source,
-                   "the ring is damaged behind ordinal %llu: something has written into it",
-                   (unsigned long long)l->done);
+    ss_log_queue_format(l->host->log, SLIPSTREAM_LOG_ERROR, l->host->log_id,
+                        "the ring is damaged behind ordinal %llu: something has written into it",
+                        (unsigned long long)l->done);
     return SS_CONSUMED_DAMAGED;
 }
 

@@ -7,9 +7,9 @@
 
 struct ss_thread {
     ss_consumer consumer;
-    ss_port *port;
-    ss_logq *log;
-    uint32_t source;
+    ss_queue *queue;
+    ss_log_queue *log;
+    uint32_t log_id;
     int dead_letter;
     _Atomic uint32_t state;
     _Atomic int32_t status;
@@ -20,20 +20,20 @@ static void event_failed(void *context, int32_t status, uint64_t ordinal, const 
     const ss_thread *self = context;
     (void)status;
     (void)ordinal;
-    ss_dead_letter_write(self->log, self->source, self->dead_letter, frame, len);
+    ss_dead_letter_write(self->log, self->log_id, self->dead_letter, frame, len);
 }
 
 /* The consumer has stopped. False if it is to go on: somebody has thought better of it, be
  * it only to stop it again, at another boundary. */
 static bool has_ended(ss_thread *self) {
-    ss_lock_take(&self->port->lock);
-    const uint32_t wanted = atomic_load(&ss_ring_get_head(self->port->ring)->stop_wanted);
+    ss_lock_take(&self->queue->lock);
+    const uint32_t wanted = atomic_load(&ss_ring_get_head(self->queue->ring)->stop_wanted);
     const bool ended = wanted != 0 && wanted == self->consumer.stopped_for;
     if (ended)
         atomic_store(&self->state, SS_THREAD_ENDED);
     else
-        ss_ring_prepare_resume(self->port->ring);
-    ss_lock_release(&self->port->lock);
+        ss_ring_prepare_resume(self->queue->ring);
+    ss_lock_release(&self->queue->lock);
     return ended;
 }
 
@@ -52,32 +52,33 @@ static void consume(void *context) {
         status = SLIPSTREAM_PANIC;
         atomic_store(&self->consumer.host->life, SS_UNLOADED); /* only destroy may follow */
     }
-    ss_port_hold_nobody(self->port, true);
+    ss_queue_hold_nobody(self->queue, true);
     atomic_store(&self->status, status);
     atomic_store(&self->state, SS_THREAD_FAILED);
 }
 
-ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, uint32_t source,
-                           int dead_letter, uint32_t flush_idle_ms, uint32_t max_attempts) {
+ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
+                           uint32_t log_id, int dead_letter, uint32_t flush_idle_ms,
+                           uint32_t max_attempts) {
     ss_thread *self = calloc(1, sizeof *self);
     ss_instance_info info;
     if (self == NULL)
         return NULL;
     ss_instance_describe(instance, &info);
-    self->port = port;
+    self->queue = queue;
     self->log = log;
-    self->source = source;
+    self->log_id = log_id;
     self->dead_letter = dead_letter;
     ss_control *control = ss_control_new(NULL);
     if (control == NULL) {
         free(self);
         return NULL;
     }
-    ss_lock_take(&port->lock);
-    ss_port_clear_stop(port);
-    ss_port_attach_control(port, control);
-    ss_ring_prepare_resume(port->ring);
-    self->consumer = (ss_consumer){.view = ss_ring_view(port->ring),
+    ss_lock_take(&queue->lock);
+    ss_queue_clear_stop(queue);
+    ss_queue_attach_control(queue, control);
+    ss_ring_prepare_resume(queue->ring);
+    self->consumer = (ss_consumer){.view = ss_ring_view(queue->ring),
                                    .table = ss_instance_table(instance),
                                    .host = ss_instance_host(instance),
                                    .kinds = info.kinds,
@@ -87,39 +88,39 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, u
                                    .retry_delay_ms = 10,
                                    .failed = event_failed,
                                    .context = self};
-    ss_lock_release(&port->lock);
+    ss_lock_release(&queue->lock);
     if (ss_instance_call(instance, consume, self) != SLIPSTREAM_OK) {
         free(self);
         return NULL;
     }
-    ss_port_hold_nobody(port, false);
+    ss_queue_hold_nobody(queue, false);
     return self;
 }
 
 void ss_thread_stop(ss_thread *self) {
-    ss_port *port = self->port;
-    ss_lock_take(&port->lock);
-    const ss_ring_head *head = ss_ring_get_head(port->ring);
-    ss_ring_tell_lost(port->ring);
+    ss_queue *queue = self->queue;
+    ss_lock_take(&queue->lock);
+    const ss_ring_head *head = ss_ring_get_head(queue->ring);
+    ss_ring_tell_lost(queue->ring);
     if (atomic_load(&head->stop_wanted) == 0 || atomic_load(&head->is_stopping) != 0)
-        ss_port_want_stop(port, ss_ring_last(port->ring), false);
+        ss_queue_want_stop(queue, ss_ring_last(queue->ring), false);
     else
-        ss_port_rouse(port);
-    ss_lock_release(&port->lock);
+        ss_queue_rouse(queue);
+    ss_lock_release(&queue->lock);
 }
 
 void ss_thread_hurry(ss_thread *self) {
-    ss_lock_take(&self->port->lock);
-    ss_port_want_stop(self->port, 0, true);
-    ss_lock_release(&self->port->lock);
+    ss_lock_take(&self->queue->lock);
+    ss_queue_want_stop(self->queue, 0, true);
+    ss_lock_release(&self->queue->lock);
 }
 
 bool ss_thread_go_on(ss_thread *self) {
-    ss_lock_take(&self->port->lock);
+    ss_lock_take(&self->queue->lock);
     const bool ended = atomic_load(&self->state) != SS_THREAD_RUNNING;
     if (!ended)
-        ss_port_clear_stop(self->port);
-    ss_lock_release(&self->port->lock);
+        ss_queue_clear_stop(self->queue);
+    ss_lock_release(&self->queue->lock);
     return !ended;
 }
 

@@ -14,11 +14,12 @@
 
 typedef struct ss_thread ss_thread;
 
-/* Lets a loaded instance take events from a port, on its own thread; the instance's other
+/* Lets a loaded instance take events from a queue, on its own thread; the instance's other
  * steps have to wait until that has ended. Refused events go to `dead_letter`, -1: nowhere.
  * NULL when there is no memory. */
-ss_thread *ss_thread_start(ss_instance *instance, ss_port *port, ss_logq *log, uint32_t source,
-                           int dead_letter, uint32_t flush_idle_ms, uint32_t max_attempts);
+ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
+                           uint32_t log_id, int dead_letter, uint32_t flush_idle_ms,
+                           uint32_t max_attempts);
 /* Drain to the last event that was broadcast, and end; wait with ss_instance_wait. While
  * paused it ends at once. Say it again now and then: what was lost at the end can be told
  * of only when there is room. */

@@ -5,6 +5,7 @@
 #include "base/log_queue.h"
 
 /* Appends a frame to the capture `fd`; -1, or no frame: does nothing. A failure is logged. */
-void ss_dead_letter_write(ss_logq *log, uint32_t source, int fd, const uint8_t *frame, size_t len);
+void ss_dead_letter_write(ss_log_queue *log, uint32_t log_id, int fd, const uint8_t *frame,
+                          size_t len);
 
 #endif

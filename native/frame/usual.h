@@ -1,6 +1,6 @@
 /* frame_usual: the check of nearly all frames, for the hot loop. */
-#ifndef SS_FRAME_USUAL_H
-#define SS_FRAME_USUAL_H
+#ifndef SS_USUAL_H
+#define SS_USUAL_H
 
 #include "frame/frame.h"
 

@@ -137,7 +137,7 @@ static bool find_symbol(const image *im, const char *name, symbol *out) {
            (im->hash != 0 && find_by_hash(im, name, out));
 }
 
-static bool read_dynamic(image *im, const segment *s, ss_elf *out) {
+static bool read_dynamic(image *im, const segment *s, ss_file *out) {
     dynamic d;
     const uint64_t count = s->p_filesz / sizeof d;
     for (uint64_t i = 0; i < count; i++) {
@@ -210,7 +210,7 @@ static enum ss_file_kind other_kind(const uint8_t *file, size_t len) {
     return SS_FILE_OTHER;
 }
 
-void ss_elf_look(const uint8_t *file, size_t len, ss_elf *out) {
+void ss_file_look(const uint8_t *file, size_t len, ss_file *out) {
     image im = {.file = file, .len = len};
     file_header h;
     segment s;
@@ -227,7 +227,7 @@ void ss_elf_look(const uint8_t *file, size_t len, ss_elf *out) {
     if (len < EI_NIDENT + 4)
         return;
     out->bits = file[EI_CLASS] == ELFCLASS32 ? 32 : 64;
-    const uint16_t own = ss_elf_own_machine();
+    const uint16_t own = ss_file_own_machine();
     if (file[EI_DATA] == ELFDATA2MSB)
         out->machine = (uint16_t)(file[18] << 8 | file[19]);
     else
@@ -311,7 +311,7 @@ static void read_build_id(const image *im, uint32_t segments, char *out, size_t 
     }
 }
 
-void ss_elf_build_id(const char *path, char *out, size_t room) {
+void ss_file_build_id(const char *path, char *out, size_t room) {
     image im = {0};
     file_header h;
     out[0] = '\0';
@@ -327,7 +327,7 @@ void ss_elf_build_id(const char *path, char *out, size_t room) {
     close(im.fd);
 }
 
-uint16_t ss_elf_own_machine(void) {
+uint16_t ss_file_own_machine(void) {
 #if defined(__x86_64__)
     return EM_X86_64;
 #elif defined(__aarch64__)
@@ -343,7 +343,7 @@ uint16_t ss_elf_own_machine(void) {
 #endif
 }
 
-const char *ss_elf_machine_name(uint16_t machine) {
+const char *ss_file_machine_name(uint16_t machine) {
     switch (machine) {
     case EM_X86_64:
         return "x86-64";

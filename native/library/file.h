@@ -1,6 +1,6 @@
-/* elf_file: what a library's file says about it, without anything of it running. */
-#ifndef SS_ELF_FILE_H
-#define SS_ELF_FILE_H
+/* file: what a library's file says about it, without anything of it running. */
+#ifndef SS_FILE_H
+#define SS_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@ enum ss_file_kind {
     SS_FILE_FOREIGN,  /* an ELF file for another machine */
 };
 
-typedef struct ss_elf {
+typedef struct ss_file {
     enum ss_file_kind kind;
     uint16_t machine;    /* e_machine, for SS_FILE_FOREIGN */
     uint8_t bits;        /* 32 or 64 */
@@ -29,17 +29,17 @@ typedef struct ss_elf {
     bool is_go;
     bool no_delete;
     uint32_t other_major; /* of another slipstream_create_plugin_vN, else 0 */
-} ss_elf;
+} ss_file;
 
 /* Looks at a whole file in memory; never reads outside of it. */
-void ss_elf_look(const uint8_t *file, size_t len, ss_elf *out);
+void ss_file_look(const uint8_t *file, size_t len, ss_file *out);
 
 /* Writes the GNU build id of the ELF file at a path, in hexadecimal; "" if it has none, or
  * cannot be had. The path may be anything: only a plain file is opened, and little of it read. */
-void ss_elf_build_id(const char *path, char *out, size_t room);
+void ss_file_build_id(const char *path, char *out, size_t room);
 
 /* The machine that this core was built for, as e_machine; and a machine's name. */
-uint16_t ss_elf_own_machine(void);
-const char *ss_elf_machine_name(uint16_t machine);
+uint16_t ss_file_own_machine(void);
+const char *ss_file_machine_name(uint16_t machine);
 
 #endif

@@ -27,7 +27,7 @@ static bool read_by_pipe(const void *address, void *out, size_t len) {
     return done == len;
 }
 
-bool ss_probe_read(const void *address, void *out, size_t len) {
+bool ss_peek_read(const void *address, void *out, size_t len) {
     const struct iovec to = {out, len};
     const struct iovec from = {(void *)(uintptr_t)address, len};
     if (address == NULL)
@@ -38,13 +38,13 @@ bool ss_probe_read(const void *address, void *out, size_t len) {
     return n == (ssize_t)len;
 }
 
-int ss_probe_text(const char *address, char *out, size_t room) {
+int ss_peek_text(const char *address, char *out, size_t room) {
     size_t used = 0;
     while (used < room) {
         /* Never across the end of a page whose successor may be missing. */
         const size_t to_edge = 64 - ((uintptr_t)(address + used) & 63);
         const size_t piece = to_edge < room - used ? to_edge : room - used;
-        if (!ss_probe_read(address + used, out + used, piece))
+        if (!ss_peek_read(address + used, out + used, piece))
             return -1;
         const char *end = memchr(out + used, '\0', piece);
         if (end != NULL)
@@ -103,7 +103,7 @@ static bool mark_executable(const mapping *m, const void *context) {
     return false;
 }
 
-int ss_probe_executable(const uintptr_t *addresses, int count) {
+int ss_peek_executable(const uintptr_t *addresses, int count) {
     address_search search = {addresses, count, 0};
     each_mapping(mark_executable, &search);
     for (int i = 0; i < count; i++)
@@ -118,11 +118,11 @@ static bool is_of_path(const mapping *m, const void *path) {
            (m->path[len] == '\0' || strcmp(m->path + len, " (deleted)") == 0);
 }
 
-bool ss_probe_mapped(const char *path) {
+bool ss_peek_mapped(const char *path) {
     return each_mapping(is_of_path, path);
 }
 
-void ss_probe_threads(ss_threads *out) {
+void ss_peek_threads(ss_threads *out) {
     DIR *tasks = opendir("/proc/self/task");
     out->count = 0;
     if (tasks == NULL)
@@ -209,7 +209,7 @@ static bool stack_leads_into(int id, const range_search *range) {
     for (int piece = 0; piece < PIECES && stack < top.end; piece++, stack += sizeof words) {
         const size_t left = top.end - stack;
         const size_t bytes = left < sizeof words ? left : sizeof words;
-        if (!ss_probe_read((const void *)stack, words, bytes))
+        if (!ss_peek_read((const void *)stack, words, bytes))
             return false;
         for (size_t i = 0; i < bytes / sizeof words[0]; i++)
             if (words[i] >= range->low && words[i] < range->high)
@@ -218,7 +218,7 @@ static bool stack_leads_into(int id, const range_search *range) {
     return false;
 }
 
-bool ss_probe_thread_of(const char *path, const char *comm, const ss_threads *before) {
+bool ss_peek_thread_of(const char *path, const char *comm, const ss_threads *before) {
     range_search range = {path, 0, 0};
     char name[64];
     ss_threads *now = malloc(sizeof *now);
@@ -226,7 +226,7 @@ bool ss_probe_thread_of(const char *path, const char *comm, const ss_threads *be
     if (now == NULL)
         return true; /* not to know is to keep it */
     each_mapping(widen, &range);
-    ss_probe_threads(now);
+    ss_peek_threads(now);
     for (size_t i = 0; i < now->count && !found; i++) {
         if (now->ids[i] == gettid() || known(before, now->ids[i]))
             continue; /* our own stack holds the very bounds that are looked for */

@@ -1,9 +1,9 @@
 #include "plugin/host.h"
 
-#include "plugin/json.h"
-#include "plugin/instance.h" /* ss_status_name */
 #include "base/lock.h"
 #include "base/text.h"
+#include "plugin/instance.h" /* ss_status_name */
+#include "plugin/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +13,12 @@
 #endif
 
 static void misbehaved(ss_host *host, const char *what) {
-    ss_logq_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->source, "%s", what);
+    ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id, "%s", what);
 }
 
 static int32_t host_log_enabled(void *ctx, uint32_t level) {
     const ss_host *host = ctx;
-    return ss_logq_wants(host->log, level);
+    return ss_log_queue_wants(host->log, level);
 }
 
 static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
@@ -31,7 +31,7 @@ static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
         misbehaved(host, "log called with a text that is NULL");
         return;
     }
-    ss_logq_put(host->log, level, host->source, text, len);
+    ss_log_queue_put(host->log, level, host->log_id, text, len);
 }
 
 static void host_set_error(void *ctx, const char *text, size_t len) {
@@ -41,9 +41,9 @@ static void host_set_error(void *ctx, const char *text, size_t len) {
         return;
     }
     if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_self()) {
-        ss_logq_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->source,
-                       "set_error called outside of a call of the host: %.*s",
-                       (int)(len < 1024 ? len : 1024), text);
+        ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
+                            "set_error called outside of a call of the host: %.*s",
+                            (int)(len < 1024 ? len : 1024), text);
         return;
     }
     host->error_len = len < SLIPSTREAM_ERROR_MAX ? len : SLIPSTREAM_ERROR_MAX;
@@ -69,9 +69,9 @@ static int32_t host_ack(void *ctx, uint64_t ordinal) {
     }
     const uint64_t delivered = atomic_load_explicit(&host->delivered, memory_order_acquire);
     if (ordinal > delivered) {
-        ss_logq_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->source,
-                       "ack of ordinal %llu, but the last delivered one is %llu",
-                       (unsigned long long)ordinal, (unsigned long long)delivered);
+        ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
+                            "ack of ordinal %llu, but the last delivered one is %llu",
+                            (unsigned long long)ordinal, (unsigned long long)delivered);
         return SLIPSTREAM_INVALID_ARGUMENT;
     }
     ss_host_raise_acked(host, ordinal);
@@ -320,7 +320,7 @@ static const void *host_get_extension(void *ctx, const char *id) {
     return NULL;
 }
 
-bool ss_host_init(ss_host *host, ss_logq *log, uint32_t source, const char *config_dir) {
+bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char *config_dir) {
     const slipstream_host table = {
         sizeof table, SLIPSTREAM_ABI_MINOR,
         host, "slipstream", SS_VERSION,
@@ -330,14 +330,14 @@ bool ss_host_init(ss_host *host, ss_logq *log, uint32_t source, const char *conf
     memset(host, 0, sizeof *host);
     host->table = table;
     host->log = log;
-    host->source = source;
+    host->log_id = log_id;
     host->config_dir = config_dir == NULL ? NULL : strdup(config_dir);
     if ((config_dir != NULL && host->config_dir == NULL) ||
         pthread_mutex_init(&host->series_lock, NULL) != 0) {
         free(host->config_dir);
         return false;
     }
-    ss_logq_retain(log);
+    ss_log_queue_retain(log);
     return true;
 }
 
@@ -345,14 +345,14 @@ void ss_host_free(ss_host *host) {
     pthread_mutex_destroy(&host->series_lock);
     free(host->config_dir);
     free(host->data_dir);
-    ss_logq_release(host->log);
+    ss_log_queue_release(host->log);
 }
 
 size_t ss_host_error(const ss_host *host, char *out, size_t room) {
     return ss_text_escape(out, room, host->error, host->error_len);
 }
 
-void ss_host_log_failure(ss_logq *log, uint32_t source, const ss_host *host, int32_t status,
+void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
                          const uint8_t *frame, uint64_t ordinal) {
     static const char *const kind_names[] = {"MAPPING_UPDATE", "MAPPING_REMOVAL", "STAKING_REWARD",
                                              "BLOCK",          "PAYLOAD",         "GAP"};
@@ -362,21 +362,22 @@ void ss_host_log_failure(ss_logq *log, uint32_t source, const ss_host *host, int
     if (host != NULL)
         ss_host_error(host, text, sizeof text);
     if (status > 0 || status < SLIPSTREAM_PANIC)
-        ss_logq_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, source,
-                       "on_broadcast returned %d, which is no status of this contract",
-                       (int)status);
-    ss_logq_format(log, SLIPSTREAM_LOG_ERROR, source,
-                   "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
-                   ss_status_name(status), (int)status, kind < 6 ? kind_names[kind] : "an event",
-                   (unsigned long long)ordinal,
-                   (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "", text,
-                   fatal ? "; the plugin gets nothing more" : "");
+        ss_log_queue_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, log_id,
+                            "on_broadcast returned %d, which is no status of this contract",
+                            (int)status);
+    ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
+                        "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
+                        ss_status_name(status), (int)status,
+                        kind < 6 ? kind_names[kind] : "an event", (unsigned long long)ordinal,
+                        (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "",
+                        text, fatal ? "; the plugin gets nothing more" : "");
 }
 
-void ss_host_log_gap(ss_logq *log, uint32_t source, uint64_t first, uint64_t last) {
-    ss_logq_format(log, SLIPSTREAM_LOG_WARN, source,
-                   "%llu events were not delivered (ordinals %llu to %llu); the plugin is told by "
-                   "a GAP",
-                   (unsigned long long)(last - first + 1), (unsigned long long)first,
-                   (unsigned long long)last);
+void ss_host_log_gap(ss_log_queue *log, uint32_t log_id, uint64_t first, uint64_t last) {
+    ss_log_queue_format(
+        log, SLIPSTREAM_LOG_WARN, log_id,
+        "%llu events were not delivered (ordinals %llu to %llu); the plugin is told by "
+        "a GAP",
+        (unsigned long long)(last - first + 1), (unsigned long long)first,
+        (unsigned long long)last);
 }

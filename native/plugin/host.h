@@ -32,8 +32,8 @@ typedef struct ss_series {
 
 typedef struct ss_host {
     slipstream_host table; /* ctx is this struct */
-    ss_logq *log;
-    uint32_t source; /* number of the instance in log lines */
+    ss_log_queue *log;
+    uint32_t log_id; /* number of the instance in log lines */
     _Atomic uint32_t life;
     _Atomic uint32_t stopping;
     _Atomic uint32_t explicit_ack;
@@ -59,7 +59,7 @@ typedef struct ss_host {
 } ss_host;
 
 /* False when there is no memory. The folder is copied; NULL where there is none. */
-bool ss_host_init(ss_host *host, ss_logq *log, uint32_t source, const char *config_dir);
+bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char *config_dir);
 void ss_host_free(ss_host *host);
 
 /* Around every call into the plugin: set_error belongs to the call in between. */
@@ -76,10 +76,10 @@ void ss_host_raise_acked(ss_host *host, uint64_t ordinal);
 
 /* Logs that on_broadcast returned `status` for `frame`, with the text that the plugin gave;
  * `host` may be NULL. */
-void ss_host_log_failure(ss_logq *log, uint32_t source, const ss_host *host, int32_t status,
+void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
                          const uint8_t *frame, uint64_t ordinal);
 /* Logs that events were lost, of which a GAP tells. */
-void ss_host_log_gap(ss_logq *log, uint32_t source, uint64_t first, uint64_t last);
+void ss_host_log_gap(ss_log_queue *log, uint32_t log_id, uint64_t first, uint64_t last);
 
 /* The text of the last call, safe to show, or "" . */
 size_t ss_host_error(const ss_host *host, char *out, size_t room);

@@ -1,10 +1,10 @@
 /* instance_inner: what an instance is made of, for the files that make it. */
-#ifndef SS_INSTANCE_INNER_H
-#define SS_INSTANCE_INNER_H
+#ifndef SS_PLUGIN_INNER_H
+#define SS_PLUGIN_INNER_H
 
 #include "library/file.h"
-#include "plugin/instance.h"
 #include "library/peek.h"
+#include "plugin/instance.h"
 
 typedef enum ss_step {
     SS_STEP_NONE,
@@ -26,7 +26,7 @@ struct ss_instance {
     char *path;
     char *shown;
     void *handle;
-    ss_elf file;
+    ss_file file;
     ss_threads before;
     char comm[16];
     char name[SLIPSTREAM_NAME_MAX + 1];
@@ -80,7 +80,7 @@ void ss_library_open(ss_instance *self);
 /* After the instance's thread was joined; what became of the mapping: SS_MAPPING_*. */
 uint32_t ss_library_close(ss_instance *self);
 
-/* In instance_steps.c, on the instance's own thread. */
+/* In steps.c, on the instance's own thread. */
 void ss_run_load(ss_instance *self);
 void ss_run_deliver(ss_instance *self);
 void ss_run_flush(ss_instance *self);

@@ -11,7 +11,7 @@
 /* ---- The instance's thread --------------------------------------------------------- */
 
 /* A thread that starts later may get this stack, and what the library's functions have
- * left there would look as if it came from the library; see ss_probe_thread_of. (Of what is
+ * left there would look as if it came from the library; see ss_peek_thread_of. (Of what is
  * further down, the C library lets go.) */
 __attribute__((noinline)) static void scrub_stack(void) {
     char below[32 * 1024];
@@ -132,20 +132,20 @@ static int32_t post(ss_instance *self, ss_step wanted) {
 
 /* ---- The handle -------------------------------------------------------------------- */
 
-ss_instance *ss_instance_new(ss_logq *log, uint32_t source, const char *path, const char *shown,
-                             const char *config_dir) {
+ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *path,
+                             const char *shown, const char *config_dir) {
     pthread_condattr_t clock;
     ss_library_watch_exit();
     ss_instance *self = calloc(1, sizeof *self);
     if (self == NULL)
         return NULL;
-    if (!ss_host_init(&self->host, log, source, config_dir)) {
+    if (!ss_host_init(&self->host, log, log_id, config_dir)) {
         free(self);
         return NULL;
     }
     self->path = strdup(path);
     self->shown = strdup(shown);
-    snprintf(self->comm, sizeof self->comm, "slip-%u", (unsigned)source);
+    snprintf(self->comm, sizeof self->comm, "slip-%u", (unsigned)log_id);
     pthread_mutex_init(&self->lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);

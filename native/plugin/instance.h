@@ -1,16 +1,16 @@
-/* loader: one plugin instance made from a library: open, construct, check the table, load,
+/* instance: one plugin instance made from a library: open, construct, check the table, load,
  * flush, unload, destroy, close. Everything that runs code of the library runs on the
  * instance's own thread, which is joined before the library is closed: thread-local
  * destructors would pin it otherwise. Made in loader.c (the library and the plugin's table),
- * instance_steps.c (what is called of the table) and instance.c (the thread, and the rest).
+ * steps.c (what is called of the table) and instance.c (the thread, and the rest).
  *
  * Between the marks stand only declarations; the build parses them. Calls that may wait
  * take a deadline in milliseconds. A handle is used by one thread at a time. */
-#ifndef SS_LOADER_H
-#define SS_LOADER_H
+#ifndef SS_INSTANCE_H
+#define SS_INSTANCE_H
 
-#include "plugin/host.h"
 #include "base/log_queue.h"
+#include "plugin/host.h"
 
 #include <slipstream.h>
 
@@ -62,8 +62,8 @@ typedef struct ss_instance_info {
 } ss_instance_info;
 
 /* `path` is opened, `shown` stands in messages. NULL: no memory, or no thread to be had. */
-ss_instance *ss_instance_new(ss_logq *log, uint32_t source, const char *path, const char *shown,
-                             const char *config_dir);
+ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *path,
+                             const char *shown, const char *config_dir);
 /* The plugin's own folder; before ss_instance_load. OK or NO_MEMORY. */
 int32_t ss_instance_set_data_dir(ss_instance *self, const char *path);
 
@@ -72,7 +72,7 @@ int32_t ss_instance_set_data_dir(ss_instance *self, const char *path);
 int32_t ss_instance_open(ss_instance *self);
 int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint32_t reason);
 /* Calls on_broadcast, for a host without a sequencer; `frames` are copied. Not together
- * with ss_core_attach. */
+ * with ss_sequencer_attach. */
 int32_t ss_instance_deliver(ss_instance *self, uint32_t attempt, uint32_t count,
                             uint64_t first_ordinal, const uint8_t *frames, size_t len);
 int32_t ss_instance_flush(ss_instance *self, uint32_t timeout_ms);

@@ -1,5 +1,5 @@
-#include "plugin/inner.h"
 #include "base/text.h"
+#include "plugin/inner.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -57,7 +57,7 @@ static bool check_file(ss_instance *self) {
         ss_refuse(self, SS_REFUSED_CANNOT_OPEN, "cannot read %s: %s", self->shown, strerror(errno));
         return false;
     }
-    ss_elf_look(file, len, &self->file);
+    ss_file_look(file, len, &self->file);
     if (file != NULL)
         munmap(file, len);
 
@@ -81,14 +81,15 @@ static bool check_file(ss_instance *self) {
         [SS_FILE_OBJECT] = "link it: cc -shared -o plugin.so plugin.o",
         [SS_FILE_PROGRAM] = "link it with -shared, and without -pie",
     };
-    const ss_elf *found = &self->file;
+    const ss_file *found = &self->file;
     if (found->kind == SS_FILE_FOREIGN) {
         ss_refuse(self, SS_REFUSED_WRONG_ARCHITECTURE,
                   "%s is built for %s (machine %u, %u bit), this host is %s (machine %u, %u bit)",
-                  self->shown, ss_elf_machine_name(found->machine), (unsigned)found->machine,
-                  (unsigned)found->bits, ss_elf_machine_name(ss_elf_own_machine()),
-                  (unsigned)ss_elf_own_machine(), (unsigned)(8 * sizeof(void *)));
-        ss_advise(self, "use the plugin's build for %s", ss_elf_machine_name(ss_elf_own_machine()));
+                  self->shown, ss_file_machine_name(found->machine), (unsigned)found->machine,
+                  (unsigned)found->bits, ss_file_machine_name(ss_file_own_machine()),
+                  (unsigned)ss_file_own_machine(), (unsigned)(8 * sizeof(void *)));
+        ss_advise(self, "use the plugin's build for %s",
+                  ss_file_machine_name(ss_file_own_machine()));
         return false;
     }
     if (found->kind != SS_FILE_ELF) {
@@ -146,7 +147,7 @@ static bool is_printable(const char *text, size_t len) {
 /* One of the table's two texts; `ok` says what it may consist of. */
 static bool check_text(ss_instance *self, uint32_t refusal, const char *field, const char *rule,
                        const char *address, char *out, bool (*ok)(const char *, size_t)) {
-    const int len = ss_probe_text(address, out, SLIPSTREAM_NAME_MAX + 1);
+    const int len = ss_peek_text(address, out, SLIPSTREAM_NAME_MAX + 1);
     if (len >= 0 && ok(out, (size_t)len))
         return true;
     if (address == NULL)
@@ -174,7 +175,7 @@ static bool check_table(ss_instance *self, const slipstream_plugin *table) {
     uint32_t size = 0;
     slipstream_plugin copy;
     memset(&copy, 0, sizeof copy);
-    if (!ss_probe_read(table, &size, sizeof size)) {
+    if (!ss_peek_read(table, &size, sizeof size)) {
         ss_refuse(self, SS_REFUSED_TABLE_UNREADABLE,
                   "%s: the constructor returned %p, which is not readable memory", self->shown,
                   (const void *)table);
@@ -188,7 +189,7 @@ static bool check_table(ss_instance *self, const slipstream_plugin *table) {
         ss_advise(self, "set struct_size to sizeof(slipstream_plugin)");
         return false;
     }
-    if (!ss_probe_read(table, &copy, sizeof copy)) {
+    if (!ss_peek_read(table, &copy, sizeof copy)) {
         ss_refuse(self, SS_REFUSED_TABLE_UNREADABLE,
                   "%s: the plugin's table at %p says that it is %u bytes, but ends before",
                   self->shown, (const void *)table, (unsigned)size);
@@ -203,7 +204,7 @@ static bool check_table(ss_instance *self, const slipstream_plugin *table) {
     }
     uintptr_t addresses[FUNCTIONS];
     memcpy(addresses, (const char *)&copy + offsetof(slipstream_plugin, destroy), sizeof addresses);
-    const int bad = ss_probe_executable(addresses, FUNCTIONS);
+    const int bad = ss_peek_executable(addresses, FUNCTIONS);
     if (bad >= 0) {
         ss_refuse(self, SS_REFUSED_FUNCTION_INVALID,
                   "%s: slipstream_plugin::%s is %p, which is not executable memory", self->shown,
@@ -269,7 +270,7 @@ void ss_library_open(ss_instance *self) {
     const slipstream_plugin *(SLIPSTREAM_CALL * create)(const slipstream_host *);
     if (!check_file(self))
         return;
-    ss_probe_threads(&self->before);
+    ss_peek_threads(&self->before);
     atomic_fetch_add(&in_loader, 1);
     self->handle = dlopen(self->path, RTLD_NOW | RTLD_LOCAL);
     atomic_fetch_sub(&in_loader, 1);
@@ -291,7 +292,7 @@ void ss_library_open(ss_instance *self) {
         return;
     }
     const uintptr_t address = (uintptr_t)symbol;
-    if (ss_probe_executable(&address, 1) >= 0) {
+    if (ss_peek_executable(&address, 1) >= 0) {
         ss_refuse(self, SS_REFUSED_NO_CONSTRUCTOR,
                   "%s exports %s as a function, but it lies in memory that cannot be executed",
                   self->shown, SLIPSTREAM_CONSTRUCTOR);
@@ -323,10 +324,10 @@ uint32_t ss_library_close(ss_instance *self) {
         return SS_MAPPING_RESIDENT;
     if (self->file.is_go)
         return SS_MAPPING_GO;
-    if (ss_probe_thread_of(self->path, self->comm, &self->before))
+    if (ss_peek_thread_of(self->path, self->comm, &self->before))
         return SS_MAPPING_THREADS;
     atomic_fetch_add(&in_loader, 1);
     dlclose(handle);
     atomic_fetch_sub(&in_loader, 1);
-    return ss_probe_mapped(self->path) ? SS_MAPPING_PINNED : SS_MAPPING_GONE;
+    return ss_peek_mapped(self->path) ? SS_MAPPING_PINNED : SS_MAPPING_GONE;
 }

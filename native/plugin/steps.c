@@ -27,26 +27,28 @@ static void read_claims(ss_instance *self) {
     ss_instance_enter(self);
     const void *table = self->table.get_extension(self->table.instance, SLIPSTREAM_EXT_PAYLOAD);
     uintptr_t name_at = 0;
-    const bool readable = table != NULL && ss_probe_read(table, &payload, sizeof payload) &&
+    const bool readable = table != NULL && ss_peek_read(table, &payload, sizeof payload) &&
                           payload.struct_size >= sizeof payload && payload.name_at != NULL;
     if (readable)
         memcpy(&name_at, &payload.name_at, sizeof name_at);
-    if (readable && ss_probe_executable(&name_at, 1) < 0)
+    if (readable && ss_peek_executable(&name_at, 1) < 0)
         self->claims = calloc(CLAIMS_MAX + 1, sizeof *self->claims);
     else if (table != NULL)
-        ss_logq_format(self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.source,
-                       "its table of %s is too small, unreadable or has no name_at; nothing is "
-                       "routed to it",
-                       SLIPSTREAM_EXT_PAYLOAD);
+        ss_log_queue_format(
+            self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.log_id,
+            "its table of %s is too small, unreadable or has no name_at; nothing is "
+            "routed to it",
+            SLIPSTREAM_EXT_PAYLOAD);
     for (uint32_t i = 0; self->claims != NULL && i < CLAIMS_MAX; i++) {
         const char *claim = payload.name_at(self->table.instance, i);
         if (claim == NULL)
             break;
-        if (ss_probe_text(claim, name, sizeof name) <= 0) {
-            ss_logq_format(self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.source,
-                           "payload name %u is empty, unreadable or longer than %d bytes; it and "
-                           "those behind it are not routed",
-                           (unsigned)i, CLAIM_ROOM - 1);
+        if (ss_peek_text(claim, name, sizeof name) <= 0) {
+            ss_log_queue_format(
+                self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.log_id,
+                "payload name %u is empty, unreadable or longer than %d bytes; it and "
+                "those behind it are not routed",
+                (unsigned)i, CLAIM_ROOM - 1);
             break;
         }
         self->claims[i] = strdup(name);

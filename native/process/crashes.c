@@ -1,4 +1,4 @@
-/* supervisor_crashes: what follows from a crash. Which event is to blame, what is reported, and
+/* crashes: what follows from a crash. Which event is to blame, what is reported, and
  * when the worker is started again, if at all. */
 #include "process/inner.h"
 
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t crashes_in_window(const ss_worker *w) {
-    const uint64_t window = w->recipe->spec.window_ms * MS;
+static uint32_t crashes_in_window(const ss_supervised *w) {
+    const uint64_t window = w->spec->values.window_ms * MS;
     const uint64_t now = now_ns();
     uint32_t found = 0;
     const uint32_t kept = w->crashes < CRASHES_MAX ? w->crashes : CRASHES_MAX;
@@ -18,17 +18,17 @@ static uint32_t crashes_in_window(const ss_worker *w) {
     return found;
 }
 
-void ss_worker_schedule_restart(ss_worker *w, const char *why) {
-    const ss_spec *s = &w->recipe->spec;
+void ss_supervised_schedule_restart(ss_supervised *w, const char *why) {
+    const ss_spec *s = &w->spec->values;
     const uint32_t recent = crashes_in_window(w) + w->failed_starts;
     char reason[sizeof w->reason];
     if (s->max_crashes != 0 && recent >= s->max_crashes) {
         snprintf(reason, sizeof reason, "%u crashes within %.0f s, the last: %s", recent,
                  (double)s->window_ms / 1000, why);
-        ss_worker_log(w, SLIPSTREAM_LOG_ERROR,
-                      "quarantined: too many crashes; it waits for resume");
+        ss_supervised_log(w, SLIPSTREAM_LOG_ERROR,
+                          "quarantined: too many crashes; it waits for resume");
         w->restart_at_ns = 0;
-        ss_worker_set_state(w, SS_WORKER_QUARANTINED, reason);
+        ss_supervised_set_state(w, SS_SUPERVISED_QUARANTINED, reason);
         return;
     }
     uint64_t delay = s->initial_delay_ms;
@@ -38,16 +38,16 @@ void ss_worker_schedule_restart(ss_worker *w, const char *why) {
         delay = s->max_delay_ms;
     delay += (uint64_t)(rand() % 100) * delay / 1000; /* jitter: up to a tenth */
     w->restart_at_ns = now_ns() + delay * MS;
-    ss_worker_set_state(w, SS_WORKER_BACKOFF, why);
+    ss_supervised_set_state(w, SS_SUPERVISED_BACKOFF, why);
 }
 
-void ss_worker_keep_report(ss_worker *w, const ss_report *report) {
+void ss_supervised_keep_report(ss_supervised *w, const ss_report *report) {
     ss_report *copy = malloc(sizeof *copy);
     if (copy == NULL)
         return;
     *copy = *report;
     if (w->report_count == REPORTS_MAX) {
-        ss_worker_log(w, SLIPSTREAM_LOG_WARN, "a crash report was dropped: too many waited");
+        ss_supervised_log(w, SLIPSTREAM_LOG_WARN, "a crash report was dropped: too many waited");
         free(w->reports[0]);
         memmove(w->reports, w->reports + 1, (REPORTS_MAX - 1) * sizeof w->reports[0]);
         w->report_count--;
@@ -57,8 +57,8 @@ void ss_worker_keep_report(ss_worker *w, const ss_report *report) {
 
 /* The events that were with the plugin: how many, and the last one's ordinal. During a flush
  * they are those that it has not acknowledged. */
-static void find_in_flight(ss_worker *w, ss_process *p, ss_report *report) {
-    ss_ring *ring = w->port->ring;
+static void find_in_flight(ss_supervised *w, ss_generation *p, ss_report *report) {
+    ss_ring *ring = w->queue->ring;
     const uint64_t key = ss_ring_get_head(ring)->key;
     const uint64_t acked = ss_ring_acked(ring);
     uint64_t started = 0;
@@ -96,11 +96,11 @@ static void find_in_flight(ss_worker *w, ss_process *p, ss_report *report) {
 
 /* Three crashes on one event make it a dead letter. True if this crash was a repeated one on
  * the same event. */
-static bool blame_event(ss_worker *w, ss_process *p, ss_report *report) {
-    ss_ring *ring = w->port->ring;
+static bool blame_event(ss_supervised *w, ss_generation *p, ss_report *report) {
+    ss_ring *ring = w->queue->ring;
     size_t len = 0;
     bool repeated = false;
-    ss_lock_take(&w->port->lock);
+    ss_lock_take(&w->queue->lock);
     find_in_flight(w, p, report);
     if (report->run == 1) { /* a run blames nobody; it is replayed one by one */
         repeated = w->poison == report->ordinal;
@@ -116,27 +116,28 @@ static bool blame_event(ss_worker *w, ss_process *p, ss_report *report) {
             what = "an event crashed it three times, but too many dead letters wait already";
         else if (frame != NULL && slipstream_load_u16(frame + 6) == SLIPSTREAM_KIND_GAP)
             what = "a GAP crashed it three times: it is a dead letter, the plugin is not told";
-        ss_dead_letter_write(w->supervisor->log, ss_worker_source(w), w->dead_letter, frame, len);
+        ss_dead_letter_write(w->supervisor->log, ss_supervised_log_id(w), w->dead_letter, frame,
+                             len);
         free(frame);
         w->poison_crashes = 0;
         w->poison = 0;
         if (len > 0)
             w->info.dead_letters++;
-        ss_worker_log(w, SLIPSTREAM_LOG_ERROR, what);
+        ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, what);
     }
-    ss_lock_release(&w->port->lock);
+    ss_lock_release(&w->queue->lock);
     return repeated;
 }
 
-void ss_worker_on_crash(ss_worker *w, ss_process *p, ss_report *report) {
+void ss_supervised_on_crash(ss_supervised *w, ss_generation *p, ss_report *report) {
     const bool repeated = blame_event(w, p, report);
-    ss_worker_keep_report(w, report);
+    ss_supervised_keep_report(w, report);
     if (!repeated)
         w->crash_ns[w->crashes++ % CRASHES_MAX] = now_ns();
     w->info.restarts++;
 }
 
-int32_t ss_worker_take_report(ss_worker *w, ss_report *out) {
+int32_t ss_supervised_take_report(ss_supervised *w, ss_report *out) {
     int32_t status = SLIPSTREAM_NOT_FOUND;
     pthread_mutex_lock(&w->supervisor->lock);
     if (w->report_count > 0) {

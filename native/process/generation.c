@@ -1,8 +1,8 @@
 #include "process/generation.h"
 
-#include "library/file.h"
-#include "base/text.h"
 #include "base/clock.h"
+#include "base/text.h"
+#include "library/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,66 +25,6 @@ enum {
     SAY_WAIT_MS = 1000,
     FLUSH_MS = 60 * 1000, /* where callbacks may take as long as they like */
 };
-
-/* ---- Recipes ----------------------------------------------------------------------- */
-
-static const char *own_text(const char *text) {
-    return strdup(text == NULL ? "" : text);
-}
-
-ss_recipe *ss_recipe_new(const ss_spec *spec) {
-    ss_recipe *recipe = calloc(1, sizeof *recipe);
-    char *config = malloc(spec->config_len + 1);
-    if (recipe == NULL || config == NULL) {
-        free(recipe);
-        free(config);
-        return NULL;
-    }
-    if (spec->config_len > 0)
-        memcpy(config, spec->config, spec->config_len);
-    recipe->spec = *spec;
-    recipe->spec.config = config;
-    recipe->spec.path = own_text(spec->path);
-    recipe->spec.shown = own_text(spec->shown);
-    recipe->spec.config_dir = own_text(spec->config_dir);
-    recipe->spec.data_dir = own_text(spec->data_dir);
-    recipe->spec.user = own_text(spec->user);
-    recipe->references = 1;
-    const ss_spec *s = &recipe->spec;
-    if (s->path == NULL || s->shown == NULL || s->config_dir == NULL || s->data_dir == NULL ||
-        s->user == NULL) {
-        ss_recipe_release(recipe);
-        return NULL;
-    }
-    return recipe;
-}
-
-bool ss_recipe_set_config(ss_recipe *recipe, const char *config, size_t len) {
-    ss_spec *s = &recipe->spec;
-    char *copy = malloc(len + 1);
-    if (copy == NULL)
-        return false;
-    memcpy(copy, config, len);
-    explicit_bzero((char *)(uintptr_t)s->config, s->config_len);
-    free((char *)(uintptr_t)s->config);
-    s->config = copy;
-    s->config_len = len;
-    return true;
-}
-
-void ss_recipe_release(ss_recipe *recipe) {
-    if (recipe == NULL || --recipe->references > 0)
-        return;
-    ss_spec *s = &recipe->spec;
-    explicit_bzero((char *)(uintptr_t)s->config, s->config_len); /* it holds secrets */
-    free((char *)(uintptr_t)s->config);
-    free((char *)(uintptr_t)s->path);
-    free((char *)(uintptr_t)s->shown);
-    free((char *)(uintptr_t)s->config_dir);
-    free((char *)(uintptr_t)s->data_dir);
-    free((char *)(uintptr_t)s->user);
-    free(recipe);
-}
 
 /* ---- Starting ---------------------------------------------------------------------- */
 
@@ -189,20 +129,20 @@ static size_t add_text(char *buffer, size_t room, size_t used, const char *text)
     return used + len;
 }
 
-static bool say_start(ss_process *process, size_t ring_bytes, uint32_t overflow) {
-    const ss_spec *s = &process->recipe->spec;
+static bool say_start(ss_generation *generation, size_t ring_bytes, uint32_t overflow) {
+    const ss_spec *s = &generation->spec->values;
     char data[SS_MESSAGE_MAX];
     const ss_start start = {.ring_bytes = ring_bytes,
                             .memory = s->memory,
                             .open_files = s->open_files,
-                            .source = s->source,
+                            .log_id = s->log_id,
                             .log_level = s->log_level,
                             .overflow = overflow,
                             .flush_idle_ms = s->flush_idle_ms,
                             .max_attempts = s->max_attempts,
                             .core_files = s->core_files,
-                            .flush_timeout_ms = s->callback_timeout_ms != 0 ? s->callback_timeout_ms
-                                                                            : FLUSH_MS};
+                            .flush_timeout_ms =
+                                s->callback_timeout_ms != 0 ? s->callback_timeout_ms : FLUSH_MS};
     memcpy(data, &start, sizeof start);
     size_t used = sizeof start;
     used = add_text(data, sizeof data, used, s->path);
@@ -211,69 +151,69 @@ static bool say_start(ss_process *process, size_t ring_bytes, uint32_t overflow)
     used = add_text(data, sizeof data, used, s->data_dir);
     used = add_text(data, sizeof data, used, s->user);
     if (used > 0)
-        ss_process_say(process, SS_SAY_START, 0, data, used);
+        ss_generation_say(generation, SS_TO_WORKER_START, 0, data, used);
     return used > 0;
 }
 
-ss_process *ss_process_start(const char *program, ss_recipe *recipe, ss_ring *ring,
-                             uint32_t overflow, char *why, size_t room) {
-    ss_process *process = calloc(1, sizeof *process);
+ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_ring *ring,
+                                   uint32_t overflow, char *why, size_t room) {
+    ss_generation *generation = calloc(1, sizeof *generation);
     child_fds child = {-1, -1, -1, -1, -1, -1};
     int pair[2] = {-1, -1};
     const char *step = "memory";
     int error = ENOMEM;
-    if (process == NULL)
+    if (generation == NULL)
         goto failed;
-    process->pidfd = process->channel = process->out.fd = process->err.fd = -1;
+    generation->pidfd = generation->channel = generation->out.fd = generation->err.fd = -1;
     step = "a socket pair";
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         goto system_failed;
-    process->channel = lift(pair[0]);
+    generation->channel = lift(pair[0]);
     child.channel = lift(pair[1]);
-    if (process->channel < 0 || child.channel < 0)
+    if (generation->channel < 0 || child.channel < 0)
         goto system_failed;
-    fcntl(process->channel, F_SETFL, O_NONBLOCK);
+    fcntl(generation->channel, F_SETFL, O_NONBLOCK);
     const int send_room = 1024 * 1024; /* a whole config in pieces */
-    setsockopt(process->channel, SOL_SOCKET, SO_SNDBUF, &send_room, sizeof send_room);
+    setsockopt(generation->channel, SOL_SOCKET, SO_SNDBUF, &send_room, sizeof send_room);
     step = "pipes";
-    if (!make_pipe(&process->out.fd, &child.out) || !make_pipe(&process->err.fd, &child.err))
+    if (!make_pipe(&generation->out.fd, &child.out) || !make_pipe(&generation->err.fd, &child.err))
         goto system_failed;
     step = "shared memory";
     int control_fd = -1;
-    process->control = ss_control_new(&control_fd);
+    generation->control = ss_control_new(&control_fd);
     child.control = lift(control_fd);
     child.ring = lift(fcntl(ss_ring_fd(ring), F_DUPFD_CLOEXEC, FIRST_FREE_FD));
-    if (process->control == NULL || child.control < 0 || child.ring < 0)
+    if (generation->control == NULL || child.control < 0 || child.ring < 0)
         goto system_failed;
     step = "a pidfd";
     child.host = lift((int)syscall(SYS_pidfd_open, getpid(), 0));
     if (child.host < 0)
         goto system_failed;
     step = "the worker program";
-    error = spawn(program, &child, &process->pid);
+    error = spawn(program, &child, &generation->pid);
     if (error != 0)
         goto failed;
     step = "a pidfd of the worker";
-    process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
-    if (process->pidfd < 0)
+    generation->pidfd = (int)syscall(SYS_pidfd_open, generation->pid, 0);
+    if (generation->pidfd < 0)
         goto system_failed;
-    process->recipe = recipe;
-    recipe->references++;
-    process->started_ns = ss_clock_ns(CLOCK_MONOTONIC);
-    process->deadline_ns =
-        process->started_ns + (uint64_t)recipe->spec.load_timeout_ms * 1000000;
+    generation->spec = spec;
+    spec->references++;
+    generation->started_ns = ss_clock_ns(CLOCK_MONOTONIC);
+    generation->deadline_ns =
+        generation->started_ns + (uint64_t)spec->values.load_timeout_ms * 1000000;
     close_fd(&child.channel);
     close_fd(&child.ring);
     close_fd(&child.control);
     close_fd(&child.host);
     close_fd(&child.out);
     close_fd(&child.err);
-    if (!say_start(process, ss_ring_bytes(ring), overflow)) {
+    if (!say_start(generation, ss_ring_bytes(ring), overflow)) {
         snprintf(why, room, "the paths of the plugin are too long");
-        ss_process_free(process, NULL);
+        ss_generation_free(generation, NULL);
         return NULL;
     }
-    return process;
+    return generation;
 
 system_failed:
     error = errno;
@@ -285,139 +225,139 @@ failed:
     close_fd(&child.host);
     close_fd(&child.out);
     close_fd(&child.err);
-    ss_process_free(process, NULL);
+    ss_generation_free(generation, NULL);
     return NULL;
 }
 
 /* Not by its number, which may be another's: an application may reap what is not its own. */
-static void send_kill(const ss_process *process) {
-    if (process->pidfd < 0)
-        kill(process->pid, SIGKILL);
+static void send_kill(const ss_generation *generation) {
+    if (generation->pidfd < 0)
+        kill(generation->pid, SIGKILL);
     else
-        syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+        syscall(SYS_pidfd_send_signal, generation->pidfd, SIGKILL, NULL, 0);
 }
 
-void ss_process_free(ss_process *process, ss_ring *ring) {
-    if (process == NULL)
+void ss_generation_free(ss_generation *generation, ss_ring *ring) {
+    if (generation == NULL)
         return;
-    if (process->pid > 0) {
-        struct pollfd end = {process->pidfd, POLLIN, 0};
+    if (generation->pid > 0) {
+        struct pollfd end = {generation->pidfd, POLLIN, 0};
         siginfo_t info;
-        send_kill(process);
-        if (process->pidfd >= 0)
+        send_kill(generation);
+        if (generation->pidfd >= 0)
             poll(&end, 1, REAP_WAIT_MS);
-        waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG);
+        waitid(P_PID, (id_t)generation->pid, &info, WEXITED | WNOHANG);
     }
-    close_fd(&process->pidfd);
-    close_fd(&process->channel);
-    close_fd(&process->out.fd);
-    close_fd(&process->err.fd);
-    if (process->control != NULL &&
-        (ring == NULL || ss_ring_get_control(ring) != process->control))
-        ss_control_free(process->control);
-    ss_recipe_release(process->recipe);
-    free(process->claims);
-    free(process);
+    close_fd(&generation->pidfd);
+    close_fd(&generation->channel);
+    close_fd(&generation->out.fd);
+    close_fd(&generation->err.fd);
+    if (generation->control != NULL &&
+        (ring == NULL || ss_ring_get_control(ring) != generation->control))
+        ss_control_free(generation->control);
+    ss_kept_spec_release(generation->spec);
+    free(generation->claims);
+    free(generation);
 }
 
 /* ---- Talking ----------------------------------------------------------------------- */
 
-void ss_process_say(ss_process *process, uint32_t type, uint64_t number, const void *data,
-                    size_t len) {
+void ss_generation_say(ss_generation *generation, uint32_t type, uint64_t number, const void *data,
+                       size_t len) {
     ss_message head = {type, (uint32_t)len, number};
     struct iovec parts[2] = {{&head, sizeof head}, {(void *)(uintptr_t)data, len}};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     /* Only a long config fills the channel, and whoever waits for it reads. A worker that is
      * gone is found by its end. */
-    while (sendmsg(process->channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        struct pollfd room = {process->channel, POLLOUT, 0};
+    while (sendmsg(generation->channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        struct pollfd room = {generation->channel, POLLOUT, 0};
         if (errno != EINTR && errno != EAGAIN)
             return;
         if (errno == EAGAIN && poll(&room, 1, SAY_WAIT_MS) == 0) {
-            ss_process_kill(process, "it does not read what the host says");
+            ss_generation_kill(generation, "it does not read what the host says");
             return;
         }
     }
 }
 
-void ss_process_say_load(ss_process *process, uint32_t reason) {
-    const ss_spec *s = &process->recipe->spec;
+void ss_generation_say_load(ss_generation *generation, uint32_t reason) {
+    const ss_spec *s = &generation->spec->values;
     for (size_t at = 0; at < s->config_len; at += SS_MESSAGE_MAX) {
         const size_t left = s->config_len - at;
-        ss_process_say(process, SS_SAY_CONFIG, 0, s->config + at,
-                       left < SS_MESSAGE_MAX ? left : SS_MESSAGE_MAX);
+        ss_generation_say(generation, SS_TO_WORKER_CONFIG, 0, s->config + at,
+                          left < SS_MESSAGE_MAX ? left : SS_MESSAGE_MAX);
     }
-    ss_process_say(process, SS_SAY_LOAD, reason, NULL, 0);
-    process->phase = SS_PHASE_LOADING;
-    process->deadline_ns =
-        ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)s->load_timeout_ms * 1000000;
+    ss_generation_say(generation, SS_TO_WORKER_LOAD, reason, NULL, 0);
+    generation->phase = SS_PHASE_LOADING;
+    generation->deadline_ns = ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)s->load_timeout_ms * 1000000;
 }
 
-void ss_process_kill(ss_process *process, const char *reason) {
-    if (process->kill_reason[0] == '\0')
-        snprintf(process->kill_reason, sizeof process->kill_reason, "%s", reason);
-    if (process->pid > 0)
-        send_kill(process);
+void ss_generation_kill(ss_generation *generation, const char *reason) {
+    if (generation->kill_reason[0] == '\0')
+        snprintf(generation->kill_reason, sizeof generation->kill_reason, "%s", reason);
+    if (generation->pid > 0)
+        send_kill(generation);
 }
 
-bool ss_process_receive(ss_process *process, ss_message *head, char *data) {
+bool ss_generation_receive(ss_generation *generation, ss_message *head, char *data) {
     struct iovec parts[2] = {{head, sizeof *head}, {data, SS_MESSAGE_MAX}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     for (;;) {
-        const ssize_t n = recvmsg(process->channel, &message, MSG_DONTWAIT);
+        const ssize_t n = recvmsg(generation->channel, &message, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n == 0) /* the worker has closed its end; what it is worth shows when it ends */
-            close_fd(&process->channel);
+            close_fd(&generation->channel);
         if (n <= 0)
             return false;
         if ((size_t)n >= sizeof *head && (message.msg_flags & MSG_TRUNC) == 0 &&
             head->len == (size_t)n - sizeof *head)
             return true;
-        ss_process_kill(process, "it sent a message that makes no sense");
+        ss_generation_kill(generation, "it sent a message that makes no sense");
         return false;
     }
 }
 
-void ss_process_keep_line(ss_process *process, const char *text, size_t len) {
-    ss_text_escape(process->lines[process->next_line++ % SS_REPORT_LINES],
-                   sizeof process->lines[0], text, len);
+void ss_generation_keep_line(ss_generation *generation, const char *text, size_t len) {
+    ss_text_escape(generation->lines[generation->next_line++ % SS_REPORT_LINES],
+                   sizeof generation->lines[0], text, len);
 }
 
-static void tell_withheld(const ss_process *process, ss_lines *lines, ss_logq *log) {
+static void tell_withheld(const ss_generation *generation, ss_lines *lines, ss_log_queue *log) {
     if (lines->withheld > 0)
-        ss_logq_format(log, SLIPSTREAM_LOG_WARN, process->recipe->spec.source,
-                       "suppressed %u lines of output", lines->withheld);
+        ss_log_queue_format(log, SLIPSTREAM_LOG_WARN, generation->spec->values.log_id,
+                            "suppressed %u lines of output", lines->withheld);
     lines->withheld = 0;
 }
 
-static void put_line(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
+static void put_line(ss_generation *generation, ss_lines *lines, ss_log_queue *log,
+                     uint32_t level) {
     if (lines->used == 0)
         return;
-    ss_process_keep_line(process, lines->line, lines->used);
+    ss_generation_keep_line(generation, lines->line, lines->used);
     if (lines->tokens == 0) {
         lines->withheld++;
     } else {
         lines->tokens--;
-        ss_logq_put(log, level, process->recipe->spec.source, lines->line, lines->used);
+        ss_log_queue_put(log, level, generation->spec->values.log_id, lines->line, lines->used);
     }
     lines->used = 0;
 }
 
-static void drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
+static void drain(ss_generation *generation, ss_lines *lines, ss_log_queue *log, uint32_t level) {
     char chunk[16 * 1024];
     ssize_t n = -1;
     int rounds = 16; /* others wait, too */
     const uint64_t second = ss_clock_ns(CLOCK_MONOTONIC) / 1000000000;
     if (second != lines->second) {
-        tell_withheld(process, lines, log);
+        tell_withheld(generation, lines, log);
         lines->second = second;
         lines->tokens = LINES_A_SECOND;
     }
     while (lines->fd >= 0 && rounds-- > 0 && (n = read(lines->fd, chunk, sizeof chunk)) > 0) {
         for (ssize_t i = 0; i < n; i++) {
             if (chunk[i] == '\n' || lines->used == sizeof lines->line)
-                put_line(process, lines, log, level);
+                put_line(generation, lines, log, level);
             if (chunk[i] != '\n')
                 lines->line[lines->used++] = chunk[i];
         }
@@ -426,19 +366,20 @@ static void drain(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t l
         close_fd(&lines->fd); /* else its end would be reported again and again */
 }
 
-void ss_process_drain(ss_process *process, ss_logq *log) {
-    drain(process, &process->out, log, SLIPSTREAM_LOG_INFO);
-    drain(process, &process->err, log, SLIPSTREAM_LOG_WARN);
+void ss_generation_drain(ss_generation *generation, ss_log_queue *log) {
+    drain(generation, &generation->out, log, SLIPSTREAM_LOG_INFO);
+    drain(generation, &generation->err, log, SLIPSTREAM_LOG_WARN);
 }
 
-static void end_lines(ss_process *process, ss_lines *lines, ss_logq *log, uint32_t level) {
-    put_line(process, lines, log, level);
-    tell_withheld(process, lines, log);
+static void end_lines(ss_generation *generation, ss_lines *lines, ss_log_queue *log,
+                      uint32_t level) {
+    put_line(generation, lines, log, level);
+    tell_withheld(generation, lines, log);
 }
 
-void ss_process_end_lines(ss_process *process, ss_logq *log) {
-    end_lines(process, &process->out, log, SLIPSTREAM_LOG_INFO);
-    end_lines(process, &process->err, log, SLIPSTREAM_LOG_WARN);
+void ss_generation_end_lines(ss_generation *generation, ss_log_queue *log) {
+    end_lines(generation, &generation->out, log, SLIPSTREAM_LOG_INFO);
+    end_lines(generation, &generation->err, log, SLIPSTREAM_LOG_WARN);
 }
 
 /* ---- The end ----------------------------------------------------------------------- */
@@ -459,36 +400,36 @@ static void copy_fault(const ss_control *control, ss_report *report) {
     memcpy(report->values, fault.values, sizeof report->values);
     fault.module[sizeof fault.module - 1] = '\0';
     ss_text_escape(report->module, sizeof report->module, fault.module, strlen(fault.module));
-    ss_elf_build_id(fault.module, report->build_id, sizeof report->build_id);
+    ss_file_build_id(fault.module, report->build_id, sizeof report->build_id);
 }
 
-bool ss_process_reap(ss_process *process, ss_report *report) {
-    struct pollfd end = {process->pidfd, POLLIN, 0};
+bool ss_generation_reap(ss_generation *generation, ss_report *report) {
+    struct pollfd end = {generation->pidfd, POLLIN, 0};
     siginfo_t info;
-    if (process->pid <= 0 || poll(&end, 1, 0) != 1)
+    if (generation->pid <= 0 || poll(&end, 1, 0) != 1)
         return false;
     memset(report, 0, sizeof *report);
     memset(&info, 0, sizeof info);
-    report->pid = process->pid;
+    report->pid = generation->pid;
     report->exit_code = -1;
     report->time_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
-    report->uptime_ms = (ss_clock_ns(CLOCK_MONOTONIC) - process->started_ns) / 1000000;
+    report->uptime_ms = (ss_clock_ns(CLOCK_MONOTONIC) - generation->started_ns) / 1000000;
     /* An application that ignores SIGCHLD takes the status away; then only a signal that the
      * worker itself could note is known. */
-    if (waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG) == 0 &&
-        info.si_pid == process->pid) {
+    if (waitid(P_PIDFD, (id_t)generation->pidfd, &info, WEXITED | WNOHANG) == 0 &&
+        info.si_pid == generation->pid) {
         if (info.si_code == CLD_EXITED)
             report->exit_code = info.si_status;
         else
             report->signal = info.si_status;
     }
-    copy_fault(process->control, report);
-    if (info.si_pid == 0 && report->has_fault && process->control->fault.signal > 0 &&
-        process->control->fault.signal < NSIG)
-        report->signal = process->control->fault.signal;
-    if (process->kill_reason[0] != '\0')
+    copy_fault(generation->control, report);
+    if (info.si_pid == 0 && report->has_fault && generation->control->fault.signal > 0 &&
+        generation->control->fault.signal < NSIG)
+        report->signal = generation->control->fault.signal;
+    if (generation->kill_reason[0] != '\0')
         snprintf(report->reason, sizeof report->reason, "killed by the host: %s",
-                 process->kill_reason);
+                 generation->kill_reason);
     else if (report->signal != 0)
         snprintf(report->reason, sizeof report->reason, "died of signal %d (%s)", report->signal,
                  strsignal(report->signal));
@@ -498,9 +439,9 @@ bool ss_process_reap(ss_process *process, ss_report *report) {
     else
         snprintf(report->reason, sizeof report->reason, "ended; its status is not known");
     for (uint32_t i = 0; i < SS_REPORT_LINES; i++) {
-        const uint32_t from = (process->next_line + i) % SS_REPORT_LINES;
-        memcpy(report->lines[i], process->lines[from], sizeof report->lines[i]);
+        const uint32_t from = (generation->next_line + i) % SS_REPORT_LINES;
+        memcpy(report->lines[i], generation->lines[from], sizeof report->lines[i]);
     }
-    process->pid = 0;
+    generation->pid = 0;
     return true;
 }

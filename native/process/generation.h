@@ -1,13 +1,16 @@
-/* process: one generation of a worker process, seen from the host: starting it, talking to
+/* generation: one process of a worker process, seen from the host: starting it, talking to
  * it, reading what it prints, and finding out how it ended. It decides nothing; that is the
  * supervisor's business. [supervisor thread] */
-#ifndef SS_PROCESS_H
-#define SS_PROCESS_H
+#ifndef SS_GENERATION_H
+#define SS_GENERATION_H
 
-#include "process/protocol.h"
 #include "base/log_queue.h"
+#include "process/protocol.h"
+#include "process/report.h"
+#include "process/spec.h"
 #include "ring/ring.h"
-#include "process/supervisor.h"
+
+#include <slipstream.h>
 
 #include <sys/types.h>
 
@@ -22,15 +25,6 @@ enum ss_phase {
     SS_PHASE_EXITING,
 };
 
-/* A copy of an ss_spec that owns its texts. */
-typedef struct ss_recipe {
-    ss_spec spec;
-    _Atomic uint32_t references;
-} ss_recipe;
-ss_recipe *ss_recipe_new(const ss_spec *spec);
-void ss_recipe_release(ss_recipe *recipe);
-bool ss_recipe_set_config(ss_recipe *recipe, const char *config, size_t len);
-
 /* What a worker prints on a pipe, cut into lines. */
 typedef struct ss_lines {
     int fd;
@@ -41,8 +35,8 @@ typedef struct ss_lines {
     char line[8192];
 } ss_lines;
 
-typedef struct ss_process {
-    ss_recipe *recipe;
+typedef struct ss_generation {
+    ss_kept_spec *spec;
     enum ss_phase phase;
     pid_t pid;
     int pidfd;
@@ -68,28 +62,28 @@ typedef struct ss_process {
     uint64_t sane_ns; /* when what it writes made sense last */
     uint32_t next_line;
     char lines[SS_REPORT_LINES][256];
-} ss_process;
+} ss_generation;
 
 /* Starts a worker and lets it open the library. NULL with a text when it cannot. */
-ss_process *ss_process_start(const char *program, ss_recipe *recipe, ss_ring *ring,
-                             uint32_t overflow, char *why, size_t room);
+ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_ring *ring,
+                                   uint32_t overflow, char *why, size_t room);
 /* Kills it if it lives, reaps it, closes everything; the control area too unless the ring
  * uses it. */
-void ss_process_free(ss_process *process, ss_ring *ring);
+void ss_generation_free(ss_generation *generation, ss_ring *ring);
 
-void ss_process_say(ss_process *process, uint32_t type, uint64_t number, const void *data,
-                    size_t len);
-void ss_process_say_load(ss_process *process, uint32_t reason);
-void ss_process_kill(ss_process *process, const char *reason);
+void ss_generation_say(ss_generation *generation, uint32_t type, uint64_t number, const void *data,
+                       size_t len);
+void ss_generation_say_load(ss_generation *generation, uint32_t reason);
+void ss_generation_kill(ss_generation *generation, const char *reason);
 
 /* Takes one message; its data goes to `data` (SS_MESSAGE_MAX bytes). False if there is none. */
-bool ss_process_receive(ss_process *process, ss_message *head, char *data);
+bool ss_generation_receive(ss_generation *generation, ss_message *head, char *data);
 /* Drains what was printed into the log. */
-void ss_process_drain(ss_process *process, ss_logq *log);
+void ss_generation_drain(ss_generation *generation, ss_log_queue *log);
 /* What is left of it, once nothing follows. */
-void ss_process_end_lines(ss_process *process, ss_logq *log);
-void ss_process_keep_line(ss_process *process, const char *text, size_t len);
+void ss_generation_end_lines(ss_generation *generation, ss_log_queue *log);
+void ss_generation_keep_line(ss_generation *generation, const char *text, size_t len);
 /* If it has ended: reaps it and fills the report's process part. */
-bool ss_process_reap(ss_process *process, ss_report *report);
+bool ss_generation_reap(ss_generation *generation, ss_report *report);
 
 #endif

@@ -1,12 +1,12 @@
-/* supervisor_inner: what a supervisor and its workers are made of, for the files that make
+/* inner: what a supervisor and its workers are made of, for the files that make
  * them. All of it runs under the supervisor's lock; what is not said to be otherwise, on its
  * thread. */
-#ifndef SS_SUPERVISOR_INNER_H
-#define SS_SUPERVISOR_INNER_H
+#ifndef SS_PROCESS_INNER_H
+#define SS_PROCESS_INNER_H
 
+#include "base/clock.h"
 #include "process/generation.h"
 #include "process/supervisor.h"
-#include "base/clock.h"
 
 #include <pthread.h>
 
@@ -34,15 +34,15 @@ typedef struct metric {
     uint64_t bits;
 } metric;
 
-struct ss_worker {
+struct ss_supervised {
     ss_supervisor *supervisor;
-    ss_worker *next_worker;
-    ss_port *port;
+    ss_supervised *next_supervised;
+    ss_queue *queue;
     int dead_letter;
-    ss_recipe *recipe;   /* of the version that serves, or served last */
-    ss_recipe *prepared; /* asked for: to be opened */
-    ss_process *current;
-    ss_process *next;
+    ss_kept_spec *spec; /* of the version that serves, or served last */
+    ss_kept_spec *prepared; /* asked for: to be opened */
+    ss_generation *current;
+    ss_generation *next;
     enum plan plan;
     bool overlap;
     bool switching;   /* the switch was asked for */
@@ -65,7 +65,7 @@ struct ss_worker {
     uint32_t report_count;
     metric metrics[METRICS_MAX];
     uint32_t metric_count;
-    ss_worker_info info;
+    ss_supervised_info info;
     char name[SLIPSTREAM_NAME_MAX + 1];
     char version[SLIPSTREAM_NAME_MAX + 1];
     char reason[512];
@@ -79,7 +79,7 @@ struct ss_worker {
 };
 
 struct ss_supervisor {
-    ss_logq *log;
+    ss_log_queue *log;
     char *program;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -87,51 +87,52 @@ struct ss_supervisor {
     int kick;
     bool stopping;
     uint64_t last_tick_ns;
-    ss_worker *workers;
+    ss_supervised *supervised;
 };
 
 static inline uint64_t now_ns(void) {
     return ss_clock_ns(CLOCK_MONOTONIC);
 }
 
-/* In supervisor_state.c: what is known of a worker. */
-void ss_worker_note_change(ss_worker *w);
-void ss_worker_set_state(ss_worker *w, uint32_t state, const char *reason);
-void ss_worker_set_plan(ss_worker *w, enum plan plan);
+/* In state.c: what is known of a worker. */
+void ss_supervised_note_change(ss_supervised *w);
+void ss_supervised_set_state(ss_supervised *w, uint32_t state, const char *reason);
+void ss_supervised_set_plan(ss_supervised *w, enum plan plan);
 /* Something is asked for: nothing went wrong with it yet. */
-void ss_worker_expect(ss_worker *w);
+void ss_supervised_expect(ss_supervised *w);
 /* What was asked for does not come about; the first reason counts. A start that nobody asked
  * for, after a crash, says nothing about that: whoever asked may not have looked yet. */
-void ss_worker_refuse(ss_worker *w, uint32_t refusal, const char *text, const char *hint);
-uint32_t ss_worker_source(const ss_worker *w);
-void ss_worker_log(ss_worker *w, uint32_t level, const char *text);
+void ss_supervised_refuse(ss_supervised *w, uint32_t refusal, const char *text, const char *hint);
+uint32_t ss_supervised_log_id(const ss_supervised *w);
+void ss_supervised_log(ss_supervised *w, uint32_t level, const char *text);
 
-/* In supervisor_crashes.c: whom a crash is blamed on, its report, and when to start again. */
-void ss_worker_keep_report(ss_worker *w, const ss_report *report);
-void ss_worker_on_crash(ss_worker *w, ss_process *p, ss_report *report);
-void ss_worker_schedule_restart(ss_worker *w, const char *why);
+/* In crashes.c: whom a crash is blamed on, its report, and when to start again. */
+void ss_supervised_keep_report(ss_supervised *w, const ss_report *report);
+void ss_supervised_on_crash(ss_supervised *w, ss_generation *p, ss_report *report);
+void ss_supervised_schedule_restart(ss_supervised *w, const char *why);
 
-/* In supervisor_plans.c: starting, stopping, handing over. */
-void ss_worker_run_next(ss_worker *w);
+/* In plans.c: starting, stopping, handing over. */
+void ss_supervised_run_next(ss_supervised *w);
 /* Lets the current process drain to the last event that was broadcast, and end. What is held
  * back by a pause is delivered before an unload, and left to the next one at a reload. */
-void ss_worker_drain(ss_worker *w, uint32_t timeout_ms);
+void ss_supervised_drain(ss_supervised *w, uint32_t timeout_ms);
 /* It shall end after the call that is under way; the rest stays in the ring. */
-void ss_worker_hurry(ss_worker *w);
-void ss_worker_say_unload(ss_worker *w, ss_process *p);
-void ss_worker_say_exit(ss_worker *w, ss_process *p);
+void ss_supervised_hurry(ss_supervised *w);
+void ss_supervised_say_unload(ss_supervised *w, ss_generation *p);
+void ss_supervised_say_exit(ss_supervised *w, ss_generation *p);
 /* The next process will not serve; its text says why. */
-void ss_worker_next_failed(ss_worker *w);
+void ss_supervised_next_failed(ss_supervised *w);
 /* A process has ended, and is freed. */
-void ss_worker_on_end(ss_worker *w, ss_process *p, ss_report *report);
+void ss_supervised_on_end(ss_supervised *w, ss_generation *p, ss_report *report);
 /* What was asked for from outside, and what is due. */
-void ss_worker_serve_requests(ss_worker *w, uint64_t now);
+void ss_supervised_serve_requests(ss_supervised *w, uint64_t now);
 
-/* In supervisor_messages.c: what a worker tells. False when the process was freed. */
-bool ss_worker_on_message(ss_worker *w, ss_process *p, const ss_message *head, const char *data);
+/* In messages.c: what a worker tells. False when the process was freed. */
+bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,
+                              const char *data);
 
-/* In supervisor_watch.c: is it late, or does it write nonsense? `punctual`: so are we. */
-void ss_worker_watch(ss_worker *w, ss_process *p, uint64_t now, bool punctual);
-void ss_worker_miss_deadline(ss_worker *w, ss_process *p);
+/* In watchdog.c: is it late, or does it write nonsense? `punctual`: so are we. */
+void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual);
+void ss_supervised_miss_deadline(ss_supervised *w, ss_generation *p);
 
 #endif

@@ -1,15 +1,15 @@
-/* supervisor_messages: what a worker tells the host. All of it is hostile. */
+/* messages: what a worker tells the host. All of it is hostile. */
 #include "process/inner.h"
 
+#include "base/text.h"
 #include "consumer/consume.h"
 #include "frame/dead_letter.h"
-#include "base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void on_refused(ss_worker *w, const ss_message *head, const char *data, const char *end,
+static void on_refused(ss_supervised *w, const ss_message *head, const char *data, const char *end,
                        bool failed_load) {
     char text[SS_MESSAGE_MAX];
     char hint[sizeof w->hint];
@@ -17,13 +17,13 @@ static void on_refused(ss_worker *w, const ss_message *head, const char *data, c
     const char *second = data + text_len + (data + text_len < end);
     ss_text_escape(text, sizeof text, data, text_len);
     ss_text_escape(hint, sizeof hint, second, strnlen(second, (size_t)(end - second)));
-    ss_worker_refuse(w, failed_load ? SS_REFUSED_NOTHING : (uint32_t)head->number, text, hint);
+    ss_supervised_refuse(w, failed_load ? SS_REFUSED_NOTHING : (uint32_t)head->number, text, hint);
     if (w->plan != PLAN_START && failed_load)
         w->info.status = (int32_t)head->number;
-    ss_worker_next_failed(w);
+    ss_supervised_next_failed(w);
 }
 
-static void on_event_failed(ss_worker *w, ss_process *p, uint64_t ordinal, const char *data,
+static void on_event_failed(ss_supervised *w, ss_generation *p, uint64_t ordinal, const char *data,
                             size_t len) {
     int32_t status = SLIPSTREAM_FAILED;
     size_t frame_len = 0;
@@ -33,19 +33,19 @@ static void on_event_failed(ss_worker *w, ss_process *p, uint64_t ordinal, const
         data += sizeof status;
         len -= sizeof status;
     }
-    ss_lock_take(&w->port->lock);
-    const uint8_t *frame = ss_ring_find(w->port->ring, ordinal, &frame_len);
-    ss_dead_letter_write(w->supervisor->log, ss_worker_source(w), w->dead_letter, frame,
+    ss_lock_take(&w->queue->lock);
+    const uint8_t *frame = ss_ring_find(w->queue->ring, ordinal, &frame_len);
+    ss_dead_letter_write(w->supervisor->log, ss_supervised_log_id(w), w->dead_letter, frame,
                          frame_len);
-    ss_lock_release(&w->port->lock);
+    ss_lock_release(&w->queue->lock);
     snprintf(line, sizeof line, "on_broadcast returned %s (%d) for ordinal %llu%s%.*s",
              ss_status_name(status), (int)status, (unsigned long long)ordinal, len > 0 ? ": " : "",
              (int)len, data);
-    ss_worker_log(w, SLIPSTREAM_LOG_ERROR, line);
-    ss_process_say(p, SS_SAY_NOTED, ordinal, NULL, 0);
+    ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, line);
+    ss_generation_say(p, SS_TO_WORKER_NOTED, ordinal, NULL, 0);
 }
 
-static void on_opened(ss_worker *w, ss_process *p, const char *data, size_t len) {
+static void on_opened(ss_supervised *w, ss_generation *p, const char *data, size_t len) {
     ss_opened opened;
     if (p != w->next || p->phase != SS_PHASE_OPENING || len < sizeof opened + 2)
         return;
@@ -60,17 +60,17 @@ static void on_opened(ss_worker *w, ss_process *p, const char *data, size_t len)
     p->phase = SS_PHASE_OPENED;
     p->deadline_ns = 0;
     if (w->plan == PLAN_START) {
-        ss_process_say_load(p, w->load_reason);
+        ss_generation_say_load(p, w->load_reason);
     } else {
         w->info.next_opened = 1;
         w->info.next_flags = p->flags;
         snprintf(w->name, sizeof w->name, "%s", p->name);
         snprintf(w->version, sizeof w->version, "%s", p->version);
     }
-    ss_worker_note_change(w);
+    ss_supervised_note_change(w);
 }
 
-static void on_loaded(ss_worker *w, ss_process *p, const ss_message *head, const char *data,
+static void on_loaded(ss_supervised *w, ss_generation *p, const ss_message *head, const char *data,
                       size_t len) {
     if (p != w->next || p->phase != SS_PHASE_LOADING)
         return;
@@ -84,38 +84,38 @@ static void on_loaded(ss_worker *w, ss_process *p, const ss_message *head, const
         p->claims_len = len;
     }
     if (w->current == NULL)
-        ss_worker_run_next(w);
+        ss_supervised_run_next(w);
     else
-        ss_worker_drain(w, w->recipe->spec.unload_timeout_ms);
+        ss_supervised_drain(w, w->spec->values.unload_timeout_ms);
 }
 
-static void on_ended(ss_worker *w, ss_process *p, uint32_t reason) {
+static void on_ended(ss_supervised *w, ss_generation *p, uint32_t reason) {
     if (p != w->current || (p->phase != SS_PHASE_RUNNING && p->phase != SS_PHASE_DRAINING))
         return;
     if (reason == SS_CONSUMED_BOUNDARY && p->phase == SS_PHASE_RUNNING) {
-        ss_process_kill(p, "it says that it has stopped, which nobody asked for");
+        ss_generation_kill(p, "it says that it has stopped, which nobody asked for");
         return;
     }
     if (w->stop_timeout_ms == 0)
-        w->stop_timeout_ms = w->recipe->spec.unload_timeout_ms;
+        w->stop_timeout_ms = w->spec->values.unload_timeout_ms;
     switch (reason) {
     case SS_CONSUMED_BOUNDARY:
-        ss_worker_say_unload(w, p);
+        ss_supervised_say_unload(w, p);
         break;
     case SS_CONSUMED_FATAL:
-        ss_worker_set_state(w, SS_WORKER_FAILED, "on_broadcast returned FATAL");
-        ss_worker_say_unload(w, p);
+        ss_supervised_set_state(w, SS_SUPERVISED_FAILED, "on_broadcast returned FATAL");
+        ss_supervised_say_unload(w, p);
         break;
     case SS_CONSUMED_PANIC:
-        ss_worker_set_state(w, SS_WORKER_FAILED, "on_broadcast returned PANIC");
-        ss_worker_say_exit(w, p);
+        ss_supervised_set_state(w, SS_SUPERVISED_FAILED, "on_broadcast returned PANIC");
+        ss_supervised_say_exit(w, p);
         break;
     default:
-        ss_process_kill(p, "it found its ring unreadable");
+        ss_generation_kill(p, "it found its ring unreadable");
     }
 }
 
-static void on_metric(ss_worker *w, const ss_message *head, const char *data, size_t len) {
+static void on_metric(ss_supervised *w, const ss_message *head, const char *data, size_t len) {
     metric new = {.bits = head->number};
     if (len < sizeof new.is_gauge + 2)
         return;
@@ -139,48 +139,49 @@ static void on_metric(ss_worker *w, const ss_message *head, const char *data, si
     }
 }
 
-bool ss_worker_on_message(ss_worker *w, ss_process *p, const ss_message *head, const char *data) {
+bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,
+                              const char *data) {
     const size_t len = head->len;
     switch (head->type) {
-    case SS_TELL_LOG:
-        ss_process_keep_line(p, data, len);
-        ss_logq_put(w->supervisor->log,
-                    head->number < SLIPSTREAM_LOG_PLUGIN_MISBEHAVING
-                        ? (uint32_t)head->number
-                        : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING,
-                    p->recipe->spec.source, data, len);
+    case SS_TO_HOST_LOG:
+        ss_generation_keep_line(p, data, len);
+        ss_log_queue_put(w->supervisor->log,
+                         head->number < SLIPSTREAM_LOG_PLUGIN_MISBEHAVING
+                             ? (uint32_t)head->number
+                             : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING,
+                         p->spec->values.log_id, data, len);
         return true;
-    case SS_TELL_OPENED:
+    case SS_TO_HOST_OPENED:
         on_opened(w, p, data, len);
         return true;
-    case SS_TELL_REFUSED:
-    case SS_TELL_FAILED_LOAD:
+    case SS_TO_HOST_REFUSED:
+    case SS_TO_HOST_FAILED_LOAD:
         if (p != w->next)
             return true;
-        on_refused(w, head, data, data + len, head->type == SS_TELL_FAILED_LOAD);
+        on_refused(w, head, data, data + len, head->type == SS_TO_HOST_FAILED_LOAD);
         return false;
-    case SS_TELL_LOADED:
+    case SS_TO_HOST_LOADED:
         on_loaded(w, p, head, data, len);
         return true;
-    case SS_TELL_ENDED:
+    case SS_TO_HOST_ENDED:
         on_ended(w, p, (uint32_t)head->number);
         return true;
-    case SS_TELL_UNLOADED:
+    case SS_TO_HOST_UNLOADED:
         if ((int32_t)head->number != SLIPSTREAM_OK)
-            ss_logq_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->recipe->spec.source, data,
-                        strnlen(data, len));
+            ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id, data,
+                             strnlen(data, len));
         if (p == w->current && p->phase == SS_PHASE_UNLOADING)
-            ss_worker_say_exit(w, p);
+            ss_supervised_say_exit(w, p);
         return true;
-    case SS_TELL_EVENT_FAILED:
+    case SS_TO_HOST_EVENT_FAILED:
         if (p == w->current)
             on_event_failed(w, p, head->number, data, len);
         return true;
-    case SS_TELL_METRIC:
+    case SS_TO_HOST_METRIC:
         on_metric(w, head, data, len);
         return true;
     default:
-        ss_process_kill(p, "it sent a message of an unknown type");
+        ss_generation_kill(p, "it sent a message of an unknown type");
         return true;
     }
 }

@@ -1,47 +1,47 @@
-/* supervisor_plans: starting, stopping and replacing the processes of a worker. */
+/* plans: starting, stopping and replacing the processes of a worker. */
 #include "process/inner.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void spawn_next(ss_worker *w, ss_recipe *recipe) {
+static void spawn_next(ss_supervised *w, ss_kept_spec *spec) {
     char why[512];
-    w->next = ss_process_start(w->supervisor->program, recipe, w->port->ring, w->port->overflow,
-                               why, sizeof why);
+    w->next = ss_generation_start(w->supervisor->program, spec, w->queue->ring, w->queue->overflow,
+                                  why, sizeof why);
     if (w->next == NULL) {
-        ss_worker_refuse(w, SS_REFUSED_CANNOT_OPEN, why,
-                         "check the limits on processes, descriptors and memory: ulimit -a");
-        ss_worker_next_failed(w);
+        ss_supervised_refuse(w, SS_REFUSED_CANNOT_OPEN, why,
+                             "check the limits on processes, descriptors and memory: ulimit -a");
+        ss_supervised_next_failed(w);
     }
-    ss_worker_note_change(w);
+    ss_supervised_note_change(w);
 }
 
-static void start_from(ss_worker *w, ss_recipe *recipe, uint32_t reason) {
+static void start_from(ss_supervised *w, ss_kept_spec *spec, uint32_t reason) {
     w->load_reason = reason;
-    ss_worker_set_plan(w, PLAN_START);
-    spawn_next(w, recipe);
+    ss_supervised_set_plan(w, PLAN_START);
+    spawn_next(w, spec);
 }
 
-void ss_worker_run_next(ss_worker *w) {
-    ss_process *p = w->next;
-    ss_lock_take(&w->port->lock);
-    ss_port_attach_control(w->port, p->control);
-    ss_ring_head *head = ss_ring_get_head(w->port->ring);
+void ss_supervised_run_next(ss_supervised *w) {
+    ss_generation *p = w->next;
+    ss_lock_take(&w->queue->lock);
+    ss_queue_attach_control(w->queue, p->control);
+    ss_ring_head *head = ss_ring_get_head(w->queue->ring);
     head->flush_each = w->poison_crashes >= POISON_CRASHES - 1 || w->flush_crashes >= 2;
-    ss_port_clear_stop(w->port);
-    ss_ring_prepare_resume(w->port->ring);
-    ss_lock_release(&w->port->lock);
+    ss_queue_clear_stop(w->queue);
+    ss_ring_prepare_resume(w->queue->ring);
+    ss_lock_release(&w->queue->lock);
     w->current = p;
     w->next = NULL;
     p->phase = SS_PHASE_RUNNING;
     p->deadline_ns = 0;
     p->seen_since_ns = p->sane_ns = now_ns();
     w->restart_at_ns = 0;
-    if (w->recipe != p->recipe) {
-        ss_recipe_release(w->recipe);
-        w->recipe = p->recipe;
-        w->recipe->references++;
+    if (w->spec != p->spec) {
+        ss_kept_spec_release(w->spec);
+        w->spec = p->spec;
+        w->spec->references++;
     }
     w->info.flags = p->flags;
     w->info.kinds = p->kinds;
@@ -54,146 +54,146 @@ void ss_worker_run_next(ss_worker *w) {
     w->claims = p->claims;
     w->claims_len = p->claims_len;
     p->claims = NULL;
-    ss_process_say(p, SS_SAY_RUN, 0, NULL, 0);
-    ss_worker_set_plan(w, PLAN_NONE);
-    ss_worker_set_state(w, SS_WORKER_RUNNING, "");
+    ss_generation_say(p, SS_TO_WORKER_RUN, 0, NULL, 0);
+    ss_supervised_set_plan(w, PLAN_NONE);
+    ss_supervised_set_state(w, SS_SUPERVISED_RUNNING, "");
 }
 
-void ss_worker_drain(ss_worker *w, uint32_t timeout_ms) {
-    ss_process *p = w->current;
+void ss_supervised_drain(ss_supervised *w, uint32_t timeout_ms) {
+    ss_generation *p = w->current;
     w->handing_over = w->plan == PLAN_RELOAD;
-    ss_lock_take(&w->port->lock);
-    ss_ring_tell_lost(w->port->ring);
+    ss_lock_take(&w->queue->lock);
+    ss_ring_tell_lost(w->queue->ring);
     if (!w->handing_over)
-        atomic_store(&ss_ring_get_head(w->port->ring)->paused, 0);
-    ss_port_want_stop(w->port, ss_ring_last(w->port->ring), false);
-    ss_lock_release(&w->port->lock);
+        atomic_store(&ss_ring_get_head(w->queue->ring)->paused, 0);
+    ss_queue_want_stop(w->queue, ss_ring_last(w->queue->ring), false);
+    ss_lock_release(&w->queue->lock);
     p->phase = SS_PHASE_DRAINING;
     p->hurried = false;
     w->stop_timeout_ms = timeout_ms;
     p->deadline_ns = now_ns() + timeout_ms * MS;
 }
 
-void ss_worker_hurry(ss_worker *w) {
-    ss_lock_take(&w->port->lock);
-    ss_port_want_stop(w->port, 0, true);
-    ss_lock_release(&w->port->lock);
+void ss_supervised_hurry(ss_supervised *w) {
+    ss_lock_take(&w->queue->lock);
+    ss_queue_want_stop(w->queue, 0, true);
+    ss_lock_release(&w->queue->lock);
     w->current->hurried = true;
     w->current->deadline_ns = now_ns() + w->stop_timeout_ms * MS;
 }
 
-void ss_worker_say_unload(ss_worker *w, ss_process *p) {
+void ss_supervised_say_unload(ss_supervised *w, ss_generation *p) {
     p->phase = SS_PHASE_UNLOADING;
     p->deadline_ns = now_ns() + w->stop_timeout_ms * MS;
-    ss_process_say(p, SS_SAY_UNLOAD, w->stop_timeout_ms, NULL, 0);
+    ss_generation_say(p, SS_TO_WORKER_UNLOAD, w->stop_timeout_ms, NULL, 0);
 }
 
-void ss_worker_say_exit(ss_worker *w, ss_process *p) {
+void ss_supervised_say_exit(ss_supervised *w, ss_generation *p) {
     p->phase = SS_PHASE_EXITING;
     p->deadline_ns = now_ns() + (w->stop_timeout_ms != 0 ? w->stop_timeout_ms : 1000) * MS;
-    ss_process_say(p, SS_SAY_EXIT, 0, NULL, 0);
+    ss_generation_say(p, SS_TO_WORKER_EXIT, 0, NULL, 0);
 }
 
 /* The current process is gone, or there is none: what now? `problem` is how it ended, "" if
  * well. */
-static void go_on(ss_worker *w, const char *problem) {
+static void go_on(ss_supervised *w, const char *problem) {
     if (w->plan == PLAN_STOP) {
-        ss_worker_set_plan(w, PLAN_NONE);
-        ss_worker_set_state(w, SS_WORKER_UNLOADED, problem);
+        ss_supervised_set_plan(w, PLAN_NONE);
+        ss_supervised_set_state(w, SS_SUPERVISED_UNLOADED, problem);
     } else if (w->plan == PLAN_RELOAD && w->next != NULL) {
         if (w->next->phase == SS_PHASE_LOADED)
-            ss_worker_run_next(w);
+            ss_supervised_run_next(w);
         else if (w->next->phase == SS_PHASE_OPENED)
-            ss_process_say_load(w->next, w->load_reason);
+            ss_generation_say_load(w->next, w->load_reason);
     }
 }
 
-static void drop_next(ss_worker *w) {
-    ss_process_free(w->next, w->port->ring);
+static void drop_next(ss_supervised *w) {
+    ss_generation_free(w->next, w->queue->ring);
     w->next = NULL;
     w->info.next_opened = 0;
 }
 
-void ss_worker_next_failed(ss_worker *w) {
+void ss_supervised_next_failed(ss_supervised *w) {
     const bool before = w->info.generation > 0;
     drop_next(w);
     if (w->handing_over && w->current == NULL) {
-        ss_worker_log(w, SLIPSTREAM_LOG_ERROR,
-                      "the new version did not start; the old one is started again");
-        start_from(w, w->recipe, SLIPSTREAM_LOAD_RELOAD);
+        ss_supervised_log(w, SLIPSTREAM_LOG_ERROR,
+                          "the new version did not start; the old one is started again");
+        start_from(w, w->spec, SLIPSTREAM_LOAD_RELOAD);
     } else if (w->plan == PLAN_START && before) {
-        ss_worker_set_plan(w, PLAN_NONE);
+        ss_supervised_set_plan(w, PLAN_NONE);
         w->failed_starts++;
-        ss_worker_log(w, SLIPSTREAM_LOG_ERROR, w->start_problem);
-        ss_worker_schedule_restart(w, w->start_problem);
+        ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, w->start_problem);
+        ss_supervised_schedule_restart(w, w->start_problem);
     } else {
         if (!before)
-            ss_worker_set_state(w, SS_WORKER_FAILED, w->text);
-        ss_worker_set_plan(w, PLAN_NONE);
+            ss_supervised_set_state(w, SS_SUPERVISED_FAILED, w->text);
+        ss_supervised_set_plan(w, PLAN_NONE);
     }
 }
 
-void ss_worker_on_end(ss_worker *w, ss_process *p, ss_report *report) {
-    ss_process_drain(p, w->supervisor->log);
-    ss_process_end_lines(p, w->supervisor->log);
+void ss_supervised_on_end(ss_supervised *w, ss_generation *p, ss_report *report) {
+    ss_generation_drain(p, w->supervisor->log);
+    ss_generation_end_lines(p, w->supervisor->log);
     if (p == w->next) {
         char text[512];
-        snprintf(text, sizeof text, "%s: the worker %s while it was %s", p->recipe->spec.shown,
+        snprintf(text, sizeof text, "%s: the worker %s while it was %s", p->spec->values.shown,
                  report->reason, p->phase == SS_PHASE_OPENING ? "opened" : "loaded");
-        ss_worker_refuse(w, SS_REFUSED_CANNOT_OPEN, text,
-                         "see its crash report, and run it in a debugger");
-        ss_worker_keep_report(w, report);
-        ss_worker_next_failed(w);
+        ss_supervised_refuse(w, SS_REFUSED_CANNOT_OPEN, text,
+                             "see its crash report, and run it in a debugger");
+        ss_supervised_keep_report(w, report);
+        ss_supervised_next_failed(w);
         return;
     }
     const bool expected = p->phase == SS_PHASE_EXITING && report->signal == 0 &&
                           report->exit_code <= 0 && p->kill_reason[0] == '\0';
-    const bool failed = w->info.state == SS_WORKER_FAILED;
+    const bool failed = w->info.state == SS_SUPERVISED_FAILED;
     if (!expected)
-        ss_worker_on_crash(w, p, report);
+        ss_supervised_on_crash(w, p, report);
     w->current = NULL;
     w->info.pid = 0;
-    ss_process_free(p, w->port->ring);
+    ss_generation_free(p, w->queue->ring);
     if (w->plan == PLAN_STOP || w->handing_over)
         go_on(w, expected ? "" : report->reason);
     else if (!failed) /* during a reload only if that comes to nothing */
-        ss_worker_schedule_restart(w, report->reason);
-    ss_worker_note_change(w);
+        ss_supervised_schedule_restart(w, report->reason);
+    ss_supervised_note_change(w);
 }
 
-void ss_worker_serve_requests(ss_worker *w, uint64_t now) {
+void ss_supervised_serve_requests(ss_supervised *w, uint64_t now) {
     if (w->dying) {
         drop_next(w);
-        ss_process_free(w->current, w->port->ring);
+        ss_generation_free(w->current, w->queue->ring);
         w->current = NULL;
         w->gone = true;
-        ss_worker_note_change(w);
+        ss_supervised_note_change(w);
         return;
     }
     if (w->prepared != NULL) {
-        ss_recipe *recipe = w->prepared;
+        ss_kept_spec *spec = w->prepared;
         w->prepared = NULL;
-        if (w->recipe == NULL) {
-            w->recipe = recipe;
-            recipe->references++;
+        if (w->spec == NULL) {
+            w->spec = spec;
+            spec->references++;
         }
-        spawn_next(w, recipe);
-        ss_recipe_release(recipe);
+        spawn_next(w, spec);
+        ss_kept_spec_release(spec);
     }
     if (w->cancelled) {
         w->cancelled = false;
         if (w->next != NULL && w->next->phase <= SS_PHASE_OPENED && w->plan == PLAN_RELOAD) {
             drop_next(w);
-            ss_worker_set_plan(w, PLAN_NONE);
+            ss_supervised_set_plan(w, PLAN_NONE);
         }
     }
     if (w->switching && w->next != NULL && w->next->phase == SS_PHASE_OPENED) {
         w->switching = false;
         w->info.next_opened = 0;
         if (w->current == NULL || w->overlap)
-            ss_process_say_load(w->next, w->load_reason);
+            ss_generation_say_load(w->next, w->load_reason);
         else
-            ss_worker_drain(w, w->recipe->spec.unload_timeout_ms);
+            ss_supervised_drain(w, w->spec->values.unload_timeout_ms);
     }
     if (w->plan == PLAN_STOP) {
         w->restart_at_ns = 0;
@@ -202,12 +202,12 @@ void ss_worker_serve_requests(ss_worker *w, uint64_t now) {
         if (w->current == NULL)
             go_on(w, "");
         else if (w->current->phase == SS_PHASE_RUNNING)
-            ss_worker_drain(w, w->stop_timeout_ms);
+            ss_supervised_drain(w, w->stop_timeout_ms);
     }
     const bool due = w->restart_at_ns != 0 && now >= w->restart_at_ns;
-    if (due && w->plan == PLAN_NONE && w->info.state == SS_WORKER_BACKOFF) {
+    if (due && w->plan == PLAN_NONE && w->info.state == SS_SUPERVISED_BACKOFF) {
         w->restart_at_ns = 0;
-        ss_worker_set_state(w, SS_WORKER_LOADING, "restarting after a crash");
-        start_from(w, w->recipe, SLIPSTREAM_LOAD_RESTART);
+        ss_supervised_set_state(w, SS_SUPERVISED_LOADING, "restarting after a crash");
+        start_from(w, w->spec, SLIPSTREAM_LOAD_RESTART);
     }
 }

@@ -1,8 +1,8 @@
 /* channel: what host and slipstream-worker say to each other, over a sequenced-packet
  * socket. One packet is one message: this head, then `len` bytes. Both sides check the
  * size; the host takes everything from a worker as hostile. Events never go this way. */
-#ifndef SS_CHANNEL_H
-#define SS_CHANNEL_H
+#ifndef SS_PROTOCOL_H
+#define SS_PROTOCOL_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -11,23 +11,24 @@
 
 enum ss_message_type {
     /* host to worker */
-    SS_SAY_START = 1, /* ss_start, then texts: path, shown, config folder, data folder, user */
-    SS_SAY_CONFIG,    /* a piece of the config, in order */
-    SS_SAY_LOAD,      /* number: reason */
-    SS_SAY_RUN,       /* take events from the ring */
-    SS_SAY_NOTED,     /* number: the ordinal of a FAILED that was written down */
-    SS_SAY_UNLOAD,    /* number: milliseconds */
-    SS_SAY_EXIT,      /* destroy, and end */
+    SS_TO_WORKER_START =
+        1, /* ss_start, then texts: path, shown, config folder, data folder, user */
+    SS_TO_WORKER_CONFIG, /* a piece of the config, in order */
+    SS_TO_WORKER_LOAD, /* number: reason */
+    SS_TO_WORKER_RUN, /* take events from the ring */
+    SS_TO_WORKER_NOTED, /* number: the ordinal of a FAILED that was written down */
+    SS_TO_WORKER_UNLOAD, /* number: milliseconds */
+    SS_TO_WORKER_EXIT, /* destroy, and end */
     /* worker to host */
-    SS_TELL_OPENED = 64, /* ss_opened, then texts: name, version */
-    SS_TELL_REFUSED,     /* number: SS_REFUSED_*; texts: what, next step */
-    SS_TELL_LOADED,      /* number: kinds; texts: the payload names that it claims */
-    SS_TELL_FAILED_LOAD, /* number: status; text: the plugin's own */
-    SS_TELL_ENDED,       /* number: SS_CONSUMED_* */
-    SS_TELL_UNLOADED,    /* number: status; text */
-    SS_TELL_LOG,         /* number: level; text */
-    SS_TELL_EVENT_FAILED, /* number: ordinal; an i32 status, then its text */
-    SS_TELL_METRIC,      /* number: count, or a double's bits; u32 is_gauge; name, label */
+    SS_TO_HOST_OPENED = 64, /* ss_opened, then texts: name, version */
+    SS_TO_HOST_REFUSED, /* number: SS_REFUSED_*; texts: what, next step */
+    SS_TO_HOST_LOADED, /* number: kinds; texts: the payload names that it claims */
+    SS_TO_HOST_FAILED_LOAD, /* number: status; text: the plugin's own */
+    SS_TO_HOST_ENDED, /* number: SS_CONSUMED_* */
+    SS_TO_HOST_UNLOADED, /* number: status; text */
+    SS_TO_HOST_LOG, /* number: level; text */
+    SS_TO_HOST_EVENT_FAILED, /* number: ordinal; an i32 status, then its text */
+    SS_TO_HOST_METRIC, /* number: count, or a double's bits; u32 is_gauge; name, label */
 };
 
 typedef struct ss_message {
@@ -40,7 +41,7 @@ typedef struct ss_start {
     uint64_t ring_bytes;
     uint64_t memory;     /* RLIMIT_AS without the ring; 0: as it is */
     uint64_t open_files; /* RLIMIT_NOFILE; 0: as it is */
-    uint32_t source;
+    uint32_t log_id;
     uint32_t log_level;
     uint32_t overflow;
     uint32_t flush_idle_ms;

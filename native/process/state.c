@@ -1,40 +1,40 @@
-/* supervisor_state: what is known of a worker, for whoever asks and waits. */
+/* state: what is known of a worker, for whoever asks and waits. */
 #include "process/inner.h"
 
 #include <stdio.h>
 #include <string.h>
 
-void ss_worker_note_change(ss_worker *w) {
+void ss_supervised_note_change(ss_supervised *w) {
     w->info.changes++;
     pthread_cond_broadcast(&w->supervisor->changed);
 }
 
-void ss_worker_set_state(ss_worker *w, uint32_t state, const char *reason) {
+void ss_supervised_set_state(ss_supervised *w, uint32_t state, const char *reason) {
     w->info.state = state;
     w->info.since_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
     snprintf(w->reason, sizeof w->reason, "%s", reason);
     /* Who cannot deliver must not hold up the broadcaster either. */
-    const bool waits = state == SS_WORKER_QUARANTINED || state == SS_WORKER_FAILED;
-    if (w->port != NULL)
-        ss_port_hold_nobody(w->port, waits);
-    ss_worker_note_change(w);
+    const bool waits = state == SS_SUPERVISED_QUARANTINED || state == SS_SUPERVISED_FAILED;
+    if (w->queue != NULL)
+        ss_queue_hold_nobody(w->queue, waits);
+    ss_supervised_note_change(w);
 }
 
-void ss_worker_set_plan(ss_worker *w, enum plan plan) {
+void ss_supervised_set_plan(ss_supervised *w, enum plan plan) {
     w->plan = plan;
     w->info.busy = plan != PLAN_NONE;
     w->switching = false;
     w->handing_over = false;
-    ss_worker_note_change(w);
+    ss_supervised_note_change(w);
 }
 
-void ss_worker_expect(ss_worker *w) {
+void ss_supervised_expect(ss_supervised *w) {
     w->info.refusal = SS_REFUSED_NOTHING;
     w->info.status = SLIPSTREAM_OK;
     w->text[0] = w->hint[0] = '\0';
 }
 
-void ss_worker_refuse(ss_worker *w, uint32_t refusal, const char *text, const char *hint) {
+void ss_supervised_refuse(ss_supervised *w, uint32_t refusal, const char *text, const char *hint) {
     if (w->plan == PLAN_START) { /* nobody waits for it to hear why */
         snprintf(w->start_problem, sizeof w->start_problem, "it could not be started again: %s",
                  text);
@@ -47,15 +47,15 @@ void ss_worker_refuse(ss_worker *w, uint32_t refusal, const char *text, const ch
     snprintf(w->hint, sizeof w->hint, "%s", hint);
 }
 
-uint32_t ss_worker_source(const ss_worker *w) {
-    return w->recipe == NULL ? 0 : w->recipe->spec.source;
+uint32_t ss_supervised_log_id(const ss_supervised *w) {
+    return w->spec == NULL ? 0 : w->spec->values.log_id;
 }
 
-void ss_worker_log(ss_worker *w, uint32_t level, const char *text) {
-    ss_logq_put(w->supervisor->log, level, ss_worker_source(w), text, strlen(text));
+void ss_supervised_log(ss_supervised *w, uint32_t level, const char *text) {
+    ss_log_queue_put(w->supervisor->log, level, ss_supervised_log_id(w), text, strlen(text));
 }
 
-int32_t ss_worker_wait(ss_worker *w, uint64_t changes, uint32_t ms) {
+int32_t ss_supervised_wait(ss_supervised *w, uint64_t changes, uint32_t ms) {
     const struct timespec end = ss_deadline(ms);
     int error = 0;
     pthread_mutex_lock(&w->supervisor->lock);
@@ -66,7 +66,7 @@ int32_t ss_worker_wait(ss_worker *w, uint64_t changes, uint32_t ms) {
     return changed ? SLIPSTREAM_OK : SLIPSTREAM_TIMEOUT;
 }
 
-void ss_worker_describe(ss_worker *w, ss_worker_info *out) {
+void ss_supervised_describe(ss_supervised *w, ss_supervised_info *out) {
     const char *const from[] = {w->name, w->version, w->reason, w->text, w->hint};
     pthread_mutex_lock(&w->supervisor->lock);
     for (int i = 0; i < 5; i++)
@@ -81,7 +81,7 @@ void ss_worker_describe(ss_worker *w, ss_worker_info *out) {
     out->hint = w->shown[4];
 }
 
-const char *ss_worker_claim(ss_worker *w, uint32_t index) {
+const char *ss_supervised_claim(ss_supervised *w, uint32_t index) {
     const char *found = NULL;
     pthread_mutex_lock(&w->supervisor->lock);
     for (size_t at = 0; at < w->claims_len && found == NULL; at += strlen(w->claims + at) + 1)
@@ -93,7 +93,7 @@ const char *ss_worker_claim(ss_worker *w, uint32_t index) {
     return found == NULL ? NULL : w->shown[4];
 }
 
-int32_t ss_worker_metric(ss_worker *w, uint32_t index, ss_metric *out) {
+int32_t ss_supervised_metric(ss_supervised *w, uint32_t index, ss_metric *out) {
     int32_t status = SLIPSTREAM_NOT_FOUND;
     memset(out, 0, sizeof *out);
     pthread_mutex_lock(&w->supervisor->lock);

@@ -1,4 +1,4 @@
-/* supervisor_watch: kills a worker that hangs, is late, or writes nonsense. */
+/* watchdog: kills a worker that hangs, is late, or writes nonsense. */
 #include "process/inner.h"
 
 #include <stdio.h>
@@ -24,24 +24,24 @@ static bool is_stopped(pid_t pid) {
 }
 
 /* Is a callback under way for too long? Does what it writes make sense? */
-void ss_worker_watch(ss_worker *w, ss_process *p, uint64_t now, bool punctual) {
-    const ss_spec *s = &p->recipe->spec;
-    const uint64_t key = ss_ring_get_head(w->port->ring)->key;
+void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
+    const ss_spec *s = &p->spec->values;
+    const uint64_t key = ss_ring_get_head(w->queue->ring)->key;
     uint64_t started = 0;
     uint64_t run = 0;
-    ss_lock_take(&w->port->lock);
-    ss_ring_acked(w->port->ring);
-    const bool sane = ss_ring_is_sane(w->port->ring) &&
+    ss_lock_take(&w->queue->lock);
+    ss_ring_acked(w->queue->ring);
+    const bool sane = ss_ring_is_sane(w->queue->ring) &&
                       ss_hear(&p->control->started, key, SS_PLACE_STARTED, &started) &&
                       ss_hear(&p->control->run, key, SS_PLACE_RUN, &run) &&
-                      started <= ss_ring_last(w->port->ring);
-    ss_port_tell_lost(w->port);
-    ss_ring_wake(w->port->ring);
-    ss_lock_release(&w->port->lock);
+                      started <= ss_ring_last(w->queue->ring);
+    ss_queue_tell_lost(w->queue);
+    ss_ring_wake(w->queue->ring);
+    ss_lock_release(&w->queue->lock);
     if (sane || !punctual || is_stopped(p->pid))
         p->sane_ns = now;
     if (now - p->sane_ns >= INSANE_MS * MS)
-        ss_process_kill(p, "its control area was written over");
+        ss_generation_kill(p, "its control area was written over");
     const uint64_t calls = atomic_load_explicit(&p->control->calls, memory_order_relaxed);
     const bool flushing =
         atomic_load_explicit(&p->control->flushing, memory_order_relaxed) != 0;
@@ -57,11 +57,11 @@ void ss_worker_watch(ss_worker *w, ss_process *p, uint64_t now, bool punctual) {
         snprintf(why, sizeof why, "%s took longer than %.3g s (ordinal %llu)",
                  flushing ? "flush" : "a callback", (double)limit_ms / 1000,
                  (unsigned long long)started);
-        ss_process_kill(p, why);
+        ss_generation_kill(p, why);
     }
 }
 
-void ss_worker_miss_deadline(ss_worker *w, ss_process *p) {
+void ss_supervised_miss_deadline(ss_supervised *w, ss_generation *p) {
     static const char *const late[] = {
         [SS_PHASE_OPENING] = "opening and constructing did not return within load_timeout",
         [SS_PHASE_LOADING] = "on_load did not return within load_timeout",
@@ -71,16 +71,17 @@ void ss_worker_miss_deadline(ss_worker *w, ss_process *p) {
     };
     const char *why = late[p->phase] == NULL ? "it is late" : late[p->phase];
     if (p->phase == SS_PHASE_DRAINING && !p->hurried) {
-        ss_worker_hurry(w);
+        ss_supervised_hurry(w);
         return;
     }
     p->deadline_ns = 0;
     if (p == w->next) {
         char text[512];
-        snprintf(text, sizeof text, "%s: %s", p->recipe->spec.shown, why);
-        ss_worker_refuse(w, SS_REFUSED_TIMED_OUT, text,
-                         "raise `load_timeout` if it needs longer; else attach a debugger to the "
-                         "worker");
+        snprintf(text, sizeof text, "%s: %s", p->spec->values.shown, why);
+        ss_supervised_refuse(
+            w, SS_REFUSED_TIMED_OUT, text,
+            "raise `load_timeout` if it needs longer; else attach a debugger to the "
+            "worker");
     }
-    ss_process_kill(p, why);
+    ss_generation_kill(p, why);
 }

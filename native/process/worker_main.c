@@ -2,11 +2,11 @@
  *
  * The main thread talks to the host: it reads the channel, watches a pidfd of the host and
  * ends with it. All code of the plugin runs on the instance's thread, as in the host. */
-#include "process/protocol.h"
+#include "base/clock.h"
 #include "consumer/consume.h"
 #include "plugin/instance.h"
+#include "process/protocol.h"
 #include "ring/memory.h"
-#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +40,7 @@ enum {
 static struct worker {
     ss_start start;
     ss_control *control;
-    ss_logq *log;
+    ss_log_queue *log;
     ss_instance *instance;
     ss_consumer consumer;
     int channel;
@@ -75,7 +75,7 @@ static void tell(uint32_t type, uint64_t number, const void *data, size_t len, b
 }
 
 static void send_log(uint32_t level, const char *text, size_t len) {
-    tell(SS_TELL_LOG, level, text, len < SS_MESSAGE_MAX ? len : SS_MESSAGE_MAX, false);
+    tell(SS_TO_HOST_LOG, level, text, len < SS_MESSAGE_MAX ? len : SS_MESSAGE_MAX, false);
 }
 
 /* Adds a text with its NUL to a buffer, as much as fits. */
@@ -266,7 +266,7 @@ static void refuse(uint32_t refusal, const char *text, const char *hint) {
     char texts[SS_MESSAGE_MAX];
     size_t used = add_text(texts, sizeof texts, 0, text);
     used = add_text(texts, sizeof texts, used, hint);
-    tell(SS_TELL_REFUSED, refusal, texts, used, true);
+    tell(SS_TO_HOST_REFUSED, refusal, texts, used, true);
 }
 
 static void on_start(const char *data, size_t len) {
@@ -301,8 +301,8 @@ static void on_start(const char *data, size_t len) {
         allow_core_files();
     else
         limit(RLIMIT_CORE, 0);
-    ss_logq_set_level(worker.log, worker.start.log_level);
-    worker.instance = ss_instance_new(worker.log, worker.start.source, path, shown, config_dir);
+    ss_log_queue_set_level(worker.log, worker.start.log_level);
+    worker.instance = ss_instance_new(worker.log, worker.start.log_id, path, shown, config_dir);
     if (worker.instance == NULL ||
         (data_dir[0] != '\0' &&
          ss_instance_set_data_dir(worker.instance, data_dir) != SLIPSTREAM_OK)) {
@@ -325,7 +325,7 @@ static void on_start(const char *data, size_t len) {
     memcpy(told, &opened, sizeof opened);
     size_t used = add_text(told, sizeof told, sizeof opened, info.name);
     used = add_text(told, sizeof told, used, info.version);
-    tell(SS_TELL_OPENED, 0, told, used, true);
+    tell(SS_TO_HOST_OPENED, 0, told, used, true);
 }
 
 static void on_config(const char *data, size_t len) {
@@ -356,7 +356,7 @@ static void on_load(uint32_t reason) {
         const size_t used = add_text(texts, sizeof texts, 0, info.text);
         ss_instance_close(worker.instance); /* the host ends us when it has heard */
         finish_step();
-        tell(SS_TELL_FAILED_LOAD, (uint64_t)(int64_t)info.status, texts, used, true);
+        tell(SS_TO_HOST_FAILED_LOAD, (uint64_t)(int64_t)info.status, texts, used, true);
         return;
     }
     worker.consumer.kinds = info.kinds;
@@ -364,7 +364,7 @@ static void on_load(uint32_t reason) {
     const char *claim;
     for (uint32_t i = 0; (claim = ss_instance_claim(worker.instance, i)) != NULL; i++)
         used = add_text(texts, sizeof texts, used, claim);
-    tell(SS_TELL_LOADED, info.kinds, texts, used, true);
+    tell(SS_TO_HOST_LOADED, info.kinds, texts, used, true);
 }
 
 /* ---- Events ------------------------------------------------------------------------ */
@@ -379,7 +379,7 @@ static void event_failed(void *context, int32_t status, uint64_t ordinal, const 
     memcpy(told, &status, sizeof status);
     const size_t text = ss_host_error(ss_instance_host(worker.instance), told + sizeof status,
                                       sizeof told - sizeof status);
-    tell(SS_TELL_EVENT_FAILED, ordinal, told, sizeof status + text, true);
+    tell(SS_TO_HOST_EVENT_FAILED, ordinal, told, sizeof status + text, true);
     const struct timespec end = ss_deadline(NOTE_WAIT_MS);
     pthread_mutex_lock(&worker.note_lock);
     while (worker.noted_ordinal < ordinal &&
@@ -413,7 +413,7 @@ static void on_ended(void) {
     if (read(worker.ended, &count, sizeof count) != sizeof count)
         _exit(EXIT_SET_UP); /* the plugin has closed it */
     finish_step();
-    tell(SS_TELL_ENDED, worker.end_reason, NULL, 0, true);
+    tell(SS_TO_HOST_ENDED, worker.end_reason, NULL, 0, true);
 }
 
 static void on_noted(uint64_t ordinal) {
@@ -438,7 +438,7 @@ static void send_metrics(void) {
         memcpy(told, &metric.is_gauge, sizeof metric.is_gauge);
         size_t used = add_text(told, sizeof told, sizeof metric.is_gauge, metric.name);
         used = add_text(told, sizeof told, used, metric.label);
-        tell(SS_TELL_METRIC, bits, told, used, false);
+        tell(SS_TO_HOST_METRIC, bits, told, used, false);
     }
 }
 
@@ -452,7 +452,7 @@ static void on_unload(uint32_t timeout_ms) {
     size_t used = 0;
     if (info.status != SLIPSTREAM_OK)
         used = add_text(text, sizeof text, 0, info.text);
-    tell(SS_TELL_UNLOADED, (uint64_t)(int64_t)info.status, text, used, true);
+    tell(SS_TO_HOST_UNLOADED, (uint64_t)(int64_t)info.status, text, used, true);
 }
 
 static void on_exit_asked(void) {
@@ -467,25 +467,25 @@ static void on_exit_asked(void) {
 
 static void on_message(const ss_message *head, const char *data) {
     switch (head->type) {
-    case SS_SAY_START:
+    case SS_TO_WORKER_START:
         on_start(data, head->len);
         break;
-    case SS_SAY_CONFIG:
+    case SS_TO_WORKER_CONFIG:
         on_config(data, head->len);
         break;
-    case SS_SAY_LOAD:
+    case SS_TO_WORKER_LOAD:
         on_load((uint32_t)head->number);
         break;
-    case SS_SAY_RUN:
+    case SS_TO_WORKER_RUN:
         on_run();
         break;
-    case SS_SAY_NOTED:
+    case SS_TO_WORKER_NOTED:
         on_noted(head->number);
         break;
-    case SS_SAY_UNLOAD:
+    case SS_TO_WORKER_UNLOAD:
         on_unload((uint32_t)head->number);
         break;
-    case SS_SAY_EXIT:
+    case SS_TO_WORKER_EXIT:
         on_exit_asked();
         break;
     default:
@@ -523,12 +523,12 @@ int main(int argc, char **argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     worker.channel = SS_FD_CHANNEL;
     worker.ended = eventfd(0, EFD_CLOEXEC);
-    worker.log = ss_logq_new(128 * 1024);
+    worker.log = ss_log_queue_new(128 * 1024);
     pthread_mutex_init(&worker.note_lock, NULL);
     pthread_cond_init(&worker.noted, NULL);
     if (worker.ended < 0 || worker.log == NULL)
         return EXIT_SET_UP;
-    ss_logq_set_sink(worker.log, send_log);
+    ss_log_queue_set_sink(worker.log, send_log);
     for (;;) {
         struct pollfd waits[] = {{SS_FD_HOST, POLLIN, 0},
                                  {worker.channel, POLLIN, 0},

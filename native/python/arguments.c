@@ -1,4 +1,4 @@
-/* door_args: Python objects as arguments of the core, and its statuses as exceptions. */
+/* arguments: Python objects as arguments of the core, and its statuses as exceptions. */
 #include "python/inner.h"
 
 PyObject *ss_door_fail_function;

@@ -15,11 +15,15 @@ import cffi
 NATIVE = Path(__file__).resolve().parents[1]
 HEADERS = (
     "slipstream.h",
+    "base/histogram.h",
     "base/log_queue.h",
     "plugin/instance.h",
+    "ring/ring.h",
     "ring/queue.h",
     "sequencer/sequencer.h",
     "consumer/thread.h",
+    "process/spec.h",
+    "process/report.h",
     "process/supervisor.h",
     "python/door.h",
 )

@@ -9,22 +9,21 @@
 #include <string.h>
 
 typedef struct door {
-    PyObject_HEAD
-    ss_core *core;
+    PyObject_HEAD ss_sequencer *sequencer;
 } door;
 
-static PyObject *finish(bool sent, int32_t status, const ss_load *what, Py_buffer *views) {
+static PyObject *finish(bool sent, int32_t status, const ss_outgoing *what, Py_buffer *views) {
     ss_door_release(views);
     return sent ? ss_door_tell(what, status, "event") : NULL;
 }
 
 static bool is_wanted(const door *self, uint32_t kind) {
-    return (ss_core_kinds(self->core) >> kind & 1) != 0;
+    return (ss_sequencer_kinds(self->sequencer) >> kind & 1) != 0;
 }
 
 /* Nobody wants the kind: nothing is done, except to say that the manager is closed. */
 static PyObject *unwanted(const door *self) {
-    if (!ss_core_is_open(self->core))
+    if (!ss_sequencer_is_open(self->sequencer))
         return ss_door_fail(SLIPSTREAM_WRONG_STATE, "event", NULL);
     Py_RETURN_NONE;
 }
@@ -45,10 +44,10 @@ static inline size_t spans_len(const ss_draft *draft) {
 }
 
 static PyObject *send_draft(const door *self, ss_draft *draft, Py_buffer *views, bool taken) {
-    ss_load what = {.draft = draft, .len = spans_len(draft)};
+    ss_outgoing what = {.draft = draft, .len = spans_len(draft)};
     int32_t status = SLIPSTREAM_OK;
     const bool sent =
-        taken && ss_door_send(self->core, &what, SLIPSTREAM_KIND_BIT(draft->kind), &status);
+        taken && ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(draft->kind), &status);
     return finish(sent, status, &what, views);
 }
 
@@ -127,14 +126,14 @@ static PyObject *door_route(PyObject *object, PyObject *const *args, Py_ssize_t 
     Py_buffer views[SS_MAX_SPANS];
     ss_door_no_views(views);
     ss_draft draft = {.kind = SLIPSTREAM_KIND_PAYLOAD};
-    ss_load what = {.draft = &draft, .routed = true};
+    ss_outgoing what = {.draft = &draft, .routed = true};
     int32_t status = SLIPSTREAM_OK;
     if (count != 4)
         return ss_door_fail_count("route", "source, name, body, height", count);
     const bool taken = take_spans(args, &draft, views) && ss_door_height(args[3], &draft.height);
     what.len = spans_len(&draft);
     const bool sent =
-        taken && ss_door_send(self->core, &what, SLIPSTREAM_KIND_BIT(draft.kind), &status);
+        taken && ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(draft.kind), &status);
     if (sent && status == SLIPSTREAM_NOT_FOUND) {
         PyObject *none = finish(true, SLIPSTREAM_OK, &what, views);
         Py_XDECREF(none);
@@ -149,9 +148,9 @@ static PyObject *door_route(PyObject *object, PyObject *const *args, Py_ssize_t 
 
 /* Sends the caller's frames; how many they are as a Python int. */
 static PyObject *send_frames(const door *self, const uint8_t *frames, size_t len) {
-    ss_load what = {.frames = frames, .len = len};
+    ss_outgoing what = {.frames = frames, .len = len};
     int32_t status = SLIPSTREAM_OK;
-    if (!ss_door_send(self->core, &what, ~UINT64_C(0), &status))
+    if (!ss_door_send(self->sequencer, &what, ~UINT64_C(0), &status))
         return NULL;
     if (status != SLIPSTREAM_OK)
         return ss_door_tell(&what, status, "frame");
@@ -166,7 +165,7 @@ static PyObject *as_frame(const door *self, PyObject *event) {
         return event;
     }
     return PyObject_CallFunction(ss_door_encode_function, "OK", event,
-                                 (unsigned long long)ss_core_kinds(self->core));
+                                 (unsigned long long)ss_sequencer_kinds(self->sequencer));
 }
 
 static bool is_one_frame(const uint8_t *frame, size_t len) {
@@ -197,7 +196,7 @@ static PyObject *door_broadcast(PyObject *object, PyObject *event) {
     }
     PyObject *result = NULL;
     if (PyBytes_AsStringAndSize(frame, &data, &len) == 0) {
-        ss_load what = {.frames = (const uint8_t *)data, .len = (size_t)len};
+        ss_outgoing what = {.frames = (const uint8_t *)data, .len = (size_t)len};
         int32_t status;
         const bool whole = is_one_frame(what.frames, what.len);
         const uint32_t kind = whole ? slipstream_load_u16(what.frames + 6) : 0;
@@ -205,7 +204,7 @@ static PyObject *door_broadcast(PyObject *object, PyObject *event) {
             result = fail_not_one_frame(0);
         else if (may_be_sent(kind) && !is_wanted(self, kind))
             result = unwanted(self);
-        else if (ss_door_send(self->core, &what, SLIPSTREAM_KIND_BIT(kind & 63), &status))
+        else if (ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind & 63), &status))
             result = ss_door_tell(&what, status, "frame");
     }
     Py_DECREF(frame);
@@ -272,15 +271,16 @@ static PyObject *send_list(const door *self, PyObject *list) {
         PyErr_NoMemory();
         goto done;
     }
-    ss_load what = {.own = run, .frames = run, .len = used};
+    ss_outgoing what = {.own = run, .frames = run, .len = used};
     uint64_t kinds;
-    int32_t status = ss_core_check(run, used, used, &what.sent, &kinds, &what.stamped);
+    int32_t status = ss_sequencer_check(run, used, used, &what.sent, &kinds, &what.stamped);
     if (status != SLIPSTREAM_OK) {
         const ss_sent place = {.index = place_in_list(self, list, what.sent.index)};
         ss_door_fail(status, "frame", &place);
-    } else if ((ss_core_kinds(self->core) & kinds) == 0 && ss_core_is_open(self->core)) {
+    } else if ((ss_sequencer_kinds(self->sequencer) & kinds) == 0 &&
+               ss_sequencer_is_open(self->sequencer)) {
         result = PyLong_FromSsize_t(count);
-    } else if (ss_door_send(self->core, &what, kinds, &status)) {
+    } else if (ss_door_send(self->sequencer, &what, kinds, &status)) {
         result = status == SLIPSTREAM_OK ? PyLong_FromSsize_t(count) : ss_door_tell(&what, status, "event");
     }
 done:
@@ -330,7 +330,7 @@ static PyObject *door_has_subscribers(PyObject *object, PyObject *kind) {
     const long number = PyLong_AsLongAndOverflow(kind, &overflow);
     if (number == -1 && PyErr_Occurred())
         return NULL;
-    if (!ss_core_is_open(self->core))
+    if (!ss_sequencer_is_open(self->sequencer))
         return ss_door_fail(SLIPSTREAM_WRONG_STATE, "event", NULL);
     return PyBool_FromLong(number >= 0 && number < 64 && is_wanted(self, (uint32_t)number));
 }
@@ -349,7 +349,7 @@ static PyMethodDef door_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* Door(address of an ss_core) keeps the core alive. */
+/* Door(address of an ss_sequencer) keeps the core alive. */
 static PyObject *door_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     unsigned long long address;
     (void)keywords;
@@ -359,15 +359,15 @@ static PyObject *door_new(PyTypeObject *type, PyObject *args, PyObject *keywords
     door *self = (door *)alloc(type, 0);
     if (self == NULL)
         return NULL;
-    self->core = (ss_core *)(uintptr_t)address;
-    ss_core_retain(self->core);
+    self->sequencer = (ss_sequencer *)(uintptr_t)address;
+    ss_sequencer_retain(self->sequencer);
     return (PyObject *)self;
 }
 
 static void door_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    ss_core_release(((door *)object)->core);
+    ss_sequencer_release(((door *)object)->sequencer);
     release(object);
     Py_DECREF(type);
 }

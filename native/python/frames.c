@@ -1,4 +1,4 @@
-/* door_frames: frames to and from plain Python values; not for the hot path. */
+/* frames: frames to and from plain Python values; not for the hot path. */
 #include "python/inner.h"
 
 PyObject *ss_door_encode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count) {

@@ -1,13 +1,13 @@
-/* door_inner: what the files of the door share. All of it needs the interpreter lock, except
+/* inner: what the files of the door share. All of it needs the interpreter lock, except
  * where it says otherwise. */
-#ifndef SS_DOOR_INNER_H
-#define SS_DOOR_INNER_H
+#ifndef SS_PYTHON_INNER_H
+#define SS_PYTHON_INNER_H
 
 #include <Python.h>
 
 #include "sequencer/sequencer.h"
 
-/* ---- door_args: arguments and errors --------------------------------------------------- */
+/* ---- arguments: Python objects, and errors --------------------------------------------- */
 
 /* Two functions of Python: fail(status, what, offset, index) raises; encode(event, kinds) is
  * a frame, or None if nobody wants it. */
@@ -36,10 +36,10 @@ static inline void ss_door_release(Py_buffer *views) {
             PyBuffer_Release(&views[i]);
 }
 
-/* ---- door_send: the interpreter lock and the sequencer --------------------------------- */
+/* ---- send: the interpreter lock and the sequencer --------------------------------- */
 
 /* What is sent: a draft; frames of our own, checked; or the caller's frames. */
-typedef struct ss_load {
+typedef struct ss_outgoing {
     ss_draft *draft;
     uint8_t *own;
     const uint8_t *frames;
@@ -48,18 +48,18 @@ typedef struct ss_load {
     bool routed;
     bool too_large; /* for some plugin's ring; the others have it */
     ss_sent sent;   /* of frames: how far it got */
-} ss_load;
+} ss_outgoing;
 
 /* Sends it, of these kinds. True, or false with a Python exception. `status` is that of the
  * core. */
-bool ss_door_send(ss_core *core, ss_load *what, uint64_t kinds, int32_t *status);
+bool ss_door_send(ss_sequencer *sequencer, ss_outgoing *what, uint64_t kinds, int32_t *status);
 /* None, or the exception for what became of a load. */
-PyObject *ss_door_tell(const ss_load *what, int32_t status, const char *name);
+PyObject *ss_door_tell(const ss_outgoing *what, int32_t status, const char *name);
 /* park(): the exception that a callback in Python has kept is to be raised by the call that
  * caused it. */
 PyObject *ss_door_park(PyObject *module, PyObject *unused);
 
-/* ---- door_frames: frames for people, to and from plain Python values -------------------- */
+/* ---- frames: frames for people, to and from plain Python values -------------------- */
 
 /* encode_frame(kind, flags, stream, sequence, time_ns, height, reasons, spans, numbers) */
 PyObject *ss_door_encode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count);

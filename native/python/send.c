@@ -1,4 +1,4 @@
-/* door_send: an event into the sequencer, with or without the interpreter lock.
+/* send: an event into the sequencer, with or without the interpreter lock.
  *
  * Two rules: never wait for the sequencer while holding the interpreter lock, and never
  * touch a Python object without it. */
@@ -12,13 +12,13 @@
 static _Thread_local int parked;          /* a callback in Python left an exception to be raised */
 static _Thread_local PyObject *raised[3]; /* by a signal handler, while waiting for room */
 
-static int32_t put(ss_core *core, ss_load *what) {
+static int32_t put(ss_sequencer *sequencer, ss_outgoing *what) {
     if (what->draft != NULL)
-        return what->routed ? ss_core_route(core, what->draft)
-                            : ss_core_put_draft(core, what->draft);
-    if (what->own == NULL || ss_core_inside_callback(core))
-        return ss_core_put_frames(core, what->frames, what->len, &what->sent);
-    ss_core_put_own(core, what->own, what->len, what->stamped);
+        return what->routed ? ss_sequencer_route(sequencer, what->draft)
+                            : ss_sequencer_put_draft(sequencer, what->draft);
+    if (what->own == NULL || ss_sequencer_inside_callback(sequencer))
+        return ss_sequencer_put_frames(sequencer, what->frames, what->len, &what->sent);
+    ss_sequencer_put_own(sequencer, what->own, what->len, what->stamped);
     return SLIPSTREAM_OK;
 }
 
@@ -33,36 +33,36 @@ static bool interrupted(void) {
     return found;
 }
 
-static int32_t leave(ss_core *core, ss_load *what, int32_t status) {
-    what->too_large = ss_core_leave(core) == SLIPSTREAM_TOO_LARGE;
+static int32_t leave(ss_sequencer *sequencer, ss_outgoing *what, int32_t status) {
+    what->too_large = ss_sequencer_leave(sequencer) == SLIPSTREAM_TOO_LARGE;
     return status == SLIPSTREAM_OK && what->too_large ? SLIPSTREAM_TOO_LARGE : status;
 }
 
-static int32_t put_and_leave(ss_core *core, ss_load *what) {
-    int32_t status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
-    if (!ss_core_has_more(core))
-        return leave(core, what, status);
-    Py_BEGIN_ALLOW_THREADS
-    ss_core_may_wait(core, interrupted);
-    status = leave(core, what, status);
+static int32_t put_and_leave(ss_sequencer *sequencer, ss_outgoing *what) {
+    int32_t status =
+        ss_sequencer_is_open(sequencer) ? put(sequencer, what) : SLIPSTREAM_WRONG_STATE;
+    if (!ss_sequencer_has_more(sequencer))
+        return leave(sequencer, what, status);
+    Py_BEGIN_ALLOW_THREADS ss_sequencer_may_wait(sequencer, interrupted);
+    status = leave(sequencer, what, status);
     Py_END_ALLOW_THREADS
     return status;
 }
 
-bool ss_door_send(ss_core *core, ss_load *what, uint64_t kinds, int32_t *status) {
-    const bool keep_lock = (ss_core_slow_kinds(core) & kinds) == 0 && what->len < LARGE_RUN;
-    const bool inside = ss_core_inside(core);
+bool ss_door_send(ss_sequencer *sequencer, ss_outgoing *what, uint64_t kinds, int32_t *status) {
+    const bool keep_lock =
+        (ss_sequencer_slow_kinds(sequencer) & kinds) == 0 && what->len < LARGE_RUN;
+    const bool inside = ss_sequencer_inside(sequencer);
     if (inside) {
-        *status = ss_core_is_open(core) ? put(core, what) : SLIPSTREAM_WRONG_STATE;
-    } else if (keep_lock && ss_core_try_enter(core)) {
-        *status = put_and_leave(core, what);
+        *status = ss_sequencer_is_open(sequencer) ? put(sequencer, what) : SLIPSTREAM_WRONG_STATE;
+    } else if (keep_lock && ss_sequencer_try_enter(sequencer)) {
+        *status = put_and_leave(sequencer, what);
     } else {
         do {
-            Py_BEGIN_ALLOW_THREADS
-            *status = ss_core_enter(core, WAIT_SLICE_MS);
+            Py_BEGIN_ALLOW_THREADS *status = ss_sequencer_enter(sequencer, WAIT_SLICE_MS);
             if (*status == SLIPSTREAM_OK) {
-                ss_core_may_wait(core, interrupted);
-                *status = leave(core, what, put(core, what));
+                ss_sequencer_may_wait(sequencer, interrupted);
+                *status = leave(sequencer, what, put(sequencer, what));
             }
             Py_END_ALLOW_THREADS
             if (*status == SLIPSTREAM_TIMEOUT && PyErr_CheckSignals() != 0)
@@ -85,7 +85,7 @@ bool ss_door_send(ss_core *core, ss_load *what, uint64_t kinds, int32_t *status)
     return true;
 }
 
-PyObject *ss_door_tell(const ss_load *what, int32_t status, const char *name) {
+PyObject *ss_door_tell(const ss_outgoing *what, int32_t status, const char *name) {
     if (status == SLIPSTREAM_OK)
         Py_RETURN_NONE;
     return ss_door_fail(status, what->too_large ? "ring" : name, &what->sent);

@@ -1,6 +1,6 @@
+#include "base/clock.h"
 #include "ring/inner.h"
 #include "ring/memory.h"
-#include "base/clock.h"
 
 #include <errno.h>
 #include <linux/futex.h>

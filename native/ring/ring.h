@@ -24,6 +24,7 @@
 #ifndef SS_RING_H
 #define SS_RING_H
 
+#include "base/histogram.h"
 #include "frame/frame.h"
 
 #include <stdatomic.h>
@@ -35,7 +36,6 @@
 #define SS_RING_MAX (1024 * 1024 * 1024)
 #define SS_PAGE 65536 /* the largest page of any Linux: what a mapping may start at */
 #define SS_SKIPS 16
-#define SS_TIME_BUCKETS 40
 
 /* What was lost in front of a record; the ordinals follow from the record before it. */
 typedef struct ss_gap_block {
@@ -159,10 +159,12 @@ static inline bool ss_hear(const ss_told *told, uint64_t key, uint64_t place, ui
     return false;
 }
 
-/* The overflow policies. */
+/* What a full ring does with the next event. The build parses these.
+ * cdef:begin */
 #define SS_OVERFLOW_BLOCK 0
 #define SS_OVERFLOW_DROP_NEWEST 1
 #define SS_OVERFLOW_DROP_OLDEST 2
+/* cdef:end */
 
 /* Adds neighbouring losses to `gap`, whose `last` is 0 as long as it is empty. */
 static inline void ss_gap_add(ss_gap_block *gap, const ss_gap_block *more) {
@@ -199,7 +201,7 @@ typedef struct ss_view {
     uint32_t shared; /* the futex word lies in shared memory */
 } ss_view;
 
-/* ---- The producer's side: one thread at a time, whoever holds the port's lock -------- */
+/* ---- The producer's side: one thread at a time, whoever holds the queue's lock -------- */
 
 typedef struct ss_ring ss_ring;
 

@@ -1,4 +1,4 @@
-/* dispatch_inline: calling a plugin on the broadcasting thread. */
+/* inline: calling a plugin on the broadcasting thread. */
 #include "sequencer/types.h"
 
 #include "frame/dead_letter.h"
@@ -13,10 +13,7 @@ static bool is_taken(int32_t status) {
 }
 
 static void sample(ss_slot *s, uint64_t ns) {
-    unsigned bucket = ns == 0 ? 0 : 64 - (unsigned)__builtin_clzll(ns);
-    if (bucket >= SS_TIME_BUCKETS)
-        bucket = SS_TIME_BUCKETS - 1;
-    ss_counter_add(&s->buckets[bucket], 1);
+    ss_counter_add(&s->buckets[ss_histogram_bucket(ns)], 1);
     ss_counter_add(&s->samples, 1);
     ss_counter_add(&s->total_ns, ns);
 }
@@ -40,56 +37,56 @@ static int32_t call_slot(ss_slot *s, const uint8_t *frames, size_t len) {
 }
 
 /* Around the calls of one piece to one slot: set_error belongs to calls in between. */
-static inline void enter_slot(ss_core *core, const ss_slot *s) {
-    atomic_store_explicit(&core->busy, (int32_t)s->id, memory_order_relaxed);
+static inline void enter_slot(ss_sequencer *sequencer, const ss_slot *s) {
+    atomic_store_explicit(&sequencer->busy, (int32_t)s->id, memory_order_relaxed);
     if (s->host != NULL)
         ss_host_enter(s->host, ss_self());
 }
 
-static inline void leave_slot(ss_core *core, const ss_slot *s) {
+static inline void leave_slot(ss_sequencer *sequencer, const ss_slot *s) {
     if (s->host != NULL)
         ss_host_leave(s->host);
-    atomic_store_explicit(&core->busy, -1, memory_order_relaxed);
+    atomic_store_explicit(&sequencer->busy, -1, memory_order_relaxed);
 }
 
 /* FATAL and PANIC: the plugin gets nothing more. After a PANIC only destroy is called. */
-static void give_up(ss_core *core, ss_slot *s, int32_t status) {
+static void give_up(ss_sequencer *sequencer, ss_slot *s, int32_t status) {
     s->kinds = 0;
     atomic_store_explicit(&s->state, SS_SLOT_FAILED, memory_order_relaxed);
     if (status == SLIPSTREAM_PANIC && s->host != NULL)
         atomic_store_explicit(&s->host->life, SS_UNLOADED, memory_order_release);
-    ss_slots_refresh(core);
+    ss_slots_refresh(sequencer);
 }
 
 /* What follows a call that failed, for `count` frames of `len` bytes of which the last
  * has the ordinal that was given out last. */
-static void handle_failure(ss_core *core, ss_slot *s, int32_t status, const uint8_t *frame,
-                           size_t len, uint32_t count) {
+static void handle_failure(ss_sequencer *sequencer, ss_slot *s, int32_t status,
+                           const uint8_t *frame, size_t len, uint32_t count) {
     atomic_store_explicit(&s->status, status, memory_order_relaxed);
-    ss_host_log_failure(core->log, s->source, s->host, status, frame, s->ordinal);
+    ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, s->ordinal);
     ss_counter_add(&s->failed, count);
     if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC)
-        give_up(core, s, status);
-    ss_dead_letter_write(core->log, s->source, s->dead_letter, frame, len);
+        give_up(sequencer, s, status);
+    ss_dead_letter_write(sequencer->log, s->log_id, s->dead_letter, frame, len);
 }
 
 /* The GAP has the ordinal of the last lost event. */
-void ss_slot_tell_gap(ss_core *core, ss_slot *s) {
+void ss_slot_tell_gap(ss_sequencer *sequencer, ss_slot *s) {
     uint8_t frame[SS_GAP_FRAME_LEN];
     const ss_gap_block gap = s->pending;
     if (gap.last == 0)
         return;
     s->pending = (ss_gap_block){0};
     ss_gap_write(frame, &gap);
-    ss_host_log_gap(core->log, s->source, gap.first, gap.last);
+    ss_host_log_gap(sequencer->log, s->log_id, gap.first, gap.last);
     s->delivery.first_ordinal = gap.last;
-    enter_slot(core, s);
+    enter_slot(sequencer, s);
     const int32_t status = call_slot(s, frame, sizeof frame);
     if (!is_taken(status))
-        handle_failure(core, s, status, frame, sizeof frame, 1);
+        handle_failure(sequencer, s, status, frame, sizeof frame, 1);
     if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
         ss_counter_set(&s->acknowledged, gap.last);
-    leave_slot(core, s);
+    leave_slot(sequencer, s);
 }
 
 static uint32_t missing_reason(const ss_slot *s) {
@@ -107,7 +104,7 @@ static void count_singles(ss_slot *s, uint64_t before, uint64_t failed) {
 
 /* Frames to a slot that is running, one by one. This is a hot loop: what cannot change
  * meanwhile is in locals, counters are written once. */
-static void deliver_singly(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
+static void deliver_singly(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len,
                            uint32_t attempt) {
     ss_host *const host = s->host;
     const ss_on_broadcast call = s->call;
@@ -132,7 +129,7 @@ static void deliver_singly(ss_core *core, ss_slot *s, const uint8_t *frames, siz
         if (is_taken(status))
             continue;
         failed++;
-        handle_failure(core, s, status, frame, frame_len, 1);
+        handle_failure(sequencer, s, status, frame, frame_len, 1);
         kinds = s->kinds;
     }
     s->delivery.attempt = 1;
@@ -164,19 +161,19 @@ static __attribute__((noinline)) int32_t stream(ss_slot *s, const uint8_t **at,
     return status;
 }
 
-void ss_slot_deliver_unchecked(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
-                               ss_sent *sent) {
+void ss_slot_deliver_unchecked(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames,
+                               size_t len, ss_sent *sent) {
     const uint64_t before = s->ordinal;
     const uint8_t *at = frames;
-    enter_slot(core, s);
+    enter_slot(sequencer, s);
     const int32_t status = stream(s, &at, frames + ss_frame_room(len));
     if (!is_taken(status)) {
         const size_t frame_len = slipstream_load_u32(at);
-        handle_failure(core, s, status, at, frame_len, 1);
+        handle_failure(sequencer, s, status, at, frame_len, 1);
         at += frame_len;
     }
     count_singles(s, before, !is_taken(status));
-    leave_slot(core, s);
+    leave_slot(sequencer, s);
     sent->offset += (uint64_t)(at - frames);
     sent->index += s->ordinal - before;
 }
@@ -193,7 +190,7 @@ void ss_slot_miss(ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len)
 }
 
 /* `count` neighbouring frames, all wanted, to a slot that takes runs. */
-static void deliver_run(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
+static void deliver_run(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len,
                         uint32_t count) {
     s->delivery.count = count;
     s->delivery.first_ordinal = s->ordinal + 1;
@@ -207,15 +204,15 @@ static void deliver_run(ss_core *core, ss_slot *s, const uint8_t *frames, size_t
     } else if (count == 1 || status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC) {
         s->ordinal += count;
         ss_counter_set(&s->broadcast, s->ordinal);
-        handle_failure(core, s, status, frames, len, count);
+        handle_failure(sequencer, s, status, frames, len, count);
         if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
             ss_counter_set(&s->acknowledged, s->ordinal);
     } else {
-        deliver_singly(core, s, frames, len, 2); /* it has undone the run: one by one */
+        deliver_singly(sequencer, s, frames, len, 2); /* it has undone the run: one by one */
     }
 }
 
-static void deliver_runs(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len) {
+static void deliver_runs(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len) {
     size_t start = 0;
     uint32_t count = 0;
     size_t at = 0;
@@ -226,21 +223,21 @@ static void deliver_runs(ss_core *core, ss_slot *s, const uint8_t *frames, size_
         if (wanted && count == 0)
             start = at;
         if (!wanted && count > 0) {
-            deliver_run(core, s, frames + start, at - start, count);
+            deliver_run(sequencer, s, frames + start, at - start, count);
             count = 0;
         }
         count += wanted;
         at += frame_len;
     }
     if (count > 0 && s->kinds != 0)
-        deliver_run(core, s, frames + start, at - start, count);
+        deliver_run(sequencer, s, frames + start, at - start, count);
 }
 
-void ss_slot_deliver(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len) {
-    enter_slot(core, s);
+void ss_slot_deliver(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len) {
+    enter_slot(sequencer, s);
     if ((s->flags & SLIPSTREAM_FLAG_BATCH) != 0)
-        deliver_runs(core, s, frames, len);
+        deliver_runs(sequencer, s, frames, len);
     else
-        deliver_singly(core, s, frames, len, 1);
-    leave_slot(core, s);
+        deliver_singly(sequencer, s, frames, len, 1);
+    leave_slot(sequencer, s);
 }

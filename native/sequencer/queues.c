@@ -1,4 +1,4 @@
-/* dispatch_ports: events into rings, and what happens when one is full. */
+/* queues: events into rings, and what happens when one is full. */
 #include "sequencer/types.h"
 
 enum {
@@ -7,11 +7,11 @@ enum {
     LOOK_EVERY_NS = 100 * 1000 * 1000,
 };
 
-/* Those of the frames that are of these kinds into a port, as runs of neighbouring ones.
+/* Those of the frames that are of these kinds into a queue, as runs of neighbouring ones.
  * False if it has to wait for room; then *done says how far it got. */
-static bool push(ss_core *core, const ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len,
-                 size_t *done) {
-    const uint32_t too_large = s->port->too_large;
+static bool push(ss_sequencer *sequencer, const ss_slot *s, uint64_t kinds, const uint8_t *frames,
+                 size_t len, size_t *done) {
+    const uint32_t too_large = s->queue->too_large;
     bool all = true;
     while (all && *done < len) {
         const uint8_t *start = frames + *done;
@@ -27,109 +27,113 @@ static bool push(ss_core *core, const ss_slot *s, uint64_t kinds, const uint8_t 
         }
         const uint8_t *left = start;
         size_t left_len = run;
-        all = ss_port_put(s->port, &left, &left_len, count);
+        all = ss_queue_put(s->queue, &left, &left_len, count);
         *done += all ? run : run - left_len;
     }
-    core->too_large += s->port->too_large - too_large;
+    sequencer->too_large += s->queue->too_large - too_large;
     return all;
 }
 
-void ss_slot_put(ss_core *core, ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len) {
+void ss_slot_put(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint8_t *frames,
+                 size_t len) {
     size_t done = 0;
     if (s->waiting != NULL) {
         s->waiting_len += len;
         return;
     }
-    if (push(core, s, kinds, frames, len, &done))
+    if (push(sequencer, s, kinds, frames, len, &done))
         return;
     s->waiting = frames + done;
     s->waiting_len = len - done;
     s->waiting_kinds = kinds;
     s->waiting_since = 0;
-    core->waiting++;
+    sequencer->waiting++;
 }
 
 /* What could not wait any longer. */
-static void lose_waiting(const ss_core *core, const ss_slot *s, uint64_t waited_ns) {
+static void lose_waiting(const ss_sequencer *sequencer, const ss_slot *s, uint64_t waited_ns) {
     for (size_t at = 0, len; at < s->waiting_len; at += len) {
         const uint8_t *frame = s->waiting + at;
         len = slipstream_load_u32(frame);
         if ((s->waiting_kinds >> slipstream_load_u16(frame + 6) & 1) != 0)
-            ss_port_give_up(s->port, frame, len, !core->hurry);
+            ss_queue_give_up(s->queue, frame, len, !sequencer->hurry);
     }
-    if (core->hurry && waited_ns == 0)
+    if (sequencer->hurry && waited_ns == 0)
         return; /* said before, of what this call sent earlier */
-    ss_logq_format(core->log, SLIPSTREAM_LOG_ERROR, s->source,
-                   core->hurry ? "its ring was full for %.3g s when the broadcast was "
-                                 "interrupted: events are lost"
-                               : "its ring stayed full for %.3g s: stalled, events are lost "
-                                 "until it is half empty",
-                   (double)waited_ns / 1e9);
+    ss_log_queue_format(sequencer->log, SLIPSTREAM_LOG_ERROR, s->log_id,
+                        sequencer->hurry
+                            ? "its ring was full for %.3g s when the broadcast was "
+                              "interrupted: events are lost"
+                            : "its ring stayed full for %.3g s: stalled, events are lost "
+                              "until it is half empty",
+                        (double)waited_ns / 1e9);
 }
 
 /* True if the slot need not wait any more: all is in, or lost. */
-static bool try_waiting(ss_core *core, ss_slot *s, uint64_t now) {
+static bool try_waiting(ss_sequencer *sequencer, ss_slot *s, uint64_t now) {
     size_t done = 0;
-    if (push(core, s, s->waiting_kinds, s->waiting, s->waiting_len, &done))
+    if (push(sequencer, s, s->waiting_kinds, s->waiting, s->waiting_len, &done))
         return true;
     s->waiting += done;
     s->waiting_len -= done;
     if (done > 0 || s->waiting_since == 0)
         s->waiting_since = now; /* the time counts for each event */
-    if (!core->hurry && now - s->waiting_since < s->port->block_timeout_ms * UINT64_C(1000000))
+    if (!sequencer->hurry &&
+        now - s->waiting_since < s->queue->block_timeout_ms * UINT64_C(1000000))
         return false;
-    lose_waiting(core, s, now - s->waiting_since);
+    lose_waiting(sequencer, s, now - s->waiting_since);
     return true;
 }
 
-void ss_core_wait_for_room(ss_core *core) {
+void ss_sequencer_wait_for_room(ss_sequencer *sequencer) {
     uint64_t look = ss_clock_ns(CLOCK_MONOTONIC) + LOOK_EVERY_NS;
     struct timespec nap = {0, NAP_NS};
-    while (core->waiting > 0) {
+    while (sequencer->waiting > 0) {
         const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
-        for (uint32_t i = 0; i < core->count; i++) {
-            ss_slot *s = core->slots[i];
+        for (uint32_t i = 0; i < sequencer->count; i++) {
+            ss_slot *s = sequencer->slots[i];
             if (s->waiting == NULL)
                 continue;
             /* What a signal handler sends is kept until later, as if it were a callback. */
-            atomic_store_explicit(&core->busy, (int32_t)s->id, memory_order_relaxed);
-            if (!try_waiting(core, s, now))
+            atomic_store_explicit(&sequencer->busy, (int32_t)s->id, memory_order_relaxed);
+            if (!try_waiting(sequencer, s, now))
                 continue;
             s->waiting = NULL;
-            core->waiting--;
+            sequencer->waiting--;
         }
-        if (core->waiting == 0)
+        if (sequencer->waiting == 0)
             break;
         if (now >= look) {
-            core->hurry =
-                core->hurry || (core->interrupted != NULL && core->interrupted());
+            sequencer->hurry =
+                sequencer->hurry || (sequencer->interrupted != NULL && sequencer->interrupted());
             look = now + LOOK_EVERY_NS;
         }
         nanosleep(&nap, NULL);
         nap.tv_nsec = nap.tv_nsec < NAP_MAX_NS ? nap.tv_nsec * 2 : NAP_MAX_NS;
     }
-    atomic_store_explicit(&core->busy, -1, memory_order_relaxed);
+    atomic_store_explicit(&sequencer->busy, -1, memory_order_relaxed);
 }
 
-void ss_core_wait_if_allowed(ss_core *core) {
-    if (core->waiting > 0 && core->may_wait && !ss_core_inside_callback(core))
-        ss_core_wait_for_room(core);
+void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer) {
+    if (sequencer->waiting > 0 && sequencer->may_wait && !ss_sequencer_inside_callback(sequencer))
+        ss_sequencer_wait_for_room(sequencer);
 }
 
-uint8_t *ss_core_reserve_in_ring(ss_core *core, uint64_t kind_bit, size_t len, ss_port **port) {
+uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit, size_t len,
+                                      ss_queue **queue) {
     ss_slot *found = NULL;
-    if (ss_core_inside_callback(core))
+    if (ss_sequencer_inside_callback(sequencer))
         return NULL;
-    for (uint32_t i = 0; i < core->count; i++) {
-        ss_slot *s = core->slots[i];
+    for (uint32_t i = 0; i < sequencer->count; i++) {
+        ss_slot *s = sequencer->slots[i];
         if ((s->kinds & kind_bit) == 0)
             continue;
-        if (found != NULL || s->port == NULL || s->waiting != NULL)
+        if (found != NULL || s->queue == NULL || s->waiting != NULL)
             return NULL;
         found = s;
     }
     if (found == NULL)
         return NULL;
-    *port = found->port;
-    return ss_port_reserve(found->port, len);
+    *queue = found->queue;
+    return ss_queue_reserve(found->queue, len);
 }

@@ -1,13 +1,13 @@
-/* dispatch_slots: the plugins that a core knows, and what they want together. */
+/* slots: the plugins that a sequencer knows, and what they want together. */
 #include "sequencer/types.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-ss_slot *ss_slot_find(const ss_core *core, uint32_t id) {
-    for (uint32_t i = 0; i < core->count; i++)
-        if (core->slots[i]->id == id)
-            return core->slots[i];
+ss_slot *ss_slot_find(const ss_sequencer *sequencer, uint32_t id) {
+    for (uint32_t i = 0; i < sequencer->count; i++)
+        if (sequencer->slots[i]->id == id)
+            return sequencer->slots[i];
     return NULL;
 }
 
@@ -15,12 +15,12 @@ static bool is_prompt(const ss_slot *s) {
     return (s->flags & SLIPSTREAM_FLAG_PROMPT) != 0;
 }
 
-void ss_slots_refresh(ss_core *core) {
+void ss_slots_refresh(ss_sequencer *sequencer) {
     uint64_t kinds = 0;
     uint64_t slow = 0;
     uint64_t claimed = 0;
-    for (uint32_t i = 0; i < core->count; i++) {
-        const ss_slot *s = core->slots[i];
+    for (uint32_t i = 0; i < sequencer->count; i++) {
+        const ss_slot *s = sequencer->slots[i];
         kinds |= s->kinds;
         if (!is_prompt(s))
             slow |= s->kinds | (s->claim_count > 0 ? SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_PAYLOAD) : 0);
@@ -28,9 +28,9 @@ void ss_slots_refresh(ss_core *core) {
     }
     /* Nobody broadcasts a GAP; its bit only says that somebody subscribes to anything. */
     kinds &= ~SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_GAP);
-    atomic_store_explicit(&core->kinds, kinds, memory_order_relaxed);
-    atomic_store_explicit(&core->slow_kinds, slow, memory_order_relaxed);
-    atomic_store_explicit(&core->claimed, claimed, memory_order_relaxed);
+    atomic_store_explicit(&sequencer->kinds, kinds, memory_order_relaxed);
+    atomic_store_explicit(&sequencer->slow_kinds, slow, memory_order_relaxed);
+    atomic_store_explicit(&sequencer->claimed, claimed, memory_order_relaxed);
 }
 
 bool ss_slot_add_claim(ss_slot *s, const char *name) {

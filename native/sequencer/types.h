@@ -1,11 +1,11 @@
-/* dispatch_inner: what the sequencer is made of, for the files that make it. All of it is for
+/* types: what the sequencer is made of, for the files that make it. All of it is for
  * whoever holds the sequencer. */
-#ifndef SS_DISPATCH_INNER_H
-#define SS_DISPATCH_INNER_H
+#ifndef SS_SEQUENCER_TYPES_H
+#define SS_SEQUENCER_TYPES_H
 
-#include "sequencer/sequencer.h"
-#include "base/lock.h"
 #include "base/clock.h"
+#include "base/lock.h"
+#include "sequencer/sequencer.h"
 
 enum { SS_SLOTS_MAX = 256 };
 
@@ -30,16 +30,16 @@ typedef struct ss_slot {
     uint64_t kinds; /* what it gets now; 0 once it has failed */
     ss_on_broadcast call;
     void *instance;
-    ss_host *host; /* NULL for a function and for a port */
-    ss_port *port; /* NULL for what is called inline */
-    /* A port that blocks: what it had no room for, and since when. */
+    ss_host *host; /* NULL for a function and for a queue */
+    ss_queue *queue; /* NULL for what is called inline */
+    /* A queue that blocks: what it had no room for, and since when. */
     const uint8_t *waiting;
     size_t waiting_len;
     uint64_t waiting_kinds;
     uint64_t waiting_since;
     slipstream_delivery delivery;
     uint32_t id;
-    uint32_t source;
+    uint32_t log_id;
     uint32_t flags;
     int dead_letter;
     uint64_t ordinal;     /* the last one given out */
@@ -64,9 +64,9 @@ typedef struct ss_buffer {
     size_t room;
 } ss_buffer;
 
-struct ss_core {
+struct ss_sequencer {
     ss_lock lock; /* the sequencer */
-    ss_logq *log;
+    ss_log_queue *log;
     uint64_t stream;
     uint64_t sequence;
     _Atomic uint64_t kinds;
@@ -89,11 +89,11 @@ struct ss_core {
     ss_slot *slots[SS_SLOTS_MAX];
 };
 
-/* ---- dispatch_slots ------------------------------------------------------------------ */
+/* ---- slots --------------------------------------------------------------------------- */
 
-ss_slot *ss_slot_find(const ss_core *core, uint32_t id);
+ss_slot *ss_slot_find(const ss_sequencer *sequencer, uint32_t id);
 /* What all of them want together, after any of them has changed. */
-void ss_slots_refresh(ss_core *core);
+void ss_slots_refresh(ss_sequencer *sequencer);
 bool ss_slot_add_claim(ss_slot *s, const char *name);
 void ss_slot_drop_claims(ss_slot *s);
 void ss_slot_free(ss_slot *s);
@@ -102,29 +102,31 @@ static inline bool ss_slot_is_open(const ss_slot *s) {
     return atomic_load_explicit(&s->state, memory_order_relaxed) == SS_SLOT_RUNNING;
 }
 
-/* ---- dispatch_inline ----------------------------------------------------------------- */
+/* ---- inline -------------------------------------------------------------------------- */
 
 /* Those of the frames that it wants, stamped, to a slot that is running. */
-void ss_slot_deliver(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len);
+void ss_slot_deliver(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len);
 /* The same for unchecked frames, all of which it wants if they are usual, one by one; not for
  * a function. Stops before the first that is not usual and stamped, or after the first that
  * failed. */
-void ss_slot_deliver_unchecked(ss_core *core, ss_slot *s, const uint8_t *frames, size_t len,
-                               ss_sent *sent);
+void ss_slot_deliver_unchecked(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames,
+                               size_t len, ss_sent *sent);
 /* Frames of these kinds that it wants but may not get now. */
 void ss_slot_miss(ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len);
 /* Tells it of what it missed. */
-void ss_slot_tell_gap(ss_core *core, ss_slot *s);
+void ss_slot_tell_gap(ss_sequencer *sequencer, ss_slot *s);
 
-/* ---- dispatch_ports ------------------------------------------------------------------ */
+/* ---- queues -------------------------------------------------------------------------- */
 
 /* Those of the frames that are of these kinds into the slot's ring. What does not fit waits,
  * and with it what follows, which must lie right behind it. */
-void ss_slot_put(ss_core *core, ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len);
+void ss_slot_put(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint8_t *frames,
+                 size_t len);
 /* Room for an event of this kind in the ring of the only plugin that wants it, to be written
- * there and committed to *port at once. NULL: it is not so simple. */
-uint8_t *ss_core_reserve_in_ring(ss_core *core, uint64_t kind_bit, size_t len, ss_port **port);
+ * there and committed to *queue at once. NULL: it is not so simple. */
+uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit, size_t len,
+                                      ss_queue **queue);
 /* Waits for room, but not in a signal handler's call inside of such a wait. */
-void ss_core_wait_if_allowed(ss_core *core);
+void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer);
 
 #endif

@@ -48,8 +48,9 @@ from slipstream.events import (
     Payload,
     StakingReward,
 )
+from slipstream.loaded import Plugin
 from slipstream.manager import PluginManager
-from slipstream.plugin import Counters, Plugin, PluginState
+from slipstream.status import Counters, PluginState
 
 __version__ = "0.1.0"
 

@@ -41,12 +41,12 @@ class LogLine:
 
     Attributes:
         level: SLIPSTREAM_LOG_*.
-        source: The number of the instance; 0 is the core itself.
+        log_id: The number of the instance; 0 is the core itself.
         text: Without control characters.
     """
 
     level: int
-    source: int
+    log_id: int
     text: str
 
     @property
@@ -76,10 +76,10 @@ class LogPump:
         """
         if level not in LEVELS:
             raise ConfigError(f"{level!r} is no log level", f"use one of {', '.join(LEVELS)}")
-        self.queue: Any = lib.ss_logq_new(_QUEUE_BYTES)
+        self.queue: Any = lib.ss_log_queue_new(_QUEUE_BYTES)
         if self.queue == ffi.NULL:
             raise MemoryError
-        lib.ss_logq_set_level(self.queue, LEVELS[level])
+        lib.ss_log_queue_set_level(self.queue, LEVELS[level])
         self.names: dict[int, str] = {}
         self.afterwards: Callable[[], None] | None = None
         self._emit = self._to_structlog if emit is None else emit
@@ -87,7 +87,7 @@ class LogPump:
         # Re-entrant: a signal handler may close the manager while this thread drains.
         self._reader = threading.RLock()
         self._stopping = False
-        lib.ss_logq_retain(self.queue)  # the thread's own, since nobody waits for its end
+        lib.ss_log_queue_retain(self.queue)  # the thread's own, since nobody waits for its end
         self._thread = threading.Thread(
             target=self._run, args=(self.queue,), name="slipstream-log", daemon=True
         )
@@ -95,11 +95,11 @@ class LogPump:
 
     def _run(self, queue: Any) -> None:
         while not self._stopping:
-            lib.ss_logq_wait(queue, _SLICE_MS)
+            lib.ss_log_queue_wait(queue, _SLICE_MS)
             self.drain()
             if self.afterwards is not None and not self._stopping and not _native.forked():
                 self._look_after(self.afterwards)
-        lib.ss_logq_release(queue)
+        lib.ss_log_queue_release(queue)
 
     @staticmethod
     def _look_after(afterwards: Callable[[], None]) -> None:
@@ -108,10 +108,10 @@ class LogPump:
         except Exception:  # noqa: BLE001 - whatever it is, lines have to be read further on
             traceback.print_exc(file=sys.stderr)
 
-    def forget(self, source: int) -> None:
+    def forget(self, log_id: int) -> None:
         """Hand on the last lines of an instance that is closed, and forget its name."""
         self.drain()
-        self.names.pop(source, None)
+        self.names.pop(log_id, None)
 
     def drain(self) -> None:
         """Hand every waiting line on."""
@@ -121,9 +121,9 @@ class LogPump:
             if self._stopping:
                 return
             line = ffi.new("ss_log_line *")
-            while lib.ss_logq_next(self.queue, line):
-                self._hand_on(LogLine(line.level, line.source, _native.text(line.text)))
-            dropped = lib.ss_logq_dropped(self.queue)
+            while lib.ss_log_queue_next(self.queue, line):
+                self._hand_on(LogLine(line.level, line.log_id, _native.text(line.text)))
+            dropped = lib.ss_log_queue_dropped(self.queue)
             if dropped:
                 text = f"{dropped} log lines were dropped: the queue was full"
                 self._hand_on(LogLine(lib.SLIPSTREAM_LOG_WARN, 0, text))
@@ -136,8 +136,8 @@ class LogPump:
 
     def _to_structlog(self, line: LogLine) -> None:
         fields: dict[str, object] = {}
-        if line.source in self.names:
-            fields["plugin"] = self.names[line.source]
+        if line.log_id in self.names:
+            fields["plugin"] = self.names[line.log_id]
         if line.contract:
             fields["contract"] = line.contract
         if line.level >= lib.SLIPSTREAM_LOG_ERROR:
@@ -158,8 +158,8 @@ class LogPump:
             if self._stopping:
                 return
             self._stopping = True
-        lib.ss_logq_wake(self.queue)
+        lib.ss_log_queue_wake(self.queue)
         if self._thread is not threading.current_thread():
             self._thread.join(2 * _SLICE_MS / 1000)
-        lib.ss_logq_release(self.queue)
+        lib.ss_log_queue_release(self.queue)
         self.queue = ffi.NULL

@@ -1,4 +1,4 @@
-/* ss_elf_look and ss_elf_build_id on mutations of real libraries. Arguments: iterations,
+/* ss_file_look and ss_file_build_id on mutations of real libraries. Arguments: iterations,
  * libraries. */
 #include "check.h"
 #include "library/file.h"
@@ -64,7 +64,7 @@ static void replace_each_word(const uint8_t *whole, size_t len) {
     static const uint64_t sizes[] = {0, INT64_MAX, UINT64_MAX};
     const size_t until = len < 8192 ? len : 8192;
     uint8_t *exact = malloc(len);
-    ss_elf seen;
+    ss_file seen;
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
         for (size_t at = 0; at + 4 <= until; at += 4)
             for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
@@ -73,7 +73,7 @@ static void replace_each_word(const uint8_t *whole, size_t len) {
                     if (exact[d] == DT_STRSZ && memcmp(exact + d + 1, "\0\0\0\0\0\0", 7) == 0)
                         memcpy(exact + d + 8, &sizes[s], 8);
                 memcpy(exact + at, &values[v], 4);
-                ss_elf_look(exact, len, &seen);
+                ss_file_look(exact, len, &seen);
             }
     free(exact);
 }
@@ -89,7 +89,7 @@ static bool look_for_build_id(int file, const uint8_t *bytes, size_t len) {
     char id[8 * ID_ROOM];
     REQUIRE(ftruncate(file, (off_t)len) == 0 && pwrite(file, bytes, len, 0) == (ssize_t)len);
     memset(id, 'x', sizeof id);
-    ss_elf_build_id(path_of("file"), id, sizeof id);
+    ss_file_build_id(path_of("file"), id, sizeof id);
     REQUIRE(memchr(id, '\0', sizeof id) != NULL);
     REQUIRE(strspn(id, "0123456789abcdef") == strlen(id));
     return id[0] != '\0';
@@ -113,12 +113,12 @@ static void misstate_each_word(int file, const uint8_t *whole, size_t len) {
 static void check_room(const char *library) {
     char id[ID_ROOM];
     char again[ID_ROOM];
-    ss_elf_build_id(library, id, sizeof id);
+    ss_file_build_id(library, id, sizeof id);
     const size_t len = strlen(id);
     REQUIRE(len > 0);
-    ss_elf_build_id(library, again, len + 1);
+    ss_file_build_id(library, again, len + 1);
     REQUIRE(strcmp(again, id) == 0);
-    ss_elf_build_id(library, again, len);
+    ss_file_build_id(library, again, len);
     REQUIRE(again[0] == '\0');
 }
 
@@ -126,7 +126,7 @@ static void refuse_unopened(int watch, const char *path) {
     char id[ID_ROOM];
     char event[512];
     inotify_add_watch(watch, path, IN_OPEN); /* if there is such a thing */
-    ss_elf_build_id(path, id, sizeof id);
+    ss_file_build_id(path, id, sizeof id);
     if (id[0] == '\0' && read(watch, event, sizeof event) == -1 && errno == EAGAIN)
         return;
     fprintf(stderr, "opened: %s\n", path);
@@ -148,7 +148,7 @@ static void refuse_odd_paths(int file, const char *library) {
         refuse_unopened(watch, odd[i]);
     for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
         refuse_unopened(watch, path_of(made[i]));
-    ss_elf_build_id(path_of("file"), id, sizeof id); /* it is watched since it was odd */
+    ss_file_build_id(path_of("file"), id, sizeof id); /* it is watched since it was odd */
     REQUIRE(id[0] != '\0' && read(watch, event, sizeof event) > 0);
     REQUIRE(close(watch) == 0 && close(file) == 0);
     REQUIRE(unlink("fifo") == 0 && rmdir("dir") == 0 && unlink("link") == 0 && unlink("file") == 0);
@@ -159,10 +159,10 @@ int main(int argc, char **argv) {
     unsigned long ids = 0;
     unsigned long kinds[SS_FILE_FOREIGN + 1] = {0};
     unsigned long constructors = 0;
-    ss_elf seen;
+    ss_file seen;
     REQUIRE(argc > 2);
     const long iterations = atol(argv[1]);
-    ss_elf_look((const uint8_t *)"", 0, &seen);
+    ss_file_look((const uint8_t *)"", 0, &seen);
     REQUIRE(seen.kind == SS_FILE_EMPTY);
     REQUIRE(mkdtemp(folder) != NULL);
     check_room(argv[2]);
@@ -171,7 +171,7 @@ int main(int argc, char **argv) {
     for (int f = 2; f < argc; f++) {
         size_t len;
         uint8_t *whole = load(argv[f], &len);
-        ss_elf_look(whole, len, &seen);
+        ss_file_look(whole, len, &seen);
         REQUIRE(seen.kind == SS_FILE_ELF && seen.has_constructor && seen.constructor_is_function);
         REQUIRE(!seen.has_rust_constructor && seen.other_major == 0 && !seen.is_go);
         replace_each_word(whole, len);
@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
         for (size_t cut = 0; cut < len; cut += 1 + cut / 64) {
             uint8_t *exact = malloc(cut == 0 ? 1 : cut);
             memcpy(exact, whole, cut);
-            ss_elf_look(exact, cut, &seen);
+            ss_file_look(exact, cut, &seen);
             ids += look_for_build_id(file, exact, cut);
             free(exact);
         }
@@ -189,7 +189,7 @@ int main(int argc, char **argv) {
             memcpy(exact, whole, cut);
             for (size_t changes = 1 + random_below(4); changes > 0; changes--)
                 change(exact, cut);
-            ss_elf_look(exact, cut, &seen);
+            ss_file_look(exact, cut, &seen);
             REQUIRE(seen.kind <= SS_FILE_FOREIGN);
             kinds[seen.kind]++;
             constructors += seen.has_constructor;

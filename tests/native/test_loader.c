@@ -11,11 +11,11 @@
 
 enum { WAIT_MS = 20000 };
 
-static ss_logq *log;
-static uint32_t source;
+static ss_log_queue *log;
+static uint32_t log_id;
 
 static ss_instance *opened(const char *path) {
-    ss_instance *instance = ss_instance_new(log, ++source, path, path, "/");
+    ss_instance *instance = ss_instance_new(log, ++log_id, path, path, "/");
     REQUIRE(instance != NULL);
     REQUIRE(ss_instance_open(instance) == SLIPSTREAM_OK);
     REQUIRE(ss_instance_wait(instance, WAIT_MS) == SLIPSTREAM_OK);
@@ -59,7 +59,7 @@ static void unload_it(ss_instance *instance) {
 
 static void drain(void) {
     ss_log_line line;
-    while (ss_logq_next(log, &line)) {
+    while (ss_log_queue_next(log, &line)) {
     }
 }
 
@@ -72,7 +72,7 @@ static size_t blocks(uint8_t *run, unsigned count) {
 }
 
 static void stream(const char *path, const char *other, const char *folder) {
-    ss_core *core = ss_core_new(log, 1);
+    ss_sequencer *sequencer = ss_sequencer_new(log, 1);
     ss_instance *instance = loaded(path, folder, ",\"statuses\":[0,-1,2],\"claim\":\"greetings\"");
     uint8_t run[8192];
     uint32_t slot;
@@ -81,23 +81,24 @@ static void stream(const char *path, const char *other, const char *folder) {
     const size_t len = blocks(run, 20);
     REQUIRE(describe(instance).is_loaded && strcmp(ss_instance_claim(instance, 0), "greetings") == 0);
     REQUIRE(ss_instance_claim(instance, 1) == NULL);
-    REQUIRE(ss_core_attach(core, instance, WAIT_MS, &slot) == SLIPSTREAM_OK);
-    REQUIRE(ss_core_send(core, run, len, &sent) == SLIPSTREAM_OK && sent.index == 20);
-    REQUIRE(ss_core_set_state(core, slot, SS_SLOT_PAUSED, WAIT_MS) == SLIPSTREAM_OK);
-    REQUIRE(ss_core_send(core, run, len, &sent) == SLIPSTREAM_OK);
-    REQUIRE(ss_core_set_state(core, slot, SS_SLOT_RELOADING, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_attach(sequencer, instance, WAIT_MS, &slot) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_send(sequencer, run, len, &sent) == SLIPSTREAM_OK && sent.index == 20);
+    REQUIRE(ss_sequencer_set_state(sequencer, slot, SS_SLOT_PAUSED, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_send(sequencer, run, len, &sent) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_set_state(sequencer, slot, SS_SLOT_RELOADING, WAIT_MS) == SLIPSTREAM_OK);
     ss_instance *fresh = loaded(other, folder, "");
-    REQUIRE(ss_core_replace(core, slot, fresh, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_replace(sequencer, slot, fresh, WAIT_MS) == SLIPSTREAM_OK);
     unload_it(instance);
-    REQUIRE(ss_core_set_state(core, slot, SS_SLOT_RUNNING, WAIT_MS) == SLIPSTREAM_OK);
-    REQUIRE(ss_core_send(core, run, len - 8, &sent) == SLIPSTREAM_MALFORMED && sent.index == 19);
-    REQUIRE(ss_core_stats(core, slot, &stats) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_set_state(sequencer, slot, SS_SLOT_RUNNING, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_send(sequencer, run, len - 8, &sent) == SLIPSTREAM_MALFORMED &&
+            sent.index == 19);
+    REQUIRE(ss_sequencer_stats(sequencer, slot, &stats) == SLIPSTREAM_OK);
     REQUIRE(stats.broadcast == 59 && stats.acknowledged == 59 && stats.dropped == 20);
     REQUIRE(stats.delivered == 38 && stats.failed == 1);
-    REQUIRE(ss_core_detach(core, slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_OK);
-    REQUIRE(ss_core_stats(core, slot, &stats) == SLIPSTREAM_NOT_FOUND);
-    REQUIRE(ss_core_close(core, WAIT_MS) == SLIPSTREAM_OK);
-    ss_core_release(core);
+    REQUIRE(ss_sequencer_detach(sequencer, slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_stats(sequencer, slot, &stats) == SLIPSTREAM_NOT_FOUND);
+    REQUIRE(ss_sequencer_close(sequencer, WAIT_MS) == SLIPSTREAM_OK);
+    ss_sequencer_release(sequencer);
     unload_it(fresh);
 }
 
@@ -135,7 +136,7 @@ static void abandon(const char *path, const char *folder) {
     REQUIRE(ss_instance_wait(instance, WAIT_MS) == SLIPSTREAM_OK);
     ss_instance_abandon(instance);
     /* Whatever was abandoned undoes itself, up to the unmapping of the library. */
-    for (int i = 0; ss_probe_mapped(path); i++) {
+    for (int i = 0; ss_peek_mapped(path); i++) {
         REQUIRE(i < WAIT_MS);
         usleep(1000);
     }
@@ -144,7 +145,7 @@ static void abandon(const char *path, const char *folder) {
 int main(int argc, char **argv) {
     REQUIRE(argc > 4);
     const long rounds = atol(argv[1]);
-    log = ss_logq_new(1 << 20);
+    log = ss_log_queue_new(1 << 20);
     for (long i = 0; i < rounds; i++) {
         stream(argv[2], argv[3], argv[4]);
         deliver_alone(argv[2], argv[4]);
@@ -159,7 +160,7 @@ int main(int argc, char **argv) {
         drain();
     }
     usleep(100000); /* an abandoned one frees itself after the library was unmapped */
-    ss_logq_release(log);
+    ss_log_queue_release(log);
     printf("loader: %ld rounds\n", rounds);
     return 0;
 }

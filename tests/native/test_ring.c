@@ -7,7 +7,7 @@
 
 /* ---- The producer ---------------------------------------------------------------------- */
 
-typedef struct source {
+typedef struct log_id {
     ss_ring *ring;
     uint64_t random;
     uint64_t pause_every;
@@ -15,9 +15,9 @@ typedef struct source {
     size_t large; /* now and then an event of up to so many bytes */
     uint8_t *run;
     uint64_t lost;
-} source;
+} log_id;
 
-static size_t pick_len(source *s) {
+static size_t pick_len(log_id *s) {
     size_t len = FRAME_LEAST + 8 * below(&s->random, 20);
     if (s->large != 0 && below(&s->random, 50) == 0)
         len = FRAME_LEAST + 8 * below(&s->random, (s->large - FRAME_LEAST) / 8 + 1);
@@ -27,7 +27,7 @@ static size_t pick_len(source *s) {
 }
 
 /* Puts up to `count` events as one run, or one in place. False: there is no room. */
-static bool put(source *s, uint32_t count, size_t *first_len) {
+static bool put(log_id *s, uint32_t count, size_t *first_len) {
     ss_ring *ring = s->ring;
     size_t len = *first_len;
     if (count == 1 && below(&s->random, 2) == 0) {
@@ -47,14 +47,14 @@ static bool put(source *s, uint32_t count, size_t *first_len) {
     return ss_ring_put(ring, s->run, len, count);
 }
 
-static void lose(source *s, uint32_t reason) {
+static void lose(log_id *s, uint32_t reason) {
     uint8_t frame[FRAME_LEAST];
     write_event(frame, sizeof frame, s->ring->last + 1);
     ss_ring_lose(s->ring, frame, reason);
     s->lost++;
 }
 
-static uint32_t pick_count(source *s, uint64_t until) {
+static uint32_t pick_count(log_id *s, uint64_t until) {
     const uint64_t left = until - s->ring->last;
     uint64_t count = below(&s->random, 2) == 0 ? 1 : 1 + below(&s->random, s->largest_run);
     if (s->large != 0)
@@ -62,7 +62,7 @@ static uint32_t pick_count(source *s, uint64_t until) {
     return (uint32_t)(count < left ? count : left);
 }
 
-static void breathe(source *s) {
+static void breathe(log_id *s) {
     if (s->pause_every != 0 && below(&s->random, s->pause_every) == 0)
         usleep((useconds_t)below(&s->random, 300));
 }
@@ -85,7 +85,7 @@ static void restart_if_crashed(plugin *p, ss_ring *ring) {
 }
 
 /* Sends events until `until` of them were given out. */
-static void produce(source *s, plugin *p, uint64_t until, bool tell_all) {
+static void produce(log_id *s, plugin *p, uint64_t until, bool tell_all) {
     ss_ring *ring = s->ring;
     patience wait = {0};
     while (ring->last < until) {
@@ -126,7 +126,7 @@ static void produce(source *s, plugin *p, uint64_t until, bool tell_all) {
 }
 
 /* Ends it, through as many crashes as it takes, and looks at the ledger. */
-static void finish(source *s, plugin *p) {
+static void finish(log_id *s, plugin *p) {
     ss_ring *ring = s->ring;
     patience wait = {0};
     order_stop(ring);
@@ -157,8 +157,8 @@ static void finish(source *s, plugin *p) {
             (llu)in_gap, (llu)s->lost);
 }
 
-static source new_source(size_t bytes, uint32_t overflow, uint64_t seed) {
-    source s = {.ring = ss_ring_new(bytes, false, overflow), .random = seed * 2 + 1};
+static log_id new_source(size_t bytes, uint32_t overflow, uint64_t seed) {
+    log_id s = {.ring = ss_ring_new(bytes, false, overflow), .random = seed * 2 + 1};
     REQUIRE(s.ring != NULL, "%s", strerror(errno));
     s.run = malloc(bytes);
     s.largest_run = 100;
@@ -166,7 +166,7 @@ static source new_source(size_t bytes, uint32_t overflow, uint64_t seed) {
     return s;
 }
 
-static void end_source(source *s) {
+static void end_source(log_id *s) {
     ss_ring_free(s->ring);
     free(s->run);
 }
@@ -175,7 +175,7 @@ static void end_source(source *s) {
 
 static void flow_once(uint32_t overflow, size_t bytes, uint32_t flags, uint64_t n, uint64_t pace,
                       bool large, uint64_t crash_every, uint64_t seed) {
-    source s = new_source(bytes, overflow, seed);
+    log_id s = new_source(bytes, overflow, seed);
     plugin *p = new_plugin(flags, n, seed);
     s.large = large ? bytes - sizeof(ss_record) - sizeof(ss_gap_block) : 0;
     s.pause_every = pace == 1 ? 50 : pace == 3 ? 300 : 0;
@@ -224,7 +224,7 @@ static void flow(uint64_t seed, uint64_t scale, uint64_t crash_every) {
 /* ---- wake: no wake-up is lost ------------------------------------------------------------ */
 
 static void wake(uint64_t seed, uint64_t scale) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, seed);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, seed);
     const uint64_t n = 50000 * scale;
     plugin *p = new_plugin(0, n, seed);
     uint64_t slowest = 0;
@@ -313,9 +313,9 @@ static void status(uint64_t seed, uint64_t scale) {
         const uint32_t flags = ((i & 1) != 0 ? SLIPSTREAM_FLAG_BATCH : 0) |
                                ((i & 2) != 0 ? SLIPSTREAM_FLAG_EXPLICIT_ACK : 0);
         const uint64_t n = 3000 * scale;
-        source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, seed + i);
+        log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, seed + i);
         plugin *p = new_plugin(flags, n, seed + i);
-        ss_logq_set_level(p->log, 99);
+        ss_log_queue_set_level(p->log, 99);
         s.largest_run = 10;
         failed_count = 0;
         p->status = any_status;
@@ -354,7 +354,7 @@ static int32_t refuse_flush(plugin *self) {
     return SLIPSTREAM_IO;
 }
 
-static void put_some(source *s, uint64_t n) {
+static void put_some(log_id *s, uint64_t n) {
     for (uint64_t i = 0; i < n; i++) {
         size_t len = FRAME_LEAST;
         REQUIRE(put(s, 1, &len), "room");
@@ -383,9 +383,9 @@ static void wait_ended(plugin *p, uint32_t reason) {
 
 /* FATAL and PANIC: nothing is acknowledged, the rest stays. */
 static void script_end(int32_t with, uint32_t reason, uint32_t flags, uint64_t acked) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
     plugin *p = new_plugin(flags, 100, 1);
-    ss_logq_set_level(p->log, 99);
+    ss_log_queue_set_level(p->log, 99);
     p->status = scripted;
     script_at = 7;
     script_status = with;
@@ -404,9 +404,9 @@ static void script_end(int32_t with, uint32_t reason, uint32_t flags, uint64_t a
 
 /* EXPLICIT_ACK: what failed acknowledges nothing before it, but itself. */
 static void script_explicit(void) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
     plugin *p = new_plugin(SLIPSTREAM_FLAG_EXPLICIT_ACK, 10000, 1);
-    ss_logq_set_level(p->log, 99);
+    ss_log_queue_set_level(p->log, 99);
     p->status = scripted;
     p->on_flush = refuse_flush;
     script_at = 1;
@@ -448,7 +448,7 @@ static void script_explicit(void) {
 
 /* RETRY while the host wants to stop: one last chance, and the event is kept. */
 static void script_retry(void) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
     plugin *p = new_plugin(0, 100, 1);
     p->status = scripted;
     p->consumer.max_attempts = 1000000;
@@ -468,7 +468,7 @@ static void script_retry(void) {
 
 /* The boundary lies inside of a run; pause holds back; is_stopping is told. */
 static void script_boundary(void) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
     plugin *p = new_plugin(SLIPSTREAM_FLAG_BATCH, 100, 1);
     size_t len = FRAME_LEAST;
     atomic_store(&s.ring->head->paused, 1);
@@ -500,7 +500,7 @@ static void script_boundary(void) {
 
 /* The end of what was broadcast is lost and not told of yet: the stop waits for it. */
 static void script_late_end(void) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
     plugin *p = new_plugin(0, 100, 1);
     struct timespec busy;
     clockid_t clock;
@@ -526,9 +526,9 @@ static void script_late_end(void) {
 static void script_damage(uint64_t seed) {
     for (uint64_t i = 0; i < 100; i++) {
         const uint32_t overflow = i % 2 != 0 ? SS_OVERFLOW_DROP_OLDEST : SS_OVERFLOW_BLOCK;
-        source s = new_source(SS_RING_MIN, overflow, seed + i);
+        log_id s = new_source(SS_RING_MIN, overflow, seed + i);
         plugin *p = new_plugin(0, 100, 1);
-        ss_logq_set_level(p->log, 99);
+        ss_log_queue_set_level(p->log, 99);
         put_some(&s, 20);
         const uint64_t at = below(&s.random, 4) * 4;
         uint8_t *record = s.ring->data + 5 * (FRAME_LEAST + sizeof(ss_record));
@@ -547,7 +547,7 @@ static void script_damage(uint64_t seed) {
 
 /* A poison goes, and a GAP stands in its place; the GAP itself may be one. */
 static void script_poison(uint32_t flags) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
     plugin *p = new_plugin(flags, 100, 1);
     size_t len = FRAME_LEAST;
     uint8_t *copy = NULL;
@@ -590,7 +590,7 @@ static void script_poison(uint32_t flags) {
 
 /* The skipped one is told of by one GAP with its reason, in order. */
 static void script_skip(void) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
     plugin *p = new_plugin(SLIPSTREAM_FLAG_BATCH, 100, 1);
     size_t len = FRAME_LEAST;
     REQUIRE(put(&s, 50, &len), "room");
@@ -609,7 +609,7 @@ static void script_skip(void) {
 
 /* Walking over what is left, forwards and from anywhere. */
 static void script_find(uint64_t seed) {
-    source s = new_source(1024 * 1024, SS_OVERFLOW_BLOCK, seed);
+    log_id s = new_source(1024 * 1024, SS_OVERFLOW_BLOCK, seed);
     size_t found = 0;
     while (s.ring->last < 3000) {
         size_t len = FRAME_LEAST;
@@ -637,7 +637,7 @@ static void script_find(uint64_t seed) {
 
 /* With drop_oldest and nobody there the ring holds the newest. */
 static void script_oldest(void) {
-    source s = new_source(SS_RING_MIN, SS_OVERFLOW_DROP_OLDEST, 1);
+    log_id s = new_source(SS_RING_MIN, SS_OVERFLOW_DROP_OLDEST, 1);
     plugin *p = new_plugin(0, 10000, 1);
     put_some(&s, 10000);
     const uint64_t held = SS_RING_MIN / (FRAME_LEAST + sizeof(ss_record));
@@ -654,7 +654,7 @@ static void script_oldest(void) {
 /* The largest event there is, across the wrap, in place and as a copy. */
 static void script_huge(size_t bytes) {
     for (uint32_t overflow = 0; overflow <= SS_OVERFLOW_DROP_OLDEST; overflow++) {
-        source s = new_source(bytes, overflow, 1);
+        log_id s = new_source(bytes, overflow, 1);
         plugin *p = new_plugin(0, 100, 1);
         patience wait = {0};
         start(p, s.ring);
@@ -740,7 +740,7 @@ static void *scribble(void *context) {
 
 static void hostile(uint64_t seed, uint64_t scale) {
     for (uint32_t overflow = 0; overflow <= SS_OVERFLOW_DROP_OLDEST; overflow++) {
-        source s = new_source(SS_RING_MIN, overflow, seed + overflow);
+        log_id s = new_source(SS_RING_MIN, overflow, seed + overflow);
         ss_ring *ring = s.ring;
         scribbler writer = {.control = ss_ring_get_control(ring),
                             .key = ring->head->key,

@@ -22,8 +22,9 @@ from slipstream.errors import (
     PluginFailed,
     SlipstreamError,
 )
+from slipstream.loaded import Plugin
 from slipstream.manager import PluginManager
-from slipstream.plugin import Plugin, PluginState, Status
+from slipstream.status import PluginState, Status
 from slipstream.streams import EventFile
 
 from ._errors import Failure, Stopped, failure_of, report

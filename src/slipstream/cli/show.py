@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from slipstream import aleo, frames, jsonl
+from slipstream import aleo, frames, streams
 from slipstream.capture import CaptureWriter
 from slipstream.errors import AleoFormatError, CaptureError, FrameError
 from slipstream.events import (
@@ -37,10 +37,10 @@ _BREAK = re.compile(r"\s*\n\s*")
 
 
 def _kind(_context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> set[int]:
-    known = {name.lower(): kind for name, kind in jsonl.KINDS.items()}
+    known = {name.lower(): kind for name, kind in streams.KINDS.items()}
     for name in names:
         if name.lower() not in known:
-            raise click.BadParameter(f"{name!r} is unknown; known: {jsonl.KNOWN_KINDS}")
+            raise click.BadParameter(f"{name!r} is unknown; known: {streams.KNOWN_KINDS}")
     return {known[name.lower()] for name in names}
 
 
@@ -115,7 +115,7 @@ def show(  # noqa: PLR0913 - the options of the command
             if mapping is not None and not _is_of(event, *mapping):
                 continue
             if as_json:
-                emit(jsonl.line_of(frame).decode())
+                emit(streams.line_of(frame).decode())
             else:
                 if event.meta.stream != stream:
                     stream = event.meta.stream
@@ -210,7 +210,7 @@ def _block(block: bytes) -> str:
 
 def _text(event: Event, name: str) -> str:
     """Show a field as text in one line, else in hexadecimal; never a control character."""
-    text = jsonl.text_of(event, name)
+    text = streams.text_of(event, name)
     if text is None:
         return _hex(getattr(event, name))
     text = printable(_BREAK.sub(" ", text))
@@ -257,7 +257,7 @@ def _writer(target: Path) -> Iterator[Callable[[bytes], object]]:
                 yield capture.write
         else:
             with target.open("xb") as lines:
-                yield lambda frame: lines.write(jsonl.line_of(frame))
+                yield lambda frame: lines.write(streams.line_of(frame))
     except OSError as error:
         raise CaptureError(
             f"cannot write {printable(str(target))}: {error.strerror}",

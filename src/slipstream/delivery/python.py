@@ -67,14 +67,14 @@ def checked_name(plugin: object) -> str:
 class InlinePython(Slot):
     """A plugin written in Python, called on the broadcasting thread."""
 
-    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, name: str, source: int) -> None:
+    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, name: str, log_id: int) -> None:
         """Call the plugin's `on_load` if it has one, and attach it.
 
         Args:
             sequencer: Where it is attached.
             plugin: The object.
             name: Its name in this host.
-            source: The number that the core's log lines about it carry.
+            log_id: The number that the core's log lines about it carry.
 
         Raises:
             PluginLoadError: What it subscribes to or claims makes no sense.
@@ -82,7 +82,7 @@ class InlinePython(Slot):
         """
         self._plugin = plugin
         self._name = name
-        self.source = source
+        self.log_id = log_id
         self._handle: Any = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
         on_load = getattr(plugin, "on_load", None)
         if on_load is not None:
@@ -90,7 +90,7 @@ class InlinePython(Slot):
         try:
             self.kinds = _kinds_of(plugin, name)
             claims = _claims_of(plugin, name)
-            super().__init__(sequencer, sequencer.attach_function(self.kinds, self._handle, source))
+            super().__init__(sequencer, sequencer.attach_function(self.kinds, self._handle, log_id))
         except BaseException:
             self._call_on_unload()
             raise

@@ -13,8 +13,7 @@ from slipstream import _native, frames
 from slipstream.errors import AleoFormatError, FrameError, SlipstreamError
 from slipstream.events import EventKind
 from slipstream.files import FileProblem, read_small
-
-from ._fields import KINDS, KNOWN_KINDS, SHAPES, Field, Line, Shape
+from slipstream.streams.fields import KINDS, KNOWN_KINDS, SHAPES, Field, Line, Shape
 
 LINE_MAX: int = 3 * _native.lib.SLIPSTREAM_FRAME_MAX
 """The longest line in bytes: the largest frame in hexadecimal, and room for texts."""

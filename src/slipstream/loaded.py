@@ -14,13 +14,15 @@ from slipstream.errors import (
     PluginNotLoaded,
     SlipstreamError,
 )
-from slipstream.plugin import Plugin, PluginState
+from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from slipstream.config import Mode
+    from slipstream.delivery.description import Delivery, Identity
     from slipstream.logs import LogPump
-    from slipstream.plugin import Delivery, Identity
 
 _log = structlog.get_logger("slipstream")
 
@@ -33,7 +35,96 @@ _GETTING_THERE = {
 }
 
 
-class Registry:
+class Plugin:
+    """A loaded plugin. Its values are read when they are asked for; it is never stale."""
+
+    def __init__(self, identity: Identity, delivery: Delivery) -> None:
+        """Wrap a plugin that its delivery has loaded."""
+        self._identity = identity
+        self._delivery = delivery
+        self._ended: tuple[Status, Counters] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Plugin {self.name} {self.version} {self.mode} {self.state}>"
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that is fixed about it."""
+        return self._identity
+
+    @property
+    def name(self) -> str:
+        """Its name in this host."""
+        return self._identity.name
+
+    @property
+    def version(self) -> str:
+        """Its own version."""
+        return self._identity.version
+
+    @property
+    def mode(self) -> Mode:
+        """Where its callbacks run."""
+        return self._identity.mode
+
+    @property
+    def path(self) -> Path | None:
+        """The library, or None for a plugin written in Python."""
+        return self._identity.path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the library, in hexadecimal."""
+        return self._identity.digest
+
+    @property
+    def status(self) -> Status:
+        """State, reason and since when."""
+        return self._ended[0] if self._ended else self._delivery.status()
+
+    @property
+    def state(self) -> PluginState:
+        """Where it is in its life."""
+        return self.status.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is in that state; "" where nothing needs to be said."""
+        return self.status.reason
+
+    @property
+    def since(self) -> float:
+        """Since when, in seconds since 1970 UTC."""
+        return self.status.since
+
+    @property
+    def counters(self) -> Counters:
+        """What happened to its events; after an unload the last values."""
+        return self._ended[1] if self._ended else self._delivery.counters()
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The numbers that the plugin itself reports; none after an unload."""
+        return [] if self._ended else self._delivery.metrics()
+
+    # The manager's side ------------------------------------------------------------
+
+    @property
+    def delivery(self) -> Delivery:
+        """The mode's part; for the manager."""
+        return self._delivery
+
+    def renew(self, identity: Identity) -> None:
+        """Take a new generation's identity, after a reload."""
+        self._identity = identity
+
+    def end(self, reason: str, unload: Callable[[], None]) -> None:
+        """Unload and keep the last values; if that fails the plugin is as it was."""
+        unload()
+        self._ended = (Status(PluginState.UNLOADED, reason), self._delivery.counters())
+
+
+class Loaded:
     """The loaded plugins. Changed by one thread at a time, which the manager sees to.
 
     Attributes:
@@ -157,7 +248,7 @@ class Registry:
         if problem:
             _log.warning("plugin unloaded, but not cleanly", plugin=plugin.name, problem=problem)
         else:
-            self._pump.forget(plugin.delivery.source)
+            self._pump.forget(plugin.delivery.log_id)
             _log.info("plugin unloaded", plugin=plugin.name)
 
 

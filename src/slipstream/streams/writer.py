@@ -9,9 +9,8 @@ from typing import TypeAlias
 from slipstream import frames
 from slipstream.errors import AleoFormatError, FrameError
 from slipstream.events import Event, Gap
-
-from ._fields import SHAPES
-from ._reader import LineReader, Unreadable
+from slipstream.streams.fields import SHAPES
+from slipstream.streams.reader import LineReader, Unreadable
 
 TEXT_MAX = 64 * 1024
 """Bytes; larger fields are written in hexadecimal only."""

@@ -8,11 +8,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from slipstream import capture, jsonl
+from slipstream import capture
 from slipstream.errors import CaptureError
 from slipstream.events import EventKind
 from slipstream.frames import RECORDED
-from slipstream.jsonl import write_jsonl
+from slipstream.streams.reader import LINE_MAX, LineReader, Unreadable, Warn
 from slipstream.text import printable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class EventFile:
         count: How many frames were yielded.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, on_warning: jsonl.Warn) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, on_warning: Warn) -> None:
         """Open a file and, unless it is a pipe, look at its first bytes.
 
         Args:
@@ -150,23 +150,21 @@ class EventFile:
         )
 
     def _lines(self) -> Iterator[bytes]:
-        reader = jsonl.LineReader(
+        reader = LineReader(
             self._folder, lambda text: self._warn(f"{self.name}: {printable(text)}")
         )
         frame_of = reader.frame
         readline = self._file.readline
         number = 0
-        while line := readline(jsonl.LINE_MAX):
+        while line := readline(LINE_MAX):
             number += 1
             if number == 1:
                 line = line.removeprefix(_BOM)
             try:
-                if len(line) == jsonl.LINE_MAX and line[-1:] != b"\n":
-                    raise jsonl.Unreadable(
-                        f"longer than {jsonl.LINE_MAX} bytes", "no event is that large"
-                    )
+                if len(line) == LINE_MAX and line[-1:] != b"\n":
+                    raise Unreadable(f"longer than {LINE_MAX} bytes", "no event is that large")
                 frame = frame_of(line)
-            except jsonl.Unreadable as error:
+            except Unreadable as error:
                 raise CaptureError(
                     f"{self.name}, line {number}: {printable(error.message)}",
                     f"{error.hint}; the {self.count} events before it are good",
@@ -181,7 +179,7 @@ def _marked(frame: bytes) -> bytes:
     return b"%b%c%b" % (frame[:8], frame[8] | RECORDED, frame[9:])
 
 
-def read_events(path: str | os.PathLike[str], *, on_warning: jsonl.Warn) -> Iterator[bytes]:
+def read_events(path: str | os.PathLike[str], *, on_warning: Warn) -> Iterator[bytes]:
     """Yield the frames of a file of events, ready to be sent.
 
     Each has the flag RECORDED. JSON lines without `stream` get one that is named by the
@@ -197,6 +195,3 @@ def read_events(path: str | os.PathLike[str], *, on_warning: jsonl.Warn) -> Iter
     """
     with EventFile(path, on_warning=on_warning) as file:
         yield from file.playable()
-
-
-__all__ = ["STDIN", "EventFile", "read_events", "write_jsonl"]

@@ -14,15 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipstream.config import (
-    PluginConfig,
-    check_library_path,
-    load_config,
-    resolve_secrets,
-    verify_digest,
-)
+from slipstream.config import PluginConfig, load_config, resolve_secrets
 from slipstream.errors import PluginLoadError, SlipstreamError
-from slipstream.library import PrivateCopy
+from slipstream.library import PrivateCopy, check_library_path, verify_digest
 
 CONFIG_ENDINGS = (".json5", ".json")
 
@@ -172,7 +166,7 @@ def _needed(library: Path, *, loaded: bool) -> Step | None:
 def _load(library: Path) -> Step:
     """Open and construct it in another process, which it may crash."""
     reader, writer = os.pipe()
-    command = [sys.executable, "-P", "-m", "slipstream.cli._load_probe"]
+    command = [sys.executable, "-P", "-m", "slipstream.check.load_probe"]
     try:
         with tempfile.TemporaryFile() as words:
             try:

@@ -34,14 +34,14 @@ class PrivateCopy:
     """A copy of a library under a unique name.
 
     Attributes:
-        source: The library that was copied.
+        original: The library that was copied.
         path: The copy.
         digest: SHA-256 of the copy's bytes, in hexadecimal.
     """
 
     def __init__(
         self,
-        source: Path,
+        original: Path,
         expected: str | None = None,
         *,
         of: Path | None = None,
@@ -50,22 +50,22 @@ class PrivateCopy:
         """Copy a library.
 
         Args:
-            source: A regular file; what messages name.
+            original: A regular file; what messages name.
             expected: The SHA-256 that it must have, in hexadecimal; None accepts any.
-            of: The file that is really read, if it is not `source`: an earlier copy of it.
+            of: The file that is really read, if it is not `original`: an earlier copy of it.
             shared: Other users may read the copy; a worker that runs as one has to.
 
         Raises:
             PluginLoadError: It cannot be read or copied, or has another digest.
         """
-        self.source = source
+        self.original = original
         self._mode = 0o555 if shared else 0o500
-        self.path, self._lock = self._create(source)
+        self.path, self._lock = self._create(original)
         try:
-            self.digest = self._fill(of or source)
+            self.digest = self._fill(of or original)
             if expected is not None and self.digest != expected.lower():
                 raise PluginLoadError(
-                    f"{source} has SHA-256 {self.digest}, the config wants {expected.lower()}",
+                    f"{original} has SHA-256 {self.digest}, the config wants {expected.lower()}",
                     "restore the library that the config was written for, or update `sha256`",
                     Refusal.DIGEST_MISMATCH,
                 )
@@ -74,35 +74,35 @@ class PrivateCopy:
             raise
 
     @staticmethod
-    def _create(source: Path) -> tuple[Path, int]:
+    def _create(original: Path) -> tuple[Path, int]:
         try:
-            return _new_file(source.parent, source.stem)
+            return _new_file(original.parent, original.stem)
         except OSError as error:
             if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
-                raise _cannot_copy(source, error) from None
+                raise _cannot_copy(original, error) from None
         try:
-            return _new_file(_private_folder(), source.stem)
+            return _new_file(_private_folder(), original.stem)
         except OSError as error:
-            raise _cannot_copy(source, error) from None
+            raise _cannot_copy(original, error) from None
 
     def _fill(self, origin: Path) -> str:
         digest = hashlib.sha256()
         try:
             # O_NONBLOCK: a FIFO put in the library's place must not hang us.
-            source = os.open(origin, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(origin, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                if not stat.S_ISREG(os.fstat(source).st_mode):
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise OSError(errno.EINVAL, "it is not a regular file")
-                while chunk := os.read(source, _CHUNK):
+                while chunk := os.read(descriptor, _CHUNK):
                     digest.update(chunk)
                     rest = memoryview(chunk)
                     while rest:
                         rest = rest[os.write(self._lock, rest) :]
             finally:
-                os.close(source)
+                os.close(descriptor)
             os.fchmod(self._lock, self._mode)
         except OSError as error:
-            raise _cannot_copy(self.source, error) from None
+            raise _cannot_copy(self.original, error) from None
         return digest.hexdigest()
 
     def close(self) -> None:
@@ -114,9 +114,9 @@ class PrivateCopy:
             self._lock = -1
 
 
-def _cannot_copy(source: Path, error: OSError) -> PluginLoadError:
+def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
     return PluginLoadError(
-        f"cannot make a private copy of {source}: {error.strerror}",
+        f"cannot make a private copy of {original}: {error.strerror}",
         "check that the file can be read and that its folder, or the folder for temporary "
         "files, has room",
         Refusal.CANNOT_OPEN,

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from slipstream._native import lib
 from slipstream.config import Mode, plugin_json
+from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.inline import InlinePlugin
-from slipstream.delivery.instance import Description, Instance, LoadReason
+from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.process import ProcessPlugin
 from slipstream.delivery.python import InlinePython
-from slipstream.delivery.supervision import Supervisor
+from slipstream.delivery.supervisor import Supervisor
 from slipstream.delivery.thread import ThreadPlugin
 from slipstream.errors import ConfigError, PluginLoadError
 from slipstream.library import PrivateCopy
 from slipstream.logs import LEVELS
-from slipstream.plugin import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ class Launcher:
         instance = self._open(path, config)
         try:
             name = config.name or instance.describe().name
-            self._pump.names[instance.source] = name
+            self._pump.names[instance.log_id] = name
             accept(name)
             if mode is Mode.THREAD:
                 self._check_overflow(config, instance.describe())
@@ -126,25 +126,25 @@ class Launcher:
         self, config: PluginConfig, path: Path, accept: Callable[[str], None]
     ) -> tuple[Identity, ProcessPlugin]:
         copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
-        source = self._new_source(config.name or path.stem)
+        log_id = self._new_log_id(config.name or path.stem)
         name = config.name or path.stem
         plugin: ProcessPlugin | None = None
         try:
             plugin = ProcessPlugin(self._supervisor, config, self._folder(name))
-            described = plugin.open(copy, source, config, self._data_folder(name), self._log_level)
+            described = plugin.open(copy, log_id, config, self._data_folder(name), self._log_level)
             name = config.name or described.name
-            self._pump.names[source] = name
+            self._pump.names[log_id] = name
             accept(name)
             self._check_overflow(config, described)
             plugin.load(copy, name, plugin_json(config, name), config, LoadReason.START)
-            plugin.attach(self._sequencer, source)
+            plugin.attach(self._sequencer, log_id)
             self._processes.add(plugin)
         except BaseException:
             if plugin is not None:
                 plugin.collect_reports()
                 plugin.discard()
             copy.close()
-            self._pump.forget(source)
+            self._pump.forget(log_id)
             raise
         identity = _identity(name, path, config, Mode.PROCESS, plugin.describe(), copy.digest)
         return identity, plugin
@@ -163,11 +163,11 @@ class Launcher:
             PluginLoadError: What it subscribes to or claims makes no sense.
             Exception: What its own functions raised.
         """
-        source = self._new_source(name)
+        log_id = self._new_log_id(name)
         try:
-            delivery = InlinePython(self._sequencer, plugin, name, source)
+            delivery = InlinePython(self._sequencer, plugin, name, log_id)
         except BaseException:
-            self._pump.forget(source)
+            self._pump.forget(log_id)
             raise
         identity = Identity(
             name=name,
@@ -203,9 +203,9 @@ class Launcher:
         if isinstance(delivery, ProcessPlugin):
             return self._relaunch_process(delivery, name, config, path)
         old = delivery.config
-        before = delivery.source
+        before = delivery.log_id
         fresh = self._open(path, config)
-        self._pump.names[fresh.source] = name
+        self._pump.names[fresh.log_id] = name
         try:
             if isinstance(delivery, ThreadPlugin):
                 self._check_overflow(config, fresh.describe())
@@ -219,7 +219,7 @@ class Launcher:
                 fresh, config, settled, lambda kept: self._reopen(kept, name, old)
             )
         finally:
-            for number in {before, fresh.source} - {delivery.source}:
+            for number in {before, fresh.log_id} - {delivery.log_id}:
                 self._pump.forget(number)
         mode = Mode.INLINE if isinstance(delivery, InlinePlugin) else Mode.THREAD
         described = fresh.describe()
@@ -229,10 +229,10 @@ class Launcher:
         self, plugin: ProcessPlugin, name: str, config: PluginConfig, path: Path
     ) -> tuple[Identity, str]:
         copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
-        before = plugin.source
-        source = self._new_source(name)
+        before = plugin.log_id
+        log_id = self._new_log_id(name)
         try:
-            described = plugin.open(copy, source, config, self._data_folder(name), self._log_level)
+            described = plugin.open(copy, log_id, config, self._data_folder(name), self._log_level)
             try:
                 self._check_overflow(config, described)
                 settled = plugin_json(config, name)
@@ -243,7 +243,7 @@ class Launcher:
             plugin.load(copy, name, settled, config, LoadReason.RELOAD)
         except BaseException:
             copy.close()
-            self._pump.forget(source)
+            self._pump.forget(log_id)
             raise
         plugin.refresh()
         self._pump.forget(before)
@@ -252,7 +252,7 @@ class Launcher:
 
     # ---- Steps --------------------------------------------------------------------
 
-    def _new_source(self, name: str) -> int:
+    def _new_log_id(self, name: str) -> int:
         """Return a number for log lines, which then carry this name."""
         number = next(_numbers)
         self._pump.names[number] = name
@@ -263,7 +263,7 @@ class Launcher:
         return self._open_copy(PrivateCopy(path, config.sha256), config.name or path.stem, config)
 
     def _open_copy(self, copy: PrivateCopy, name: str, config: PluginConfig) -> Instance:
-        number = self._new_source(name)
+        number = self._new_log_id(name)
         instance = Instance(self._pump.queue, number, copy, config.folder)
         try:
             instance.open(config.load_timeout)
@@ -273,7 +273,7 @@ class Launcher:
         return instance
 
     def _reopen(self, kept: PrivateCopy, name: str, config: PluginConfig) -> Instance:
-        again = self._open_copy(PrivateCopy(kept.source, of=kept.path), name, config)
+        again = self._open_copy(PrivateCopy(kept.original, of=kept.path), name, config)
         try:
             self._give_data_dir(again, name)
         except BaseException:
@@ -284,7 +284,7 @@ class Launcher:
     def _abandon(self, instance: Instance, config: PluginConfig) -> None:
         """Close an instance that will not serve; if it was loaded, unload it first."""
         instance.discard(config.unload_timeout)
-        self._pump.forget(instance.source)
+        self._pump.forget(instance.log_id)
 
     def _folder(self, name: str) -> Path | None:
         return None if self._data_dir is None else self._data_dir / name

@@ -1,124 +1,23 @@
-"""What plugin authors test their own plugins with.
-
-Build a plugin from C or C++ source inside of a test (`build_plugin`), drive a library step by
-step and look at everything that it answers, logs and acknowledges (`FakeHost`), or see what a
-host sends (`RecordingPlugin`). Works with any test runner::
-
-    def test_commits_on_flush(tmp_path):
-        library = build_plugin(Path("src/sink.c"), "-lsqlite3", folder=tmp_path)
-        with FakeHost(library, {"path": str(tmp_path / "db")}) as host:
-            assert host.deliver(Block(b"...", 7)).ok
-            host.flush()
-            assert host.acknowledged == 1
-            assert not host.misbehaviour
-"""
+"""A host of one native plugin, whose every step the test takes itself."""
 
 from __future__ import annotations
 
-import itertools
-import os
-import shlex
-import subprocess
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import slipstream
 from slipstream import _native, frames
 from slipstream._native import lib
 from slipstream.config import PluginConfig, plugin_json
-from slipstream.delivery.instance import (
-    Description,
-    Instance,
-    LoadReason,
-    Metric,
-)
-from slipstream.delivery.instance import (
-    Mapping as Mapped,
-)
-from slipstream.errors import PluginFailed, SlipstreamError
-from slipstream.events import Event, EventKind, Gap
+from slipstream.delivery.description import Description
+from slipstream.delivery.instance import Instance, LoadReason
+from slipstream.delivery.instance import Mapping as Mapped
+from slipstream.errors import PluginFailed
+from slipstream.events import Event
 from slipstream.library import PrivateCopy
 from slipstream.logs import LogLine, LogPump
-
-__all__ = [
-    "Answer",
-    "FakeHost",
-    "LoadReason",
-    "LogLine",
-    "Mapped",
-    "PluginBuildError",
-    "RecordingPlugin",
-    "build_plugin",
-]
-
-_COMPILERS = {"c": ("CC", "cc", "-std=gnu11"), "cpp": ("CXX", "c++", "-std=gnu++17")}
-_BUILD_TIMEOUT = 120.0
-
-
-class PluginBuildError(SlipstreamError):
-    """The compiler refused a plugin; the message holds what it printed."""
-
-
-def build_plugin(
-    source: str | Path,
-    *flags: str,
-    folder: Path,
-    name: str = "plugin",
-    lang: str = "c",
-    compiler: str | None = None,
-) -> Path:
-    """Compile a plugin.
-
-    Warnings are errors; hidden visibility, position-independent code and the folder of
-    ``slipstream.h`` are set.
-
-    Args:
-        source: The text of the source, or the path of a source file.
-        flags: Further arguments of the compiler, behind the source: ``-lsqlite3``, ``-O2``.
-        folder: Where the library is put, and the source if it is a text.
-        name: The library becomes ``{name}.so``.
-        lang: "c" or "cpp".
-        compiler: The command; None takes ``CC`` or ``CXX`` from the environment, else ``cc``
-            or ``c++``.
-
-    Returns:
-        The library's path.
-
-    Raises:
-        PluginBuildError: There is no such compiler, or it refused the source.
-    """
-    variable, usual, standard = _COMPILERS[lang]
-    command = shlex.split(compiler or os.environ.get(variable, usual))
-    if isinstance(source, Path):
-        file = source
-    else:
-        file = folder / f"{name}.{lang}"
-        file.write_text(source, encoding="utf-8")
-    library = folder / f"{name}.so"
-    arguments = [
-        *command,
-        *(standard, "-g", "-O1", "-Wall", "-Wextra", "-Werror"),
-        *("-shared", "-fPIC", "-fvisibility=hidden", "-pthread"),
-        *("-I", slipstream.get_include(), "-o", str(library), str(file)),
-        *flags,
-    ]
-    try:
-        done = subprocess.run(  # noqa: S603 - a compiler, with arguments of the test's author
-            arguments, capture_output=True, text=True, timeout=_BUILD_TIMEOUT, check=False
-        )
-    except FileNotFoundError:
-        raise PluginBuildError(
-            f"there is no compiler {command[0]}", f"install one, or set {variable}"
-        ) from None
-    if done.returncode != 0:
-        raise PluginBuildError(
-            f"{shlex.join(arguments)} failed:\n{done.stderr.strip()}",
-            "correct the source, or the flags",
-        )
-    return library
+from slipstream.status import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,90 +207,3 @@ def _frame(event: Event | bytes, ordinal: int) -> bytes:
     if event.meta.stream == 0:
         event = replace(event, meta=replace(event.meta, stream=1, sequence=ordinal))
     return frames.encode(event)
-
-
-class RecordingPlugin:
-    """A plugin in Python that keeps what it gets, for `PluginManager.install`.
-
-    Attributes:
-        name: Its name.
-        events: The events so far, gaps among them, in order.
-        loads: How often `on_load` was called.
-        unloads: How often `on_unload` was called.
-        on_event: Called with each event after it was kept; what it raises is the plugin's
-            failure. None does nothing.
-    """
-
-    version = "1"
-
-    def __init__(
-        self,
-        name: str = "recorder",
-        kinds: Iterable[EventKind | int] = tuple(EventKind),
-        *,
-        payload_names: Iterable[bytes | str] = (),
-        on_event: Callable[[Event], object] | None = None,
-    ) -> None:
-        """Make a plugin.
-
-        Args:
-            name: Its name.
-            kinds: What it subscribes to.
-            payload_names: The payload names that it claims.
-            on_event: See the attribute.
-        """
-        self.name = name
-        self.events: list[Event] = []
-        self.loads = 0
-        self.unloads = 0
-        self.on_event = on_event
-        self._kinds = tuple(kinds)
-        self._payload_names = tuple(payload_names)
-        self._arrived = threading.Condition()
-
-    def on_load(self) -> None:
-        """Count."""
-        self.loads += 1
-
-    def on_unload(self) -> None:
-        """Count."""
-        self.unloads += 1
-
-    def subscribed_events(self) -> Iterable[EventKind | int]:
-        """Return the kinds that were given."""
-        return self._kinds
-
-    def payload_names(self) -> Iterable[bytes | str]:
-        """Return the names that were given."""
-        return self._payload_names
-
-    def on_broadcast(self, event: Event) -> None:
-        """Keep the event."""
-        with self._arrived:
-            self.events.append(event)
-            self._arrived.notify_all()
-        if self.on_event is not None:
-            self.on_event(event)
-
-    def wait_for(self, count: int, timeout: float = 10.0) -> list[Event]:
-        """Wait until there are `count` events, for hosts that broadcast on other threads.
-
-        Args:
-            count: How many.
-            timeout: The longest wait, in seconds.
-
-        Returns:
-            The first `count` events.
-
-        Raises:
-            TimeoutError: There are fewer.
-        """
-        with self._arrived:
-            if not self._arrived.wait_for(lambda: len(self.events) >= count, timeout):
-                raise TimeoutError(f"{len(self.events)} of {count} events after {timeout:g} s")
-            return list(itertools.islice(self.events, count))
-
-    @property
-    def gaps(self) -> list[Gap]:
-        """The gaps among the events."""
-        return [event for event in self.events if isinstance(event, Gap)]

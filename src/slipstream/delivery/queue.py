@@ -13,7 +13,7 @@ from slipstream._native import ffi, lib
 from slipstream.capture import CaptureWriter
 from slipstream.config import Overflow
 from slipstream.errors import CaptureError, PluginFailed, PluginLoadError, Refusal
-from slipstream.plugin import Counters, counters_of
+from slipstream.status import Counters, counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 _SLICE_MS = 100
 
 _OVERFLOW = {
-    Overflow.BLOCK: lib.SS_PORT_BLOCK,
-    Overflow.DROP_NEWEST: lib.SS_PORT_DROP_NEWEST,
-    Overflow.DROP_OLDEST: lib.SS_PORT_DROP_OLDEST,
+    Overflow.BLOCK: lib.SS_OVERFLOW_BLOCK,
+    Overflow.DROP_NEWEST: lib.SS_OVERFLOW_DROP_NEWEST,
+    Overflow.DROP_OLDEST: lib.SS_OVERFLOW_DROP_OLDEST,
 }
 
 
-class Port:
+class Queue:
     """The native ring and its rules for being full.
 
     Attributes:
-        handle: The native port.
+        handle: The native queue.
     """
 
     def __init__(self, config: PluginConfig, *, shared: bool) -> None:
@@ -47,8 +47,8 @@ class Port:
             PluginLoadError: There is not enough memory, or no memory files.
         """
         self._freeing = threading.Lock()  # counters are asked for by any thread
-        self._stats: Any = ffi.new("ss_port_stats *")
-        self.handle: Any = lib.ss_port_new(
+        self._stats: Any = ffi.new("ss_queue_stats *")
+        self.handle: Any = lib.ss_queue_new(
             config.ring_bytes,
             shared,
             _OVERFLOW[config.overflow],
@@ -71,8 +71,8 @@ class Port:
         """Return the native counters; the last ones once it is freed."""
         with self._freeing:
             if self.handle != ffi.NULL:
-                stats = ffi.new("ss_port_stats *")
-                lib.ss_port_describe(self.handle, stats)
+                stats = ffi.new("ss_queue_stats *")
+                lib.ss_queue_describe(self.handle, stats)
                 self._stats = stats
             return self._stats
 
@@ -83,7 +83,7 @@ class Port:
 
     def pause(self, *, paused: bool) -> None:
         """Hold deliveries back, or let them go on."""
-        lib.ss_port_pause(self.handle, paused)
+        lib.ss_queue_pause(self.handle, paused)
 
     def flush(self, timeout: float, hindrance: Callable[[], str]) -> None:
         """Wait until everything broadcast so far is acknowledged.
@@ -96,11 +96,11 @@ class Port:
             PluginFailed: It cannot, did not, or its `flush` failed.
         """
         target = self.stats().broadcast
-        number = ffi.new("uint32_t *", lib.ss_port_ask_flush(self.handle))
+        number = ffi.new("uint32_t *", lib.ss_queue_ask_flush(self.handle))
         end = time.monotonic() + timeout
         while True:
             left = max(0, min(_SLICE_MS, int((end - time.monotonic()) * 1000)))
-            status = lib.ss_port_flushed(self.handle, number, target, left)
+            status = lib.ss_queue_flushed(self.handle, number, target, left)
             if status == lib.SLIPSTREAM_OK:
                 return
             if status != lib.SLIPSTREAM_TIMEOUT:
@@ -121,7 +121,7 @@ class Port:
         """Yield the frames that were never acknowledged; only after the consumer is gone."""
         ordinal = ffi.new("uint64_t *")
         size = ffi.new("size_t *")
-        while (frame := lib.ss_port_leftover(self.handle, ordinal, size)) != ffi.NULL:
+        while (frame := lib.ss_queue_leftover(self.handle, ordinal, size)) != ffi.NULL:
             yield bytes(ffi.buffer(frame, size[0]))
 
     def save_leftover(self, folder: Path | None, name: str) -> str:
@@ -154,10 +154,10 @@ class Port:
         """Give the memory back; nobody may use the port any more."""
         with self._freeing:
             if self.handle != ffi.NULL:
-                lib.ss_port_describe(self.handle, self._stats)
-                lib.ss_port_free(self.handle)
+                lib.ss_queue_describe(self.handle, self._stats)
+                lib.ss_queue_free(self.handle)
                 self.handle = ffi.NULL
 
     def hold_nobody(self) -> None:
         """Let no broadcast wait for room: nobody takes anything out."""
-        lib.ss_port_hold_nobody(self.handle, True)  # noqa: FBT003 - a native function
+        lib.ss_queue_hold_nobody(self.handle, True)  # noqa: FBT003 - a native function

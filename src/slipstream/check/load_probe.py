@@ -1,6 +1,6 @@
 """Opens and constructs one library, for `doctor`, in a process that may crash.
 
-Called as ``python -m slipstream.cli._load_probe LIBRARY DESCRIPTOR SECONDS``; writes one JSON
+Called as ``python -m slipstream.check.load_probe LIBRARY DESCRIPTOR SECONDS``; writes one JSON
 object to the descriptor: `name`, `version`, `abi_minor`, or `message`, `hint`, `refusal`.
 """
 

@@ -1,4 +1,4 @@
-"""Events as JSON lines: one line to a frame, and one frame to a line.
+"""Files of events in every form: captures, and JSON lines.
 
 A line is an object with `seq`, `kind`, `block_height`, the text forms as a node displays
 them, and ``*_hex``, the bytes that a plugin receives. Of one field the hex wins, and nobody
@@ -9,18 +9,22 @@ fields are remarks.
 
 from __future__ import annotations
 
-from ._fields import KINDS, KNOWN_KINDS
-from ._reader import LINE_MAX, LineReader, Unreadable, Warn
-from ._writer import line_of, text_of, write_jsonl
+from slipstream.streams.event_file import STDIN, EventFile, read_events
+from slipstream.streams.fields import KINDS, KNOWN_KINDS
+from slipstream.streams.reader import LINE_MAX, LineReader, Unreadable, Warn
+from slipstream.streams.writer import line_of, text_of, write_jsonl
 
 __all__ = [
     "KINDS",
     "KNOWN_KINDS",
     "LINE_MAX",
+    "STDIN",
+    "EventFile",
     "LineReader",
     "Unreadable",
     "Warn",
     "line_of",
+    "read_events",
     "text_of",
     "write_jsonl",
 ]

@@ -35,19 +35,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import structlog
 
-from oracle import (
-    BATCH,
-    EVENT,
-    EXPLICIT_ACK,
-    LOADED,
-    MULTI,
-    Oracle,
-    Verdict,
-    command,
-    digest,
-    version_hash,
-)
-from process_tools import Footprint
 from slipstream import (
     AppEvent,
     Block,
@@ -60,6 +47,19 @@ from slipstream import (
     frames,
 )
 from slipstream.testing import build_plugin
+from support.oracle import (
+    BATCH,
+    EVENT,
+    EXPLICIT_ACK,
+    LOADED,
+    MULTI,
+    Oracle,
+    Verdict,
+    command,
+    digest,
+    version_hash,
+)
+from support.process_tools import Footprint
 
 ROOT = Path(__file__).resolve().parents[2]
 

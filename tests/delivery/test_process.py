@@ -22,9 +22,6 @@ from typing import Self
 import pytest
 from structlog.testing import capture_logs
 
-from hostile_libraries import COMPILED
-from oracle import BATCH, EVENT, EXPLICIT_ACK, GAP, LOADED, MULTI, Oracle, command, digest
-from process_tools import Footprint, copies_in
 from slipstream import (
     AppEvent,
     Block,
@@ -40,6 +37,9 @@ from slipstream import (
 )
 from slipstream.capture import read_frames, read_header
 from slipstream.delivery.supervision import CrashReport
+from support.hostile_libraries import COMPILED
+from support.oracle import BATCH, EVENT, EXPLICIT_ACK, GAP, LOADED, MULTI, Oracle, command, digest
+from support.process_tools import Footprint, copies_in
 
 DEAD_LETTER = 8
 

@@ -8,14 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Self
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "stress"))
-
-from faults import (
+from slipstream import AppEvent, PluginStartError
+from slipstream.plugin import PluginState
+from stress.faults import (
     INVARIANTS,
     RELOAD_ROUNDS,
     ROUNDS,
@@ -27,11 +26,8 @@ from faults import (
     run_round,
     wait,
 )
-
-import oracle
-from oracle import Oracle, digest
-from slipstream import AppEvent, PluginStartError
-from slipstream.plugin import PluginState
+from support import oracle
+from support.oracle import Oracle, digest
 
 SEED = 20
 FAULTS = 6

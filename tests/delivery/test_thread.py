@@ -16,9 +16,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gated import Gated, Told, wait_until
-from process_tools import Footprint, instance_threads, mapped_copies, run_python
-from recorded import BATCH, EXPLICIT_ACK, GAP, MULTI, PROMPT, Recorder
 from slipstream import (
     Block,
     BroadcastError,
@@ -37,8 +34,11 @@ from slipstream import (
 )
 from slipstream.capture import read_frames, read_header
 from slipstream.testing import RecordingPlugin
+from support.gated import Gated, Told, wait_until
+from support.process_tools import Footprint, instance_threads, mapped_copies, run_python
+from support.recorded import BATCH, EXPLICIT_ACK, GAP, MULTI, PROMPT, Recorder
 
-HERE = Path(__file__).parent
+STRESS = Path(__file__).resolve().parents[1] / "stress"
 RING = 64 * 1024
 HELD = 15
 BLOCK = 1 << 3
@@ -851,7 +851,7 @@ manager.close()
 def test_random_load_for_a_while() -> None:
     """The short form of tests/stress/threads.py."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "stress" / "threads.py"), "--seconds", "6", "--seed", "1"],
+        [sys.executable, str(STRESS / "threads.py"), "--seconds", "6", "--seed", "1"],
         capture_output=True,
         text=True,
         timeout=120,

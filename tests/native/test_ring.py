@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 NATIVE = ROOT / "native"
-PROGRAMS = ROOT / "tests" / "native"
 # What a consumer is made of; the loader brings the names of statuses.
 SOURCES = (
     *("consumer/consume", "ring/cursor", "ring/ring", "ring/memory", "ring/resume"),
@@ -71,7 +71,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             )
             for name in SOURCES
         ]
-        source = str(PROGRAMS / f"{program}.c")
+        source = str(HERE / f"{program}.c")
         return gcc(sanitizer, folder / f"{program}-{sanitizer}", source, *objects)
 
     return build_it

@@ -14,18 +14,10 @@ import pytest
 
 from slipstream import AppEvent, PluginStartError
 from slipstream.plugin import PluginState
-from stress.faults import (
-    INVARIANTS,
-    RELOAD_ROUNDS,
-    ROUNDS,
-    Process,
-    children,
-    kill_hosts,
-    run_cycles,
-    run_reloads,
-    run_round,
-    wait,
-)
+from stress.fault_reloads import RELOAD_ROUNDS, run_reloads
+from stress.fault_remains import kill_hosts, run_cycles
+from stress.fault_rounds import ROUNDS, run_round
+from stress.fault_tools import INVARIANTS, Process, children, wait
 from support import oracle
 from support.oracle import Oracle, digest
 

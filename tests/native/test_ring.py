@@ -101,7 +101,8 @@ def run(binary: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 @pytest.mark.parametrize("test", ["script", "flow", "crash", "wake", "status", "hostile"])
 def test_threads(build: Build, test: str, sanitizer: str) -> None:
-    assert run(build("test_ring", sanitizer), test, SEED, SCALE)
+    program = "test_ring_script" if test == "script" else "test_ring"
+    assert run(build(program, sanitizer), test, SEED, SCALE)
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)

@@ -33,7 +33,7 @@ import slipstream
 from slipstream.config import parse_config
 
 ROOT = Path(__file__).resolve().parents[1]
-# These have tests of their own: test_config_docs.py, cli/test_cli_docs.py.
+# These have tests of their own: config/test_config_docs.py, cli/test_cli_docs.py.
 ELSEWHERE = {"configuration.md", "commands.md"}
 ALL_PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")]

@@ -9,11 +9,11 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from recorded import EXPLICIT_ACK
 from slipstream import Payload, PluginManager
 from slipstream._native import lib
 from slipstream.delivery.instance import Metric
 from slipstream.logs import LogLine, LogPump
+from support.recorded import EXPLICIT_ACK
 
 MISBEHAVING = "plugin misbehaving"
 

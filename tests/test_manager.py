@@ -11,8 +11,6 @@ import weakref
 import pytest
 from structlog.testing import capture_logs
 
-from process_tools import Footprint
-from recorded import EXPLICIT_ACK, SOME, Recorder
 from slipstream import (
     ConfigError,
     EventKind,
@@ -25,6 +23,8 @@ from slipstream import (
     Refusal,
 )
 from slipstream.testing import RecordingPlugin
+from support.process_tools import Footprint
+from support.recorded import EXPLICIT_ACK, SOME, Recorder
 
 # ---- What is refused from inside ------------------------------------------------------------
 

@@ -25,7 +25,6 @@ from pathlib import Path
 from types import ModuleType
 
 import delivery
-
 import slipstream
 from slipstream import EventKind, MappingUpdate, Meta, PluginManager, _native, frames
 from slipstream._native import ffi, lib

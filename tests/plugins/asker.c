@@ -1,4 +1,4 @@
-/* asker: checks slipstream.config/1 against the config that tests/test_config_extension.py
+/* asker: checks slipstream.config/1 against the config that tests/native/test_config_extension.py
  * gives it, in on_load; the first line that is wrong is its error. */
 #include <slipstream.h>
 

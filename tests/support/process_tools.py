@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 
 
 def open_descriptors() -> set[str]:
@@ -76,12 +76,12 @@ def copies_in(folder: Path) -> list[str]:
 def run_python(
     code: str, *arguments: object, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run code in an interpreter of its own, which may import what lies in this folder."""
+    """Run code in an interpreter of its own, which may import from `support`."""
     return subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
     )

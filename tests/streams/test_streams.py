@@ -32,7 +32,7 @@ from slipstream.events import (
 )
 from slipstream.streams import EventFile, read_events, write_jsonl
 
-STREAMS = Path(__file__).resolve().parents[1] / "examples" / "streams"
+STREAMS = Path(__file__).resolve().parents[2] / "examples" / "streams"
 GENESIS = STREAMS / "mainnet_genesis.jsonl"
 PROGRAM = aleo.program_id_to_bytes("credits.aleo")
 ACCOUNT = aleo.identifier_to_bytes("account")

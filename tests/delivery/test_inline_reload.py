@@ -8,8 +8,6 @@ from collections import Counter
 
 import pytest
 
-from process_tools import Footprint, mapped_copies
-from recorded import BATCH, EXPLICIT_ACK, GAP, MULTI, PROMPT, SOME, Recorder
 from slipstream import (
     Block,
     EventKind,
@@ -21,6 +19,8 @@ from slipstream import (
     frames,
 )
 from slipstream.testing import RecordingPlugin
+from support.process_tools import Footprint, mapped_copies
+from support.recorded import BATCH, EXPLICIT_ACK, GAP, MULTI, PROMPT, SOME, Recorder
 
 PAUSED, RELOADING = 32, 64
 

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
-from recorded import EXPLICIT_ACK, MULTI, SOME, Recorder
 from slipstream import (
     Block,
     ClosedError,
@@ -25,6 +23,8 @@ from slipstream import (
     PluginState,
 )
 from slipstream.testing import RecordingPlugin
+from support.process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
+from support.recorded import EXPLICIT_ACK, MULTI, SOME, Recorder
 
 
 def printed_by(code: str, *arguments: object) -> str:

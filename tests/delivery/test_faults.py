@@ -8,30 +8,18 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Self
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "stress"))
-
-from faults import (
-    INVARIANTS,
-    RELOAD_ROUNDS,
-    ROUNDS,
-    Process,
-    children,
-    kill_hosts,
-    run_cycles,
-    run_reloads,
-    run_round,
-    wait,
-)
-
-import oracle
-from oracle import Oracle, digest
 from slipstream import AppEvent, PluginStartError
 from slipstream.status import PluginState
+from stress.fault_reloads import RELOAD_ROUNDS, run_reloads
+from stress.fault_remains import kill_hosts, run_cycles
+from stress.fault_rounds import ROUNDS, run_round
+from stress.fault_tools import INVARIANTS, Process, children, wait
+from support import oracle
+from support.oracle import Oracle, digest
 
 SEED = 20
 FAULTS = 6

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 NATIVE = ROOT / "native"
-PROGRAMS = ROOT / "tests" / "native"
 # What a consumer is made of; the loader brings the names of statuses.
 SOURCES = (
     *("consumer/consume", "ring/cursor", "ring/ring", "ring/memory", "ring/resume"),
@@ -71,7 +71,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             )
             for name in SOURCES
         ]
-        source = str(PROGRAMS / f"{program}.c")
+        source = str(HERE / f"{program}.c")
         return gcc(sanitizer, folder / f"{program}-{sanitizer}", source, *objects)
 
     return build_it
@@ -101,7 +101,8 @@ def run(binary: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 @pytest.mark.parametrize("test", ["script", "flow", "crash", "wake", "status", "hostile"])
 def test_threads(build: Build, test: str, sanitizer: str) -> None:
-    assert run(build("test_ring", sanitizer), test, SEED, SCALE)
+    program = "test_ring_script" if test == "script" else "test_ring"
+    assert run(build(program, sanitizer), test, SEED, SCALE)
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)

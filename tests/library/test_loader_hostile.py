@@ -19,8 +19,6 @@ import structlog
 from structlog.testing import capture_logs
 
 import slipstream.delivery.launcher
-from hostile_libraries import COMPILED, FILES, Case, FileCase, segments_end, source, write
-from process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
 from slipstream import (
     InvalidPluginPath,
     PluginAlreadyLoaded,
@@ -31,6 +29,8 @@ from slipstream import (
     SlipstreamError,
 )
 from slipstream.library import PrivateCopy
+from support.hostile_libraries import COMPILED, FILES, Case, FileCase, segments_end, source, write
+from support.process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the files are made of an x86-64 library's bytes"

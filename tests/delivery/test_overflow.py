@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from gated import Gated, Told, wait_until
-from recorded import EXPLICIT_ACK
 from slipstream import (
     AppEvent,
     Block,
@@ -24,6 +22,8 @@ from slipstream import (
     PluginManager,
     frames,
 )
+from support.gated import Gated, Told, wait_until
+from support.recorded import EXPLICIT_ACK
 
 RING = 64 * 1024
 HELD = 15  # frames of 4,096 bytes, each in a record of its own, that such a ring holds

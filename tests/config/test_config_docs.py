@@ -11,7 +11,7 @@ from slipstream.config import parse_config
 from slipstream.config._keys import RULES
 from slipstream.errors import ConfigError
 
-PAGE = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 SOURCE = "/etc/slipstream/postgres.json5"
 ROWS = re.findall(r"^\| \[?`(\w+)`[^|]*\| ([^|]+) \| ([^|]+) \|(?:.*)\|$", PAGE, re.MULTILINE)
 NESTED = {

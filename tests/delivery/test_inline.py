@@ -9,7 +9,6 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
-from recorded import BATCH, EXPLICIT_ACK, GAP, NONE, PROMPT, SOME, Recorder
 from slipstream import (
     AppEvent,
     Block,
@@ -24,6 +23,7 @@ from slipstream import (
 )
 from slipstream.capture import read_frames, read_header
 from slipstream.testing import RecordingPlugin
+from support.recorded import BATCH, EXPLICIT_ACK, GAP, NONE, PROMPT, SOME, Recorder
 
 PAUSED, RELOADING = 32, 64
 

@@ -14,7 +14,6 @@ import tracemalloc
 
 import pytest
 
-from recorded import SOME, Recorder
 from slipstream import (
     AppEvent,
     Block,
@@ -32,6 +31,7 @@ from slipstream import (
     frames,
 )
 from slipstream.testing import RecordingPlugin
+from support.recorded import SOME, Recorder
 
 MIB = 1024 * 1024
 ALL = [*EventKind, *range(32, 64)]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import slipstream.library as module
-from process_tools import copies_in, open_descriptors
 from slipstream import PluginLoadError, Refusal
 from slipstream.library import PrivateCopy
+from support.process_tools import copies_in, open_descriptors
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hostile_libraries import source
+from support.hostile_libraries import source
 
-HERE = Path(__file__).resolve().parent / "native"
+HERE = Path(__file__).resolve().parent
 pytestmark = pytest.mark.no_asan  # they bring their own
 # SLIPSTREAM_LONG=1 tries many more random inputs.
 MORE = 20 if os.environ.get("SLIPSTREAM_LONG") else 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from slipstream.config import Mode
@@ -79,6 +79,19 @@ def counters_of(stats: Any, callbacks_timed: int) -> Counters:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A flush that was asked for.
+
+    Attributes:
+        wait: Waits for its end, so many seconds at most; raises `PluginFailed`.
+        by_itself: It goes on while nobody waits; else it begins with `wait`.
+    """
+
+    wait: Callable[[float], None]
+    by_itself: bool
+
+
 @dataclass(slots=True)
 class Status:
     """A state with its reason, and since when (seconds since 1970)."""
@@ -110,8 +123,12 @@ class Delivery(Protocol):
     def resume(self) -> None:
         """Deliver again."""
 
-    def flush(self, timeout: float) -> None:
-        """Make everything delivered durable."""
+    def ask_flush(self, timeout: float) -> Flush:
+        """Ask for everything delivered to be made durable, `timeout` being all the time for it.
+
+        Raises:
+            PluginFailed: The plugin cannot get there at present.
+        """
 
     def stop(self, timeout: float) -> str:
         """Unload; returns what became of the library, for the log.

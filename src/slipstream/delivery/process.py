@@ -18,7 +18,7 @@ from slipstream.delivery.instance import REFUSALS, Description, LoadReason, Metr
 from slipstream.delivery.port import Port
 from slipstream.delivery.supervision import CrashReport, take_reports, wait_for
 from slipstream.errors import PluginFailed, PluginLoadError, PluginStartError, Refusal
-from slipstream.plugin import Counters, PluginState, Status
+from slipstream.plugin import Counters, Flush, PluginState, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -333,16 +333,16 @@ class ProcessPlugin:
             return f"it is {status.state}" + (f": {status.reason}" if status.reason else "")
         return ""
 
-    def flush(self, timeout: float) -> None:
-        """Wait until everything broadcast so far is acknowledged.
+    def ask_flush(self, timeout: float) -> Flush:
+        """Ask for a flush, at whose end everything broadcast so far is acknowledged.
 
         Raises:
-            PluginFailed: It cannot get there, or did not in time.
+            PluginFailed: It cannot get there.
         """
         problem = self._hindrance()
         if problem:
             raise PluginFailed(problem, "resume it, or unload it")
-        self._port.flush(timeout, self._hindrance)
+        return self._port.ask_flush(timeout, self._hindrance)
 
     def stop(self, timeout: float) -> str:
         """Drain, flush, unload and end the worker; what is left is written to a capture.

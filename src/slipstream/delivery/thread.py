@@ -16,7 +16,7 @@ from slipstream.config import Reload
 from slipstream.delivery.instance import LoadReason, Mapping, neither_started
 from slipstream.delivery.port import Port
 from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
-from slipstream.plugin import Counters, PluginState, Status
+from slipstream.plugin import Counters, Flush, PluginState, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,16 +197,16 @@ class ThreadPlugin:
             return f"it is {status.state}" + (f": {status.reason}" if status.reason else "")
         return ""
 
-    def flush(self, timeout: float) -> None:
-        """Wait until everything broadcast so far is acknowledged.
+    def ask_flush(self, timeout: float) -> Flush:
+        """Ask for a flush, at whose end everything broadcast so far is acknowledged.
 
         Raises:
-            PluginFailed: It cannot get there, or did not in time.
+            PluginFailed: It cannot get there.
         """
         problem = self._hindrance()
         if problem:
             raise PluginFailed(problem, "resume it, or unload it")
-        self._port.flush(timeout, self._hindrance)
+        return self._port.ask_flush(timeout, self._hindrance)
 
     def _drain(self, timeout: float) -> bool:
         """End the consumer; what it did not get to stays in the ring.

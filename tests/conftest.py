@@ -19,10 +19,19 @@ PLUGINS = ROOT / "tests" / "plugins"
 
 Compile = Callable[..., Path]
 
-# A runner in the background may ignore these, and what it starts then ignores them as well.
-for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+# A runner in the background may ignore or block these, and what it starts then does so as well:
+# the hosts of tests that are sent signals, and pytest itself. For SIGINT the interpreter installs
+# its handler only where it is not ignored; without it, Ctrl-C ends pytest and no summary tells.
+_AS_USUAL = {
+    signal.SIGINT: signal.default_int_handler,
+    **dict.fromkeys(
+        (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD), signal.SIG_DFL
+    ),
+}
+for _number, _usual in _AS_USUAL.items():
     if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, signal.SIG_DFL)
+        signal.signal(_number, _usual)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, _AS_USUAL)
 
 
 @pytest.fixture(scope="session")

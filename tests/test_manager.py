@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import threading
 import time
 import weakref
@@ -23,6 +24,7 @@ from slipstream import (
     Refusal,
 )
 from slipstream.testing import RecordingPlugin
+from support.gated import wait_until
 from support.process_tools import Footprint
 from support.recorded import EXPLICIT_ACK, SOME, Recorder
 
@@ -247,31 +249,140 @@ def test_the_same_for_asyncio(compile_plugin, tmp_path) -> None:
 def test_flush_names_who_is_late_and_how_far(compile_plugin, tmp_path) -> None:
     slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
     bad = Recorder(compile_plugin, tmp_path, name="bad", flags=EXPLICIT_ACK)
+    hold = tmp_path / "hold"
     with PluginManager() as manager:
-        manager.load_plugin(slow.config(flush_ms=700))
         manager.load_plugin(bad.config(flush_status=-13))
+        manager.load_plugin(slow.config(hold=str(hold)))
         manager.broadcast_many(SOME)
+        with pytest.raises(FlushTimeout) as caught:
+            manager.flush(60)
+        text = caught.value.message
+        assert "bad (running): acknowledged 0 of 5: flush failed (IO (-13)): told to fail" in text
+        assert "slow" not in text
+        manager.unload_plugin("bad")
+        manager.broadcast_many(SOME)
+        hold.touch()
         with pytest.raises(FlushTimeout) as caught:
             manager.flush(0.2)
         text = caught.value.message
-        assert "slow (paused): acknowledged 0 of 5: flush did not return within 0.2" in text
-        assert "bad (running): acknowledged 0 of 5: flush failed (IO (-13)): told to fail" in text
+        assert "slow (paused): acknowledged 5 of 10: flush did not return within 0.2" in text
         # Calls must not overlap: nothing is delivered until the flush has returned.
         assert manager.plugins["slow"].reason == "its flush has not returned yet"
         manager.block(b"", 7)
         with pytest.raises(PluginFailed, match="has not returned yet"):
             manager.resume("slow")
-        slow.wait_for("flush")
-        time.sleep(0.05)
-        manager.resume("slow")
-        manager.unload_plugin("bad")
-        manager.flush(5)
-        assert manager.plugins["slow"].counters.acknowledged == 6
+        hold.unlink()
+        wait_until(lambda: resumed(manager, "slow"), "its flush still has not returned")
+        manager.flush(60)
+        assert manager.plugins["slow"].counters.acknowledged == 11
         assert manager.plugins["slow"].counters.lag == 0
         manager.pause("slow")
         with pytest.raises(FlushTimeout, match="it is paused"):
             manager.flush(5)
     assert [e["kind"] for e in slow.events][-1] == 5
+
+
+def resumed(manager: PluginManager, name: str) -> bool:
+    """Whether a plugin could be resumed; not while a call of it has not returned."""
+    try:
+        manager.resume(name)
+    except PluginFailed:
+        return False
+    return True
+
+
+def test_who_got_no_time_to_flush_is_not_called_late(compile_plugin, tmp_path) -> None:
+    hold = tmp_path / "hold"
+    slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
+    next_one = Recorder(compile_plugin, tmp_path, name="next_one", flags=EXPLICIT_ACK)
+    with PluginManager() as manager:
+        manager.load_plugin(slow.config(hold=str(hold)))
+        manager.load_plugin(next_one.config())
+        manager.broadcast_many(SOME)
+        hold.touch()
+        with pytest.raises(FlushTimeout) as caught:
+            manager.flush(1)
+        late = caught.value.message.partition(": ")[2].split("; ")
+        assert len(late) == 2
+        assert late[0] == (
+            "slow (paused): acknowledged 0 of 5: flush did not return within 1 seconds"
+        )
+        assert late[1] == (
+            "next_one (running): acknowledged 0 of 5: no time was left for its flush: "
+            "slow took 1 of the 1 seconds"
+        )
+        # It was not even begun: that would have paused it.
+        assert next_one.calls.count("flush") == 0
+        hold.unlink()
+        wait_until(lambda: resumed(manager, "slow"), "its flush still has not returned")
+        manager.flush(60)
+        lags = [plugin.counters.lag for plugin in manager.plugins.values()]
+        assert lags == [0, 0]
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_who_has_a_thread_of_its_own_flushes_meanwhile(compile_plugin, tmp_path, mode) -> None:
+    hold = tmp_path / "hold"
+    slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
+    apart = Recorder(compile_plugin, tmp_path, name="apart", flags=EXPLICIT_ACK)
+
+    def let_go() -> None:
+        apart.wait_for("flush")
+        hold.unlink()
+
+    with PluginManager() as manager:
+        manager.load_plugin(slow.config(hold=str(hold)))
+        manager.load_plugin(apart.config(mode=mode, flush_interval=600))
+        manager.broadcast_many(SOME)
+        hold.touch()
+        thread = threading.Thread(target=let_go)
+        thread.start()
+        manager.flush(60)
+        thread.join()
+
+
+def test_who_got_a_part_of_the_time_says_who_had_the_rest(compile_plugin, tmp_path) -> None:
+    first, second = tmp_path / "first.hold", tmp_path / "second.hold"
+    slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
+    stuck = Recorder(compile_plugin, tmp_path, name="stuck", flags=EXPLICIT_ACK)
+    with PluginManager() as manager:
+        manager.load_plugin(slow.config(hold=str(first)))
+        manager.load_plugin(stuck.config(hold=str(second)))
+        manager.broadcast_many(SOME)
+        first.touch()
+        second.touch()
+        threading.Timer(0.5, first.unlink).start()
+        with pytest.raises(FlushTimeout) as caught:
+            manager.flush(3)
+        # On a machine that is so busy that `slow` took all, the middle says that.
+        told = re.search(r"stuck .*: acknowledged 0 of 5: (.*)$", caught.value.message)
+        assert told is not None
+        assert re.fullmatch(
+            r"(flush did not return within \S+ seconds, all that was left|"
+            r"no time was left for its flush): slow took \S+ of the 3 seconds",
+            told[1],
+        )
+        second.unlink()
+        wait_until(lambda: resumed(manager, "stuck"), "its flush still has not returned")
+
+
+def test_nobody_is_late_who_has_nothing_to_flush(compile_plugin, tmp_path) -> None:
+    hold = tmp_path / "hold"
+    slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
+    idle = Recorder(compile_plugin, tmp_path, name="idle", flags=EXPLICIT_ACK, kinds="1")
+    plain = Recorder(compile_plugin, tmp_path, name="plain")
+    with PluginManager() as manager:
+        for recorder in (slow, idle, plain):
+            manager.load_plugin(recorder.config(hold=str(hold)))
+        manager.block(b"", 7)
+        hold.touch()
+        with pytest.raises(FlushTimeout) as caught:
+            manager.flush(0.2)
+        hold.unlink()
+        assert "slow (paused)" in caught.value.message
+        assert ";" not in caught.value.message
+        assert "flush" not in idle.calls
+        wait_until(lambda: resumed(manager, "slow"), "its flush still has not returned")
 
 
 def test_odd_timeouts(compile_plugin, tmp_path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipstream.config import Mode
-    from slipstream.delivery.description import Delivery, Identity
+    from slipstream.delivery.description import Delivery, Flush, Identity
     from slipstream.logs import LogPump
 
 _log = structlog.get_logger("slipstream")
@@ -124,6 +124,11 @@ class Plugin:
         self._ended = (Status(PluginState.UNLOADED, reason), self._delivery.counters())
 
 
+# Seconds. A flush that runs while the caller waits is not begun with less, unless the caller
+# himself gave less: it would hardly end in time, and a plugin whose flush is late is paused.
+_LEAST_TIME = 0.1
+
+
 class Loaded:
     """The loaded plugins. Changed by one thread at a time, which the manager sees to.
 
@@ -186,16 +191,13 @@ class Loaded:
         Raises:
             FlushTimeout: Some plugin did not get there; its message says which and how far.
         """
-        late: list[str] = []
-        end = time.monotonic() + timeout
-        for plugin in self.plugins.values():
-            problem = _flush(plugin, max(0.0, end - time.monotonic()))
-            if problem:
-                counters = plugin.counters
-                late.append(
-                    f"{plugin.name} ({plugin.state}): acknowledged {counters.acknowledged} "
-                    f"of {counters.broadcast}: {problem}"
-                )
+        problems = _flush(list(self.plugins.values()), timeout)
+        late = [
+            f"{plugin.name} ({plugin.state}): acknowledged {plugin.counters.acknowledged} "
+            f"of {plugin.counters.broadcast}: {problems[plugin.name]}"
+            for plugin in self.plugins.values()
+            if problems[plugin.name]
+        ]
         if late:
             raise FlushTimeout(
                 "not everything is acknowledged: " + "; ".join(late),
@@ -252,13 +254,52 @@ class Loaded:
             _log.info("plugin unloaded", plugin=plugin.name)
 
 
-def _flush(plugin: Plugin, timeout: float) -> str:
-    """Flush one plugin; the reason why it cannot, or ""."""
-    status = plugin.status
-    if status.state not in _GETTING_THERE:
-        return status.reason or f"it is {status.state}"
-    try:
-        plugin.delivery.flush(timeout)
-    except SlipstreamError as error:
-        return error.message
-    return ""
+def _flush(plugins: list[Plugin], timeout: float) -> dict[str, str]:
+    """Flush plugins; the reason why each cannot, or "".
+
+    All that go on by themselves are asked before anybody is waited for, and are waited for
+    last: so each of them has the whole time, however late the others are. Only those whose
+    flush runs while the caller waits can take each other's time.
+    """
+    end = time.monotonic() + timeout
+    problems = {plugin.name: "" for plugin in plugins}
+    asked: list[tuple[Plugin, Flush]] = []
+    for plugin in plugins:
+        status = plugin.status
+        if status.state not in _GETTING_THERE:
+            problems[plugin.name] = status.reason or f"it is {status.state}"
+            continue
+        try:
+            asked.append((plugin, plugin.delivery.ask_flush(timeout)))
+        except SlipstreamError as error:
+            problems[plugin.name] = error.message
+    took: dict[str, float] = {}
+    for plugin, flush in sorted(asked, key=lambda one: one[1].by_itself):
+        begin = time.monotonic()
+        left = max(0.0, end - begin) if took or flush.by_itself else timeout
+        if took and not flush.by_itself and left < min(_LEAST_TIME, timeout / 10):
+            # Such a flush would be late through no fault of its own, and its plugin paused.
+            if plugin.counters.lag:
+                problems[plugin.name] = f"no time was left for its flush: {_who(took, timeout)}"
+            continue
+        try:
+            flush.wait(left)
+        except SlipstreamError as error:
+            others = ""
+            if took and not flush.by_itself and time.monotonic() >= end:
+                others = f", all that was left: {_who(took, timeout)}"
+            problems[plugin.name] = error.message + others
+        if not flush.by_itself:
+            took[plugin.name] = time.monotonic() - begin
+    return problems
+
+
+def _who(took: dict[str, float], timeout: float) -> str:
+    """Say which plugins took a flush's time: those with a tenth of it, or the one with most."""
+    most = max(took.values())
+    takers = [
+        f"{name} took {min(seconds, timeout):.2g}"
+        for name, seconds in took.items()
+        if seconds >= min(most, timeout / 10)
+    ]
+    return f"{', '.join(takers)} of the {timeout:.3g} seconds"

@@ -359,10 +359,12 @@ class PluginManager:
         """Wait until everything broadcast so far is delivered and acknowledged.
 
         Args:
-            timeout: The longest wait for all plugins together, in seconds.
+            timeout: The longest wait for all plugins together, in seconds. Plugins in threads
+                and processes flush side by side, inline ones one after the other.
 
         Raises:
-            FlushTimeout: Some plugin did not get there; its message says which and how far.
+            FlushTimeout: Some plugin did not get there; its message says which and how far,
+                and who took the time of those for which none was left.
         """
         with self._controlling("flush"):
             self._loaded.flush(timeout)

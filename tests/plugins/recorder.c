@@ -36,7 +36,7 @@ typedef struct recorder {
     int64_t flush_status;
     int64_t unload_status;
     int64_t event_ms;
-    int64_t flush_ms;
+    char hold[1024]; /* a flush does not return while this file is there */
     int64_t unload_ms;
     int64_t ack; /* 1: acknowledge each call */
     char claim[64];
@@ -60,6 +60,7 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
     char path[1024];
     size_t path_len = sizeof path - 1;
     size_t claim_len = sizeof self->claim - 1;
+    size_t hold_len = sizeof self->hold - 1;
     uint32_t type;
     size_t count = 0;
     if (config->get_text(self->host->ctx, "/log", path, &path_len) != SLIPSTREAM_OK)
@@ -75,12 +76,13 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
         }
     if (config->get_text(self->host->ctx, "/claim", self->claim, &claim_len) == SLIPSTREAM_OK)
         self->claim[claim_len] = '\0';
+    if (config->get_text(self->host->ctx, "/hold", self->hold, &hold_len) == SLIPSTREAM_OK)
+        self->hold[hold_len] = '\0';
     self->run_status = number(self, "/run_status");
     self->load_status = number(self, "/load_status");
     self->flush_status = number(self, "/flush_status");
     self->unload_status = number(self, "/unload_status");
     self->event_ms = number(self, "/event_ms");
-    self->flush_ms = number(self, "/flush_ms");
     self->unload_ms = number(self, "/unload_ms");
     self->ack = number(self, "/ack");
     dprintf(self->log,
@@ -164,7 +166,8 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
 
 static int32_t flush(void *instance, uint32_t timeout_ms) {
     recorder *self = instance;
-    wait_ms(self->flush_ms);
+    while (self->hold[0] != '\0' && access(self->hold, F_OK) == 0)
+        wait_ms(1);
     dprintf(self->log, "{\"call\": \"flush\", \"timeout\": %u}\n", (unsigned)timeout_ms);
     if (self->flush_status != 0)
         return slipstream_fail(self->host, (int32_t)self->flush_status, "told to fail");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +51,19 @@ class Identity:
     kinds: int
 
 
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A flush that was asked for.
+
+    Attributes:
+        wait: Waits for its end, so many seconds at most; raises `PluginFailed`.
+        by_itself: It goes on while nobody waits; else it begins with `wait`.
+    """
+
+    wait: Callable[[float], None]
+    by_itself: bool
+
+
 class Delivery(Protocol):
     """What a mode does for one plugin; see slipstream.delivery."""
 
@@ -72,8 +86,12 @@ class Delivery(Protocol):
     def resume(self) -> None:
         """Deliver again."""
 
-    def flush(self, timeout: float) -> None:
-        """Make everything delivered durable."""
+    def ask_flush(self, timeout: float) -> Flush:
+        """Ask for everything delivered to be made durable, `timeout` being all the time for it.
+
+        Raises:
+            PluginFailed: The plugin cannot get there at present.
+        """
 
     def stop(self, timeout: float) -> str:
         """Unload; returns what became of the library, for the log.

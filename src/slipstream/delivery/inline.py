@@ -12,6 +12,7 @@ from slipstream import _native
 from slipstream._native import lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
+from slipstream.delivery.description import Flush
 from slipstream.delivery.instance import LoadReason, Mapping, neither_started
 from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.status import Counters, Metric, PluginState, Status
@@ -79,8 +80,9 @@ class Slot:
         if self.status().state in {PluginState.PAUSED, PluginState.LOADING}:
             self._set_state(lib.SS_SLOT_RUNNING)
 
-    def flush(self, timeout: float) -> None:
+    def ask_flush(self, timeout: float) -> Flush:  # noqa: ARG002 - no time is needed
         """Do nothing: what was broadcast was delivered, and acknowledged on return."""
+        return Flush(lambda _left: None, by_itself=True)
 
     def _detach(self) -> None:
         if self._detached:
@@ -147,15 +149,18 @@ class InlinePlugin(Slot):
         """Return the numbers that the plugin reports."""
         return [] if self._detached else self._instance.metrics()
 
-    def flush(self, timeout: float) -> None:
-        """Call the plugin's `flush` between two broadcasts.
+    def ask_flush(self, timeout: float) -> Flush:
+        """Return what calls the plugin's `flush` between two broadcasts, if it needs one.
 
-        Raises:
-            PluginFailed: It failed, or did not return in time; then the plugin is paused.
+        That raises `PluginFailed` if it failed, or did not return in time; then the plugin is
+        paused.
         """
         explicit = self._instance.describe().has(lib.SLIPSTREAM_FLAG_EXPLICIT_ACK)
         if not explicit or self.status().state is PluginState.FAILED:
-            return
+            return super().ask_flush(timeout)
+        return Flush(self._flush, by_itself=False)
+
+    def _flush(self, timeout: float) -> None:
         try:
             with self._sequencer.held(self._slot, self._instance.is_stuck):
                 self._instance.flush(timeout)
@@ -174,7 +179,7 @@ class InlinePlugin(Slot):
         """
         problems: list[str] = []
         try:
-            self.flush(timeout)
+            self.ask_flush(timeout).wait(timeout)
         except SlipstreamError as error:
             problems.append(error.message)
         self._detach()
@@ -250,7 +255,7 @@ class InlinePlugin(Slot):
             # From here on the old one gets nothing, so that what it has can be made durable.
             self._set_state(lib.SS_SLOT_RELOADING)
             try:
-                self.flush(timeout)
+                self.ask_flush(timeout).wait(timeout)
             except BaseException:
                 self._set_state(lib.SS_SLOT_PAUSED if old.is_stuck() else after)
                 raise

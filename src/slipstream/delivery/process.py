@@ -15,7 +15,7 @@ from slipstream._native import ffi, lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
 from slipstream.delivery.crash_report import CrashReport, take_reports
-from slipstream.delivery.description import Description
+from slipstream.delivery.description import Description, Flush
 from slipstream.delivery.instance import REFUSALS, LoadReason
 from slipstream.delivery.queue import Queue
 from slipstream.delivery.supervisor import wait_for
@@ -335,16 +335,16 @@ class ProcessPlugin:
             return f"it is {status.state}" + (f": {status.reason}" if status.reason else "")
         return ""
 
-    def flush(self, timeout: float) -> None:
-        """Wait until everything broadcast so far is acknowledged.
+    def ask_flush(self, timeout: float) -> Flush:
+        """Ask for a flush, at whose end everything broadcast so far is acknowledged.
 
         Raises:
-            PluginFailed: It cannot get there, or did not in time.
+            PluginFailed: It cannot get there.
         """
         problem = self._hindrance()
         if problem:
             raise PluginFailed(problem, "resume it, or unload it")
-        self._queue.flush(timeout, self._hindrance)
+        return self._queue.ask_flush(timeout, self._hindrance)
 
     def stop(self, timeout: float) -> str:
         """Drain, flush, unload and end the worker; what is left is written to a capture.

@@ -12,6 +12,7 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.capture import CaptureWriter
 from slipstream.config import Overflow
+from slipstream.delivery.description import Flush
 from slipstream.errors import CaptureError, PluginFailed, PluginLoadError, Refusal
 from slipstream.status import Counters, counters_of
 
@@ -85,19 +86,29 @@ class Queue:
         """Hold deliveries back, or let them go on."""
         lib.ss_queue_pause(self.handle, paused)
 
-    def flush(self, timeout: float, hindrance: Callable[[], str]) -> None:
-        """Wait until everything broadcast so far is acknowledged.
+    def ask_flush(self, timeout: float, hindrance: Callable[[], str]) -> Flush:
+        """Ask for a flush, at whose end everything broadcast so far is acknowledged.
 
         Args:
-            timeout: In seconds.
+            timeout: All the time that it has, in seconds; for the text when it is over.
             hindrance: Why the plugin cannot get there at present; "" if it can.
 
-        Raises:
-            PluginFailed: It cannot, did not, or its `flush` failed.
+        Returns:
+            What waits for it. That raises `PluginFailed` if the plugin cannot get there, did
+            not, or if its `flush` failed.
         """
         target = self.stats().broadcast
         number = ffi.new("uint32_t *", lib.ss_queue_ask_flush(self.handle))
-        end = time.monotonic() + timeout
+
+        def wait(left: float) -> None:
+            self._wait_for_flush(number, target, left, timeout, hindrance)
+
+        return Flush(wait, by_itself=True)
+
+    def _wait_for_flush(
+        self, number: Any, target: int, left: float, timeout: float, hindrance: Callable[[], str]
+    ) -> None:
+        end = time.monotonic() + left
         while True:
             left = max(0, min(_SLICE_MS, int((end - time.monotonic()) * 1000)))
             status = lib.ss_queue_flushed(self.handle, number, target, left)

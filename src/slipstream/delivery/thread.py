@@ -13,6 +13,7 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
+from slipstream.delivery.description import Flush
 from slipstream.delivery.instance import LoadReason, Mapping, neither_started
 from slipstream.delivery.queue import Queue
 from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
@@ -197,16 +198,16 @@ class ThreadPlugin:
             return f"it is {status.state}" + (f": {status.reason}" if status.reason else "")
         return ""
 
-    def flush(self, timeout: float) -> None:
-        """Wait until everything broadcast so far is acknowledged.
+    def ask_flush(self, timeout: float) -> Flush:
+        """Ask for a flush, at whose end everything broadcast so far is acknowledged.
 
         Raises:
-            PluginFailed: It cannot get there, or did not in time.
+            PluginFailed: It cannot get there.
         """
         problem = self._hindrance()
         if problem:
             raise PluginFailed(problem, "resume it, or unload it")
-        self._queue.flush(timeout, self._hindrance)
+        return self._queue.ask_flush(timeout, self._hindrance)
 
     def _drain(self, timeout: float) -> bool:
         """End the consumer; what it did not get to stays in the ring.

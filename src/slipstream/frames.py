@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from slipstream import _native
-from slipstream.errors import FrameError
+from slipstream._native import lib
+from slipstream.errors import BroadcastError, FrameError
 from slipstream.events import (
     NO_META,
     AppEvent,
@@ -30,9 +31,47 @@ Buffer = bytes | bytearray | memoryview
 Spans = tuple[bytes | None, ...]
 Numbers = tuple[int, ...]
 
-NO_HEIGHT: int = _native.lib.SLIPSTREAM_HEIGHT_NONE
-RECORDED: int = _native.lib.SLIPSTREAM_FRAME_RECORDED
-ROUTED: int = _native.lib.SLIPSTREAM_FRAME_ROUTED
+NO_HEIGHT: int = lib.SLIPSTREAM_HEIGHT_NONE
+RECORDED: int = lib.SLIPSTREAM_FRAME_RECORDED
+ROUTED: int = lib.SLIPSTREAM_FRAME_ROUTED
+
+
+# What the core's answers to events and frames mean, from where a frame starts and its number.
+_MEANINGS: dict[int, _native.MakeError] = {
+    lib.SLIPSTREAM_MALFORMED: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: truncated, or a length in it contradicts another",
+        "check the source of these bytes: slipstream show FILE names the first bad frame",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_UNSUPPORTED: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: has a critical flag that this version does not know",
+        "it was written by a newer slipstream; update this one",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_INVALID_ARGUMENT: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: its kind may not be sent, or it has a stream without "
+        "a sequence",
+        "send kinds 0 to 4 or 32 to 63, with both stream and sequence or with neither",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: BroadcastError(
+        f"the event needs a frame of more than {lib.SLIPSTREAM_FRAME_MAX} bytes",
+        "split it, or send a reference to it",
+    ),
+}
+_NOT_ONE_FRAME: dict[int, _native.MakeError] = {
+    lib.SLIPSTREAM_MALFORMED: lambda offset, index: FrameError(
+        f"event {index} is bytes, but not exactly one frame",
+        "pass the bytes of one frame, or use broadcast_frames for a run of them",
+        offset,
+        index,
+    ),
+}
+_native.explain("frame", _MEANINGS)
+_native.explain("event", _MEANINGS | _NOT_ONE_FRAME)
 
 _KINDS: dict[type, EventKind] = {
     MappingUpdate: EventKind.MAPPING_UPDATE,
@@ -109,20 +148,34 @@ def _encode_if_wanted(event: Any, kinds: int) -> bytes | None:
 
 
 def _encode_app_if_wanted(event: AppEvent, kinds: int) -> bytes | None:
-    first, last = _native.lib.SLIPSTREAM_KIND_APP_FIRST, _native.lib.SLIPSTREAM_KIND_APP_LAST
-    if not first <= event.kind <= last:
-        raise _native.status_error(_native.lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
+    if not lib.SLIPSTREAM_KIND_APP_FIRST <= event.kind <= lib.SLIPSTREAM_KIND_APP_LAST:
+        raise _native.status_error(lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
     return _encode_if_wanted(event, kinds)
 
 
 def _refuse_gap(_event: Gap, _kinds: int) -> bytes | None:
-    raise _native.status_error(_native.lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
+    raise _native.status_error(lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
 
 
-for _class in _KINDS:
-    _native.encoders[_class] = _encode_if_wanted
-_native.encoders[AppEvent] = _encode_app_if_wanted
-_native.encoders[Gap] = _refuse_gap
+_ENCODERS: dict[type, Callable[[Any, int], bytes | None]] = {
+    **dict.fromkeys(_KINDS, _encode_if_wanted),
+    AppEvent: _encode_app_if_wanted,
+    Gap: _refuse_gap,
+}
+
+
+def _encode_for_door(event: object, kinds: int) -> bytes | None:
+    """Make a frame of what was given to be sent, unless nobody wants its kind."""
+    encoder = _ENCODERS.get(type(event))
+    if encoder is not None:
+        return encoder(event, kinds)
+    if isinstance(event, bytes | bytearray | memoryview):
+        return bytes(event)
+    message = f"{type(event).__name__} is not an event"
+    raise TypeError(f"{message}; use the dataclasses of slipstream.events or a frame's bytes")
+
+
+_native.set_encoder(_encode_for_door)
 
 
 def _height(number: int) -> int | None:
@@ -184,8 +237,8 @@ def split(buffer: Buffer) -> Iterator[bytes]:
     offset = index = 0
     while offset < len(view):
         size = int.from_bytes(view[offset : offset + 4], "little")
-        if size < _native.lib.SLIPSTREAM_FRAME_HEADER_LEN or size > len(view) - offset:
-            raise _native.status_error(_native.lib.SLIPSTREAM_MALFORMED, "frame", offset, index)
+        if size < lib.SLIPSTREAM_FRAME_HEADER_LEN or size > len(view) - offset:
+            raise _native.status_error(lib.SLIPSTREAM_MALFORMED, "frame", offset, index)
         yield bytes(view[offset : offset + size])
         offset += size
         index += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
-
-import structlog
 
 from slipstream import _native
 from slipstream.config import Limits, Mode, PluginConfig, load_config
@@ -31,7 +30,7 @@ from slipstream.logs import LogPump
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 Bytes = bytes | bytearray | memoryview
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 
 class PluginManager:
@@ -144,7 +143,7 @@ class PluginManager:
                 if config.enabled:
                     manager.load_plugin(config)
                 else:
-                    _log.info("plugin left out: enabled is false", config=str(path))
+                    _log.info("plugin left out: enabled is false", extra={"config": str(path)})
         except BaseException:
             manager.close()
             raise
@@ -217,7 +216,10 @@ class PluginManager:
             loaded.refuse_same_name(config.name)
         identity, delivery = self._launcher.launch(config, path, mode, loaded.refuse_same_name)
         plugin = loaded.add(identity, delivery)
-        _log.info("plugin loaded", plugin=identity.name, version=identity.version, mode=str(mode))
+        _log.info(
+            "plugin loaded",
+            extra={"plugin": identity.name, "version": identity.version, "mode": str(mode)},
+        )
         return plugin
 
     def _mode_of(self, config: PluginConfig) -> Mode:
@@ -305,7 +307,10 @@ class PluginManager:
             path = check_library_path(settings.libpath, insecure=self._insecure_paths)
             identity, problem = self._launcher.relaunch(delivery, name, settings, path)
             plugin.renew(identity)
-            _log.info("plugin reloaded", plugin=name, version=plugin.version, problem=problem)
+            _log.info(
+                "plugin reloaded",
+                extra={"plugin": name, "version": plugin.version, "problem": problem},
+            )
             return plugin
 
     def unload(self, timeout: float = 10.0) -> None:

@@ -17,6 +17,7 @@ HEADERS = (
     "slipstream.h",
     "base/histogram.h",
     "base/log_queue.h",
+    "frame/frame.h",
     "plugin/instance.h",
     "ring/ring.h",
     "ring/queue.h",

@@ -17,6 +17,7 @@ HEADERS = (
     "slipstream.h",
     "base/histogram.h",
     "base/log_queue.h",
+    "frame/frame.h",
     "library/refusal.h",
     "library/open.h",
     "plugin/status.h",

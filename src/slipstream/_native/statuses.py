@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from slipstream import _core
-from slipstream._native.door import ffi, lib, text
-from slipstream.errors import InternalError
+from slipstream._native.door import ffi, forked, lib, text
+from slipstream.errors import ClosedError, InternalError
 
 # Makes an exception; gets where the frame starts that is meant, in bytes, and its number.
 MakeError = Callable[[int, int], Exception]
@@ -18,7 +18,13 @@ MakeError = Callable[[int, int], Exception]
 # For those who do not say of which operation they speak.
 ANY = ""
 
-_meanings: dict[tuple[str, int], MakeError] = {}
+_meanings: dict[tuple[str, int], MakeError] = {
+    (ANY, lib.SLIPSTREAM_WRONG_STATE): lambda _offset, _index: (
+        ClosedError("this belongs to the parent process", "make a new one in the child")
+        if forked()
+        else ClosedError("this is closed", "make a new one")
+    )
+}
 
 
 def status_name(status: int) -> str:

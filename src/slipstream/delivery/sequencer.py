@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from slipstream import _native
 from slipstream._native import Door, ffi, lib
 from slipstream.errors import (
     BroadcastError,
-    ClosedError,
     PluginFailed,
     PluginLoadError,
     SlipstreamError,
@@ -25,25 +24,6 @@ if TYPE_CHECKING:
 
 _SLICE_MS = 100
 
-
-def _closed(_offset: int, _index: int) -> ClosedError:
-    if _native.forked():
-        return ClosedError(
-            "this plugin manager belongs to the parent process",
-            "create a new PluginManager in the child, or start the child by spawn",
-        )
-    return ClosedError("the plugin manager is closed", "create a new PluginManager")
-
-
-_native.explain(
-    _native.ANY,
-    {
-        lib.SLIPSTREAM_WRONG_STATE: _closed,
-        lib.SLIPSTREAM_NO_MEMORY: lambda _offset, _index: BroadcastError(
-            "out of memory", "send smaller pieces"
-        ),
-    },
-)
 _native.explain(
     "ring",
     {
@@ -79,7 +59,7 @@ class Sequencer:
             log: The native log queue; must outlive this.
             timeout: The longest wait for broadcasts under way, in seconds.
         """
-        self._core: Any = lib.ss_sequencer_new(log, secrets.randbits(64) | 1)
+        self._core: Any = lib.ss_sequencer_new(log, int.from_bytes(os.urandom(8)) | 1)
         if self._core == ffi.NULL:
             raise MemoryError
         self.timeout = timeout

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import weakref
+from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from types import MappingProxyType
 from typing import Self, TypeVar
 
 from slipstream import _native
+from slipstream._native import Door
 from slipstream.config import Limits, Mode, PluginConfig, load_config
 from slipstream.delivery.launcher import Launcher, Reloadable
 from slipstream.delivery.python import PythonPlugin, checked_name
@@ -46,7 +49,49 @@ def _closed(_offset: int, _index: int) -> ClosedError:
 _native.explain(_native.ANY, {_native.lib.SLIPSTREAM_WRONG_STATE: _closed})
 
 
-class PluginManager:
+# The native calls of a manager; every object has its own, bound to its sequencer.
+_NATIVE = (
+    "has_subscribers",
+    "broadcast",
+    "broadcast_many",
+    "broadcast_frames",
+    "mapping_update",
+    "mapping_removal",
+    "staking_reward",
+    "block",
+)
+
+
+@functools.cache
+def _shown(name: str) -> Callable[..., object]:
+    """Return a native call as a function, since mock checks the signatures of these alone."""
+
+    @functools.wraps(getattr(Door, name))
+    def call(self: PluginManager, *arguments: object) -> object:
+        result: object = vars(self)[name](*arguments)
+        return result
+
+    return call
+
+
+class _ShowsNative(ABCMeta):
+    """Lets the class have the native calls, for `help`, `inspect` and `create_autospec`.
+
+    They are not found by way of its objects: whatever stands in a class slows down each look-up
+    of what an object has under the same name. ABCMeta, so that it goes with other bases.
+    """
+
+    def __getattr__(cls, name: str) -> Callable[..., object]:
+        if name in _NATIVE:
+            return _shown(name)
+        message = f"type object {cls.__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+
+    def __dir__(cls) -> list[str]:
+        return [*super().__dir__(), *_NATIVE]
+
+
+class PluginManager(metaclass=_ShowsNative):
     """Hosts plugins and streams events to them. A context manager.
 
     All methods may be called from any thread. Loading, unloading and reloading take their
@@ -56,25 +101,6 @@ class PluginManager:
     The calls that send events are native functions, set when the manager is made. The
     quickest, in this order: `broadcast_frames`, `broadcast_many` of ready frames,
     `broadcast` of a ready frame, `mapping_update` and its likes, `broadcast` of an event.
-
-    Attributes:
-        has_subscribers: ``has_subscribers(kind: int) -> bool``: does any plugin want this
-            kind of event? One bit test; ask before making anything expensive.
-        broadcast: ``broadcast(event) -> None``: sends an event of `slipstream.events`, or
-            the bytes of one frame, to all subscribers. Raises `FrameError` for bytes that
-            are not exactly one well-formed frame, `BroadcastError` for what is too large,
-            `ClosedError`. What a plugin does with it is never raised here.
-        broadcast_many: ``broadcast_many(events) -> int``: the same for a list or iterable
-            of both; returns their number. If one is refused none is sent.
-        broadcast_frames: ``broadcast_frames(buffer) -> int``: the same for a buffer of
-            whole frames, one behind the other; returns their number. If one is refused,
-            those before it were sent: the error's `index` is their number.
-        mapping_update: ``mapping_update(program_id, mapping_name, key, value, height)``:
-            four bytes-like values and a height or None, without an object in between.
-        mapping_removal: ``mapping_removal(program_id, mapping_name, key, height)``: a key
-            of None is the whole mapping.
-        staking_reward: ``staking_reward(staker, validator, reward, new_stake, height)``.
-        block: ``block(block, height)``.
     """
 
     has_subscribers: Callable[[int], bool]
@@ -117,15 +143,8 @@ class PluginManager:
         self._controller = 0  # the thread that has it
         self._loaded = Loaded(self._pump)
         self._closed = False
-        door = self._sequencer.door
-        self.has_subscribers = door.has_subscribers
-        self.broadcast = door.broadcast
-        self.broadcast_many = door.broadcast_many
-        self.broadcast_frames = door.broadcast_frames
-        self.mapping_update = door.mapping_update
-        self.mapping_removal = door.mapping_removal
-        self.staking_reward = door.staking_reward
-        self.block = door.block
+        for name in _NATIVE:
+            setattr(self, name, getattr(self._sequencer.door, name))
         self._finalizer = weakref.finalize(
             self, _close, self._loaded, self._sequencer, self._launcher, self._pump
         )

@@ -18,7 +18,8 @@ ROOT = HERE.parents[1]
 NATIVE = ROOT / "native"
 # What a consumer is made of; the loader brings the names of statuses.
 SOURCES = (
-    *("consumer/consume", "ring/cursor", "ring/ring", "ring/memory", "ring/resume"),
+    *(f"platform/linux/{path.stem}" for path in sorted((NATIVE / "platform/linux").glob("*.c"))),
+    *("consumer/consume", "ring/cursor", "ring/ring", "ring/control", "ring/resume"),
     *("plugin/host", "plugin/json", "base/text", "base/log_queue", "frame/frame", "base/clock"),
     *("plugin/loader", "plugin/instance", "plugin/steps", "library/file", "library/peek"),
 )

@@ -19,7 +19,7 @@ NATIVE = ROOT / "native"
 # What a consumer is made of.
 SOURCES = (
     *("consumer/consume", "ring/cursor", "ring/ring", "ring/memory", "ring/resume"),
-    *("plugin/host", "plugin/host_config", "plugin/host_metrics", "plugin/json", "plugin/status"),
+    *("plugin/host", "plugin/host_config", "plugin/host_metrics", "plugin/status"),
     *("base/text", "base/log_queue", "frame/frame", "base/clock"),
 )
 FLAGS = (

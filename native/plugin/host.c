@@ -2,6 +2,7 @@
 
 #include "base/lock.h"
 #include "base/text.h"
+#include "frame/frame.h"
 #include "plugin/status.h"
 
 #include <string.h>
@@ -131,10 +132,8 @@ size_t ss_host_error(const ss_host *host, char *out, size_t room) {
 
 void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
                          const uint8_t *frame, uint64_t ordinal) {
-    static const char *const kind_names[] = {"MAPPING_UPDATE", "MAPPING_REMOVAL", "STAKING_REWARD",
-                                             "BLOCK",          "PAYLOAD",         "GAP"};
     char text[2 * SLIPSTREAM_ERROR_MAX] = "";
-    const uint32_t kind = slipstream_load_u16(frame + 6);
+    const char *kind = ss_frame_kind_name(slipstream_load_u16(frame + 6));
     const bool fatal = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
     if (host != NULL)
         ss_host_error(host, text, sizeof text);
@@ -144,8 +143,7 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
                             (int)status);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
-                        ss_status_name(status), (int)status,
-                        kind < 6 ? kind_names[kind] : "an event", (unsigned long long)ordinal,
+                        ss_status_name(status), (int)status, kind, (unsigned long long)ordinal,
                         (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "",
                         text, fatal ? "; the plugin gets nothing more" : "");
 }

@@ -114,6 +114,8 @@ static void free_instance(ss_instance *self) {
     pthread_cond_destroy(&self->changed);
     pthread_mutex_destroy(&self->lock);
     ss_plugin_free(&self->plugin);
+    if (self->config != NULL)
+        explicit_bzero(self->config, self->config_len); /* if on_load never came */
     free(self->config);
     free(self->frames);
     free(self->path);
@@ -222,16 +224,12 @@ int32_t ss_instance_open(ss_instance *self) {
 }
 
 int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint32_t reason) {
-    char *copy = malloc(len + 1);
-    if (copy == NULL)
-        return SLIPSTREAM_NO_MEMORY;
-    if (self->config != NULL) {
-        free(copy);
+    if (self->config != NULL)
         return SLIPSTREAM_WRONG_STATE;
-    }
-    memcpy(copy, config, len);
-    copy[len] = '\0';
-    self->config = copy;
+    self->config = malloc(len + 1); /* also if it is empty */
+    if (self->config == NULL)
+        return SLIPSTREAM_NO_MEMORY;
+    memcpy(self->config, config, len);
     self->config_len = len;
     self->reason = reason;
     return post(self, SS_STEP_LOAD);

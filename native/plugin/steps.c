@@ -132,19 +132,22 @@ void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) 
         say(self, "on_load was asked for in a wrong state");
         return;
     }
-    self->host.config.text = config;
-    self->host.config.len = len;
+    if (!ss_host_config_open(&self->host.config, config, len)) {
+        self->status = SLIPSTREAM_MALFORMED;
+        say(self, "the host has packed the config wrongly");
+        return;
+    }
     set_life(self, SS_LOADING);
     if (table->on_load != NULL) {
         enter(self);
-        const int32_t status = table->on_load(table->instance, config, len, reason);
+        const int32_t status = table->on_load(table->instance, self->host.config.json,
+                                              self->host.config.json_len, reason);
         leave(self);
         if (status != SLIPSTREAM_OK)
             keep_error(self, "on_load", status);
     }
     set_life(self, self->status == SLIPSTREAM_OK ? SS_LOADED : SS_UNLOADED);
-    self->host.config.text = NULL;
-    explicit_bzero(config, len); /* it holds secrets in clear */
+    ss_host_config_close(&self->host.config);
     if (self->status != SLIPSTREAM_OK)
         return;
     if (table->subscribed_events != NULL) {

@@ -62,8 +62,8 @@ def test_usual_frames(built) -> None:
     assert "well formed" in run(built / "asan" / "usual", 1_000_000 * MORE)
 
 
-def test_json(built) -> None:
-    assert "values found" in run(built / "asan" / "json", 400_000 * MORE)
+def test_packed_configs(built) -> None:
+    assert "values found" in run(built / "asan" / "host_config", 400_000 * MORE)
 
 
 def test_file(built, examples, compile_plugin) -> None:

@@ -6,6 +6,7 @@
 #include "sequencer/sequencer.h"
 #include "consumer/thread.h"
 #include "base/clock.h"
+#include "packed.h"
 #include "witness.h"
 
 #include <string.h>
@@ -104,14 +105,16 @@ static void finish_step(const place *p, int32_t started) {
 }
 
 static void load(place *p, uint32_t reason) {
-    char config[64];
-    const int len =
-        snprintf(config, sizeof config, "{\"ledger\":%llu}",
-                 (unsigned long long)(uintptr_t)&p->book);
+    packed config;
+    size_t len;
+    packed_new(&config);
+    packed_add_number(&config, 0, "ledger", (int64_t)(uintptr_t)&p->book);
+    char *bytes = packed_bytes(&config, &len);
     p->instance = ss_instance_new(queue, ++log_id, p->path, p->path, "/");
     REQUIRE(p->instance != NULL);
     finish_step(p, ss_instance_open(p->instance));
-    finish_step(p, ss_instance_load(p->instance, config, (size_t)len, reason));
+    finish_step(p, ss_instance_load(p->instance, bytes, len, reason));
+    free(bytes);
     ss_instance_info info;
     ss_instance_describe(p->instance, &info);
     REQUIRE(info.refusal == SS_REFUSED_NOTHING && info.is_loaded);

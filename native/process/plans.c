@@ -1,5 +1,5 @@
 /* plans: starting, stopping and replacing the processes of a worker. */
-#include "process/inner.h"
+#include "process/supervised.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* watchdog: kills a worker that hangs, is late, or writes nonsense. */
-#include "process/inner.h"
+#include "process/supervised.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -77,13 +77,8 @@ static const char *make_descriptors(ss_generation *generation, const ss_ring *ri
 /* The environment that a worker gets: what programs need to find things, nothing else. */
 static char **clean_environment(void) {
     static const char *const kept[] = {
-        "PATH=",         "HOME=",
-        "USER=",         "LOGNAME=",
-        "LANG=",         "LANGUAGE=",
-        "LC_",           "TZ=",
-        "TMPDIR=",       "LD_LIBRARY_PATH=",
-        "SSL_CERT_",     "RUST_BACKTRACE=",
-        "ASAN_OPTIONS=", "UBSAN_OPTIONS=",
+        "PATH=", "HOME=", "USER=", "LOGNAME=", "LANG=", "LANGUAGE=", "LC_", "TZ=", "TMPDIR=",
+        "LD_LIBRARY_PATH=", "SSL_CERT_", "RUST_BACKTRACE=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=",
         "LSAN_OPTIONS=", "TSAN_OPTIONS=",
     };
     size_t count = 0;

@@ -1,18 +1,18 @@
-"""Log lines, errors and numbers of plugins: what reaches structlog, and in which form."""
+"""Log lines, errors and numbers of plugins: what reaches logging, and in which form."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
 from slipstream import Payload, PluginManager
 from slipstream._native import lib
 from slipstream.delivery.instance import Metric
 from slipstream.logs import LogLine, LogPump
+from support.logs import capture_logs
 from support.recorded import EXPLICIT_ACK
 
 MISBEHAVING = "plugin misbehaving"
@@ -152,16 +152,17 @@ def test_lines_of_several_threads(talker) -> None:
 
 
 def test_a_broken_log_breaks_nothing(talker, capsys) -> None:
-    def explode(*_: object) -> None:
-        raise RuntimeError("the log's disk is full")
+    class Exploding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("the log's disk is full")
 
-    before = structlog.get_config()
-    structlog.configure(processors=[explode])
+    handler = Exploding()
+    logging.getLogger("slipstream").addHandler(handler)
     try:
-        talker.manager.broadcast(Payload(b"log/2", b"hello"))
+        talker.manager.broadcast(Payload(b"log/4", b"hello"))
         talker.manager.flush()
     finally:
-        structlog.configure(**before)
+        logging.getLogger("slipstream").removeHandler(handler)
     assert "the log's disk is full" in capsys.readouterr().err
     (line,) = talker.tell("log/2", b"works again")
     assert line["event"] == "works again"

@@ -10,7 +10,6 @@ import time
 import weakref
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import (
     ConfigError,
@@ -25,6 +24,7 @@ from slipstream import (
 )
 from slipstream.testing import RecordingPlugin
 from support.gated import wait_until
+from support.logs import capture_logs
 from support.process_tools import Footprint
 from support.recorded import EXPLICIT_ACK, SOME, Recorder
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
-
-import structlog
 
 from slipstream._native import lib
 from slipstream.errors import (
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from slipstream.delivery.description import Delivery, Flush, Identity
     from slipstream.logs import LogPump
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 # States from which what was broadcast is still going to be delivered.
 _GETTING_THERE = {
@@ -235,7 +234,9 @@ class Loaded:
                     self._end(self.plugins[name], timeout)
                 self.plugins.pop(name)
             except SlipstreamError as error:
-                _log.error("plugin could not be unloaded", plugin=name, problem=error.message)
+                _log.error(
+                    "plugin could not be unloaded", extra={"plugin": name, "problem": error.message}
+                )
         if interrupt is not None:
             raise interrupt
 
@@ -248,10 +249,13 @@ class Loaded:
 
         plugin.end("unloaded", stop)
         if problem:
-            _log.warning("plugin unloaded, but not cleanly", plugin=plugin.name, problem=problem)
+            _log.warning(
+                "plugin unloaded, but not cleanly",
+                extra={"plugin": plugin.name, "problem": problem},
+            )
         else:
             self._pump.forget(plugin.delivery.log_id)
-            _log.info("plugin unloaded", plugin=plugin.name)
+            _log.info("plugin unloaded", extra={"plugin": plugin.name})
 
 
 def _flush(plugins: list[Plugin], timeout: float) -> dict[str, str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
-
-import structlog
+from typing import Self, TypeVar
 
 from slipstream import _native
 from slipstream.config import Limits, Mode, PluginConfig, load_config
@@ -28,10 +26,11 @@ from slipstream.library import check_library_path
 from slipstream.loaded import Loaded, Plugin
 from slipstream.logs import LogPump
 
+_T = TypeVar("_T")
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 Bytes = bytes | bytearray | memoryview
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 
 class PluginManager:
@@ -144,7 +143,7 @@ class PluginManager:
                 if config.enabled:
                     manager.load_plugin(config)
                 else:
-                    _log.info("plugin left out: enabled is false", config=str(path))
+                    _log.info("plugin left out: enabled is false", extra={"config": str(path)})
         except BaseException:
             manager.close()
             raise
@@ -217,7 +216,10 @@ class PluginManager:
             loaded.refuse_same_name(config.name)
         identity, delivery = self._launcher.launch(config, path, mode, loaded.refuse_same_name)
         plugin = loaded.add(identity, delivery)
-        _log.info("plugin loaded", plugin=identity.name, version=identity.version, mode=str(mode))
+        _log.info(
+            "plugin loaded",
+            extra={"plugin": identity.name, "version": identity.version, "mode": str(mode)},
+        )
         return plugin
 
     def _mode_of(self, config: PluginConfig) -> Mode:
@@ -305,7 +307,10 @@ class PluginManager:
             path = check_library_path(settings.libpath, insecure=self._insecure_paths)
             identity, problem = self._launcher.relaunch(delivery, name, settings, path)
             plugin.renew(identity)
-            _log.info("plugin reloaded", plugin=name, version=plugin.version, problem=problem)
+            _log.info(
+                "plugin reloaded",
+                extra={"plugin": name, "version": plugin.version, "problem": problem},
+            )
             return plugin
 
     def unload(self, timeout: float = 10.0) -> None:
@@ -387,23 +392,23 @@ class PluginManager:
 
     async def load_plugin_async(self, config: ConfigSource) -> Plugin:
         """`load_plugin` on a thread of its own."""
-        return await asyncio.to_thread(self.load_plugin, config)
+        return await _in_thread(self.load_plugin, config)
 
     async def unload_plugin_async(self, name: str, timeout: float = 10.0) -> None:
         """`unload_plugin` on a thread of its own."""
-        await asyncio.to_thread(self.unload_plugin, name, timeout)
+        await _in_thread(self.unload_plugin, name, timeout)
 
     async def reload_plugin_async(self, name: str, config: ConfigSource | None = None) -> Plugin:
         """`reload_plugin` on a thread of its own."""
-        return await asyncio.to_thread(self.reload_plugin, name, config)
+        return await _in_thread(self.reload_plugin, name, config)
 
     async def flush_async(self, timeout: float = 30.0) -> None:
         """`flush` on a thread of its own."""
-        await asyncio.to_thread(self.flush, timeout)
+        await _in_thread(self.flush, timeout)
 
     async def unload_async(self, timeout: float = 10.0) -> None:
         """`unload` on a thread of its own."""
-        await asyncio.to_thread(self.unload, timeout)
+        await _in_thread(self.unload, timeout)
 
 
 def _as_mode(mode: Mode | str) -> Mode:
@@ -413,6 +418,13 @@ def _as_mode(mode: Mode | str) -> Mode:
         raise ConfigError(
             f"default_mode {mode!r} is no mode", f"use one of {', '.join(Mode)}"
         ) from None
+
+
+def _in_thread(function: Callable[..., _T], *arguments: object) -> Awaitable[_T]:
+    """Run a function that waits, on a thread of its own, for a coroutine."""
+    import asyncio  # noqa: PLC0415 - whoever awaits this has it already
+
+    return asyncio.to_thread(function, *arguments)
 
 
 def _as_config(config: ConfigSource) -> PluginConfig:

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import (
     AppEvent,
@@ -23,6 +22,7 @@ from slipstream import (
 )
 from slipstream.capture import read_frames, read_header
 from slipstream.testing import RecordingPlugin
+from support.logs import capture_logs
 from support.recorded import BATCH, EXPLICIT_ACK, GAP, NONE, PROMPT, SOME, Recorder
 
 PAUSED, RELOADING = 32, 64

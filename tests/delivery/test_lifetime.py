@@ -13,7 +13,6 @@ import weakref
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import (
     Block,
@@ -23,6 +22,7 @@ from slipstream import (
     PluginState,
 )
 from slipstream.testing import RecordingPlugin
+from support.logs import capture_logs
 from support.process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
 from support.recorded import EXPLICIT_ACK, MULTI, SOME, Recorder
 

@@ -8,9 +8,9 @@ import signal
 import time
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import AppEvent, PluginManager, PluginState
+from support.logs import capture_logs
 from support.oracle import EXPLICIT_ACK, Oracle, command
 from support.workers import Sender, one_report, wait
 

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import FlushTimeout, PluginState, frames
+from support.logs import capture_logs
 from support.oracle import BATCH, EVENT, EXPLICIT_ACK, GAP, Oracle, command, digest
 from support.workers import Sender, block, capture_of, one_report, wait
 
@@ -103,7 +103,7 @@ def test_the_crash_report_names_the_build(manager, compile_plugin, tmp_path, sty
     assert told[0]["plugin"] == "oracle"
     assert told[0]["reason"] == report.reason
     assert told[0]["pid"] == report.pid
-    assert told[0]["module"] == report.module
+    assert told[0]["crashed_in"] == report.module
     assert told[0]["offset"] == hex(report.module_offset)
     assert told[0]["build_id"] == report.build_id
     assert (told[0]["ordinal"], told[0]["acknowledged"]) == (1, 0)

@@ -17,8 +17,7 @@ from support.oracle import Oracle
 from support.workers import alive, wait
 
 HOST = """
-import os, signal, sys, time, structlog
-structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+import os, signal, sys, time
 from slipstream import AppEvent, ClosedError, PluginManager
 {before}
 manager = PluginManager(insecure_paths=True, log_level="error")

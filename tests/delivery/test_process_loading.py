@@ -7,10 +7,10 @@ import re
 import time
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import PluginLoadError, PluginStartError, PluginState, Refusal
 from support.hostile_libraries import COMPILED
+from support.logs import capture_logs
 from support.oracle import LOADED, Oracle
 from support.process_tools import Footprint, copies_in
 from support.workers import block

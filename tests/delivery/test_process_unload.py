@@ -7,9 +7,9 @@ import signal
 import time
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import PluginManager, PluginState
+from support.logs import capture_logs
 from support.oracle import EXPLICIT_ACK, Oracle, command
 from support.process_tools import Footprint, copies_in
 from support.workers import Sender, Streamer, alive, block, capture_of, wait

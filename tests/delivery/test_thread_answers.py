@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import FlushTimeout, GapReason
 from support.gated import wait_until
+from support.logs import capture_logs
 from support.recorded import EXPLICIT_ACK, Recorder
 from support.rings import THREAD, heights_in, page, small
 

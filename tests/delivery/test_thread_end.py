@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import Block, BroadcastError, ClosedError, PluginManager
 from support.gated import Gated, Told, wait_until
+from support.logs import capture_logs
 from support.process_tools import Footprint, instance_threads, mapped_copies
 from support.recorded import MULTI, Recorder
 from support.rings import RING, THREAD, heights_in, small

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from structlog.testing import capture_logs
 
 from slipstream import FlushTimeout, PluginFailed, PluginManager
 from support.gated import Gated, wait_until
+from support.logs import capture_logs
 from support.process_tools import mapped_copies, run_python
 from support.rings import THREAD, small
 

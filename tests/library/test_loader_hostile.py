@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
 import slipstream.delivery.launcher
 from slipstream import (
@@ -30,6 +28,7 @@ from slipstream import (
 )
 from slipstream.library import PrivateCopy
 from support.hostile_libraries import COMPILED, FILES, Case, FileCase, segments_end, source, write
+from support.logs import capture_logs
 from support.process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
 
 pytestmark = pytest.mark.skipif(
@@ -552,4 +551,3 @@ def test_every_refusal_is_tested() -> None:
     elsewhere = {Refusal.NOT_FOUND, Refusal.UNSAFE_PATH, Refusal.FILE_CHANGED}
     assert tested | elsewhere == set(Refusal)
     assert issubclass(PluginLoadError, SlipstreamError)
-    assert structlog is not None

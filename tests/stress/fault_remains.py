@@ -19,8 +19,7 @@ from support.process_tools import Footprint
 ENOUGH = 20  # workers that lived on: more do not tell more
 
 _HOST = """
-import sys, structlog
-structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+import sys
 from slipstream import AppEvent, PluginManager, frames
 manager = PluginManager(insecure_paths=True, log_level="error")
 for number, library in enumerate(sys.argv[2:]):

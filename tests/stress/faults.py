@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import sys
 import tempfile
@@ -22,8 +23,6 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import structlog
 
 from stress.fault_reloads import RELOAD_ROUNDS, run_reloads
 from stress.fault_remains import kill_hosts, run_cycles
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> dict:
     """Everything; returns the summary."""
     begin = time.monotonic()
     end = begin + options.seconds
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    logging.getLogger("slipstream").setLevel(logging.CRITICAL)
     rounds: list[dict] = []
     with tempfile.TemporaryDirectory(prefix="slipstream-faults-") as name:
         folder = Path(name)

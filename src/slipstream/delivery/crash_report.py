@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from slipstream import _native
 from slipstream._native import ffi, lib
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +66,21 @@ class CrashReport:
     digest: str
     lines: tuple[str, ...]
     file: Path | None = None
+
+    def fields(self) -> dict[str, object]:
+        """Return what the log says of it."""
+        return {
+            "plugin": self.plugin,
+            "reason": self.reason,
+            "pid": self.pid,
+            "crashed_in": self.module,
+            "offset": hex(self.module_offset),
+            "build_id": self.build_id,
+            "ordinal": self.ordinal,
+            "in_flush": self.in_flush,
+            "acknowledged": self.acknowledged,
+            "report": None if self.file is None else str(self.file),
+        }
 
     def to_json(self) -> str:
         """Return the report as JSON, addresses in hexadecimal."""
@@ -135,6 +149,8 @@ def _write(report: CrashReport, file: Path) -> Path | None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(report.to_json() + "\n", encoding="utf-8")
     except OSError as error:
-        _log.error("crash report not written", plugin=report.plugin, problem=str(error))
+        _log.error(
+            "crash report not written", extra={"plugin": report.plugin, "problem": str(error)}
+        )
         return None
     return file

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from typing import TYPE_CHECKING
-
-import structlog
 
 from slipstream import _native
 from slipstream._native import lib
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.library import PrivateCopy
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 _STATES = {
     lib.SS_SLOT_RUNNING: PluginState.RUNNING,

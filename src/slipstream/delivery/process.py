@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from slipstream.delivery.supervisor import Supervisor
     from slipstream.library import PrivateCopy
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 _STATES = {
     lib.SS_SUPERVISED_LOADING: PluginState.LOADING,
@@ -298,19 +297,7 @@ class ProcessPlugin:
             )
             self.reports.extend(found)
         for report in found:
-            _log.error(
-                "worker crashed",
-                plugin=self._name,
-                reason=report.reason,
-                pid=report.pid,
-                module=report.module,
-                offset=hex(report.module_offset),
-                build_id=report.build_id,
-                ordinal=report.ordinal,
-                in_flush=report.in_flush,
-                acknowledged=report.acknowledged,
-                report=None if report.file is None else str(report.file),
-            )
+            _log.error("worker crashed", extra=report.fields())
 
     # ---- Steering -----------------------------------------------------------------
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-import structlog
 
 from slipstream import _native, frames
 from slipstream._native import ffi, lib
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.events import Event, EventKind
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 
 @runtime_checkable
@@ -105,7 +104,7 @@ class InlinePython(Slot):
         try:
             self._plugin.on_broadcast(frames.decode(frame)[0])
         except Exception:
-            _log.exception("on_broadcast raised", plugin=self._name, ordinal=ordinal)
+            _log.exception("on_broadcast raised", extra={"plugin": self._name, "ordinal": ordinal})
             return int(lib.SLIPSTREAM_FAILED)
         except BaseException as error:  # KeyboardInterrupt: for whoever broadcasts
             _native.park(error)
@@ -119,7 +118,7 @@ class InlinePython(Slot):
         try:
             on_unload()
         except Exception as error:
-            _log.exception("on_unload raised", plugin=self._name)
+            _log.exception("on_unload raised", extra={"plugin": self._name})
             return f"on_unload raised {error!r}"
         return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ class Sequencer:
             log: The native log queue; must outlive this.
             timeout: The longest wait for broadcasts under way, in seconds.
         """
-        self._core: Any = lib.ss_sequencer_new(log, secrets.randbits(64) | 1)
+        self._core: Any = lib.ss_sequencer_new(log, int.from_bytes(os.urandom(8)) | 1)
         if self._core == ffi.NULL:
             raise MemoryError
         self.timeout = timeout

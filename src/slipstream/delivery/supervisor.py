@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -15,7 +14,7 @@ from slipstream.errors import SlipstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 PROGRAM = Path(_native.MODULE_FILE).resolve().with_name("slipstream-worker")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.library import PrivateCopy
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 _MAX_ATTEMPTS = 5
 _STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
@@ -159,9 +158,12 @@ class ThreadPlugin:
         if stuck and not self._said_stuck:
             limit = self._config.callback_timeout
             reason = f"a callback takes longer than callback_timeout ({limit:g} s)"
-            _log.error("plugin is stuck", plugin=self._name, reason=reason, ordinal=ordinal)
+            _log.error(
+                "plugin is stuck",
+                extra={"plugin": self._name, "reason": reason, "ordinal": ordinal},
+            )
         elif self._said_stuck and not stuck:
-            _log.warning("plugin is not stuck any more", plugin=self._name)
+            _log.warning("plugin is not stuck any more", extra={"plugin": self._name})
         self._said_stuck = stuck
 
     def _stuck_for(self) -> float:

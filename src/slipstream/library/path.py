@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shlex
 import stat
 from pathlib import Path
 
@@ -76,6 +74,8 @@ def verify_digest(path: str | os.PathLike[str], expected: str) -> None:
     name = printable(os.fspath(path))
     try:
         with open_regular(Path(path)) as descriptor, open(descriptor, "rb", closefd=False) as file:
+            import hashlib  # noqa: PLC0415 - embedding starts quicker without it
+
             actual = hashlib.file_digest(file, "sha256").hexdigest()
     except FileProblem as problem:
         refusal = Refusal.CANNOT_OPEN if problem.found else Refusal.NOT_FOUND
@@ -105,6 +105,8 @@ def _first_missing(path: Path) -> Path:
 
 
 def _refuse_unsafe(path: Path, status: os.stat_result, what: str) -> None:
+    import shlex  # noqa: PLC0415 - only refusals need it
+
     quoted = shlex.quote(printable(str(path)))
     is_sticky_folder = what == "folder" and status.st_mode & stat.S_ISVTX
     if status.st_mode & stat.S_IWOTH and not is_sticky_folder:

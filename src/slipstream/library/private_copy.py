@@ -15,11 +15,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import itertools
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from slipstream.errors import PluginLoadError, Refusal
@@ -86,6 +84,8 @@ class PrivateCopy:
             raise _cannot_copy(original, error) from None
 
     def _fill(self, origin: Path) -> str:
+        import hashlib  # noqa: PLC0415 - embedding starts quicker without it
+
         digest = hashlib.sha256()
         try:
             # O_NONBLOCK: a FIFO put in the library's place must not hang us.
@@ -124,6 +124,8 @@ def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
 
 
 def _private_folder() -> Path:
+    import tempfile  # noqa: PLC0415 - only libraries in read-only folders need it
+
     folder = Path(tempfile.gettempdir()) / f"slipstream-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     info = folder.lstat()

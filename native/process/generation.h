@@ -4,6 +4,7 @@
 #ifndef SS_GENERATION_H
 #define SS_GENERATION_H
 
+#include "consumer/watch.h"
 #include "process/lines.h"
 #include "process/protocol.h"
 #include "process/report.h"
@@ -44,11 +45,7 @@ typedef struct ss_generation {
     char *claims; /* texts, one behind the other */
     size_t claims_len;
     char kill_reason[200]; /* why the host killed it; "" */
-    /* The watchdog's last look. */
-    uint64_t seen_started;
-    uint64_t seen_calls;
-    bool seen_flushing;
-    uint64_t seen_since_ns;
+    ss_watch watch;
     uint64_t sane_ns; /* when what it writes made sense last */
     ss_last_lines last;
 } ss_generation;

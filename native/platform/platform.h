@@ -97,11 +97,11 @@ static inline void ss_os_call_once(ss_os_once *once, void (*function)(void));
 /* ---- Memory ------------------------------------------------------------------------------ */
 
 /* What a mapping may start at: the largest page of any Linux, the granularity of Windows. */
-#define SS_OS_MAP_UNIT 65536
+#define SS_OS_PAGE 65536
 
 /* `head` bytes and behind them `bytes` bytes that are there twice, side by side, so that nothing
  * in them wraps. All of it is 0, there (no fault later for lack of memory), and no part of core
- * files if that can be had. Both are multiples of SS_OS_MAP_UNIT. NULL with errno set.
+ * files if that can be had. Both are multiples of SS_OS_PAGE. NULL with errno set.
  *
  * `fd` not NULL: also a descriptor for another process, which whoever gets it can only read,
  * whatever it tries; ENOTSUP where there is no process mode. The caller closes it. */

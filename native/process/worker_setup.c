@@ -1,11 +1,8 @@
 #include "process/worker_setup.h"
 
-#include "ring/memory.h"
-
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -26,20 +23,10 @@ static void limit(int resource, uint64_t value) {
 }
 
 bool ss_worker_map(const ss_start *start, ss_view *view) {
-    const size_t bytes = start->ring_bytes;
-    const size_t control_len = (sizeof(ss_control) + SS_PAGE - 1) & ~(size_t)(SS_PAGE - 1);
-    void *control = mmap(NULL, control_len, PROT_READ | PROT_WRITE, MAP_SHARED, SS_FD_CONTROL, 0);
-    const uint8_t *base = ss_ring_map(SS_FD_RING, bytes, false);
-    if (base == NULL || control == MAP_FAILED)
+    if (!ss_view_open(view, SS_FD_RING, SS_FD_CONTROL, start->ring_bytes, start->overflow))
         return false;
     close(SS_FD_RING);
     close(SS_FD_CONTROL);
-    *view = (ss_view){.head = (const ss_ring_head *)(const void *)base,
-                      .data = base + SS_PAGE,
-                      .control = control,
-                      .bytes = bytes,
-                      .overflow = start->overflow,
-                      .shared = 1};
     return true;
 }
 

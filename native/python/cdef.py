@@ -15,8 +15,14 @@ import cffi
 NATIVE = Path(__file__).resolve().parents[1]
 HEADERS = (
     "slipstream.h",
+    "platform/platform.h",
     "base/histogram.h",
     "base/log_queue.h",
+    "frame/frame.h",
+    "library/refusal.h",
+    "library/open.h",
+    "plugin/status.h",
+    "plugin/host_metrics.h",
     "plugin/instance.h",
     "ring/ring.h",
     "ring/queue.h",

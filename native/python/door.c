@@ -173,8 +173,7 @@ static bool is_one_frame(const uint8_t *frame, size_t len) {
 }
 
 static bool may_be_sent(uint32_t kind) {
-    return kind <= SLIPSTREAM_KIND_PAYLOAD ||
-           (kind >= SLIPSTREAM_KIND_APP_FIRST && kind <= SLIPSTREAM_KIND_APP_LAST);
+    return ss_frame_shape(kind).known && kind != SLIPSTREAM_KIND_GAP;
 }
 
 static PyObject *fail_not_one_frame(uint64_t index) {

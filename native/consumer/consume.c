@@ -1,7 +1,7 @@
 #include "consumer/consume.h"
 
 #include "base/clock.h"
-#include "plugin/instance.h" /* ss_status_name */
+#include "plugin/status.h"
 #include "ring/cursor.h"
 
 enum {

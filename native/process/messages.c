@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "consumer/consume.h"
 #include "frame/dead_letter.h"
+#include "plugin/status.h"
 
 #include <stdio.h>
 #include <stdlib.h>

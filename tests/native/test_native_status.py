@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import pytest
 
-import slipstream
 from slipstream import (
     Block,
     BroadcastError,
@@ -94,17 +90,3 @@ def test_each_is_reached_by_a_call() -> None:
             assert caught.value.message == same.message
     with pytest.raises(ClosedError):
         manager.block(b"", 1)
-
-
-def test_only_one_module_imports_the_extension() -> None:
-    package = Path(slipstream.__file__).resolve().parent
-    importers = set()
-    for path in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in getattr(node, "names", []) if isinstance(a, ast.alias)]
-            module = getattr(node, "module", None) or ""
-            if "slipstream._core" in (*names, module) or (
-                module == "slipstream" and "_core" in names
-            ):
-                importers.add(path.name)
-    assert importers == {"_native.py"}

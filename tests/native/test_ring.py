@@ -16,11 +16,11 @@ import pytest
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NATIVE = ROOT / "native"
-# What a consumer is made of; the loader brings the names of statuses.
+# What a consumer is made of.
 SOURCES = (
     *("consumer/consume", "ring/cursor", "ring/ring", "ring/memory", "ring/resume"),
-    *("plugin/host", "plugin/json", "base/text", "base/log_queue", "frame/frame", "base/clock"),
-    *("plugin/loader", "plugin/instance", "plugin/steps", "library/file", "library/peek"),
+    *("plugin/host", "plugin/host_config", "plugin/host_metrics", "plugin/json", "plugin/status"),
+    *("base/text", "base/log_queue", "frame/frame", "base/clock"),
 )
 FLAGS = (
     *("-std=c11", "-O2", "-g", "-fno-omit-frame-pointer", "-D_GNU_SOURCE", '-DSS_VERSION="0"'),

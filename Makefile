@@ -15,7 +15,7 @@ core := $(VENV)/.core
 stamp_test := $(VENV)/.test
 stamp_lint := $(VENV)/.lint
 
-native := $(wildcard native/*/*.c native/*/*.h native/*/*.py) native/CMakeLists.txt
+native := $(wildcard native/*/*.[ch] native/platform/*/*.[ch] native/*/*.py) native/CMakeLists.txt
 header := $(wildcard include/*.h)
 streams := $(wildcard examples/streams/*.jsonl)
 

@@ -6,7 +6,6 @@
 #include "consumer/consume.h"
 #include "plugin/instance.h"
 #include "process/protocol.h"
-#include "ring/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -227,20 +226,12 @@ static void limit(int resource, uint64_t value) {
  * even find them. */
 static bool map_memory(void) {
     const size_t bytes = worker.start.ring_bytes;
-    const size_t control_len = (sizeof(ss_control) + SS_PAGE - 1) & ~(size_t)(SS_PAGE - 1);
-    void *control = mmap(NULL, control_len, PROT_READ | PROT_WRITE, MAP_SHARED, SS_FD_CONTROL, 0);
-    const uint8_t *base = ss_ring_map(SS_FD_RING, bytes, false);
-    if (base == NULL || control == MAP_FAILED)
+    if (!ss_view_open(&worker.consumer.view, SS_FD_RING, SS_FD_CONTROL, bytes,
+                      worker.start.overflow))
         return false;
     close(SS_FD_RING);
     close(SS_FD_CONTROL);
-    worker.control = control;
-    worker.consumer.view = (ss_view){.head = (const ss_ring_head *)(const void *)base,
-                                     .data = base + SS_PAGE,
-                                     .control = control,
-                                     .bytes = bytes,
-                                     .overflow = worker.start.overflow,
-                                     .shared = 1};
+    worker.control = worker.consumer.view.control;
     return true;
 }
 

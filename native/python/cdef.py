@@ -15,6 +15,7 @@ import cffi
 NATIVE = Path(__file__).resolve().parents[1]
 HEADERS = (
     "slipstream.h",
+    "platform/platform.h",
     "base/histogram.h",
     "base/log_queue.h",
     "frame/frame.h",

@@ -18,7 +18,8 @@ ROOT = HERE.parents[1]
 NATIVE = ROOT / "native"
 # What a consumer is made of.
 SOURCES = (
-    *("consumer/consume", "ring/cursor", "ring/ring", "ring/memory", "ring/resume"),
+    *(f"platform/linux/{path.stem}" for path in sorted((NATIVE / "platform/linux").glob("*.c"))),
+    *("consumer/consume", "ring/cursor", "ring/ring", "ring/control", "ring/resume"),
     *("plugin/host", "plugin/host_config", "plugin/host_metrics", "plugin/json", "plugin/status"),
     *("base/text", "base/log_queue", "frame/frame", "base/clock"),
 )

@@ -38,7 +38,7 @@ uint32_t __wrap_ss_consume(ss_consumer *consumer);
 
 uint32_t __wrap_ss_consume(ss_consumer *consumer) {
     const uint32_t reason = __real_ss_consume(consumer);
-    if (ss_clock_ns(CLOCK_MONOTONIC) % 8 == 0)
+    if (ss_os_now_ns() % 8 == 0)
         usleep(2000);
     return reason;
 }
@@ -227,7 +227,7 @@ static void control(void) {
 
 int main(int argc, char **argv) {
     REQUIRE(argc == 6);
-    const uint64_t end = ss_clock_ns(CLOCK_MONOTONIC) + strtoull(argv[1], NULL, 10) * 1000000000;
+    const uint64_t end = ss_os_now_ns() + strtoull(argv[1], NULL, 10) * 1000000000;
     pthread_t threads[SENDERS + 1];
     random_state ^= strtoull(argv[2], NULL, 10) * 0xC2B2AE3D27D4EB4F;
     queue = ss_log_queue_new(1 << 20);
@@ -242,7 +242,7 @@ int main(int argc, char **argv) {
         REQUIRE(pthread_create(&threads[i], NULL, send_blocks, (void *)(i + 1)) == 0);
     REQUIRE(pthread_create(&threads[SENDERS], NULL, ask, NULL) == 0);
     unsigned long rounds = 0;
-    for (; ss_clock_ns(CLOCK_MONOTONIC) < end; rounds++)
+    for (; ss_os_now_ns() < end; rounds++)
         control();
     atomic_store(&stop, true);
     for (int i = 0; i <= SENDERS; i++)

@@ -52,7 +52,7 @@ def address(pointer: Any) -> int:
 
 def forked() -> bool:
     """Say whether this process is the child of a fork: then nothing here may be used."""
-    return bool(lib.ss_forked())
+    return bool(lib.ss_os_forked())
 
 
 def closed_error() -> ClosedError:

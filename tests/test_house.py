@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import house  # noqa: E402 - found by the path above
 from house import NATIVE, PYTHON  # noqa: E402 - found by the path above
 
-from support.c_code import arrows, circle, includes  # noqa: E402 - found by the path above
+from support.c_code import CALLS, arrows, circle, includes  # noqa: E402 - found by the path above
 
 
 def room_of(path: Path) -> str:
@@ -142,7 +142,8 @@ def test_wings_call_only_what_they_stand_on() -> None:
 
 
 def test_no_circle_in_the_core() -> None:
-    found = circle(arrows(SOURCES, CORE))
+    """A header may know another's types; what counts is who needs whom to do its work."""
+    found = circle({arrow for arrow in arrows(SOURCES, CORE) if f" {CALLS} " in arrow[2]})
     way = "\n".join(f"{unit} -> {other}: {what}" for unit, other, what in found)
     assert not found, f"{way}\nmove what both need into a file below them"
 
@@ -151,7 +152,7 @@ def test_headers_are_named_by_their_wing() -> None:
     for path in SOURCES:
         for name, quoted in includes(path):
             where = f"{path.relative_to(ROOT)} includes {name}"
-            assert not quoted or (CORE / name).is_file(), f'{where}: write "wing/file.h"'
+            assert not quoted or name.split("/")[0] in NATIVE, f'{where}: write "wing/file.h"'
 
 
 # What only one system has, or has in its own way, is behind native/platform. Mode process is made

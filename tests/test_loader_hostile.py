@@ -31,6 +31,7 @@ from slipstream import (
     SlipstreamError,
 )
 from slipstream.library import PrivateCopy
+from toolbox import require
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the files are made of an x86-64 library's bytes"
@@ -497,6 +498,7 @@ def test_a_crash_ends_the_process(compile_plugin, tmp_path, case) -> None:
 
 @pytest.mark.no_asan
 def test_an_exception_that_leaves_a_function_ends_the_process(compile_plugin) -> None:
+    require("c++")
     library = compile_plugin(
         """
 #include <slipstream.h>

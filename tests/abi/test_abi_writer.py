@@ -23,8 +23,9 @@ from abi_frames import (
     read_header,
     read_payload,
 )
-from abi_tools import HEADER, INCLUDE, REPO, WARNINGS, declarations, require, succeed
+from abi_tools import HEADER, INCLUDE, REPO, WARNINGS, declarations, succeed
 from test_abi_frames import HOSTILE, drafts, wild_runs
+from toolbox import require
 
 FRAME = REPO / "native" / "frame"
 INVALID_ARGUMENT = -5

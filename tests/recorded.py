@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from gated import wait_until
 from slipstream.events import AppEvent, Block, MappingUpdate, Payload, StakingReward
 
 PROMPT, MULTI, EXPLICIT_ACK, BATCH = 2, 4, 8, 16
@@ -42,6 +45,43 @@ class Recorder:
     def config(self, **more: object) -> dict[str, object]:
         return {"libpath": str(self.library), "log": str(self.log), **more}
 
+    # A call that is held does not return until it is released, however long that takes; for
+    # plugins whose config has `hold`, as `held_config` makes it.
+
+    def held_config(self, **more: object) -> dict[str, object]:
+        return self.config(hold=str(self.log.with_suffix(".hold")), **more)
+
+    def _hold(self, call: str) -> Path:
+        return self.log.with_suffix(f".hold.{call}")
+
+    def hold(self, call: str) -> None:
+        """Hold the next call: load, event, flush or unload."""
+        self._held(call).unlink(missing_ok=True)
+        self._hold(call).touch()
+
+    def release(self, call: str) -> None:
+        self._hold(call).unlink(missing_ok=True)
+
+    def _held(self, call: str) -> Path:
+        return self.log.with_suffix(f".hold.{call}.held")
+
+    def wait_until_held(self, call: str) -> None:
+        wait_until(self._held(call).exists, f"{call} was not called")
+
+    def signal_while_held(self, call: str, number: signal.Signals) -> threading.Thread:
+        """Send this process a signal once a call is held, then release that; on a thread."""
+
+        def send() -> None:
+            try:
+                self.wait_until_held(call)
+                os.kill(os.getpid(), number)
+            finally:
+                self.release(call)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        return thread
+
     @property
     def lines(self) -> list[dict]:
         text = self.log.read_text() if self.log.exists() else ""
@@ -60,10 +100,7 @@ class Recorder:
         return [line["ordinal"] for line in self.events]
 
     def wait_for(self, call: str, count: int = 1) -> None:
-        end = time.monotonic() + 10
-        while self.calls.count(call) < count:
-            assert time.monotonic() < end, f"no {call} in {self.calls}"
-            time.sleep(0.005)
+        wait_until(lambda: self.calls.count(call) >= count, f"not {count} times {call}")
 
 
 SOME = [

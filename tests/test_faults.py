@@ -114,7 +114,7 @@ def test_a_failed_reload_is_told_though_the_old_version_dies_too(
     assert wait(lambda: plugin.state is PluginState.RUNNING)
     event = AppEvent(40, b"event", None)
     manager.broadcast(event)
-    manager.flush(30)
+    manager.flush(240)
     assert plugin.version == "1"
     assert old.judge([digest(event)]).good
 
@@ -139,7 +139,7 @@ def test_a_number_that_is_given_again_is_another_process() -> None:
     assert not earlier.lives
     assert not earlier.kill(signal.SIGKILL)
     assert seen.kill(signal.SIGKILL)
-    child.communicate(timeout=10)
+    child.communicate(timeout=240)
     assert child.returncode == -signal.SIGKILL
     assert not seen.lives
 

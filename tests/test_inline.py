@@ -215,7 +215,7 @@ def test_an_interrupt_of_one_thread_is_not_raised_on_another(manager) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(240)
     assert caught == {}
 
 

@@ -277,7 +277,7 @@ def test_flush_names_who_is_late_and_how_far(compile_plugin, tmp_path) -> None:
         assert manager.plugins["slow"].counters.lag == 0
         manager.pause("slow")
         with pytest.raises(FlushTimeout, match="it is paused"):
-            manager.flush(5)
+            manager.flush(240)
     assert [e["kind"] for e in slow.events][-1] == 5
 
 

@@ -452,7 +452,7 @@ class Reloads:
             self.wrong.append(f"nothing streams behind ordinal {first} {trouble.problem}")
         last = plugin.counters.broadcast
         try:
-            manager.flush(30)
+            manager.flush(240)
         except FlushTimeout as error:
             self.wrong.append(error.message)
         name = "1" if self.serves is self.one else "2"

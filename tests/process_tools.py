@@ -74,7 +74,7 @@ def copies_in(folder: Path) -> list[str]:
 
 
 def run_python(
-    code: str, *arguments: object, timeout: float = 280
+    code: str, *arguments: object, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run code in an interpreter of its own, which may import what lies in this folder."""
     return subprocess.run(

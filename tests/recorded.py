@@ -6,10 +6,14 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from gated import wait_until
+import pytest
+
+from gated import PATIENCE, wait_until
 from slipstream.events import AppEvent, Block, MappingUpdate, Payload, StakingReward
 
 PROMPT, MULTI, EXPLICIT_ACK, BATCH = 2, 4, 8, 16
@@ -68,19 +72,37 @@ class Recorder:
     def wait_until_held(self, call: str) -> None:
         wait_until(self._held(call).exists, f"{call} was not called")
 
-    def signal_while_held(self, call: str, number: signal.Signals) -> threading.Thread:
-        """Send this process a signal once a call is held, then release that; on a thread."""
+    @contextmanager
+    def ctrl_c_while_held(self, call: str, after: float = 0.0) -> Iterator[None]:
+        """The block is ended by Ctrl-C, while a call is held or so many seconds later.
+
+        The call returns once the main thread has noticed: not before, else the interrupt would
+        come anywhere behind the wait that is to be interrupted.
+        """
+        noticed = threading.Event()
+
+        def notice(_number: int, _frame: object) -> None:
+            noticed.set()
+            raise KeyboardInterrupt
 
         def send() -> None:
             try:
                 self.wait_until_held(call)
-                os.kill(os.getpid(), number)
+                time.sleep(after)
+                os.kill(os.getpid(), signal.SIGINT)
+                noticed.wait(PATIENCE)
             finally:
                 self.release(call)
 
         thread = threading.Thread(target=send)
-        thread.start()
-        return thread
+        usual = signal.signal(signal.SIGINT, notice)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                thread.start()
+                yield
+        finally:
+            thread.join()
+            signal.signal(signal.SIGINT, usual)
 
     @property
     def lines(self) -> list[dict]:

@@ -40,7 +40,7 @@ ALL_PAGES = sorted(
 )
 PAGES = [p for p in ALL_PAGES if p.parent != ROOT / "examples" and p.name not in ELSEWHERE]
 PAGES = [p for p in PAGES if ROOT / "examples" not in p.parents]
-SECONDS = 120
+SECONDS = 600
 # Tools that a machine without them may do without; the rest of the page is tested all the same.
 OPTIONAL = {"c++": lambda: trouble_with("c++"), "gdb": gdb_trouble}
 

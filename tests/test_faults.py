@@ -46,7 +46,7 @@ def assert_good(figures: dict) -> None:
 
 @pytest.mark.parametrize("number", range(len(ROUNDS)))
 def test_nothing_is_lost_however_a_worker_ends(tmp_path, number) -> None:
-    figures = run_round(tmp_path, ROUNDS[number], FAULTS, SEED + number, time.monotonic() + 60)
+    figures = run_round(tmp_path, ROUNDS[number], FAULTS, SEED + number, time.monotonic() + 600)
     assert_good(figures)
     assert figures["faults"] == FAULTS
     assert figures["restarts"] > 0
@@ -56,7 +56,7 @@ def test_nothing_is_lost_however_a_worker_ends(tmp_path, number) -> None:
 @pytest.mark.parametrize("number", range(len(RELOAD_ROUNDS)))
 def test_nothing_is_lost_by_reloads_under_fire(tmp_path, number) -> None:
     way = RELOAD_ROUNDS[number]
-    figures = run_reloads(tmp_path, way, RELOADS, SEED + number, time.monotonic() + 60)
+    figures = run_reloads(tmp_path, way, RELOADS, SEED + number, time.monotonic() + 600)
     assert_good(figures)
     tried = [figures[key] for key in ("reloads", "reloads_refused", "reloads_killed")]
     assert sum(tried) == RELOADS
@@ -74,7 +74,7 @@ class KillOf:
         self.killed = False
 
     def _run(self) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 240
         while not self.killed and time.monotonic() < end:
             for worker in children(os.getpid()):
                 self._seen.add(worker)
@@ -91,7 +91,7 @@ class KillOf:
 
 
 def test_a_reload_waits_for_a_restart(manager, compile_plugin, tmp_path) -> None:
-    slow = Oracle(compile_plugin, tmp_path, '-DON_CREATE="us=400000"')
+    slow = Oracle(compile_plugin, tmp_path, '-DON_CREATE="us=1500000"')
     new = Oracle(compile_plugin, tmp_path, version="2")
     plugin = manager.load_plugin(slow.config())
     Process.seen(plugin.delivery.pid).kill(signal.SIGKILL)
@@ -120,14 +120,14 @@ def test_a_failed_reload_is_told_though_the_old_version_dies_too(
 
 
 def test_no_worker_outlives_a_killed_host(tmp_path) -> None:
-    figures = kill_hosts(tmp_path, 4, SEED, time.monotonic() + 60)
+    figures = kill_hosts(tmp_path, 4, SEED, time.monotonic() + 600)
     assert (figures["hosts_killed"], figures["survivors"]) == (4, 0)
 
 
 def test_loading_and_unloading_leaves_nothing(tmp_path) -> None:
-    figures = run_cycles(tmp_path, 100, time.monotonic() + 6)
+    figures = run_cycles(tmp_path, 40, time.monotonic() + 600)
     assert figures["leaks"] == []
-    assert figures["cycles"] > 5
+    assert figures["cycles"] == 40
 
 
 def test_a_number_that_is_given_again_is_another_process() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -629,10 +628,8 @@ def test_ctrl_c_during_a_reload_leaves_the_old_version(
     manager.broadcast_many([small(height) for height in range(1, 21)])
     if moment != "while it drains":
         manager.flush(240)
-    with pytest.raises(KeyboardInterrupt):
-        interrupter = recorder.signal_while_held(call, signal.SIGINT)
+    with recorder.ctrl_c_while_held(call, after=0.3 if call == "event" else 0):
         manager.reload_plugin("recorder", config)
-    interrupter.join()
     assert str(plugin.state) == "running"
     manager.broadcast(small(21))
     manager.flush(240)
@@ -843,7 +840,7 @@ def test_random_load_for_a_while() -> None:
         [sys.executable, str(HERE / "stress" / "threads.py"), "--seconds", "6", "--seed", "1"],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

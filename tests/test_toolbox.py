@@ -42,7 +42,7 @@ def bootstrap(tmp_path: Path) -> str:
         ["sh", ROOT / "tools" / "bootstrap.sh", venv.parent, "--tests"],
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=600,
         check=False,
     )
     return done.stderr

@@ -21,7 +21,7 @@ def output_of(*command: str) -> tuple[bool, str]:
     """Whether a command succeeds, and what it says."""
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=600, check=False
         )
     except OSError as error:
         return False, f"it cannot be run: {error.strerror}"

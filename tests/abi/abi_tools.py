@@ -36,9 +36,9 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def run(command: Sequence[object], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run a command to its end, at most two minutes; the caller judges the outcome."""
+    """Run a command to its end, at most ten minutes; the caller judges the outcome."""
     return subprocess.run(
-        [str(part) for part in command], input=data, capture_output=True, timeout=120, check=False
+        [str(part) for part in command], input=data, capture_output=True, timeout=600, check=False
     )
 
 

@@ -25,7 +25,7 @@ def library(built: Path, name: str) -> Path:
 
 def output(tool: str, *arguments: str) -> str:
     return subprocess.run(
-        [tool, *arguments], capture_output=True, text=True, timeout=60, check=True
+        [tool, *arguments], capture_output=True, text=True, timeout=600, check=True
     ).stdout
 
 

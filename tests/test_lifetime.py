@@ -10,12 +10,18 @@ import textwrap
 import threading
 import time
 import weakref
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
+from process_tools import (
+    Footprint,
+    Growth,
+    copies_in,
+    instance_threads,
+    mapped_copies,
+    run_python,
+)
 from recorded import EXPLICIT_ACK, MULTI, SOME, Recorder
 from slipstream import (
     Block,
@@ -271,11 +277,6 @@ def test_a_forked_child_is_refused_and_does_nothing(compile_plugin, tmp_path) ->
 # ---- Cycles ----------------------------------------------------------------------------------------
 
 
-def rss_kib() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
-
-
 @pytest.mark.no_asan  # which keeps what is freed
 @pytest.mark.timeout(3600)
 def test_many_loads_and_unloads_leave_nothing(examples) -> None:
@@ -283,23 +284,29 @@ def test_many_loads_and_unloads_leave_nothing(examples) -> None:
     count = 10_000 if os.environ.get("SLIPSTREAM_LONG") else 1_000
     config = {"libpath": str(examples / "minimal" / "minimal.so")}
     with PluginManager(log_level="error") as manager, capture_logs() as logs:
+
+        def cycles() -> None:
+            for i in range(count // 4):
+                plugin = manager.load_plugin(config)
+                manager.block(b"", i)
+                assert plugin.counters.delivered == 1
+                manager.unload_plugin("minimal")
+                assert mapped_copies() == set()
+                logs.clear()
+
         for _ in range(100):
             manager.load_plugin(config)
             manager.unload_plugin("minimal")
         gc.collect()
-        before, memory = Footprint.now(), rss_kib()
-        for i in range(count):
-            plugin = manager.load_plugin(config)
-            manager.block(b"", i)
-            assert plugin.counters.delivered == 1
-            manager.unload_plugin("minimal")
-            assert mapped_copies() == set()
-            logs.clear()
+        before = Footprint.now()
+        grown = Growth.of(cycles)
+        # A few bytes a cycle, one object, or a page, are more than that.
+        assert grown.heap_kib < count // 200, grown
+        assert grown.python_blocks < count // 20, grown
+        assert grown.pages_kib < count, grown
         gc.collect()
         assert Footprint.now() == before
         assert manager._pump.names == {}
-        # A leak of one page a cycle would be 4,000 KiB.
-        assert rss_kib() - memory < 1500
     assert instance_threads() == []
 
 
@@ -310,16 +317,22 @@ def test_many_managers_leave_nothing() -> None:
             manager.install(RecordingPlugin())
             manager.block(b"x" * 100_000, 1)
 
-    with capture_logs():
-        for _ in range(5):
+    def some() -> None:
+        for _ in range(30):
             one()
+        logs.clear()
+
+    with capture_logs() as logs:
+        some()
         gc.collect()
-        before, memory = Footprint.now(), rss_kib()
-        for _ in range(60):
-            one()
+        before = Footprint.now()
+        grown = Growth.of(some)
+        # Of each manager a KiB, an object, or a few pages, are more than that.
+        assert grown.heap_kib < 20, grown
+        assert grown.python_blocks < 20, grown
+        assert grown.pages_kib < 1000, grown
         gc.collect()
     assert Footprint.now() == before
-    assert rss_kib() - memory < 1500
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])

@@ -707,6 +707,7 @@ def test_many_loads_and_unloads_leave_nothing(examples) -> None:
         assert grown.pages_kib < count, grown
         gc.collect()
         assert Footprint.now() == before
+        assert manager._pump.names == {}
     assert instance_threads() == []
 
 

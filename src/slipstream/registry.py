@@ -150,6 +150,7 @@ class Registry:
 
     def _end(self, plugin: Plugin, timeout: float) -> None:
         problem = ""
+        source = plugin.delivery.source  # afterwards it may not know it any more
 
         def stop() -> None:
             nonlocal problem
@@ -159,7 +160,7 @@ class Registry:
         if problem:
             _log.warning("plugin unloaded, but not cleanly", plugin=plugin.name, problem=problem)
         else:
-            self._pump.forget(plugin.delivery.source)
+            self._pump.forget(source)
             _log.info("plugin unloaded", plugin=plugin.name)
 
 

@@ -33,7 +33,7 @@ SANITIZERS = {
 }
 SCALE = os.environ.get("SLIPSTREAM_RING_SCALE", "1")
 SEED = os.environ.get("SLIPSTREAM_RING_SEED", "1")
-SECONDS = 60 * int(SCALE) + 540
+SECONDS = 60 * int(SCALE) + 3000
 
 Build = Callable[[str, str], Path]
 

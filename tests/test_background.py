@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from process_tools import run_python
+from support.process_tools import run_python
 
 pytestmark = pytest.mark.no_asan
 

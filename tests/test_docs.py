@@ -30,10 +30,10 @@ import pytest
 
 import slipstream
 from slipstream.config import parse_config
-from toolbox import gdb_trouble, trouble_with
+from support.toolbox import gdb_trouble, trouble_with
 
 ROOT = Path(__file__).resolve().parents[1]
-# These have tests of their own: test_config_docs.py, cli/test_cli_docs.py.
+# These have tests of their own: config/test_config_docs.py, cli/test_cli_docs.py.
 ELSEWHERE = {"configuration.md", "commands.md"}
 ALL_PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")]

@@ -1,19 +1,19 @@
-"""Log lines, errors and numbers of plugins: what reaches structlog, and in which form."""
+"""Log lines, errors and numbers of plugins: what reaches logging, and in which form."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
-from recorded import EXPLICIT_ACK
 from slipstream import Payload, PluginManager
 from slipstream._native import lib
 from slipstream.delivery.instance import Metric
 from slipstream.logs import LogLine, LogPump
+from support.logs import capture_logs
+from support.recorded import EXPLICIT_ACK
 
 MISBEHAVING = "plugin misbehaving"
 
@@ -79,7 +79,7 @@ def test_the_lowest_level(compile_plugin) -> None:
                 # IGNORED is "not enabled" here; both count as delivered, so ask the frame's log.
                 talker.tell(f"enabled/{n}")
                 assert talker.plugin.counters.delivered == before + 1
-                enabled.append(bool(lib.ss_logq_wants(manager._pump.queue, n)))
+                enabled.append(bool(lib.ss_log_queue_wants(manager._pump.queue, n)))
             assert enabled == [n >= at for n in range(7)]
 
 
@@ -152,16 +152,17 @@ def test_lines_of_several_threads(talker) -> None:
 
 
 def test_a_broken_log_breaks_nothing(talker, capsys) -> None:
-    def explode(*_: object) -> None:
-        raise RuntimeError("the log's disk is full")
+    class Exploding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("the log's disk is full")
 
-    before = structlog.get_config()
-    structlog.configure(processors=[explode])
+    handler = Exploding()
+    logging.getLogger("slipstream").addHandler(handler)
     try:
-        talker.manager.broadcast(Payload(b"log/2", b"hello"))
+        talker.manager.broadcast(Payload(b"log/4", b"hello"))
         talker.manager.flush()
     finally:
-        structlog.configure(**before)
+        logging.getLogger("slipstream").removeHandler(handler)
     assert "the log's disk is full" in capsys.readouterr().err
     (line,) = talker.tell("log/2", b"works again")
     assert line["event"] == "works again"
@@ -178,11 +179,11 @@ def test_a_pump_hands_lines_to_whoever_asks() -> None:
 
     pump = LogPump("info", keep)
     pump.names[7] = "seven"
-    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_DEBUG, 7, b"not wanted", 10)
-    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"wanted", 6)
+    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_DEBUG, 7, b"not wanted", 10)
+    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"wanted", 6)
     assert arrived.wait(240)  # the thread has brought it, nobody drained
     assert lines == [LogLine(lib.SLIPSTREAM_LOG_INFO, 7, "wanted")]
-    lib.ss_logq_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"last", 4)
+    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"last", 4)
     pump.stop()
     pump.stop()
     pump.drain()

@@ -9,11 +9,7 @@ import threading
 import weakref
 
 import pytest
-from structlog.testing import capture_logs
 
-from gated import wait_until
-from process_tools import Footprint
-from recorded import EXPLICIT_ACK, SOME, Recorder
 from slipstream import (
     ConfigError,
     EventKind,
@@ -26,6 +22,10 @@ from slipstream import (
     Refusal,
 )
 from slipstream.testing import RecordingPlugin
+from support.gated import wait_until
+from support.logs import capture_logs
+from support.process_tools import Footprint
+from support.recorded import EXPLICIT_ACK, SOME, Recorder
 
 # ---- What is refused from inside ------------------------------------------------------------
 

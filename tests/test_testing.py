@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gated import wait_until
-from process_tools import Footprint, copies_in
-from recorded import BATCH, EXPLICIT_ACK, SOME, Recorder
 from slipstream import (
     Block,
     EventKind,
@@ -31,6 +28,9 @@ from slipstream.testing import (
     RecordingPlugin,
     build_plugin,
 )
+from support.gated import wait_until
+from support.process_tools import Footprint, copies_in
+from support.recorded import BATCH, EXPLICIT_ACK, SOME, Recorder
 
 
 def test_build_from_a_text_and_from_a_file(examples, tmp_path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import toolbox
+from support import toolbox
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -23,9 +23,8 @@ PACKAGE = BUILD / "python" / "slipstream"
 SANITIZERS = "address,undefined"
 # Tests that run little code of the core, or build what they test with sanitizers of their own.
 ELSEWHERE = (
-    *("abi", "aleo", "cli", "examples", "test_streams.py"),
-    *(f"test_config{page}.py" for page in ("", "_docs", "_hostile", "_library", "_typos")),
-    *("test_docs.py", "test_house.py", "test_sanitized.py"),
+    *("abi", "aleo", "cli", "config", "examples", "streams"),
+    *("test_docs.py", "test_house.py", "native/test_sanitized.py"),
 )
 # What the sanitizers say goes to files: pytest holds standard error back, and an abort loses it.
 REPORT = BUILD / "report"

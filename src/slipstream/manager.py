@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
-
-import structlog
+from typing import Self, TypeVar
 
 from slipstream import _native
-from slipstream.config import (
-    Limits,
-    Mode,
-    PluginConfig,
-    check_library_path,
-    load_config,
-)
-from slipstream.delivery.launch import Launcher, Reloadable
+from slipstream.config import Limits, Mode, PluginConfig, load_config
+from slipstream.delivery.launcher import Launcher, Reloadable
 from slipstream.delivery.python import PythonPlugin, checked_name
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.errors import (
+    ClosedError,
     ConfigError,
     PluginFailed,
     PluginNotLoaded,
 )
 from slipstream.events import Event, Payload
+from slipstream.library import check_library_path
+from slipstream.loaded import Loaded, Plugin
 from slipstream.logs import LogPump
-from slipstream.plugin import Plugin
-from slipstream.registry import Registry
 
+_T = TypeVar("_T")
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 Bytes = bytes | bytearray | memoryview
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
+
+
+def _closed(_offset: int, _index: int) -> ClosedError:
+    if _native.forked():
+        return ClosedError(
+            "this plugin manager belongs to the parent process",
+            "create a new PluginManager in the child, or start the child by spawn",
+        )
+    return ClosedError("the plugin manager is closed", "create a new PluginManager")
+
+
+_native.explain(_native.ANY, {_native.lib.SLIPSTREAM_WRONG_STATE: _closed})
 
 
 class PluginManager:
@@ -109,7 +115,7 @@ class PluginManager:
         self._launcher = Launcher(self._pump, self._sequencer, self._data_dir, log_level)
         self._control = threading.Lock()
         self._controller = 0  # the thread that has it
-        self._registry = Registry(self._pump)
+        self._loaded = Loaded(self._pump)
         self._closed = False
         door = self._sequencer.door
         self.has_subscribers = door.has_subscribers
@@ -121,7 +127,7 @@ class PluginManager:
         self.staking_reward = door.staking_reward
         self.block = door.block
         self._finalizer = weakref.finalize(
-            self, _close, self._registry, self._sequencer, self._launcher, self._pump
+            self, _close, self._loaded, self._sequencer, self._launcher, self._pump
         )
 
     @classmethod
@@ -150,7 +156,7 @@ class PluginManager:
                 if config.enabled:
                     manager.load_plugin(config)
                 else:
-                    _log.info("plugin left out: enabled is false", config=str(path))
+                    _log.info("plugin left out: enabled is false", extra={"config": str(path)})
         except BaseException:
             manager.close()
             raise
@@ -217,13 +223,16 @@ class PluginManager:
     def _load(self, config: PluginConfig) -> Plugin:
         mode = self._mode_of(config)
         path = check_library_path(config.libpath, insecure=self._insecure_paths)
-        registry = self._registry
-        registry.refuse_same_library(path)
+        loaded = self._loaded
+        loaded.refuse_same_library(path)
         if config.name is not None:
-            registry.refuse_same_name(config.name)
-        identity, delivery = self._launcher.launch(config, path, mode, registry.refuse_same_name)
-        plugin = registry.add(identity, delivery)
-        _log.info("plugin loaded", plugin=identity.name, version=identity.version, mode=str(mode))
+            loaded.refuse_same_name(config.name)
+        identity, delivery = self._launcher.launch(config, path, mode, loaded.refuse_same_name)
+        plugin = loaded.add(identity, delivery)
+        _log.info(
+            "plugin loaded",
+            extra={"plugin": identity.name, "version": identity.version, "mode": str(mode)},
+        )
         return plugin
 
     def _mode_of(self, config: PluginConfig) -> Mode:
@@ -258,8 +267,8 @@ class PluginManager:
         """
         name = checked_name(plugin)
         with self._controlling("install a plugin"):
-            self._registry.refuse_same_name(name)
-            return self._registry.add(*self._launcher.install(plugin, name))
+            self._loaded.refuse_same_name(name)
+            return self._loaded.add(*self._launcher.install(plugin, name))
 
     def unload_plugin(self, name: str, timeout: float = 10.0) -> None:
         """Unload a plugin: flush, `on_unload`, destroy, unmap.
@@ -273,7 +282,7 @@ class PluginManager:
             PluginFailed: A broadcast is under way and does not end; it is still loaded.
         """
         with self._controlling("unload a plugin"):
-            self._registry.unload(name, timeout)
+            self._loaded.unload(name, timeout)
 
     def reload_plugin(self, name: str, config: ConfigSource | None = None) -> Plugin:
         """Load a plugin's library anew and let it take over.
@@ -293,7 +302,7 @@ class PluginManager:
             SlipstreamError: The new version was refused or did not start; the old one serves.
         """
         with self._controlling("reload a plugin"):
-            plugin = self._registry.find(name)
+            plugin = self._loaded.find(name)
             delivery = plugin.delivery
             if not isinstance(delivery, Reloadable):
                 raise PluginNotLoaded(
@@ -311,13 +320,16 @@ class PluginManager:
             path = check_library_path(settings.libpath, insecure=self._insecure_paths)
             identity, problem = self._launcher.relaunch(delivery, name, settings, path)
             plugin.renew(identity)
-            _log.info("plugin reloaded", plugin=name, version=plugin.version, problem=problem)
+            _log.info(
+                "plugin reloaded",
+                extra={"plugin": name, "version": plugin.version, "problem": problem},
+            )
             return plugin
 
     def unload(self, timeout: float = 10.0) -> None:
         """Unload all plugins, the last loaded first. Problems are logged, none stops it."""
         with self._controlling("unload"):
-            self._registry.unload_all(timeout)
+            self._loaded.unload_all(timeout)
 
     def close(self) -> None:
         """Unload all plugins and refuse everything from now on. Does nothing the second time.
@@ -330,18 +342,18 @@ class PluginManager:
         with self._controlling("close the manager"):
             self._closed = True
             self._finalizer.detach()
-            _close(self._registry, self._sequencer, self._launcher, self._pump)
+            _close(self._loaded, self._sequencer, self._launcher, self._pump)
 
     # ---- Asking and steering --------------------------------------------------------
 
     @property
     def plugins(self) -> Mapping[str, Plugin]:
         """The loaded plugins by name, in the order of loading; a view that follows changes."""
-        return MappingProxyType(self._registry.plugins)
+        return MappingProxyType(self._loaded.plugins)
 
     def list_plugins(self) -> list[str]:
         """Return the names of the loaded plugins, in the order of loading."""
-        return list(self._registry.plugins)
+        return list(self._loaded.plugins)
 
     def pause(self, name: str) -> None:
         """Hold a plugin's events back; what comes meanwhile is told to it by a GAP.
@@ -350,7 +362,7 @@ class PluginManager:
             PluginNotLoaded: There is no such plugin.
         """
         with self._controlling("pause a plugin"):
-            self._registry.find(name).delivery.pause()
+            self._loaded.find(name).delivery.pause()
 
     def resume(self, name: str) -> None:
         """Deliver to a paused plugin again.
@@ -359,7 +371,7 @@ class PluginManager:
             PluginNotLoaded: There is no such plugin.
         """
         with self._controlling("resume a plugin"):
-            self._registry.find(name).delivery.resume()
+            self._loaded.find(name).delivery.resume()
 
     def flush(self, timeout: float = 30.0) -> None:
         """Wait until everything broadcast so far is delivered and acknowledged.
@@ -373,7 +385,7 @@ class PluginManager:
                 and who took the time of those for which none was left.
         """
         with self._controlling("flush"):
-            self._registry.flush(timeout)
+            self._loaded.flush(timeout)
 
     def route(self, payload: Payload) -> bool:
         """Send a payload to the first loaded plugin that claims its name.
@@ -393,23 +405,23 @@ class PluginManager:
 
     async def load_plugin_async(self, config: ConfigSource) -> Plugin:
         """`load_plugin` on a thread of its own."""
-        return await asyncio.to_thread(self.load_plugin, config)
+        return await _in_thread(self.load_plugin, config)
 
     async def unload_plugin_async(self, name: str, timeout: float = 10.0) -> None:
         """`unload_plugin` on a thread of its own."""
-        await asyncio.to_thread(self.unload_plugin, name, timeout)
+        await _in_thread(self.unload_plugin, name, timeout)
 
     async def reload_plugin_async(self, name: str, config: ConfigSource | None = None) -> Plugin:
         """`reload_plugin` on a thread of its own."""
-        return await asyncio.to_thread(self.reload_plugin, name, config)
+        return await _in_thread(self.reload_plugin, name, config)
 
     async def flush_async(self, timeout: float = 30.0) -> None:
         """`flush` on a thread of its own."""
-        await asyncio.to_thread(self.flush, timeout)
+        await _in_thread(self.flush, timeout)
 
     async def unload_async(self, timeout: float = 10.0) -> None:
         """`unload` on a thread of its own."""
-        await asyncio.to_thread(self.unload, timeout)
+        await _in_thread(self.unload, timeout)
 
 
 def _as_mode(mode: Mode | str) -> Mode:
@@ -421,6 +433,13 @@ def _as_mode(mode: Mode | str) -> Mode:
         ) from None
 
 
+def _in_thread(function: Callable[..., _T], *arguments: object) -> Awaitable[_T]:
+    """Run a function that waits, on a thread of its own, for a coroutine."""
+    import asyncio  # noqa: PLC0415 - whoever awaits this has it already
+
+    return asyncio.to_thread(function, *arguments)
+
+
 def _as_config(config: ConfigSource) -> PluginConfig:
     if isinstance(config, PluginConfig):
         return config
@@ -429,12 +448,12 @@ def _as_config(config: ConfigSource) -> PluginConfig:
     return load_config(config)
 
 
-def _close(registry: Registry, sequencer: Sequencer, launcher: Launcher, pump: LogPump) -> None:
+def _close(loaded: Loaded, sequencer: Sequencer, launcher: Launcher, pump: LogPump) -> None:
     """Unload and close; also what runs for a manager that nobody closed."""
     if _native.forked():
         return
     try:
-        registry.unload_all(10.0)
+        loaded.unload_all(10.0)
     finally:
         launcher.close()
         pump.drain()

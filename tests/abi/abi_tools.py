@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolbox import require
+from support.toolbox import require
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
@@ -113,7 +113,7 @@ def cdef_part(header: Path) -> str:
 
 def declarations(header: Path) -> str:
     """What the build hands to cffi for a header, made by the build's own script."""
-    path = REPO / "native" / "cdef.py"
+    path = REPO / "native" / "python" / "cdef.py"
     spec = importlib.util.spec_from_file_location("slipstream_build_cdef", path)
     assert spec is not None
     assert spec.loader is not None

@@ -22,7 +22,7 @@ from abi_tools import (
     header_with,
     succeed,
 )
-from toolbox import require
+from support.toolbox import require
 
 if TYPE_CHECKING:
     from types import ModuleType

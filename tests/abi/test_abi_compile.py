@@ -28,7 +28,7 @@ from abi_tools import (
     run,
     succeed,
 )
-from toolbox import require
+from support.toolbox import require
 
 # clang pads a struct, and so warns of padding, only once somebody asks for its size.
 STRUCTS = re.findall(

@@ -27,7 +27,7 @@ from abi_tools import (
     run,
     succeed,
 )
-from toolbox import require
+from support.toolbox import require
 
 VERSIONS = ("frozen", "current", "next")
 # Table, its size in the static assert, the size with one more field.

@@ -14,8 +14,8 @@ import pytest
 
 import abi_frames
 from abi_tools import COMPILERS, FUZZER, INCLUDE, SANITIZERS, header_with, run, succeed
+from support.toolbox import require
 from test_abi_frames import MUTANTS
-from toolbox import require
 
 RUNS = int(os.environ.get("SLIPSTREAM_FUZZ_RUNS", "200000"))
 FLAGS = ("-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror", "-g", "-O1", *SANITIZERS)

@@ -1,4 +1,4 @@
-"""The core's writer (native/frame.c) makes the golden bytes, and its check accepts them."""
+"""The core's writer (native/frame/frame.c) makes the golden bytes, and its check accepts them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from abi_frames import (
     read_payload,
 )
 from abi_tools import HEADER, INCLUDE, REPO, WARNINGS, declarations, succeed
+from support.toolbox import require
 from test_abi_frames import HOSTILE, drafts, wild_runs
-from toolbox import require
 
-FRAME = REPO / "native" / "frame"
+NATIVE = REPO / "native"
+FRAME = NATIVE / "frame" / "frame"
 INVALID_ARGUMENT = -5
 
 
@@ -37,7 +38,7 @@ class Writer(NamedTuple):
 
 
 def frame_declarations() -> str:
-    """The views out of the contract's header, and all of native/frame.h."""
+    """The views out of the contract's header, and all of native/frame/frame.h."""
     views = re.findall(
         r"^typedef struct slipstream_(?:bytes|frame) \{[^}]*\} \w+;",
         HEADER.read_text(),
@@ -60,7 +61,9 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Writer:
         "-fsanitize-undefined-trap-on-error",
     )
     source = FRAME.with_suffix(".c")
-    succeed(("gcc", *flags, "-shared", "-fPIC", "-I", INCLUDE, source, "-o", library))
+    succeed(
+        ("gcc", *flags, "-shared", "-fPIC", "-iquote", NATIVE, "-I", INCLUDE, source, "-o", library)
+    )
     ffi = FFI()
     ffi.cdef(declarations(HEADER))
     ffi.cdef(frame_declarations())

@@ -25,7 +25,6 @@ from pathlib import Path
 from types import ModuleType
 
 import delivery
-
 import slipstream
 from slipstream import EventKind, MappingUpdate, Meta, PluginManager, _native, frames
 from slipstream._native import ffi, lib
@@ -105,7 +104,7 @@ def calls(function: Callable[..., object], *arguments: object) -> Case:
 
 def ordinary_calls(core: object) -> dict[str, tuple[Case, int, int]]:
     """The values call made the ordinary way: through cffi, and through ctypes."""
-    through_cffi = lib.ss_core_mapping_update
+    through_cffi = lib.ss_sequencer_mapping_update
 
     def cffi_case(loop: range) -> None:
         p, m, k, v, h = PROGRAM, MAPPING, KEY, VALUE, HEIGHT
@@ -114,7 +113,7 @@ def ordinary_calls(core: object) -> dict[str, tuple[Case, int, int]]:
 
     pairs = [ctypes.c_char_p, ctypes.c_size_t]
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *pairs * 4, ctypes.c_uint64)
-    through_ctypes = prototype(_native.address(ffi.addressof(lib, "ss_core_mapping_update")))
+    through_ctypes = prototype(_native.address(ffi.addressof(lib, "ss_sequencer_mapping_update")))
     address = _native.address(core)
 
     def ctypes_case(loop: range) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 import slipstream
 
@@ -162,7 +162,9 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(autouse=True)
-def structlog_untouched() -> Iterator[None]:
+def logging_untouched() -> Iterator[None]:
     """What a command run inside of this process has configured ends with the test."""
     yield
-    structlog.reset_defaults()
+    logger = logging.getLogger("slipstream")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)

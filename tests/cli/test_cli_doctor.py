@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import slipstream
-from slipstream.cli import _machine
-from slipstream.cli._machine import State, examine
+from slipstream.check import machine
+from slipstream.check.machine import State, examine
 
 COMMAND = str(Path(sys.executable).with_name("slipstream"))
 
@@ -56,7 +56,7 @@ def test_every_check_says_what_it_is_for(command) -> None:
     assert all(name in table for name in names)
 
 
-def finding(name: str) -> _machine.Finding:
+def finding(name: str) -> machine.Finding:
     return next(found for found in examine() if found.name == name)
 
 
@@ -72,25 +72,25 @@ def test_what_is_missing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
             assert finding(name).state is State.MISSING
             assert finding(name).detail == "Function not implemented"
     with monkeypatch.context() as patch:
-        patch.setattr(_machine.fcntl, "fcntl", lambda *_: 0)  # seals that do nothing
+        patch.setattr(machine.fcntl, "fcntl", lambda *_: 0)  # seals that do nothing
         assert finding("seals").detail == "a sealed file could be resized"
         assert finding("F_SEAL_FUTURE_WRITE").detail == "a sealed file could be mapped for writing"
     with monkeypatch.context() as patch:
-        patch.setattr(_machine, "_FUTEX_WAKE", 99)
-        patch.setattr(_machine, "_PATIENCE", 0.2)
+        patch.setattr(machine, "_FUTEX_WAKE", 99)
+        patch.setattr(machine, "_PATIENCE", 0.2)
         assert finding("shared futex").state is State.MISSING
     with monkeypatch.context() as patch:
-        patch.setattr(_machine, "_MADV_WIPEONFORK", mmap.MADV_NORMAL)
+        patch.setattr(machine, "_MADV_WIPEONFORK", mmap.MADV_NORMAL)
         assert finding("MADV_WIPEONFORK").state is State.FALLBACK
     with monkeypatch.context() as patch:
-        patch.setattr(_machine, "_PR_SET_PDEATHSIG", 2)  # asks instead of setting
-        patch.setattr(_machine, "_PATIENCE", 0.2)
+        patch.setattr(machine, "_PR_SET_PDEATHSIG", 2)  # asks instead of setting
+        patch.setattr(machine, "_PATIENCE", 0.2)
         assert finding("PR_SET_PDEATHSIG").state is State.FALLBACK
     with monkeypatch.context() as patch:
-        patch.setattr(_machine, "_MEMBARRIER_REGISTER", 1 << 30)
+        patch.setattr(machine, "_MEMBARRIER_REGISTER", 1 << 30)
         assert finding("membarrier").detail == "Invalid argument"
     with monkeypatch.context() as patch:
-        patch.setattr(_machine.platform, "machine", lambda: "pdp11")
+        patch.setattr(machine.platform, "machine", lambda: "pdp11")
         assert "pdp11" in finding("shared futex").detail
 
 

@@ -10,7 +10,7 @@ import json5
 import pytest
 
 from examples_tools import EXAMPLES, ROOT, make
-from toolbox import require
+from support.toolbox import require
 
 NAMES = ["minimal", "tally", "ledger", "tally-rust"]
 STRICT = ["-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import structlog
 
 from slipstream import PluginManager, PluginState
 from slipstream.streams import read_events
+from support.logs import capture_logs
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -20,7 +20,7 @@ needs_cargo = pytest.mark.skipif(not RUST, reason="tally-rust is not built: no c
 
 def table_of(library: Path, **own: object) -> tuple[list[str], PluginState]:
     """What the plugin logs on the genesis stream, and its state before it is unloaded."""
-    with structlog.testing.capture_logs() as logs, PluginManager(insecure_paths=True) as manager:
+    with capture_logs() as logs, PluginManager(insecure_paths=True) as manager:
         plugin = manager.load_plugin({"libpath": str(library), **own})
         manager.broadcast_many(list(read_events(str(GENESIS), on_warning=pytest.fail)))
         state = plugin.state

@@ -3,9 +3,9 @@
 #ifndef RING_TOOLS_H
 #define RING_TOOLS_H
 
-#include "consume.h"
-#include "ring_inner.h"
-#include "ticks.h"
+#include "consumer/consume.h"
+#include "ring/inner.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -93,7 +93,7 @@ typedef struct plugin plugin;
 struct plugin {
     slipstream_plugin table;
     ss_host host;
-    ss_logq *log;
+    ss_log_queue *log;
     ss_consumer consumer;
     uint8_t *ledger;       /* by ordinal; may be shared memory */
     uint64_t ordinals;     /* its length */
@@ -225,7 +225,7 @@ static inline plugin *new_plugin(uint32_t flags, uint64_t ordinals, uint64_t see
     self->ordinals = ordinals + 1;
     self->random = seed * 2 + 1;
     self->die = jump_out;
-    self->log = ss_logq_new(128 * 1024);
+    self->log = ss_log_queue_new(128 * 1024);
     REQUIRE(self->log != NULL && ss_host_init(&self->host, self->log, 1, NULL), "memory");
     atomic_store(&self->host.life, SS_LOADED);
     atomic_store(&self->host.explicit_ack, (flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0);
@@ -247,7 +247,7 @@ static inline plugin *new_plugin(uint32_t flags, uint64_t ordinals, uint64_t see
 
 static inline void free_plugin(plugin *self) {
     ss_host_free(&self->host);
-    ss_logq_release(self->log);
+    ss_log_queue_release(self->log);
     munmap(self->ledger, self->ordinals);
     munmap(self, sizeof *self);
 }
@@ -296,7 +296,7 @@ typedef struct patience {
     uint64_t seen;
 } patience;
 static inline void be_patient(patience *p, uint64_t progress, const char *what) {
-    const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
+    const uint64_t now = ss_os_now_ns();
     if (p->since == 0 || progress != p->seen)
         *p = (patience){now, progress};
     REQUIRE(now - p->since < UINT64_C(240000000000), "%s: stuck at %llu", what, (llu)progress);

@@ -1,7 +1,7 @@
 /* The sequencer with four broadcasting threads, while slots come, go, pause and are asked
  * for their numbers. Argument: calls of each thread. */
 #include "check.h"
-#include "dispatch.h"
+#include "sequencer/sequencer.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -19,7 +19,7 @@ typedef struct witness {
     int32_t answer;
 } witness;
 
-static ss_core *core;
+static ss_sequencer *sequencer;
 static unsigned long calls;
 static atomic_int running;
 
@@ -64,9 +64,10 @@ static void *send_blocks(void *argument) {
         size_t len = 0;
         for (unsigned k = 0; k < PER_CALL; k++)
             len += write_block(run + len, i);
-        REQUIRE(ss_core_send(core, run, len, &sent) == SLIPSTREAM_OK);
+        REQUIRE(ss_sequencer_send(sequencer, run, len, &sent) == SLIPSTREAM_OK);
         REQUIRE(sent.index == PER_CALL && sent.offset == len);
-        REQUIRE(ss_core_mapping_update(core, run, 5, run, 5, run, 5, run, 5, i) == SLIPSTREAM_OK);
+        REQUIRE(ss_sequencer_mapping_update(sequencer, run, 5, run, 5, run, 5, run, 5, i) ==
+                SLIPSTREAM_OK);
     }
     atomic_fetch_sub(&running, 1);
     return NULL;
@@ -76,18 +77,19 @@ static void *ask(void *argument) {
     const uint32_t *slots = argument;
     ss_stats stats;
     while (atomic_load(&running) > 0) {
-        REQUIRE(ss_core_stats(core, slots[0], &stats) == SLIPSTREAM_OK);
+        REQUIRE(ss_sequencer_stats(sequencer, slots[0], &stats) == SLIPSTREAM_OK);
         REQUIRE(stats.acknowledged <= stats.broadcast);
-        ss_core_stats(core, 1 + (uint32_t)random_below(50), &stats);
-        ss_core_busy_slot(core);
-        REQUIRE(ss_core_kinds(core) != 0);
+        ss_sequencer_stats(sequencer, 1 + (uint32_t)random_below(50), &stats);
+        ss_sequencer_busy_slot(sequencer);
+        REQUIRE(ss_sequencer_kinds(sequencer) != 0);
     }
     return NULL;
 }
 
 static uint32_t attach(witness *w, uint64_t kinds) {
     uint32_t slot;
-    REQUIRE(ss_core_attach_function(core, kinds, w, 1, watch, WAIT_MS, &slot) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_attach_function(sequencer, kinds, w, 1, watch, WAIT_MS, &slot) ==
+            SLIPSTREAM_OK);
     return slot;
 }
 
@@ -100,11 +102,11 @@ int main(int argc, char **argv) {
     pthread_t asker;
     uint32_t slots[2];
     ss_stats stats;
-    ss_logq *log = ss_logq_new(1 << 20);
+    ss_log_queue *log = ss_log_queue_new(1 << 20);
     ss_log_line line;
     unsigned long rounds = 0;
     calls = argc > 1 ? strtoul(argv[1], NULL, 10) : 3000;
-    core = ss_core_new(log, 77);
+    sequencer = ss_sequencer_new(log, 77);
     slots[0] = attach(&steady, both);
     slots[1] = attach(&paused, blocks);
     paused.answer = SLIPSTREAM_IGNORED;
@@ -112,9 +114,9 @@ int main(int argc, char **argv) {
     atomic_store(&running, 2);
     const unsigned long many = calls;
     calls = 1;
-    REQUIRE(ss_core_set_state(core, slots[1], SS_SLOT_PAUSED, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_set_state(sequencer, slots[1], SS_SLOT_PAUSED, WAIT_MS) == SLIPSTREAM_OK);
     send_blocks(NULL);
-    REQUIRE(ss_core_set_state(core, slots[1], SS_SLOT_RUNNING, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_set_state(sequencer, slots[1], SS_SLOT_RUNNING, WAIT_MS) == SLIPSTREAM_OK);
     send_blocks(NULL);
     REQUIRE(paused.gaps == 1 && paused.lost == PER_CALL && paused.events == PER_CALL);
     calls = many;
@@ -124,15 +126,19 @@ int main(int argc, char **argv) {
     REQUIRE(pthread_create(&asker, NULL, ask, slots) == 0);
     for (; atomic_load(&running) > 0; rounds++) {
         witness guest = {.answer = SLIPSTREAM_OK};
-        REQUIRE(ss_core_set_state(core, slots[1], SS_SLOT_PAUSED, WAIT_MS) == SLIPSTREAM_OK);
+        REQUIRE(ss_sequencer_set_state(sequencer, slots[1], SS_SLOT_PAUSED, WAIT_MS) ==
+                SLIPSTREAM_OK);
         usleep(100); /* some events for a gap */
         const uint32_t slot = attach(&guest, both);
-        REQUIRE(ss_core_set_state(core, slots[1], SS_SLOT_RUNNING, WAIT_MS) == SLIPSTREAM_OK);
-        REQUIRE(ss_core_hold(core, slot, WAIT_MS) == SLIPSTREAM_OK);
-        REQUIRE(ss_core_inside(core) && ss_core_busy_slot(core) == (int32_t)slot);
-        ss_core_unhold(core, false);
-        REQUIRE(ss_core_detach(core, slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_OK);
-        REQUIRE(ss_core_detach(core, slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_NOT_FOUND);
+        REQUIRE(ss_sequencer_set_state(sequencer, slots[1], SS_SLOT_RUNNING, WAIT_MS) ==
+                SLIPSTREAM_OK);
+        REQUIRE(ss_sequencer_hold(sequencer, slot, WAIT_MS) == SLIPSTREAM_OK);
+        REQUIRE(ss_sequencer_inside(sequencer) &&
+                ss_sequencer_busy_slot(sequencer) == (int32_t)slot);
+        ss_sequencer_unhold(sequencer, false);
+        REQUIRE(ss_sequencer_detach(sequencer, slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_OK);
+        REQUIRE(ss_sequencer_detach(sequencer, slot, WAIT_MS, &(ss_stats){0}) ==
+                SLIPSTREAM_NOT_FOUND);
         REQUIRE(atomic_load(&guest.inside) == 0); /* and its memory is gone now */
     }
     for (unsigned i = 0; i < SENDERS; i++)
@@ -142,17 +148,18 @@ int main(int argc, char **argv) {
     const uint64_t total = sent * PER_CALL;
     REQUIRE(steady.events == total + sent && steady.gaps == 0);
     REQUIRE(steady.ordinal == steady.events && steady.sequence == steady.events);
-    REQUIRE(ss_core_set_state(core, slots[1], SS_SLOT_RUNNING, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_set_state(sequencer, slots[1], SS_SLOT_RUNNING, WAIT_MS) == SLIPSTREAM_OK);
     REQUIRE(paused.events + paused.lost == total && paused.ordinal == total);
-    REQUIRE(ss_core_stats(core, slots[1], &stats) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_stats(sequencer, slots[1], &stats) == SLIPSTREAM_OK);
     REQUIRE(stats.broadcast == total && stats.acknowledged == total);
     REQUIRE(stats.delivered == paused.events && stats.dropped == paused.lost);
-    REQUIRE(ss_core_close(core, WAIT_MS) == SLIPSTREAM_OK);
-    REQUIRE(ss_core_send(core, (const uint8_t *)"", 0, &(ss_sent){0, 0}) == SLIPSTREAM_WRONG_STATE);
-    ss_core_release(core);
-    while (ss_logq_next(log, &line)) {
+    REQUIRE(ss_sequencer_close(sequencer, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_send(sequencer, (const uint8_t *)"", 0, &(ss_sent){0, 0}) ==
+            SLIPSTREAM_WRONG_STATE);
+    ss_sequencer_release(sequencer);
+    while (ss_log_queue_next(log, &line)) {
     }
-    ss_logq_release(log);
+    ss_log_queue_release(log);
     printf("sequencer: %llu events of %d threads, %lu rounds of slots, %llu gaps\n",
            (unsigned long long)total, SENDERS, rounds, (unsigned long long)paused.gaps);
     return 0;

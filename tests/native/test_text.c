@@ -1,7 +1,7 @@
 /* ss_text_escape: known texts, then random bytes against the properties that it promises.
  * Argument: iterations. */
 #include "check.h"
-#include "text.h"
+#include "base/text.h"
 
 #include <string.h>
 

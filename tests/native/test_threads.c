@@ -2,10 +2,11 @@
  * pauses, flushes, reloads, detaches and attaches at random. In the end every event was
  * delivered once or is in a gap.
  * Arguments: seconds, seed, the plugin witness.so for each of three kinds of flags. */
-#include "consume.h"
-#include "dispatch.h"
-#include "thread.h"
-#include "ticks.h"
+#include "consumer/consume.h"
+#include "sequencer/sequencer.h"
+#include "consumer/thread.h"
+#include "base/clock.h"
+#include "packed.h"
 #include "witness.h"
 
 #include <string.h>
@@ -17,16 +18,16 @@ typedef struct place {
     const char *path;
     uint32_t overflow;
     uint32_t slot;
-    ss_port *port;
+    ss_queue *queue;
     ss_instance *instance;
     ss_thread *thread;
     bool paused;
     ledger book;
 } place;
 
-static ss_core *core;
-static ss_logq *queue;
-static uint32_t source;
+static ss_sequencer *sequencer;
+static ss_log_queue *queue;
+static uint32_t log_id;
 static atomic_bool stop;
 static place places[PLUGINS];
 static uint64_t totals[4]; /* events, lost, gaps, generations */
@@ -38,7 +39,7 @@ uint32_t __wrap_ss_consume(ss_consumer *consumer);
 
 uint32_t __wrap_ss_consume(ss_consumer *consumer) {
     const uint32_t reason = __real_ss_consume(consumer);
-    if (ss_clock_ns(CLOCK_MONOTONIC) % 8 == 0)
+    if (ss_os_now_ns() % 8 == 0)
         usleep(2000);
     return reason;
 }
@@ -74,7 +75,8 @@ static void *send_blocks(void *argument) {
         for (size_t k = 0; k < count; k++)
             len += write_block(run + len, next(&random) % 1000000,
                                next(&random) % (next(&random) % 16 == 0 ? LARGEST : 100));
-        REQUIRE(ss_core_send(core, run, len, &sent) == SLIPSTREAM_OK && sent.index == count);
+        REQUIRE(ss_sequencer_send(sequencer, run, len, &sent) == SLIPSTREAM_OK &&
+                sent.index == count);
         if (next(&random) % 64 == 0)
             usleep(500);
     }
@@ -88,8 +90,8 @@ static void *ask(void *unused) {
     while (!atomic_load(&stop)) {
         ss_stats stats;
         for (uint32_t i = 0; i < 8; i++)
-            ss_core_stats(core, i, &stats);
-        ss_core_busy_slot(core);
+            ss_sequencer_stats(sequencer, i, &stats);
+        ss_sequencer_busy_slot(sequencer);
         usleep(200);
     }
     return NULL;
@@ -103,18 +105,21 @@ static void finish_step(const place *p, int32_t started) {
 }
 
 static void load(place *p, uint32_t reason) {
-    char config[64];
-    const int len =
-        snprintf(config, sizeof config, "{\"ledger\":%llu}",
-                 (unsigned long long)(uintptr_t)&p->book);
-    p->instance = ss_instance_new(queue, ++source, p->path, p->path, "/");
+    packed config;
+    size_t len;
+    packed_new(&config);
+    packed_add_number(&config, 0, "ledger", (int64_t)(uintptr_t)&p->book);
+    char *bytes = packed_bytes(&config, &len);
+    p->instance = ss_instance_new(queue, ++log_id, p->path, p->path, "/");
     REQUIRE(p->instance != NULL);
     finish_step(p, ss_instance_open(p->instance));
-    finish_step(p, ss_instance_load(p->instance, config, (size_t)len, reason));
+    finish_step(p, ss_instance_load(p->instance, bytes, len, reason));
+    free(bytes);
     ss_instance_info info;
     ss_instance_describe(p->instance, &info);
     REQUIRE(info.refusal == SS_REFUSED_NOTHING && info.is_loaded);
-    p->thread = ss_thread_start(p->instance, p->port, queue, source, -1, 20, 3);
+    p->thread = ss_thread_start(p->instance, p->queue, queue, log_id, -1, 20, 3,
+                                log_id % 2 == 0 ? 60000 : 0);
     REQUIRE(p->thread != NULL);
 }
 
@@ -129,7 +134,7 @@ static void unload(place *p, bool hurried) {
         while (ss_instance_wait(p->instance, 5) != SLIPSTREAM_OK);
     REQUIRE(ss_instance_wait(p->instance, WAIT_MS) == SLIPSTREAM_OK);
     REQUIRE(ss_thread_state(p->thread, &status) == SS_THREAD_ENDED && status == SLIPSTREAM_OK);
-    REQUIRE(ss_thread_call(p->thread) == 0);
+    REQUIRE(ss_thread_late_ns(p->thread) == 0);
     finish_step(p, ss_instance_unload(p->instance, 1000));
     ss_thread_free(p->thread);
     finish_step(p, ss_instance_close(p->instance));
@@ -140,41 +145,42 @@ static void unload(place *p, bool hurried) {
 static void attach(place *p) {
     p->book = (ledger){.last = 0};
     p->paused = false;
-    p->port = ss_port_new(RING, 0, p->overflow, 50);
-    REQUIRE(p->port != NULL);
+    p->queue = ss_queue_new(RING, 0, p->overflow, 50);
+    REQUIRE(p->queue != NULL);
     load(p, SLIPSTREAM_LOAD_START);
-    REQUIRE(ss_core_attach_port(core, p->port, SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK), source,
-                                WAIT_MS, &p->slot) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_attach_queue(sequencer, p->queue,
+                                     SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK), log_id, WAIT_MS,
+                                     &p->slot) == SLIPSTREAM_OK);
 }
 
 static void set_paused(place *p, bool paused) {
     p->paused = paused;
-    ss_port_pause(p->port, paused);
+    ss_queue_pause(p->queue, paused);
 }
 
 static void detach(place *p) {
-    ss_port_stats stats;
+    ss_queue_stats stats;
     uint64_t ordinal = 0;
     size_t len;
     set_paused(p, false);
-    REQUIRE(ss_core_detach(core, p->slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_OK);
+    REQUIRE(ss_sequencer_detach(sequencer, p->slot, WAIT_MS, &(ss_stats){0}) == SLIPSTREAM_OK);
     unload(p, false);
-    REQUIRE(ss_port_leftover(p->port, &ordinal, &len) == NULL);
-    ss_port_describe(p->port, &stats);
+    REQUIRE(ss_queue_leftover(p->queue, &ordinal, &len) == NULL);
+    ss_queue_describe(p->queue, &stats);
     REQUIRE(stats.acknowledged == stats.broadcast && p->book.last == stats.broadcast);
     REQUIRE(stats.delivered == p->book.events && stats.dropped == p->book.lost);
     REQUIRE(stats.failed == 0 && stats.broadcast == stats.delivered + stats.dropped);
-    ss_port_free(p->port);
+    ss_queue_free(p->queue);
     totals[0] += p->book.events;
     totals[1] += p->book.lost;
     totals[2] += p->book.gaps;
 }
 
 static void flush(place *p) {
-    ss_port_stats stats;
-    ss_port_describe(p->port, &stats);
-    uint32_t number = ss_port_ask_flush(p->port);
-    const int32_t status = ss_port_flushed(p->port, &number, stats.broadcast, 100);
+    ss_queue_stats stats;
+    ss_queue_describe(p->queue, &stats);
+    uint32_t number = ss_queue_ask_flush(p->queue);
+    const int32_t status = ss_queue_flushed(p->queue, &number, stats.broadcast, 100);
     REQUIRE(status == SLIPSTREAM_OK || status == SLIPSTREAM_TIMEOUT);
 }
 
@@ -195,8 +201,9 @@ static void control(void) {
     case 4:
         unload(p, random_below(2) == 0);
         load(p, SLIPSTREAM_LOAD_RELOAD);
-        REQUIRE(ss_core_renew_port(core, p->slot, SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK),
-                                   source, NULL, 0, WAIT_MS) == SLIPSTREAM_OK);
+        REQUIRE(ss_sequencer_renew_queue(sequencer, p->slot,
+                                        SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK), log_id, NULL, 0,
+                                        WAIT_MS) == SLIPSTREAM_OK);
         break;
     case 5: /* thinks better of it */
         ss_thread_stop(p->thread);
@@ -218,37 +225,37 @@ static void control(void) {
         break;
     }
     ss_log_line line;
-    while (ss_logq_next(queue, &line)) {
+    while (ss_log_queue_next(queue, &line)) {
     }
 }
 
 int main(int argc, char **argv) {
     REQUIRE(argc == 6);
-    const uint64_t end = ss_clock_ns(CLOCK_MONOTONIC) + strtoull(argv[1], NULL, 10) * 1000000000;
+    const uint64_t end = ss_os_now_ns() + strtoull(argv[1], NULL, 10) * 1000000000;
     pthread_t threads[SENDERS + 1];
     random_state ^= strtoull(argv[2], NULL, 10) * 0xC2B2AE3D27D4EB4F;
-    queue = ss_logq_new(1 << 20);
-    core = ss_core_new(queue, 77);
-    places[0] = (place){.path = argv[3], .overflow = SS_PORT_BLOCK};
-    places[1] = (place){.path = argv[4], .overflow = SS_PORT_DROP_NEWEST};
-    places[2] = (place){.path = argv[5], .overflow = SS_PORT_DROP_OLDEST};
-    places[3] = (place){.path = argv[4], .overflow = SS_PORT_BLOCK};
+    queue = ss_log_queue_new(1 << 20);
+    sequencer = ss_sequencer_new(queue, 77);
+    places[0] = (place){.path = argv[3], .overflow = SS_OVERFLOW_BLOCK};
+    places[1] = (place){.path = argv[4], .overflow = SS_OVERFLOW_DROP_NEWEST};
+    places[2] = (place){.path = argv[5], .overflow = SS_OVERFLOW_DROP_OLDEST};
+    places[3] = (place){.path = argv[4], .overflow = SS_OVERFLOW_BLOCK};
     for (int i = 0; i < PLUGINS; i++)
         attach(&places[i]);
     for (uintptr_t i = 0; i < SENDERS; i++)
         REQUIRE(pthread_create(&threads[i], NULL, send_blocks, (void *)(i + 1)) == 0);
     REQUIRE(pthread_create(&threads[SENDERS], NULL, ask, NULL) == 0);
     unsigned long rounds = 0;
-    for (; ss_clock_ns(CLOCK_MONOTONIC) < end; rounds++)
+    for (; ss_os_now_ns() < end; rounds++)
         control();
     atomic_store(&stop, true);
     for (int i = 0; i <= SENDERS; i++)
         REQUIRE(pthread_join(threads[i], NULL) == 0);
     for (int i = 0; i < PLUGINS; i++)
         detach(&places[i]);
-    REQUIRE(ss_core_close(core, WAIT_MS) == SLIPSTREAM_OK);
-    ss_core_release(core);
-    ss_logq_release(queue);
+    REQUIRE(ss_sequencer_close(sequencer, WAIT_MS) == SLIPSTREAM_OK);
+    ss_sequencer_release(sequencer);
+    ss_log_queue_release(queue);
     REQUIRE(totals[0] > 0);
     printf("threads: %llu events, %llu lost in %llu gaps, %llu generations, %lu rounds\n",
            (unsigned long long)totals[0], (unsigned long long)totals[1],

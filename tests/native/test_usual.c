@@ -2,7 +2,7 @@
  * is well formed, whatever random bytes are in it and however little of it is readable.
  * Argument: iterations. */
 #include "check.h"
-#include "frame_usual.h"
+#include "frame/usual.h"
 
 #include <string.h>
 

@@ -17,8 +17,6 @@ import threading
 import time
 from pathlib import Path
 
-import structlog
-
 from slipstream import (
     Block,
     EventKind,
@@ -205,7 +203,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.getLogger("slipstream").setLevel(logging.CRITICAL)
     rng = random.Random(options.seed)
     print(f"seed {options.seed}", flush=True)
     problems: list[BaseException] = []

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
 
-import structlog
-
 from slipstream.logs import LEVELS as _PLUGIN_LEVELS
+from slipstream.logs import StandardErrorHandler
 
 FORMATS = ("console", "json")
 LEVELS = tuple(_PLUGIN_LEVELS)
 
-_NUMBERS = {"trace": 0, "debug": 10, "info": 20, "warning": 30, "error": 40}
+# Plugins' lines of the level trace are told from those of debug before they come here.
+_NUMBERS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +33,31 @@ class Settings:
 
 
 def configure(settings: Settings) -> None:
-    """Set structlog up for this process."""
+    """Let structlog render what the library logs in this process."""
+    import structlog  # noqa: PLC0415 - 100 ms that only commands need
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     render: structlog.typing.Processor
     if settings.log_format == "json":
+        shared.append(structlog.processors.format_exc_info)
         render = structlog.processors.JSONRenderer()
     else:
         render = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
             exception_formatter=structlog.dev.plain_traceback,
         )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([structlog.processors.format_exc_info] if settings.log_format == "json" else []),
-            render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[settings.log_level]),
-        # Asked for with each line: a progress bar puts something else in stderr's place.
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
-        cache_logger_on_first_use=False,
+    handler = StandardErrorHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
     )
+    logger = logging.getLogger("slipstream")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(_NUMBERS[settings.log_level])

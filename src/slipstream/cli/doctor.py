@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
+from slipstream.check.library_file import Step, look_at
+from slipstream.check.machine import Finding, State, examine
 from slipstream.text import printable
 
-from ._machine import Finding, State, examine
 from ._output import emit, show_table
-from ._plugin_file import Step, look_at
 
 _COLOURS = {State.OK: "green", State.FALLBACK: "yellow", State.MISSING: "red"}
 

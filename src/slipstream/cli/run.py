@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import click
-import structlog
 
 from slipstream.config import Mode, PluginConfig, load_config
 from slipstream.errors import (
@@ -22,8 +22,9 @@ from slipstream.errors import (
     PluginFailed,
     SlipstreamError,
 )
+from slipstream.loaded import Plugin
 from slipstream.manager import PluginManager
-from slipstream.plugin import Plugin, PluginState, Status
+from slipstream.status import PluginState, Status
 from slipstream.streams import EventFile
 
 from ._errors import Failure, Stopped, failure_of, report
@@ -40,7 +41,7 @@ STANDSTILL = 30.0  # seconds without headway before it gives up
 
 JsonObject: TypeAlias = dict[str, object]
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 
 @dataclass(slots=True)
@@ -143,7 +144,7 @@ def _read_configs(paths: Sequence[str], result: _Report) -> list[PluginConfig]:
             configs.append(config)
         else:
             result.left_out.append(path)
-            _log.warning("plugin left out: its config says enabled: false", config=path)
+            _log.warning("plugin left out: its config says enabled: false", extra={"config": path})
     if not configs:
         raise ConfigError(
             "no plugin is left to run: all configs say enabled: false",
@@ -189,7 +190,7 @@ class _Run:
             except FlushTimeout as error:
                 if self._headway() == before:
                     raise
-                _log.info("still delivering", detail=error.message)
+                _log.info("still delivering", extra={"detail": error.message})
             else:
                 return
 

@@ -10,19 +10,10 @@ from pathlib import Path
 
 import click
 
-from slipstream import aleo, frames, jsonl
+from slipstream import aleo, frames, streams
 from slipstream.capture import CaptureWriter
 from slipstream.errors import AleoFormatError, CaptureError, FrameError
-from slipstream.events import (
-    AppEvent,
-    Block,
-    Event,
-    Gap,
-    MappingRemoval,
-    MappingUpdate,
-    Payload,
-    StakingReward,
-)
+from slipstream.events import Event, GapReason, MappingRemoval, MappingUpdate
 from slipstream.streams import EventFile
 from slipstream.text import printable
 
@@ -37,10 +28,10 @@ _BREAK = re.compile(r"\s*\n\s*")
 
 
 def _kind(_context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> set[int]:
-    known = {name.lower(): kind for name, kind in jsonl.KINDS.items()}
+    known = {name.lower(): kind for name, kind in streams.KINDS.items()}
     for name in names:
         if name.lower() not in known:
-            raise click.BadParameter(f"{name!r} is unknown; known: {jsonl.KNOWN_KINDS}")
+            raise click.BadParameter(f"{name!r} is unknown; known: {streams.KNOWN_KINDS}")
     return {known[name.lower()] for name in names}
 
 
@@ -115,7 +106,7 @@ def show(  # noqa: PLR0913 - the options of the command
             if mapping is not None and not _is_of(event, *mapping):
                 continue
             if as_json:
-                emit(jsonl.line_of(frame).decode())
+                emit(streams.line_of(frame).decode())
             else:
                 if event.meta.stream != stream:
                     stream = event.meta.stream
@@ -149,8 +140,8 @@ def _is_of(event: Event, program: bytes | None, mapping: bytes) -> bool:
 
 
 def _shown(event: Event) -> str:
-    kind = frames.kind_name(frames.kind_of(event))
-    height = event.last_height if isinstance(event, Gap) else event.block_height
+    kind = frames.kind_name(event.kind)
+    height = event.block_height
     parts = [
         click.style(f"{event.meta.sequence:>8}", dim=True),
         f"{'-' if height is None else height:>8}",
@@ -174,30 +165,24 @@ _COLOURS = {
 
 
 def _said(event: Event) -> str:
-    def text(name: str) -> str:
-        return _text(event, name)
+    layout = event.layout
+    absent = any(getattr(event, span.name) is None for span in layout.spans)
+    return (layout.said_without if absent else layout.said).format_map(_Shown(event))
 
-    match event:
-        case MappingUpdate():
-            return f"{text('program_id')}/{text('mapping_name')}[{text('key')}] = {text('value')}"
-        case MappingRemoval(key=None):
-            return f"{text('program_id')}/{text('mapping_name')}: the whole mapping"
-        case MappingRemoval():
-            return f"{text('program_id')}/{text('mapping_name')}[{text('key')}]"
-        case StakingReward():
-            return (
-                f"{text('staker')} got {event.reward:,}, has {event.new_stake:,}, "
-                f"validator {text('validator')}"
-            )
-        case Block():
-            return _block(event.block)
-        case Payload():
-            source = "" if event.source is None else f" from {text('source')}"
-            return f"{text('name')}{source}: {text('body')}"
-        case AppEvent():
-            return _hex(event.data)
-    reasons = ", ".join(str(reason.name).lower().replace("_", " ") for reason in event.reason)
-    return f"{event.count:,} events lost, ordinals {event.first} to {event.last}: {reasons}"
+
+class _Shown:
+    """An event's attributes by name, as they are shown."""
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def __getitem__(self, name: str) -> object:
+        value = getattr(self._event, name)
+        if isinstance(value, GapReason):
+            return ", ".join(str(reason.name).lower().replace("_", " ") for reason in value)
+        if not isinstance(value, bytes):
+            return value
+        return _block(value) if name == "block" else _text(self._event, name)
 
 
 def _block(block: bytes) -> str:
@@ -210,7 +195,7 @@ def _block(block: bytes) -> str:
 
 def _text(event: Event, name: str) -> str:
     """Show a field as text in one line, else in hexadecimal; never a control character."""
-    text = jsonl.text_of(event, name)
+    text = streams.text_of(event, name)
     if text is None:
         return _hex(getattr(event, name))
     text = printable(_BREAK.sub(" ", text))
@@ -257,7 +242,7 @@ def _writer(target: Path) -> Iterator[Callable[[bytes], object]]:
                 yield capture.write
         else:
             with target.open("xb") as lines:
-                yield lambda frame: lines.write(jsonl.line_of(frame))
+                yield lambda frame: lines.write(streams.line_of(frame))
     except OSError as error:
         raise CaptureError(
             f"cannot write {printable(str(target))}: {error.strerror}",

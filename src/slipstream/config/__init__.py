@@ -1,16 +1,15 @@
 """What a plugin's config says.
 
 `load_config` reads a file, `parse_config` its text, `PluginConfig.from_mapping` plain values.
-Nothing here opens or runs a library; `check_library_path` and `verify_digest` look at it first.
+Nothing here looks at a library; see `slipstream.library`.
 """
 
 from __future__ import annotations
 
 from ._document import JsonValue
 from ._keys import Limits, Mode, Overflow, Reload, Restart, is_plugin_name
-from ._library import check_library_path, verify_digest
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
-from ._secrets import ResolvedConfig, masked, plugin_json, resolve_secrets, scrub
+from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets, scrub
 
 __all__ = [
     "MAX_CONFIG_BYTES",
@@ -22,13 +21,11 @@ __all__ = [
     "Reload",
     "ResolvedConfig",
     "Restart",
-    "check_library_path",
     "is_plugin_name",
     "load_config",
     "masked",
     "parse_config",
-    "plugin_json",
+    "plugin_config",
     "resolve_secrets",
     "scrub",
-    "verify_digest",
 ]

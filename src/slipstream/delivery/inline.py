@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from typing import TYPE_CHECKING
-
-import structlog
 
 from slipstream import _native
 from slipstream._native import lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
+from slipstream.delivery.description import Flush
 from slipstream.delivery.instance import LoadReason, Mapping, neither_started
 from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
-from slipstream.plugin import Counters, Flush, PluginState, Status
+from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slipstream.config import PluginConfig
-    from slipstream.delivery.instance import Instance, Metric
+    from slipstream.delivery.instance import Instance
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.library import PrivateCopy
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 _STATES = {
     lib.SS_SLOT_RUNNING: PluginState.RUNNING,
@@ -127,9 +127,9 @@ class InlinePlugin(Slot):
         return self._config
 
     @property
-    def source(self) -> int:
+    def log_id(self) -> int:
         """The number that the present generation's log lines carry."""
-        return self._instance.source
+        return self._instance.log_id
 
     def resume(self) -> None:
         """Deliver again.

@@ -10,12 +10,12 @@ import contextlib
 import enum
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream.delivery.description import Description
 from slipstream.errors import (
     PluginFailed,
     PluginLoadError,
@@ -23,6 +23,7 @@ from slipstream.errors import (
     Refusal,
     SlipstreamError,
 )
+from slipstream.status import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,52 +96,28 @@ _MEANINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a plugin says of itself."""
-
-    name: str
-    version: str
-    flags: int
-    abi_minor: int
-    kinds: int
-
-    def has(self, flag: int) -> bool:
-        """Say whether a SLIPSTREAM_FLAG_* is set."""
-        return self.flags & flag != 0
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A number that the plugin reports: a counter (int) or a gauge (float)."""
-
-    name: str
-    label: str
-    value: int | float
-
-
 class Instance:
     """A library's instance, from opening to unmapping."""
 
-    def __init__(self, queue: Any, source: int, copy: PrivateCopy, config_dir: Path) -> None:
+    def __init__(self, log: Any, log_id: int, copy: PrivateCopy, config_dir: Path) -> None:
         """Make the instance's thread; nothing of the library runs yet.
 
         Args:
-            queue: The native log queue.
-            source: The number that its log lines carry.
+            log: The native log queue.
+            log_id: The number that its log lines carry.
             copy: The private copy to open; removed when the instance is closed.
             config_dir: What `slipstream.config/1` gives as the config's folder.
         """
         self.copy = copy
-        self.source = source
+        self.log_id = log_id
         self._freeing = threading.Lock()  # metrics are asked for by any thread
         self._handle: Any = lib.ss_instance_new(
-            queue, source, bytes(copy.path), bytes(copy.source), bytes(config_dir)
+            log, log_id, bytes(copy.path), bytes(copy.original), bytes(config_dir)
         )
         if self._handle == ffi.NULL:
             copy.close()
             raise PluginLoadError(
-                f"no thread or memory for {copy.source}",
+                f"no thread or memory for {copy.original}",
                 "check the limits on processes and memory: ulimit -u, ulimit -v",
                 Refusal.CANNOT_OPEN,
             )
@@ -184,9 +161,9 @@ class Instance:
 
     def _late(self, what: str, timeout: float) -> PluginLoadError:
         return PluginLoadError(
-            f"{self.copy.source}: {what} did not return within {timeout:.3g} seconds",
+            f"{self.copy.original}: {what} did not return within {timeout:.3g} seconds",
             "raise `load_timeout` if it needs longer; else attach a debugger to this process, "
-            f"thread slip-{self.source}",
+            f"thread slip-{self.log_id}",
             Refusal.TIMED_OUT,
         )
 
@@ -302,7 +279,7 @@ class Instance:
         ):
             raise PluginFailed(
                 f"on_broadcast did not return within {timeout:.3g} seconds",
-                "attach a debugger to this process, thread slip-" + str(self.source),
+                "attach a debugger to this process, thread slip-" + str(self.log_id),
             )
         info = self._info()
         failed = info.status != lib.SLIPSTREAM_OK

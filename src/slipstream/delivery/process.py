@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
-from slipstream.delivery.instance import REFUSALS, Description, LoadReason, Metric
-from slipstream.delivery.port import Port
-from slipstream.delivery.supervision import CrashReport, take_reports, wait_for
+from slipstream.delivery.crash_report import CrashReport, take_reports
+from slipstream.delivery.description import Description, Flush
+from slipstream.delivery.instance import REFUSALS, LoadReason
+from slipstream.delivery.queue import Queue
+from slipstream.delivery.supervisor import wait_for
 from slipstream.errors import PluginFailed, PluginLoadError, PluginStartError, Refusal
-from slipstream.plugin import Counters, Flush, PluginState, Status
+from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from slipstream.config import PluginConfig
     from slipstream.delivery.sequencer import Sequencer
-    from slipstream.delivery.supervision import Supervisor
+    from slipstream.delivery.supervisor import Supervisor
     from slipstream.library import PrivateCopy
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 _STATES = {
-    lib.SS_WORKER_LOADING: PluginState.LOADING,
-    lib.SS_WORKER_RUNNING: PluginState.RUNNING,
-    lib.SS_WORKER_BACKOFF: PluginState.BACKOFF,
-    lib.SS_WORKER_QUARANTINED: PluginState.QUARANTINED,
-    lib.SS_WORKER_UNLOADING: PluginState.UNLOADING,
-    lib.SS_WORKER_FAILED: PluginState.FAILED,
-    lib.SS_WORKER_UNLOADED: PluginState.UNLOADED,
+    lib.SS_SUPERVISED_LOADING: PluginState.LOADING,
+    lib.SS_SUPERVISED_RUNNING: PluginState.RUNNING,
+    lib.SS_SUPERVISED_BACKOFF: PluginState.BACKOFF,
+    lib.SS_SUPERVISED_QUARANTINED: PluginState.QUARANTINED,
+    lib.SS_SUPERVISED_UNLOADING: PluginState.UNLOADING,
+    lib.SS_SUPERVISED_FAILED: PluginState.FAILED,
+    lib.SS_SUPERVISED_UNLOADED: PluginState.UNLOADED,
 }
 _REPORTS_KEPT = 16
 _SPARE = 5.0  # seconds more than the native side's own deadlines
@@ -67,8 +68,8 @@ class ProcessPlugin:
         self._copy: PrivateCopy | None = None
         self._tried: PrivateCopy | None = None  # until the first generation runs
         self._name = ""
-        self.source = 0
-        self._opened_source = 0
+        self.log_id = 0
+        self._opened_log_id = 0
         self._last: tuple[Status, Counters] | None = None
         self.reports: deque[CrashReport] = deque(maxlen=_REPORTS_KEPT)
         self._dead_letter = -1
@@ -76,11 +77,11 @@ class ProcessPlugin:
         self._freeing = threading.RLock()
         self._worker: Any = ffi.NULL
         handle = supervisor.handle
-        self._port = Port(config, shared=True)
+        self._queue = Queue(config, shared=True)
         try:
             if config.dead_letter is not None:
                 self._dead_letter = open_for_append(config.dead_letter)
-            self._worker = lib.ss_worker_new(handle, self._port.handle, self._dead_letter)
+            self._worker = lib.ss_supervised_new(handle, self._queue.handle, self._dead_letter)
             if self._worker == ffi.NULL:
                 raise MemoryError
         except BaseException:
@@ -90,13 +91,13 @@ class ProcessPlugin:
     # ---- Loading ------------------------------------------------------------------
 
     def open(
-        self, copy: PrivateCopy, source: int, config: PluginConfig, data_dir: str, log_level: int
+        self, copy: PrivateCopy, log_id: int, config: PluginConfig, data_dir: str, log_level: int
     ) -> Description:
         """Open, check and construct a generation in a new worker, beside the one that runs.
 
         Args:
             copy: The library's private copy; kept once `load` has succeeded.
-            source: The number that its log lines carry.
+            log_id: The number that its log lines carry.
             config: Its config.
             data_dir: The plugin's own folder, "" for none.
             log_level: The lowest level of its log lines.
@@ -108,9 +109,9 @@ class ProcessPlugin:
             PluginLoadError: It was refused; `refusal` says why.
         """
         if self._copy is None:
-            self._name = self._name or config.name or copy.source.stem
+            self._name = self._name or config.name or copy.original.stem
             self._tried = copy
-        spec, _kept = _spec(copy, source, config, data_dir, log_level)
+        spec, _kept = _spec(copy, log_id, config, data_dir, log_level)
         self._prepare(spec)
         info = wait_for(
             self._worker,
@@ -119,13 +120,13 @@ class ProcessPlugin:
         )
         if not info.next_opened:
             raise _refused(info, copy)
-        self._opened_source = source
+        self._opened_log_id = log_id
         return _description(info, info.next_flags)
 
     def _prepare(self, spec: Any) -> None:
         """Have a generation opened; a restart that is under way comes to its end first."""
         end = time.monotonic() + self._config.load_timeout + _SPARE
-        while status := lib.ss_worker_prepare(self._worker, spec):
+        while status := lib.ss_supervised_prepare(self._worker, spec):
             if status != lib.SLIPSTREAM_WRONG_STATE:
                 raise _native.status_error(status, "open")
             if time.monotonic() > end:
@@ -161,7 +162,7 @@ class ProcessPlugin:
 
     def cancel(self) -> None:
         """Give an opened generation up; the one that runs goes on."""
-        lib.ss_worker_cancel(self._worker)
+        lib.ss_supervised_cancel(self._worker)
         wait_for(self._worker, lambda i: not i.busy, _SPARE)
 
     def load(
@@ -183,7 +184,7 @@ class ProcessPlugin:
         """
         before = self._info().generation
         overlap = config.reload is Reload.OVERLAP
-        if lib.ss_worker_switch(self._worker, reason, overlap, settled, len(settled)):
+        if lib.ss_supervised_switch(self._worker, reason, overlap, settled, len(settled)):
             raise _refused(self._info(), copy)  # it is gone, or so is the one that served
         # The old one drains, is hurried, unloads, exits; the new one loads; else the old one again.
         timeout = 4 * self._config.unload_timeout
@@ -193,14 +194,14 @@ class ProcessPlugin:
         if info.busy or failed or info.generation == before:
             raise _refused(info, copy)
         old, self._copy = self._copy, copy
-        self._config, self._name, self.source = config, name, self._opened_source
+        self._config, self._name, self.log_id = config, name, self._opened_log_id
         if old is not None:
             old.close()
 
-    def attach(self, sequencer: Sequencer, source: int) -> None:
+    def attach(self, sequencer: Sequencer, log_id: int) -> None:
         """Let the sequencer put events into the ring."""
         info = self._info()
-        self._slot = sequencer.attach_port(self._port.handle, info.kinds, source)
+        self._slot = sequencer.attach_queue(self._queue.handle, info.kinds, log_id)
         self._sequencer = sequencer
         for name in self._claims():
             sequencer.claim(self._slot, name)
@@ -208,11 +209,11 @@ class ProcessPlugin:
     def refresh(self) -> None:
         """Take over what a new generation subscribes to."""
         if self._sequencer is not None:
-            self._sequencer.renew_port(self._slot, self._info().kinds, self.source, self._claims())
+            self._sequencer.renew_queue(self._slot, self._info().kinds, self.log_id, self._claims())
 
     def _claims(self) -> list[bytes]:
         found: list[bytes] = []
-        while (name := lib.ss_worker_claim(self._worker, len(found))) != ffi.NULL:
+        while (name := lib.ss_supervised_claim(self._worker, len(found))) != ffi.NULL:
             found.append(ffi.string(name))
         return found
 
@@ -231,10 +232,10 @@ class ProcessPlugin:
     def _info(self) -> Any:
         if _native.forked():  # whoever holds a lock here may be no part of this process
             raise _native.closed_error()
-        info = ffi.new("ss_worker_info *")
+        info = ffi.new("ss_supervised_info *")
         with self._alive():
             if self._worker != ffi.NULL:
-                lib.ss_worker_describe(self._worker, info)
+                lib.ss_supervised_describe(self._worker, info)
         return info
 
     @property
@@ -261,7 +262,7 @@ class ProcessPlugin:
             state = _STATES[info.state]
             reason = _native.text(info.reason)
         if state is PluginState.RUNNING:
-            stats = self._port.stats()
+            stats = self._queue.stats()
             if stats.is_paused:
                 state = PluginState.PAUSED
             elif stats.is_stalled:
@@ -270,7 +271,7 @@ class ProcessPlugin:
 
     def counters(self) -> Counters:
         """Return the counters."""
-        return self._last[1] if self._last is not None else self._port.counters()
+        return self._last[1] if self._last is not None else self._queue.counters()
 
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reported last."""
@@ -279,7 +280,7 @@ class ProcessPlugin:
         with self._alive():
             while (
                 self._worker != ffi.NULL
-                and lib.ss_worker_metric(self._worker, len(found), metric) == lib.SLIPSTREAM_OK
+                and lib.ss_supervised_metric(self._worker, len(found), metric) == lib.SLIPSTREAM_OK
             ):
                 value = metric.gauge if metric.is_gauge else metric.count
                 found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
@@ -292,34 +293,22 @@ class ProcessPlugin:
             if self._worker == ffi.NULL or copy is None:
                 return
             found = take_reports(
-                self._worker, self._name, copy.source, copy.digest, self._state_dir
+                self._worker, self._name, copy.original, copy.digest, self._state_dir
             )
             self.reports.extend(found)
         for report in found:
-            _log.error(
-                "worker crashed",
-                plugin=self._name,
-                reason=report.reason,
-                pid=report.pid,
-                module=report.module,
-                offset=hex(report.module_offset),
-                build_id=report.build_id,
-                ordinal=report.ordinal,
-                in_flush=report.in_flush,
-                acknowledged=report.acknowledged,
-                report=None if report.file is None else str(report.file),
-            )
+            _log.error("worker crashed", extra=report.fields())
 
     # ---- Steering -----------------------------------------------------------------
 
     def pause(self) -> None:
         """Hold events back; they are kept until the ring is full, then told of by a GAP."""
-        self._port.pause(paused=True)
+        self._queue.pause(paused=True)
 
     def resume(self) -> None:
         """Deliver again; leaves quarantine and back-off, too."""
-        self._port.pause(paused=False)
-        lib.ss_worker_resume(self._worker)
+        self._queue.pause(paused=False)
+        lib.ss_supervised_resume(self._worker)
 
     def _hindrance(self) -> str:
         status = self.status()
@@ -342,7 +331,7 @@ class ProcessPlugin:
         problem = self._hindrance()
         if problem:
             raise PluginFailed(problem, "resume it, or unload it")
-        return self._port.ask_flush(timeout, self._hindrance)
+        return self._queue.ask_flush(timeout, self._hindrance)
 
     def stop(self, timeout: float) -> str:
         """Drain, flush, unload and end the worker; what is left is written to a capture.
@@ -355,18 +344,18 @@ class ProcessPlugin:
         if self._sequencer is not None:
             self._sequencer.detach(self._slot)
             self._sequencer = None  # once, however often this is called
-        lib.ss_worker_stop(self._worker, int(timeout * 1000))
-        ended = {lib.SS_WORKER_UNLOADED, lib.SS_WORKER_FAILED}
+        lib.ss_supervised_stop(self._worker, int(timeout * 1000))
+        ended = {lib.SS_SUPERVISED_UNLOADED, lib.SS_SUPERVISED_FAILED}
         info = wait_for(
             self._worker,
             lambda i: i.state in ended and not i.busy and i.pid == 0,
             4 * timeout + _SPARE,  # drain, hurry, unload, exit
         )
         problem = _native.text(info.reason)
-        if info.state != lib.SS_WORKER_UNLOADED:
+        if info.state != lib.SS_SUPERVISED_UNLOADED:
             problem = problem or "its worker did not end in time; it was killed"
         self.abandon()
-        left = self._port.save_leftover(self._state_dir, self._name)
+        left = self._queue.save_leftover(self._state_dir, self._name)
         self._free()
         return "; ".join(filter(None, (problem, left)))
 
@@ -375,14 +364,14 @@ class ProcessPlugin:
         self.collect_reports()
         with self._freeing:
             if self._last is None:
-                self._last = (self.status(), self._port.counters())
+                self._last = (self.status(), self._queue.counters())
             worker, self._worker = self._worker, ffi.NULL
         if worker != ffi.NULL:
-            lib.ss_worker_free(worker)
+            lib.ss_supervised_free(worker)
 
     def _free(self) -> None:
         self.abandon()
-        self._port.free()
+        self._queue.free()
         if self._dead_letter >= 0:
             os.close(self._dead_letter)
             self._dead_letter = -1
@@ -408,12 +397,12 @@ def _ms(seconds: float) -> int:
 
 
 def _spec(
-    copy: PrivateCopy, source: int, config: PluginConfig, data_dir: str, log_level: int
+    copy: PrivateCopy, log_id: int, config: PluginConfig, data_dir: str, log_level: int
 ) -> tuple[Any, list[Any]]:
     """Return an ``ss_spec`` and what has to stay alive as long as it is used."""
     texts = {
         "path": bytes(copy.path),
-        "shown": bytes(copy.source),
+        "shown": bytes(copy.original),
         "config_dir": bytes(config.folder),
         "data_dir": data_dir.encode(),
         "user": (config.user or "").encode(),
@@ -428,7 +417,7 @@ def _spec(
             "config_len": 0,
             "memory": limits.memory or 0,
             "open_files": limits.open_files or 0,
-            "source": source,
+            "log_id": log_id,
             "log_level": log_level,
             "load_timeout_ms": _ms(config.load_timeout),
             "unload_timeout_ms": _ms(config.unload_timeout),
@@ -450,13 +439,13 @@ def _refused(info: Any, copy: PrivateCopy) -> Exception:
     hint = _native.text(info.hint)
     if info.status != lib.SLIPSTREAM_OK:
         return PluginStartError(
-            f"{_native.text(info.name) or copy.source} did not start "
+            f"{_native.text(info.name) or copy.original} did not start "
             f"({_native.status_name(info.status)}): {text}",
             "the text is the plugin's own; look at its part of the config",
         )
     refusal = REFUSALS.get(info.refusal, Refusal.TIMED_OUT if "took longer" in text else None)
     return PluginLoadError(
-        text or f"{copy.source} did not come up in time",
+        text or f"{copy.original} did not come up in time",
         hint or "see the log lines of its worker",
         refusal,
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-import structlog
 
 from slipstream import _native, frames
 from slipstream._native import ffi, lib
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.events import Event, EventKind
 
-_log = structlog.get_logger("slipstream")
+_log = logging.getLogger("slipstream")
 
 
 @runtime_checkable
@@ -67,14 +66,14 @@ def checked_name(plugin: object) -> str:
 class InlinePython(Slot):
     """A plugin written in Python, called on the broadcasting thread."""
 
-    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, name: str, source: int) -> None:
+    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, name: str, log_id: int) -> None:
         """Call the plugin's `on_load` if it has one, and attach it.
 
         Args:
             sequencer: Where it is attached.
             plugin: The object.
             name: Its name in this host.
-            source: The number that the core's log lines about it carry.
+            log_id: The number that the core's log lines about it carry.
 
         Raises:
             PluginLoadError: What it subscribes to or claims makes no sense.
@@ -82,7 +81,7 @@ class InlinePython(Slot):
         """
         self._plugin = plugin
         self._name = name
-        self.source = source
+        self.log_id = log_id
         self._handle: Any = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
         on_load = getattr(plugin, "on_load", None)
         if on_load is not None:
@@ -90,7 +89,7 @@ class InlinePython(Slot):
         try:
             self.kinds = _kinds_of(plugin, name)
             claims = _claims_of(plugin, name)
-            super().__init__(sequencer, sequencer.attach_function(self.kinds, self._handle, source))
+            super().__init__(sequencer, sequencer.attach_function(self.kinds, self._handle, log_id))
         except BaseException:
             self._call_on_unload()
             raise
@@ -105,7 +104,7 @@ class InlinePython(Slot):
         try:
             self._plugin.on_broadcast(frames.decode(frame)[0])
         except Exception:
-            _log.exception("on_broadcast raised", plugin=self._name, ordinal=ordinal)
+            _log.exception("on_broadcast raised", extra={"plugin": self._name, "ordinal": ordinal})
             return int(lib.SLIPSTREAM_FAILED)
         except BaseException as error:  # KeyboardInterrupt: for whoever broadcasts
             _native.park(error)
@@ -119,7 +118,7 @@ class InlinePython(Slot):
         try:
             on_unload()
         except Exception as error:
-            _log.exception("on_unload raised", plugin=self._name)
+            _log.exception("on_unload raised", extra={"plugin": self._name})
             return f"on_unload raised {error!r}"
         return ""
 

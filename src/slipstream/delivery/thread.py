@@ -7,27 +7,24 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.capture import open_for_append
 from slipstream.config import Reload
+from slipstream.delivery.description import Flush
 from slipstream.delivery.instance import LoadReason, Mapping, neither_started
-from slipstream.delivery.port import Port
+from slipstream.delivery.queue import Queue
 from slipstream.errors import PluginFailed, PluginLoadError, SlipstreamError
-from slipstream.plugin import Counters, Flush, PluginState, Status
+from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from slipstream.config import PluginConfig
-    from slipstream.delivery.instance import Instance, Metric
+    from slipstream.delivery.instance import Instance
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.library import PrivateCopy
-
-_log = structlog.get_logger("slipstream")
 
 _MAX_ATTEMPTS = 5
 _STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
@@ -37,15 +34,15 @@ _SLICE = 0.02  # seconds between two looks whether what was lost at the end can 
 class ThreadPlugin:
     """A native instance behind a ring in private memory, in this process."""
 
-    def __init__(self, queue: Any, config: PluginConfig, state_dir: Path | None) -> None:
+    def __init__(self, log: Any, config: PluginConfig, state_dir: Path | None) -> None:
         """Make the ring; nothing runs yet.
 
         Args:
-            queue: The native log queue.
+            log: The native log queue.
             config: The plugin's config.
             state_dir: Where undelivered events go; None: nowhere.
         """
-        self._queue = queue
+        self._log_queue = log
         self._config = config
         self._state_dir = state_dir
         self._name = ""
@@ -56,17 +53,15 @@ class ThreadPlugin:
         self._freeing = threading.Lock()  # the state is asked for by any thread
         self._thread: Any = ffi.NULL
         self._status = Status(PluginState.LOADING)
-        self._said_stuck = False  # in the log
         # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
         self._beside: Status | None = None
-        self._call = (0, 0.0)  # the ordinal in flight, and when it was seen first
         self._dead_letter = -1
-        self._port = Port(config, shared=False)
+        self._queue = Queue(config, shared=False)
         try:
             if config.dead_letter is not None:
                 self._dead_letter = open_for_append(config.dead_letter)
         except BaseException:
-            self._port.free()
+            self._queue.free()
             raise
 
     @property
@@ -75,9 +70,9 @@ class ThreadPlugin:
         return self._config
 
     @property
-    def source(self) -> int:
+    def log_id(self) -> int:
         """The number that the present generation's log lines carry."""
-        return 0 if self._instance is None else self._instance.source
+        return 0 if self._instance is None else self._instance.log_id
 
     def start(self, instance: Instance, name: str, settled: bytes, config: PluginConfig) -> None:
         """Let a loaded instance take events.
@@ -90,12 +85,13 @@ class ThreadPlugin:
         """
         thread = lib.ss_thread_start(
             instance.handle,
-            self._port.handle,
-            self._queue,
-            instance.source,
+            self._queue.handle,
+            self._log_queue,
+            instance.log_id,
             self._dead_letter,
             int(config.flush_interval * 1000),
             _MAX_ATTEMPTS,
+            int(config.callback_timeout * 1000),
         )
         if thread == ffi.NULL:
             raise MemoryError
@@ -109,7 +105,7 @@ class ThreadPlugin:
         """Let the sequencer put events into the ring."""
         instance = self._require()
         kinds = instance.describe().kinds
-        self._slot = sequencer.attach_port(self._port.handle, kinds, instance.source)
+        self._slot = sequencer.attach_queue(self._queue.handle, kinds, instance.log_id)
         self._sequencer = sequencer
         for name in instance.claims():
             sequencer.claim(self._slot, name)
@@ -137,45 +133,26 @@ class ThreadPlugin:
             return PluginState.LOADING, ""
         if lib.ss_thread_state(self._thread, code) == lib.SS_THREAD_FAILED:
             return PluginState.FAILED, f"on_broadcast returned {_native.status_name(code[0])}"
-        if self._is_stuck():
-            seconds = self._stuck_for()
+        stuck_for = self._stuck_for()
+        if stuck_for:
             return (
                 PluginState.FAILED,
-                f"stuck: a callback has not returned for {seconds:.1f} seconds",
+                f"stuck: a callback has not returned for {stuck_for:.1f} seconds",
             )
-        stats = self._port.stats()
+        stats = self._queue.stats()
         if stats.is_paused:
             return PluginState.PAUSED, ""
         if stats.is_stalled:
             return PluginState.STALLED, "its ring stayed full for block_timeout"
         return PluginState.RUNNING, ""
 
-    def watch(self) -> None:
-        """Say in the log when a callback does not return, and when it has; called now and then."""
-        with self._freeing:
-            stuck = self._thread != ffi.NULL and self._is_stuck()
-            ordinal = self._call[0]
-        if stuck and not self._said_stuck:
-            limit = self._config.callback_timeout
-            reason = f"a callback takes longer than callback_timeout ({limit:g} s)"
-            _log.error("plugin is stuck", plugin=self._name, reason=reason, ordinal=ordinal)
-        elif self._said_stuck and not stuck:
-            _log.warning("plugin is not stuck any more", plugin=self._name)
-        self._said_stuck = stuck
-
     def _stuck_for(self) -> float:
-        ordinal = lib.ss_thread_call(self._thread)
-        if ordinal == 0 or ordinal != self._call[0]:
-            self._call = (ordinal, time.monotonic())
-        return time.monotonic() - self._call[1] if ordinal else 0.0
-
-    def _is_stuck(self) -> bool:
-        limit = self._config.callback_timeout
-        return self._stuck_for() > limit > 0
+        """For how many seconds a callback is late; 0 if none is."""
+        return float(lib.ss_thread_late_ns(self._thread)) / 1e9
 
     def counters(self) -> Counters:
         """Return the counters."""
-        return self._port.counters()
+        return self._queue.counters()
 
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reports."""
@@ -185,11 +162,11 @@ class ThreadPlugin:
 
     def pause(self) -> None:
         """Hold events back; they are kept until the ring is full, then told of by a GAP."""
-        self._port.pause(paused=True)
+        self._queue.pause(paused=True)
 
     def resume(self) -> None:
         """Deliver again."""
-        self._port.pause(paused=False)
+        self._queue.pause(paused=False)
 
     def _hindrance(self) -> str:
         status = self.status()
@@ -206,7 +183,7 @@ class ThreadPlugin:
         problem = self._hindrance()
         if problem:
             raise PluginFailed(problem, "resume it, or unload it")
-        return self._port.ask_flush(timeout, self._hindrance)
+        return self._queue.ask_flush(timeout, self._hindrance)
 
     def _drain(self, timeout: float) -> bool:
         """End the consumer; what it did not get to stays in the ring.
@@ -221,12 +198,12 @@ class ThreadPlugin:
             return True
         instance = self._require()
         end = time.monotonic() + timeout
-        while time.monotonic() < end and not self._is_stuck():
+        while time.monotonic() < end and not self._stuck_for():
             lib.ss_thread_stop(self._thread)
             if instance.finish(_SLICE):
                 return True
         lib.ss_thread_hurry(self._thread)
-        return instance.finish(min(timeout, _STUCK_GRACE) if self._is_stuck() else timeout)
+        return instance.finish(min(timeout, _STUCK_GRACE) if self._stuck_for() else timeout)
 
     def _free_thread(self) -> None:
         with self._freeing:
@@ -240,14 +217,14 @@ class ThreadPlugin:
         Returns:
             What did not go well, "" if all did.
         """
-        if self._instance is None and self._port.is_free:
+        if self._instance is None and self._queue.is_free:
             return ""
         if self._sequencer is not None:
             self._sequencer.detach(self._slot)
             self._sequencer = None
         self._beside = Status(PluginState.UNLOADING)
         problems: list[str] = []
-        self._port.pause(paused=False)  # what is held back by a pause is delivered, too
+        self._queue.pause(paused=False)  # what is held back by a pause is delivered, too
         drained = self._drain(timeout)
         if self._instance is not None:
             if drained:
@@ -256,7 +233,7 @@ class ThreadPlugin:
             mapping = self._instance.close(timeout)
             problems.append("" if mapping is Mapping.GONE else mapping.meaning)
             self._instance = None
-        problems.append(self._port.save_leftover(self._state_dir, self._name))
+        problems.append(self._queue.save_leftover(self._state_dir, self._name))
         self._beside = Status(PluginState.UNLOADED)
         if drained:  # else the plugin still uses the ring, whenever it returns
             self._free()
@@ -307,7 +284,7 @@ class ThreadPlugin:
             raise
         if self._sequencer is not None:
             kinds = fresh.describe().kinds
-            self._sequencer.renew_port(self._slot, kinds, fresh.source, fresh.claims())
+            self._sequencer.renew_queue(self._slot, kinds, fresh.log_id, fresh.claims())
         if old is not None:
             mapping = old.close(config.unload_timeout)
             problems.append("" if mapping is Mapping.GONE else mapping.meaning)
@@ -364,7 +341,7 @@ class ThreadPlugin:
             reason = f"neither version could be started: {error.message}"
             self._beside = Status(PluginState.FAILED, reason)
             self._instance = None
-            self._port.hold_nobody()
+            self._queue.hold_nobody()
             raise neither_started(cause, error) from cause
         finally:
             old.close(self._config.unload_timeout)
@@ -374,7 +351,7 @@ class ThreadPlugin:
         return bool(lib.ss_thread_state(self._thread, code) == lib.SS_THREAD_ENDED)
 
     def _free(self) -> None:
-        self._port.free()
+        self._queue.free()
         if self._dead_letter >= 0:
             os.close(self._dead_letter)
             self._dead_letter = -1

@@ -1,0 +1,206 @@
+#include "base/log_queue.h"
+
+#include "base/text.h"
+#include "platform/platform.h"
+
+#include <slipstream.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A record in the ring: this head, then the text, padded to 8 bytes. Writers reserve room
+ * by moving `tail`, fill it in, and set `size` last; the reader stops at a record whose
+ * size is still 0, and zeroes what it has read before it gives the room back. */
+typedef struct record {
+    _Atomic uint32_t size; /* whole record, 0 while it is being written */
+    uint32_t len;
+    int64_t time_ns;
+    uint32_t level;
+    uint32_t log_id;
+} record;
+
+struct ss_log_queue {
+    size_t mask;
+    _Atomic uint64_t tail; /* writers */
+    _Atomic uint64_t head; /* reader */
+    _Atomic uint64_t dropped;
+    _Atomic uint32_t level;
+    _Atomic uint32_t signal; /* changes with every line; waited for */
+    _Atomic uint32_t waiting;
+    _Atomic uint32_t references;
+    _Atomic uint32_t woken; /* for good */
+    uint32_t reserved;
+    char *raw;   /* the reader's: one text as it came */
+    char *shown; /* and made safe */
+    uint8_t *ring;
+    void (*sink)(uint32_t, const char *, size_t);
+};
+
+enum { SHOWN_ROOM = SLIPSTREAM_LOG_MAX + 1 };
+
+static void free_queue(ss_log_queue *q) {
+    free(q->ring);
+    free(q->raw);
+    free(q->shown);
+    free(q);
+}
+
+ss_log_queue *ss_log_queue_new(size_t bytes) {
+    ss_log_queue *q = calloc(1, sizeof *q);
+    if (q == NULL)
+        return NULL;
+    q->mask = bytes - 1;
+    q->ring = calloc(1, bytes);
+    q->raw = malloc(SLIPSTREAM_LOG_MAX);
+    q->shown = malloc(SHOWN_ROOM);
+    q->references = 1;
+    atomic_store(&q->level, SLIPSTREAM_LOG_INFO);
+    if (q->ring == NULL || q->raw == NULL || q->shown == NULL) {
+        free_queue(q);
+        return NULL;
+    }
+    return q;
+}
+
+void ss_log_queue_retain(ss_log_queue *q) {
+    atomic_fetch_add_explicit(&q->references, 1, memory_order_relaxed);
+}
+
+void ss_log_queue_release(ss_log_queue *q) {
+    if (atomic_fetch_sub_explicit(&q->references, 1, memory_order_acq_rel) == 1)
+        free_queue(q);
+}
+
+void ss_log_queue_set_sink(ss_log_queue *q, void (*sink)(uint32_t, const char *, size_t)) {
+    q->sink = sink;
+}
+
+void ss_log_queue_set_level(ss_log_queue *q, uint32_t level) {
+    atomic_store_explicit(&q->level, level, memory_order_relaxed);
+}
+
+bool ss_log_queue_wants(const ss_log_queue *q, uint32_t level) {
+    return level >= atomic_load_explicit(&q->level, memory_order_relaxed);
+}
+
+static void ring_write(ss_log_queue *q, uint64_t at, const void *data, size_t len) {
+    const size_t start = (size_t)at & q->mask;
+    const size_t first = len < q->mask + 1 - start ? len : q->mask + 1 - start;
+    memcpy(q->ring + start, data, first);
+    memcpy(q->ring, (const uint8_t *)data + first, len - first);
+}
+
+static void ring_take(ss_log_queue *q, uint64_t at, void *data, size_t len) {
+    const size_t start = (size_t)at & q->mask;
+    const size_t first = len < q->mask + 1 - start ? len : q->mask + 1 - start;
+    memcpy(data, q->ring + start, first);
+    memcpy((uint8_t *)data + first, q->ring, len - first);
+}
+
+static void ring_clear(ss_log_queue *q, uint64_t at, size_t len) {
+    const size_t start = (size_t)at & q->mask;
+    const size_t first = len < q->mask + 1 - start ? len : q->mask + 1 - start;
+    memset(q->ring + start, 0, first);
+    memset(q->ring, 0, len - first);
+}
+
+/* Records are 8-aligned and so is the ring, so a record's first words never wrap. */
+static record *record_at(ss_log_queue *q, uint64_t at) {
+    return (record *)(void *)(q->ring + ((size_t)at & q->mask));
+}
+
+static void announce(ss_log_queue *q) {
+    atomic_fetch_add_explicit(&q->signal, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&q->waiting, memory_order_seq_cst) != 0)
+        ss_os_wake(&q->signal, false);
+}
+
+void ss_log_queue_wake(ss_log_queue *q) {
+    atomic_store_explicit(&q->woken, 1, memory_order_seq_cst);
+    announce(q);
+}
+
+void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *text,
+                      size_t len) {
+    if (!ss_log_queue_wants(q, level))
+        return;
+    if (len > SLIPSTREAM_LOG_MAX)
+        len = SLIPSTREAM_LOG_MAX;
+    if (q->sink != NULL) {
+        q->sink(level, text, len);
+        return;
+    }
+    const size_t size = (sizeof(record) + len + 7) & ~(size_t)7;
+    uint64_t at = atomic_load_explicit(&q->tail, memory_order_relaxed);
+    do {
+        /* Signed: `at` may be behind the reader by now; then the exchange below fails. */
+        const uint64_t head = atomic_load_explicit(&q->head, memory_order_acquire);
+        if ((int64_t)(at + size - head) > (int64_t)(q->mask + 1)) {
+            atomic_fetch_add_explicit(&q->dropped, 1, memory_order_relaxed);
+            announce(q);
+            return;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&q->tail, &at, at + size, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    const record new = {.len = (uint32_t)len,
+                        .time_ns = (int64_t)ss_os_wall_ns(),
+                        .level = level,
+                        .log_id = log_id};
+    const size_t behind_size = offsetof(record, len);
+    ring_write(q, at + behind_size, (const uint8_t *)&new + behind_size,
+               sizeof new - behind_size);
+    ring_write(q, at + sizeof new, text, len);
+    atomic_store_explicit(&record_at(q, at)->size, (uint32_t)size, memory_order_release);
+    announce(q);
+}
+
+void ss_log_queue_format(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *format,
+                         ...) {
+    char text[SLIPSTREAM_ERROR_MAX + 512];
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (n > 0)
+        ss_log_queue_put(q, level, log_id, text,
+                         (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+static bool ready(ss_log_queue *q) {
+    const uint64_t at = atomic_load_explicit(&q->head, memory_order_relaxed);
+    return atomic_load_explicit(&record_at(q, at)->size, memory_order_acquire) != 0 ||
+           atomic_load_explicit(&q->dropped, memory_order_relaxed) != 0;
+}
+
+bool ss_log_queue_wait(ss_log_queue *q, uint32_t ms) {
+    atomic_store_explicit(&q->waiting, 1, memory_order_seq_cst);
+    const uint32_t seen = atomic_load_explicit(&q->signal, memory_order_seq_cst);
+    if (!ready(q) && atomic_load_explicit(&q->woken, memory_order_seq_cst) == 0)
+        ss_os_wait(&q->signal, seen, ms * UINT64_C(1000000), false);
+    atomic_store_explicit(&q->waiting, 0, memory_order_seq_cst);
+    return ready(q);
+}
+
+bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
+    record head;
+    const uint64_t at = atomic_load_explicit(&q->head, memory_order_relaxed);
+    const uint32_t size = atomic_load_explicit(&record_at(q, at)->size, memory_order_acquire);
+    if (size == 0)
+        return false;
+    const size_t behind_size = offsetof(record, len);
+    ring_take(q, at + behind_size, (uint8_t *)&head + behind_size, sizeof head - behind_size);
+    ring_take(q, at + sizeof head, q->raw, head.len);
+    ring_clear(q, at, size);
+    atomic_store_explicit(&q->head, at + size, memory_order_release);
+    line->time_ns = head.time_ns;
+    line->level = head.level;
+    line->log_id = head.log_id;
+    line->text = q->shown;
+    line->len = ss_text_escape(q->shown, SHOWN_ROOM, q->raw, head.len);
+    return true;
+}
+
+uint64_t ss_log_queue_dropped(ss_log_queue *q) {
+    return atomic_exchange_explicit(&q->dropped, 0, memory_order_relaxed);
+}

@@ -1,0 +1,54 @@
+/* log_queue: log lines on their way from any thread to one reader.
+ * Writers never wait: a full queue drops the line and counts it. */
+#ifndef SS_LOG_QUEUE_H
+#define SS_LOG_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* cdef:begin */
+typedef struct ss_log_queue ss_log_queue;
+
+/* NULL when there is no memory. `bytes` is a power of two, at least 128 KiB. Counted: each
+ * writer that may outlive the reader retains it, the last release frees it. */
+ss_log_queue *ss_log_queue_new(size_t bytes);
+void ss_log_queue_retain(ss_log_queue *q);
+void ss_log_queue_release(ss_log_queue *q);
+
+/* Lines below this level are not wanted; SLIPSTREAM_LOG_*. */
+void ss_log_queue_set_level(ss_log_queue *q, uint32_t level);
+bool ss_log_queue_wants(const ss_log_queue *q, uint32_t level);
+
+/* [any-thread] */
+void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *text,
+                      size_t len);
+
+/* One reader at a time. Waits at most `ms` for a line; true if there is one (or if lines
+ * were dropped since the last call). */
+bool ss_log_queue_wait(ss_log_queue *q, uint32_t ms);
+/* No wait takes any time from now on; for shutting down. */
+void ss_log_queue_wake(ss_log_queue *q);
+
+typedef struct ss_log_line {
+    int64_t time_ns;
+    uint32_t level;
+    uint32_t log_id; /* number of the instance; 0 is the core itself */
+    const char *text; /* safe to show, NUL-terminated; valid until the next call */
+    size_t len;
+} ss_log_line;
+
+/* Takes the next line; false if there is none. */
+bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line);
+/* How many lines were dropped since this was asked last. */
+uint64_t ss_log_queue_dropped(ss_log_queue *q);
+/* cdef:end */
+
+/* Lines go to `sink` instead of the queue; before anybody writes. It must not wait. */
+void ss_log_queue_set_sink(ss_log_queue *q,
+                           void (*sink)(uint32_t level, const char *text, size_t len));
+
+void ss_log_queue_format(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,80 @@
+#include "base/text.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* Length of the valid UTF-8 character at `p`, 0 if there is none (RFC 3629: no overlong
+ * forms, no surrogates, nothing above U+10FFFF). */
+static size_t utf8_len(const uint8_t *p, size_t len) {
+    size_t n;
+    uint8_t low = 0x80;
+    uint8_t high = 0xBF;
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] >= 0xC2 && p[0] <= 0xDF) {
+        n = 2;
+    } else if (p[0] >= 0xE0 && p[0] <= 0xEF) {
+        n = 3;
+        if (p[0] == 0xE0)
+            low = 0xA0;
+        if (p[0] == 0xED)
+            high = 0x9F;
+    } else if (p[0] >= 0xF0 && p[0] <= 0xF4) {
+        n = 4;
+        if (p[0] == 0xF0)
+            low = 0x90;
+        if (p[0] == 0xF4)
+            high = 0x8F;
+    } else {
+        return 0;
+    }
+    if (len < n || p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++)
+        if (p[i] < 0x80 || p[i] > 0xBF)
+            return 0;
+    return n;
+}
+
+size_t ss_text_escape(char *out, size_t room, const char *text, size_t len) {
+    static const char hex[] = "0123456789abcdef";
+    const uint8_t *p = (const uint8_t *)text;
+    size_t used = 0;
+    size_t at = 0;
+    if (room == 0)
+        return 0;
+    while (at < len) {
+        char piece[4];
+        size_t n = utf8_len(p + at, len - at);
+        size_t put = n;
+        const uint8_t byte = p[at];
+        /* C1 controls are U+0080 to U+009F: two bytes, C2 80 to C2 9F. */
+        const int control = byte < 0x20 || byte == 0x7F || (n == 2 && byte == 0xC2 && p[at + 1] < 0xA0);
+        if (n == 0 || control) {
+            n = 1;
+            piece[0] = '\\';
+            put = 2;
+            if (byte == '\n') {
+                piece[1] = 'n';
+            } else if (byte == '\t') {
+                piece[1] = 't';
+            } else if (byte == '\r') {
+                piece[1] = 'r';
+            } else {
+                piece[1] = 'x';
+                piece[2] = hex[byte >> 4];
+                piece[3] = hex[byte & 15];
+                put = 4;
+            }
+        } else {
+            memcpy(piece, p + at, n);
+        }
+        if (used + put >= room)
+            break;
+        memcpy(out + used, piece, put);
+        used += put;
+        at += n;
+    }
+    out[used] = '\0';
+    return used;
+}

@@ -1,0 +1,51 @@
+/* consume: the loop that takes events out of a ring and hands them to a plugin. It runs on
+ * the instance's own thread: in the host for thread mode, in slipstream-worker for process
+ * mode. */
+#ifndef SS_CONSUME_H
+#define SS_CONSUME_H
+
+#include "plugin/host.h"
+#include "ring/ring.h"
+
+/* Why ss_consume returned. */
+/* stop_wanted, and everything up to the boundary is done. Less may be done: an event that
+ * the plugin asks to be given again is kept, and everything is while paused. */
+#define SS_CONSUMED_BOUNDARY 0
+#define SS_CONSUMED_FATAL 1    /* the plugin returned FATAL: on_unload, destroy */
+#define SS_CONSUMED_PANIC 2    /* the plugin returned PANIC: only destroy */
+#define SS_CONSUMED_DAMAGED 3  /* a record made no sense */
+
+typedef struct ss_consumer {
+    ss_view view;
+    const slipstream_plugin *table;
+    ss_host *host;
+    uint64_t kinds;          /* for GAPs: delivered if there is any */
+    uint32_t flush_idle_ms;  /* EXPLICIT_ACK: flush after so long without an event; 0: never */
+    uint32_t flush_timeout_ms;
+    uint32_t max_attempts;   /* RETRY and its likes: then it counts as FAILED */
+    uint32_t retry_delay_ms; /* the first pause; doubles up to a second */
+    /* An event that failed for good. It is acknowledged only after this has returned, so
+     * that whoever keeps dead letters still finds it in the ring. */
+    void (*failed)(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
+                   size_t len);
+    void *context;
+    /* ss_consume's own. Bytes of a call under way must stay, whatever is acknowledged: the
+     * producer is told of no more than what is done. */
+    _Atomic uint64_t acked;
+    _Atomic uint64_t done;
+    uint64_t told;
+    uint32_t stopped_for; /* SS_CONSUMED_BOUNDARY: what stop_wanted said then */
+    uint32_t reserved;
+} ss_consumer;
+
+/* Runs until one of the reasons above. host->ack and host->is_stopping reach the ring from
+ * its start until ss_consumer_disconnect. [the instance's thread] */
+uint32_t ss_consume(ss_consumer *consumer);
+/* Before the consumer's memory goes, if that is before the plugin is destroyed. Acks are
+ * then too late to be heard. */
+void ss_consumer_disconnect(ss_consumer *consumer);
+
+/* Raises the acknowledged ordinal that the producer sees. [any thread] */
+void ss_consumer_raise_acked(ss_consumer *consumer, uint64_t ordinal);
+
+#endif

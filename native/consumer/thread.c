@@ -1,0 +1,148 @@
+#include "consumer/thread.h"
+
+#include "consumer/consume.h"
+#include "consumer/watch.h"
+#include "frame/dead_letter.h"
+
+#include <stdlib.h>
+
+struct ss_thread {
+    ss_consumer consumer;
+    ss_watched watched;
+    ss_queue *queue;
+    ss_log_queue *log;
+    uint32_t log_id;
+    int dead_letter;
+    _Atomic uint32_t state;
+    _Atomic int32_t status;
+};
+
+static void event_failed(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
+                         size_t len) {
+    const ss_thread *self = context;
+    (void)status;
+    (void)ordinal;
+    ss_dead_letter_write(self->log, self->log_id, self->dead_letter, frame, len);
+}
+
+/* The consumer has stopped. False if it is to go on: somebody has thought better of it, be
+ * it only to stop it again, at another boundary. */
+static bool has_ended(ss_thread *self) {
+    ss_lock_take(&self->queue->lock);
+    const uint32_t wanted = atomic_load(&ss_ring_get_head(self->queue->ring)->stop_wanted);
+    const bool ended = wanted != 0 && wanted == self->consumer.stopped_for;
+    if (ended)
+        atomic_store(&self->state, SS_THREAD_ENDED);
+    else
+        ss_ring_prepare_resume(self->queue->ring);
+    ss_lock_release(&self->queue->lock);
+    return ended;
+}
+
+static void consume(void *context) {
+    ss_thread *self = context;
+    uint32_t reason;
+    do {
+        ss_watched_add(&self->watched);
+        reason = ss_consume(&self->consumer);
+        ss_watched_remove(&self->watched); /* whoever hears that it has ended may free it */
+    } while (reason == SS_CONSUMED_BOUNDARY && !has_ended(self));
+    if (reason == SS_CONSUMED_BOUNDARY)
+        return;
+    int32_t status = SLIPSTREAM_FAILED;
+    if (reason == SS_CONSUMED_FATAL) {
+        status = SLIPSTREAM_FATAL;
+    } else if (reason == SS_CONSUMED_PANIC) {
+        status = SLIPSTREAM_PANIC;
+        atomic_store(&self->consumer.host->life, SS_UNLOADED); /* only destroy may follow */
+    }
+    ss_queue_hold_nobody(self->queue, true);
+    atomic_store(&self->status, status);
+    atomic_store(&self->state, SS_THREAD_FAILED);
+}
+
+ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
+                           uint32_t log_id, int dead_letter, uint32_t flush_idle_ms,
+                           uint32_t max_attempts, uint32_t callback_timeout_ms) {
+    ss_thread *self = calloc(1, sizeof *self);
+    ss_instance_info info;
+    if (self == NULL)
+        return NULL;
+    ss_instance_describe(instance, &info);
+    self->queue = queue;
+    self->log = log;
+    self->log_id = log_id;
+    self->dead_letter = dead_letter;
+    ss_control *control = ss_control_new(NULL);
+    if (control == NULL) {
+        free(self);
+        return NULL;
+    }
+    ss_lock_take(&queue->lock);
+    ss_queue_clear_stop(queue);
+    ss_queue_attach_control(queue, control);
+    ss_ring_prepare_resume(queue->ring);
+    self->consumer = (ss_consumer){.view = ss_ring_view(queue->ring),
+                                   .table = ss_instance_table(instance),
+                                   .host = ss_instance_host(instance),
+                                   .kinds = info.kinds,
+                                   .flush_idle_ms = flush_idle_ms,
+                                   .flush_timeout_ms = 60000,
+                                   .max_attempts = max_attempts,
+                                   .retry_delay_ms = 10,
+                                   .failed = event_failed,
+                                   .context = self};
+    self->watched = (ss_watched){.control = control,
+                                 .key = ss_ring_get_head(queue->ring)->key,
+                                 .log = log,
+                                 .log_id = log_id,
+                                 .limit_ms = callback_timeout_ms};
+    ss_lock_release(&queue->lock);
+    if (ss_instance_call(instance, consume, self) != SLIPSTREAM_OK) {
+        free(self);
+        return NULL;
+    }
+    ss_queue_hold_nobody(queue, false);
+    return self;
+}
+
+void ss_thread_stop(ss_thread *self) {
+    ss_queue *queue = self->queue;
+    ss_lock_take(&queue->lock);
+    const ss_ring_head *head = ss_ring_get_head(queue->ring);
+    ss_ring_tell_lost(queue->ring);
+    if (atomic_load(&head->stop_wanted) == 0 || atomic_load(&head->is_stopping) != 0)
+        ss_queue_want_stop(queue, ss_ring_last(queue->ring), false);
+    else
+        ss_queue_rouse(queue);
+    ss_lock_release(&queue->lock);
+}
+
+void ss_thread_hurry(ss_thread *self) {
+    ss_lock_take(&self->queue->lock);
+    ss_queue_want_stop(self->queue, 0, true);
+    ss_lock_release(&self->queue->lock);
+}
+
+bool ss_thread_go_on(ss_thread *self) {
+    ss_lock_take(&self->queue->lock);
+    const bool ended = atomic_load(&self->state) != SS_THREAD_RUNNING;
+    if (!ended)
+        ss_queue_clear_stop(self->queue);
+    ss_lock_release(&self->queue->lock);
+    return !ended;
+}
+
+uint32_t ss_thread_state(const ss_thread *self, int32_t *status) {
+    *status = atomic_load(&self->status);
+    return atomic_load(&self->state);
+}
+
+uint64_t ss_thread_late_ns(ss_thread *self) {
+    return ss_watched_late_ns(&self->watched);
+}
+
+void ss_thread_free(ss_thread *self) {
+    ss_consumer_disconnect(&self->consumer);
+    free(self);
+}

@@ -1,0 +1,58 @@
+/* frame: the layout of frames from the host's side: writing, stamping, checking.
+ * Reading is the header's own business; nothing here reads a payload in another way. */
+#ifndef SS_FRAME_H
+#define SS_FRAME_H
+
+#include <slipstream.h>
+#include <stdbool.h>
+
+#define SS_MAX_SPANS 4
+#define SS_MAX_NUMBERS 6
+
+/* cdef:begin */
+
+/* What the payload of a kind is made of: spans from offset 8, then 64-bit numbers. */
+typedef struct ss_shape {
+    uint8_t known;
+    uint8_t spans;
+    uint8_t optional; /* bit n: span n may be absent */
+    uint8_t numbers;
+} ss_shape;
+
+/* The shape of `kind`; known is 0 for kinds that nobody may send. An application's own
+ * kind is one span that stands directly behind the fixed part. */
+ss_shape ss_frame_shape(uint32_t kind);
+
+/* cdef:end */
+
+/* A kind's name for texts; "an event" for one that has none. */
+const char *ss_frame_kind_name(uint32_t kind);
+
+/* Everything that a frame says, ready to be written. */
+typedef struct ss_draft {
+    uint64_t stream;
+    uint64_t sequence;
+    int64_t time_ns;
+    uint64_t height;
+    uint32_t kind;
+    uint32_t flags;
+    uint32_t reasons; /* GAP only */
+    uint32_t reserved;
+    slipstream_bytes spans[SS_MAX_SPANS]; /* data NULL: absent */
+    uint64_t numbers[SS_MAX_NUMBERS];
+} ss_draft;
+
+/* Bytes that `draft` takes as a frame, 0 if that is more than SLIPSTREAM_FRAME_MAX. */
+size_t ss_frame_size(const ss_draft *draft);
+
+/* Writes `draft` as a frame of `size` bytes, which ss_frame_size gave. */
+void ss_frame_write(uint8_t *frame, size_t size, const ss_draft *draft);
+
+/* Checks the frame at `data` completely, spans included. OK and its view in `out`, or
+ * MALFORMED, UNSUPPORTED (critical flag), INVALID_ARGUMENT (a kind that may not be sent). */
+int32_t ss_frame_check(const uint8_t *data, size_t len, slipstream_frame *out);
+
+/* Offsets of the words that the sequencer fills in. */
+void ss_frame_stamp(uint8_t *frame, uint64_t stream, uint64_t sequence, int64_t time_ns);
+
+#endif

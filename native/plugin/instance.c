@@ -1,0 +1,338 @@
+#include "plugin/instance.h"
+
+#include "base/clock.h"
+#include "plugin/steps.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef enum ss_step {
+    SS_STEP_NONE,
+    SS_STEP_OPEN,
+    SS_STEP_LOAD,
+    SS_STEP_DELIVER,
+    SS_STEP_FLUSH,
+    SS_STEP_UNLOAD,
+    SS_STEP_CALL,
+    SS_STEP_CLOSE
+} ss_step;
+
+struct ss_instance {
+    ss_plugin plugin;
+    char *path;
+    char *shown;
+    char comm[16];
+
+    /* The step that the instance's thread is to run; guarded by `lock`. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    ss_step step;
+    pthread_t thread;
+    pthread_t closer;
+    bool has_closer;
+    bool abandoned;
+    uint32_t mapping; /* SS_MAPPING_*, once it is closed */
+
+    /* Arguments of a step. */
+    void (*call)(void *);
+    void *call_context;
+    char *config;
+    size_t config_len;
+    uint32_t reason;
+    uint32_t timeout_ms;
+    slipstream_delivery delivery;
+    uint8_t *frames;
+    size_t frames_len;
+};
+
+/* ---- The instance's thread --------------------------------------------------------- */
+
+/* A thread that starts later may get this stack, and what the library's functions have
+ * left there would look as if it came from the library; see ss_peek_thread_of. (Of what is
+ * further down, the C library lets go.) */
+__attribute__((noinline)) static void scrub_stack(void) {
+    char below[32 * 1024];
+    explicit_bzero(below, sizeof below);
+}
+
+static void *own_thread(void *argument) {
+    ss_instance *self = argument;
+    ss_plugin *plugin = &self->plugin;
+    pthread_setname_np(pthread_self(), self->comm);
+    pthread_mutex_lock(&self->lock);
+    for (;;) {
+        while (self->step == SS_STEP_NONE)
+            pthread_cond_wait(&self->changed, &self->lock);
+        const ss_step wanted = self->step;
+        pthread_mutex_unlock(&self->lock);
+        switch (wanted) {
+        case SS_STEP_OPEN:
+            ss_plugin_open(plugin);
+            break;
+        case SS_STEP_LOAD:
+            ss_plugin_load(plugin, self->config, self->config_len, self->reason);
+            break;
+        case SS_STEP_DELIVER:
+            ss_plugin_deliver(plugin, &self->delivery, self->frames, self->frames_len);
+            break;
+        case SS_STEP_FLUSH:
+            ss_plugin_flush(plugin, self->timeout_ms);
+            break;
+        case SS_STEP_UNLOAD:
+            ss_plugin_unload(plugin, self->timeout_ms);
+            break;
+        case SS_STEP_CALL:
+            self->call(self->call_context);
+            break;
+        case SS_STEP_CLOSE:
+            ss_plugin_destroy(plugin);
+            scrub_stack();
+            return NULL;
+        case SS_STEP_NONE:
+            break;
+        }
+        pthread_mutex_lock(&self->lock);
+        if (self->abandoned) {
+            pthread_mutex_unlock(&self->lock);
+            ss_plugin_unload(plugin, self->timeout_ms);
+            ss_plugin_destroy(plugin);
+            scrub_stack();
+            return NULL;
+        }
+        self->step = SS_STEP_NONE;
+        pthread_cond_broadcast(&self->changed);
+    }
+}
+
+static void free_instance(ss_instance *self) {
+    if (self->mapping == SS_MAPPING_THREADS)
+        return; /* they may still use the host table */
+    pthread_cond_destroy(&self->changed);
+    pthread_mutex_destroy(&self->lock);
+    ss_plugin_free(&self->plugin);
+    if (self->config != NULL)
+        explicit_bzero(self->config, self->config_len); /* if on_load never came */
+    free(self->config);
+    free(self->frames);
+    free(self->path);
+    free(self->shown);
+    free(self);
+}
+
+/* Joins the instance's thread, so that its thread-local destructors have run, and closes
+ * the library; on a thread of its own, because the library's destructors may hang. */
+static void *closer_thread(void *argument) {
+    ss_instance *self = argument;
+    pthread_join(self->thread, NULL);
+    self->mapping =
+        ss_library_close(&self->plugin.library, self->plugin.table.plugin.flags, self->comm);
+    pthread_mutex_lock(&self->lock);
+    self->step = SS_STEP_NONE;
+    pthread_cond_broadcast(&self->changed);
+    const bool abandoned = self->abandoned;
+    pthread_mutex_unlock(&self->lock);
+    if (abandoned)
+        free_instance(self);
+    return NULL;
+}
+
+/* Starts a thread with all signals blocked, since handlers are the host's business, but
+ * for those that a fault of the thread itself raises: a crash reporter wants to see them. */
+static bool start_thread(pthread_t *thread, void *(*run)(void *), void *argument) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(thread, NULL, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error == 0;
+}
+
+static int32_t post(ss_instance *self, ss_step wanted) {
+    int32_t status = SLIPSTREAM_WRONG_STATE;
+    pthread_mutex_lock(&self->lock);
+    if (self->step == SS_STEP_NONE && !self->has_closer) {
+        self->step = wanted;
+        pthread_cond_broadcast(&self->changed);
+        status = SLIPSTREAM_OK;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return status;
+}
+
+/* ---- The handle -------------------------------------------------------------------- */
+
+ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *path,
+                             const char *shown, const char *config_dir) {
+    pthread_condattr_t clock;
+    ss_instance *self = calloc(1, sizeof *self);
+    if (self == NULL)
+        return NULL;
+    if (!ss_host_init(&self->plugin.host, log, log_id, config_dir)) {
+        free(self);
+        return NULL;
+    }
+    self->path = strdup(path);
+    self->shown = strdup(shown);
+    self->plugin.library = (ss_library){.path = self->path, .shown = self->shown};
+    snprintf(self->comm, sizeof self->comm, "slip-%u", (unsigned)log_id);
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->changed, &clock);
+    pthread_condattr_destroy(&clock);
+    if (self->path == NULL || self->shown == NULL ||
+        !start_thread(&self->thread, own_thread, self)) {
+        free_instance(self);
+        return NULL;
+    }
+    return self;
+}
+
+void ss_instance_free(ss_instance *self) {
+    pthread_join(self->closer, NULL);
+    free_instance(self);
+}
+
+void ss_instance_abandon(ss_instance *self) {
+    pthread_mutex_lock(&self->lock);
+    const bool has_closer = self->has_closer;
+    const bool closed = has_closer && self->step == SS_STEP_NONE;
+    pthread_t closer = self->closer;
+    self->abandoned = true;
+    ss_instance_stop(self);
+    if (!has_closer && self->step == SS_STEP_NONE) { /* the step returned just now */
+        self->step = SS_STEP_UNLOAD;
+        pthread_cond_broadcast(&self->changed);
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (closed)
+        ss_instance_free(self);
+    else if (has_closer || start_thread(&closer, closer_thread, self))
+        pthread_detach(closer);
+}
+
+int32_t ss_instance_open(ss_instance *self) {
+    return post(self, SS_STEP_OPEN);
+}
+
+int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint32_t reason) {
+    if (self->config != NULL)
+        return SLIPSTREAM_WRONG_STATE;
+    self->config = malloc(len + 1); /* also if it is empty */
+    if (self->config == NULL)
+        return SLIPSTREAM_NO_MEMORY;
+    memcpy(self->config, config, len);
+    self->config_len = len;
+    self->reason = reason;
+    return post(self, SS_STEP_LOAD);
+}
+
+int32_t ss_instance_set_data_dir(ss_instance *self, const char *path) {
+    return ss_host_config_keep_dir(&self->plugin.host.config.data_dir, path);
+}
+
+int32_t ss_instance_deliver(ss_instance *self, uint32_t attempt, uint32_t count,
+                            uint64_t first_ordinal, const uint8_t *frames, size_t len) {
+    const slipstream_delivery delivery = {sizeof delivery, attempt, count, 0, first_ordinal};
+    uint8_t *copy = malloc(len + 1);
+    if (copy == NULL)
+        return SLIPSTREAM_NO_MEMORY;
+    memcpy(copy, frames, len);
+    free(self->frames);
+    self->frames = copy;
+    self->frames_len = len;
+    self->delivery = delivery;
+    return post(self, SS_STEP_DELIVER);
+}
+
+int32_t ss_instance_call(ss_instance *self, void (*function)(void *), void *context) {
+    self->call = function;
+    self->call_context = context;
+    return post(self, SS_STEP_CALL);
+}
+
+int32_t ss_instance_flush(ss_instance *self, uint32_t timeout_ms) {
+    self->timeout_ms = timeout_ms;
+    return post(self, SS_STEP_FLUSH);
+}
+
+int32_t ss_instance_unload(ss_instance *self, uint32_t timeout_ms) {
+    self->timeout_ms = timeout_ms;
+    return post(self, SS_STEP_UNLOAD);
+}
+
+int32_t ss_instance_close(ss_instance *self) {
+    int32_t status = SLIPSTREAM_WRONG_STATE;
+    pthread_mutex_lock(&self->lock);
+    if (self->step == SS_STEP_NONE && !self->has_closer) {
+        /* It waits for the instance's thread, which waits for the step. */
+        self->has_closer = start_thread(&self->closer, closer_thread, self);
+        status = self->has_closer ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY;
+    }
+    if (status == SLIPSTREAM_OK) {
+        self->step = SS_STEP_CLOSE;
+        pthread_cond_broadcast(&self->changed);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return status;
+}
+
+int32_t ss_instance_wait(ss_instance *self, uint32_t ms) {
+    const struct timespec end = ss_deadline(ms);
+    int error = 0;
+    pthread_mutex_lock(&self->lock);
+    while (self->step != SS_STEP_NONE && error == 0)
+        error = pthread_cond_timedwait(&self->changed, &self->lock, &end);
+    const bool done = self->step == SS_STEP_NONE;
+    pthread_mutex_unlock(&self->lock);
+    return done ? SLIPSTREAM_OK : SLIPSTREAM_TIMEOUT;
+}
+
+void ss_instance_stop(ss_instance *self) {
+    atomic_store_explicit(&self->plugin.host.stopping, 1, memory_order_relaxed);
+}
+
+void ss_instance_describe(const ss_instance *self, ss_instance_info *out) {
+    const ss_plugin *plugin = &self->plugin;
+    memset(out, 0, sizeof *out);
+    out->refusal = plugin->refusal.number;
+    out->status = plugin->status;
+    out->flags = plugin->table.plugin.flags;
+    out->abi_minor = plugin->table.plugin.abi_minor;
+    out->kinds = plugin->kinds;
+    out->name = plugin->table.name;
+    out->version = plugin->table.version;
+    out->text = plugin->refusal.text;
+    out->hint = plugin->refusal.hint;
+    out->mapping = self->mapping;
+    out->is_loaded = atomic_load(&plugin->host.life) == SS_LOADED;
+    out->acknowledged = atomic_load_explicit(&plugin->host.acked, memory_order_relaxed);
+}
+
+const char *ss_instance_claim(const ss_instance *self, uint32_t index) {
+    char *const *claims = self->plugin.claims;
+    for (uint32_t i = 0; claims != NULL && claims[i] != NULL; i++)
+        if (i == index)
+            return claims[i];
+    return NULL;
+}
+
+int32_t ss_instance_metric(const ss_instance *self, uint32_t index, ss_metric *out) {
+    return ss_host_metric(&self->plugin.host.metrics, index, out);
+}
+
+const slipstream_plugin *ss_instance_table(const ss_instance *self) {
+    return &self->plugin.table.plugin;
+}
+
+ss_host *ss_instance_host(ss_instance *self) {
+    return &self->plugin.host;
+}

@@ -1,0 +1,76 @@
+/* generation: one process of a supervised plugin, seen from the host: starting it (spawn.c),
+ * talking to it, reading what it prints (lines), and finding out how it ended (report). It
+ * decides nothing; that is the supervisor's business. [supervisor thread] */
+#ifndef SS_GENERATION_H
+#define SS_GENERATION_H
+
+#include "consumer/watch.h"
+#include "process/lines.h"
+#include "process/protocol.h"
+#include "process/report.h"
+#include "process/spec.h"
+#include "ring/ring.h"
+
+#include <slipstream.h>
+
+#include <sys/types.h>
+
+enum ss_phase {
+    SS_PHASE_OPENING,
+    SS_PHASE_OPENED,
+    SS_PHASE_LOADING,
+    SS_PHASE_LOADED,
+    SS_PHASE_RUNNING,
+    SS_PHASE_DRAINING,
+    SS_PHASE_UNLOADING,
+    SS_PHASE_EXITING,
+};
+
+typedef struct ss_generation {
+    ss_kept_spec *spec;
+    enum ss_phase phase;
+    pid_t pid;
+    int pidfd;
+    int channel;
+    ss_lines out;
+    ss_lines err;
+    ss_control *control;
+    uint64_t started_ns;
+    uint64_t deadline_ns; /* of the phase; 0: none */
+    bool hurried;         /* while draining: told to stop after the call under way */
+    uint32_t flags;
+    uint64_t kinds;
+    char name[SLIPSTREAM_NAME_MAX + 1];
+    char version[SLIPSTREAM_NAME_MAX + 1];
+    char *claims; /* texts, one behind the other */
+    size_t claims_len;
+    char kill_reason[200]; /* why the host killed it; "" */
+    ss_watch watch;
+    uint64_t sane_ns; /* when what it writes made sense last */
+    ss_last_lines last;
+} ss_generation;
+
+/* Starts a worker and lets it open the library. NULL with a text when it cannot. */
+ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_ring *ring,
+                                   uint32_t overflow, char *why, size_t room);
+/* Kills it if it lives, reaps it, closes everything; the control area too unless the ring
+ * uses it. */
+void ss_generation_free(ss_generation *generation, ss_ring *ring);
+
+void ss_generation_say(ss_generation *generation, uint32_t type, uint64_t number, const void *data,
+                       size_t len);
+void ss_generation_say_load(ss_generation *generation, uint32_t reason);
+void ss_generation_kill(ss_generation *generation, const char *reason);
+
+/* Takes one message; its data goes to `data` (SS_MESSAGE_ROOM). False if there is none. */
+bool ss_generation_receive(ss_generation *generation, ss_message *head, char *data);
+/* Drains what was printed into the log. */
+void ss_generation_drain(ss_generation *generation, ss_log_queue *log);
+/* What is left of it, once nothing follows. */
+void ss_generation_end_lines(ss_generation *generation, ss_log_queue *log);
+/* If it has ended: reaps it and fills the report's process part. */
+bool ss_generation_reap(ss_generation *generation, ss_report *report);
+
+void ss_close_fd(int *fd);
+
+#endif

@@ -1,0 +1,113 @@
+/* state: what is known of a worker, for whoever asks and waits. */
+#include "process/supervised.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void ss_supervised_note_change(ss_supervised *w) {
+    w->info.changes++;
+    pthread_cond_broadcast(&w->supervisor->changed);
+}
+
+void ss_supervised_set_state(ss_supervised *w, uint32_t state, const char *reason) {
+    w->info.state = state;
+    w->info.since_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
+    snprintf(w->reason, sizeof w->reason, "%s", reason);
+    /* Who cannot deliver must not hold up the broadcaster either. */
+    const bool waits = state == SS_SUPERVISED_QUARANTINED || state == SS_SUPERVISED_FAILED;
+    if (w->queue != NULL)
+        ss_queue_hold_nobody(w->queue, waits);
+    ss_supervised_note_change(w);
+}
+
+void ss_supervised_set_plan(ss_supervised *w, enum plan plan) {
+    w->plan = plan;
+    w->info.busy = plan != PLAN_NONE;
+    w->switching = false;
+    w->handing_over = false;
+    ss_supervised_note_change(w);
+}
+
+void ss_supervised_expect(ss_supervised *w) {
+    w->info.refusal = SS_REFUSED_NOTHING;
+    w->info.status = SLIPSTREAM_OK;
+    w->text[0] = w->hint[0] = '\0';
+}
+
+void ss_supervised_refuse(ss_supervised *w, uint32_t refusal, const char *text, const char *hint) {
+    if (w->plan == PLAN_START) { /* nobody waits for it to hear why */
+        snprintf(w->start_problem, sizeof w->start_problem, "it could not be started again: %s",
+                 text);
+        return;
+    }
+    if (w->info.refusal != SS_REFUSED_NOTHING)
+        return;
+    w->info.refusal = refusal;
+    snprintf(w->text, sizeof w->text, "%s", text);
+    snprintf(w->hint, sizeof w->hint, "%s", hint);
+}
+
+uint32_t ss_supervised_log_id(const ss_supervised *w) {
+    return w->spec == NULL ? 0 : w->spec->values.log_id;
+}
+
+void ss_supervised_log(ss_supervised *w, uint32_t level, const char *text) {
+    ss_log_queue_put(w->supervisor->log, level, ss_supervised_log_id(w), text, strlen(text));
+}
+
+int32_t ss_supervised_wait(ss_supervised *w, uint64_t changes, uint32_t ms) {
+    const struct timespec end = ss_deadline(ms);
+    int error = 0;
+    pthread_mutex_lock(&w->supervisor->lock);
+    while (w->info.changes == changes && error == 0)
+        error = pthread_cond_timedwait(&w->supervisor->changed, &w->supervisor->lock, &end);
+    const bool changed = w->info.changes != changes;
+    pthread_mutex_unlock(&w->supervisor->lock);
+    return changed ? SLIPSTREAM_OK : SLIPSTREAM_TIMEOUT;
+}
+
+void ss_supervised_describe(ss_supervised *w, ss_supervised_info *out) {
+    const char *const from[] = {w->name, w->version, w->reason, w->text, w->hint};
+    pthread_mutex_lock(&w->supervisor->lock);
+    for (int i = 0; i < 5; i++)
+        snprintf(w->shown[i], sizeof w->shown[i], "%s", from[i]);
+    *out = w->info;
+    out->reports = w->report_count;
+    pthread_mutex_unlock(&w->supervisor->lock);
+    out->name = w->shown[0];
+    out->version = w->shown[1];
+    out->reason = w->shown[2];
+    out->text = w->shown[3];
+    out->hint = w->shown[4];
+}
+
+const char *ss_supervised_claim(ss_supervised *w, uint32_t index) {
+    const char *found = NULL;
+    pthread_mutex_lock(&w->supervisor->lock);
+    for (size_t at = 0; at < w->claims_len && found == NULL; at += strlen(w->claims + at) + 1)
+        if (index-- == 0)
+            found = w->claims + at;
+    if (found != NULL)
+        snprintf(w->shown[4], sizeof w->shown[4], "%s", found);
+    pthread_mutex_unlock(&w->supervisor->lock);
+    return found == NULL ? NULL : w->shown[4];
+}
+
+int32_t ss_supervised_metric(ss_supervised *w, uint32_t index, ss_metric *out) {
+    int32_t status = SLIPSTREAM_NOT_FOUND;
+    memset(out, 0, sizeof *out);
+    pthread_mutex_lock(&w->supervisor->lock);
+    if (index < w->metric_count) {
+        const metric *m = &w->metrics[index]; /* never removed, names never change */
+        out->name = m->name;
+        out->label = m->label;
+        out->is_gauge = m->is_gauge;
+        if (m->is_gauge)
+            memcpy(&out->gauge, &m->bits, sizeof out->gauge);
+        else
+            out->count = m->bits;
+        status = SLIPSTREAM_OK;
+    }
+    pthread_mutex_unlock(&w->supervisor->lock);
+    return status;
+}

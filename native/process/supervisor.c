@@ -1,0 +1,283 @@
+#include "process/supervised.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+    TICK_MS = 50,
+    LATE_TICK_MS = 500, /* we were not running ourselves: suspended, stopped, starved */
+    FREE_WAIT_MS = 20 * 1000,
+};
+
+/* ---- The thread -------------------------------------------------------------------- */
+
+static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
+    static char data[SS_MESSAGE_ROOM];
+    ss_message head;
+    ss_report report;
+    ss_generation_drain(p, w->supervisor->log);
+    for (int i = 0; i < 256 && ss_generation_receive(p, &head, data); i++)
+        if (!ss_supervised_on_message(w, p, &head, data))
+            return;
+    if (ss_generation_reap(p, &report)) {
+        while (ss_generation_receive(p, &head, data)) /* its last words */
+            if (!ss_supervised_on_message(w, p, &head, data))
+                return;
+        ss_supervised_on_end(w, p, &report);
+        return;
+    }
+    if (p->deadline_ns != 0 && now >= p->deadline_ns)
+        ss_supervised_miss_deadline(w, p);
+    if (p == w->current && (p->phase == SS_PHASE_RUNNING || p->phase == SS_PHASE_DRAINING))
+        ss_supervised_watch(w, p, now, punctual);
+}
+
+static void serve(ss_supervised *w, uint64_t now, bool punctual) {
+    ss_supervised_serve_requests(w, now);
+    if (w->next != NULL)
+        serve_process(w, w->next, now, punctual);
+    if (w->current != NULL)
+        serve_process(w, w->current, now, punctual);
+}
+
+static size_t add_fds(const ss_generation *p, struct pollfd *fds, size_t used) {
+    const int wanted[] = {p->pidfd, p->channel, p->out.fd, p->err.fd};
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        if (wanted[i] >= 0)
+            fds[used++] = (struct pollfd){wanted[i], POLLIN, 0};
+    return used;
+}
+
+/* How long to sleep: until the next thing is due, at most a tick while anything runs. */
+static int sleep_ms(const ss_supervisor *self, uint64_t now) {
+    int ms = 1000;
+    for (const ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised) {
+        if (w->current != NULL || w->next != NULL)
+            ms = ms < TICK_MS ? ms : TICK_MS;
+        if (w->restart_at_ns != 0 && w->plan == PLAN_NONE) {
+            const int left = w->restart_at_ns <= now ? 0 : (int)((w->restart_at_ns - now) / MS) + 1;
+            ms = ms < left ? ms : left;
+        }
+    }
+    return ms;
+}
+
+static void *run(void *argument) {
+    ss_supervisor *self = argument;
+    struct pollfd *fds = NULL;
+    size_t room = 0;
+    pthread_setname_np(pthread_self(), "slip-supervisor");
+    pthread_mutex_lock(&self->lock);
+    while (!self->stopping) {
+        size_t used = 0;
+        size_t wanted = 1;
+        for (const ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised)
+            wanted += 8;
+        if (wanted > room) {
+            struct pollfd *more = realloc(fds, wanted * sizeof *fds);
+            room = more == NULL ? room : wanted;
+            fds = more == NULL ? fds : more;
+        }
+        if (room > 0)
+            fds[used++] = (struct pollfd){self->kick, POLLIN, 0};
+        for (const ss_supervised *w = self->supervised; w != NULL && used + 8 <= room;
+             w = w->next_supervised) {
+            if (w->current != NULL)
+                used = add_fds(w->current, fds, used);
+            if (w->next != NULL)
+                used = add_fds(w->next, fds, used);
+        }
+        const int ms = sleep_ms(self, now_ns());
+        pthread_mutex_unlock(&self->lock);
+        poll(fds, (nfds_t)used, ms);
+        uint64_t count;
+        if (read(self->kick, &count, sizeof count) < 0 && errno != EAGAIN)
+            count = 0;
+        pthread_mutex_lock(&self->lock);
+        const uint64_t now = now_ns();
+        const bool punctual = now - self->last_tick_ns < (TICK_MS + LATE_TICK_MS) * MS;
+        self->last_tick_ns = now;
+        for (ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised)
+            if (!w->gone)
+                serve(w, now, punctual);
+    }
+    for (ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised) {
+        w->dying = true;
+        ss_supervised_serve_requests(w, 0);
+    }
+    pthread_mutex_unlock(&self->lock);
+    free(fds);
+    return NULL;
+}
+
+/* ---- Calls from outside ------------------------------------------------------------ */
+
+static void kick(ss_supervisor *self) {
+    const uint64_t one = 1;
+    if (write(self->kick, &one, sizeof one) != sizeof one)
+        return; /* it is full: then the thread is awake anyway */
+}
+
+ss_supervisor *ss_supervisor_new(ss_log_queue *log, const char *program) {
+    ss_supervisor *self = calloc(1, sizeof *self);
+    pthread_condattr_t clock;
+    sigset_t all;
+    sigset_t before;
+    if (self == NULL)
+        return NULL;
+    self->log = log;
+    self->program = strdup(program);
+    self->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    self->last_tick_ns = now_ns();
+    ss_ticks_start();
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->changed, &clock);
+    pthread_condattr_destroy(&clock);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const bool started = self->program != NULL && self->kick >= 0 &&
+                         pthread_create(&self->thread, NULL, run, self) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!started) {
+        if (self->kick >= 0)
+            close(self->kick);
+        free(self->program);
+        free(self);
+        return NULL;
+    }
+    ss_log_queue_retain(log);
+    return self;
+}
+
+void ss_supervisor_free(ss_supervisor *self) {
+    if (self == NULL)
+        return;
+    pthread_mutex_lock(&self->lock);
+    self->stopping = true;
+    pthread_mutex_unlock(&self->lock);
+    kick(self);
+    pthread_join(self->thread, NULL);
+    while (self->supervised != NULL)
+        ss_supervised_free(self->supervised);
+    close(self->kick);
+    pthread_cond_destroy(&self->changed);
+    pthread_mutex_destroy(&self->lock);
+    ss_log_queue_release(self->log);
+    free(self->program);
+    free(self);
+}
+
+ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, int dead_letter) {
+    ss_supervised *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return NULL;
+    w->supervisor = self;
+    w->queue = queue;
+    w->dead_letter = dead_letter;
+    w->info.since_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
+    pthread_mutex_lock(&self->lock);
+    w->next_supervised = self->supervised;
+    self->supervised = w;
+    pthread_mutex_unlock(&self->lock);
+    return w;
+}
+
+int32_t ss_supervised_prepare(ss_supervised *w, const ss_spec *given) {
+    ss_kept_spec *spec = ss_kept_spec_new(given);
+    int32_t status = SLIPSTREAM_OK;
+    if (spec == NULL)
+        return SLIPSTREAM_NO_MEMORY;
+    pthread_mutex_lock(&w->supervisor->lock);
+    if (w->plan != PLAN_NONE || w->prepared != NULL || w->next != NULL) {
+        status = SLIPSTREAM_WRONG_STATE;
+    } else {
+        w->prepared = spec;
+        w->info.next_opened = 0;
+        ss_supervised_expect(w);
+        ss_supervised_set_plan(w, PLAN_RELOAD);
+        spec = NULL;
+    }
+    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_kept_spec_release(spec);
+    kick(w->supervisor);
+    return status;
+}
+
+int32_t ss_supervised_switch(ss_supervised *w, uint32_t reason, uint32_t overlap,
+                             const char *config, size_t len) {
+    int32_t status = SLIPSTREAM_WRONG_STATE;
+    pthread_mutex_lock(&w->supervisor->lock);
+    if (w->info.next_opened && w->next != NULL) {
+        status = ss_kept_spec_set_config(w->next->spec, config, len) ? SLIPSTREAM_OK
+                                                                     : SLIPSTREAM_NO_MEMORY;
+        w->load_reason = reason;
+        w->overlap = overlap != 0;
+        w->switching = status == SLIPSTREAM_OK;
+        w->info.next_opened = 0;
+    }
+    pthread_mutex_unlock(&w->supervisor->lock);
+    kick(w->supervisor);
+    return status;
+}
+
+int32_t ss_supervised_cancel(ss_supervised *w) {
+    pthread_mutex_lock(&w->supervisor->lock);
+    w->cancelled = true;
+    pthread_mutex_unlock(&w->supervisor->lock);
+    kick(w->supervisor);
+    return SLIPSTREAM_OK;
+}
+
+int32_t ss_supervised_stop(ss_supervised *w, uint32_t timeout_ms) {
+    pthread_mutex_lock(&w->supervisor->lock);
+    w->stop_timeout_ms = timeout_ms;
+    ss_supervised_set_plan(w, PLAN_STOP);
+    if (w->info.state != SS_SUPERVISED_FAILED)
+        ss_supervised_set_state(w, SS_SUPERVISED_UNLOADING, "");
+    pthread_mutex_unlock(&w->supervisor->lock);
+    kick(w->supervisor);
+    return SLIPSTREAM_OK;
+}
+
+int32_t ss_supervised_resume(ss_supervised *w) {
+    pthread_mutex_lock(&w->supervisor->lock);
+    if (w->info.state == SS_SUPERVISED_BACKOFF || w->info.state == SS_SUPERVISED_QUARANTINED) {
+        w->crashes = 0;
+        w->failed_starts = 0;
+        w->restart_at_ns = now_ns();
+        ss_supervised_set_state(w, SS_SUPERVISED_BACKOFF, "resumed");
+    }
+    pthread_mutex_unlock(&w->supervisor->lock);
+    kick(w->supervisor);
+    return SLIPSTREAM_OK;
+}
+
+void ss_supervised_free(ss_supervised *w) {
+    ss_supervisor *self = w->supervisor;
+    pthread_mutex_lock(&self->lock);
+    w->dying = true;
+    kick(self);
+    const struct timespec end = ss_deadline(FREE_WAIT_MS);
+    while (!w->gone && !self->stopping &&
+           pthread_cond_timedwait(&self->changed, &self->lock, &end) == 0) {
+    }
+    for (ss_supervised **at = &self->supervised; *at != NULL; at = &(*at)->next_supervised)
+        if (*at == w) {
+            *at = w->next_supervised;
+            break;
+        }
+    pthread_mutex_unlock(&self->lock);
+    for (uint32_t i = 0; i < w->report_count; i++)
+        free(w->reports[i]);
+    ss_kept_spec_release(w->spec);
+    ss_kept_spec_release(w->prepared);
+    free(w->claims);
+    free(w);
+}

@@ -1,0 +1,77 @@
+/* watchdog: kills a worker that hangs, is late, or writes nonsense. */
+#include "process/supervised.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    FLUSH_GRACE_MS = 1000, /* flush is told callback_timeout, and may just keep to it */
+    INSANE_MS = 300, /* a thread may be interrupted between two words for a while */
+};
+
+static bool is_stopped(pid_t pid) {
+    char path[64];
+    char text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    const size_t n = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[n] = '\0';
+    const char *behind_name = strrchr(text, ')');
+    return behind_name != NULL && (behind_name[2] == 'T' || behind_name[2] == 't');
+}
+
+/* Is a callback under way for too long? Does what it writes make sense? */
+void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
+    const ss_spec *s = &p->spec->values;
+    const uint64_t key = ss_ring_get_head(w->queue->ring)->key;
+    if (!punctual)
+        p->watch.since_ns = 0; /* counted anew, from this look on */
+    ss_lock_take(&w->queue->lock);
+    ss_ring_acked(w->queue->ring);
+    const bool sane = ss_watch_look(&p->watch, p->control, key, now) &&
+                      ss_ring_is_sane(w->queue->ring) &&
+                      p->watch.started <= ss_ring_last(w->queue->ring);
+    ss_queue_tell_lost(w->queue);
+    ss_ring_wake(w->queue->ring);
+    ss_lock_release(&w->queue->lock);
+    if (sane || !punctual || is_stopped(p->pid))
+        p->sane_ns = now;
+    if (now - p->sane_ns >= INSANE_MS * MS)
+        ss_generation_kill(p, "its control area was written over");
+    const uint64_t limit_ms = s->callback_timeout_ms + (p->watch.flushing ? FLUSH_GRACE_MS : 0);
+    if (s->callback_timeout_ms != 0 && ss_watch_busy_ns(&p->watch, now) >= limit_ms * MS) {
+        char why[160];
+        snprintf(why, sizeof why, "%s took longer than %.3g s (ordinal %llu)",
+                 p->watch.flushing ? "flush" : "a callback", (double)limit_ms / 1000,
+                 (unsigned long long)p->watch.started);
+        ss_generation_kill(p, why);
+    }
+}
+
+void ss_supervised_miss_deadline(ss_supervised *w, ss_generation *p) {
+    static const char *const late[] = {
+        [SS_PHASE_OPENING] = "opening and constructing did not return within load_timeout",
+        [SS_PHASE_LOADING] = "on_load did not return within load_timeout",
+        [SS_PHASE_DRAINING] = "it did not stop within unload_timeout",
+        [SS_PHASE_UNLOADING] = "on_unload took longer than unload_timeout",
+        [SS_PHASE_EXITING] = "it did not end within unload_timeout",
+    };
+    const char *why = late[p->phase] == NULL ? "it is late" : late[p->phase];
+    if (p->phase == SS_PHASE_DRAINING && !p->hurried) {
+        ss_supervised_hurry(w);
+        return;
+    }
+    p->deadline_ns = 0;
+    if (p == w->next) {
+        char text[512];
+        snprintf(text, sizeof text, "%s: %s", p->spec->values.shown, why);
+        ss_supervised_refuse(
+            w, SS_REFUSED_TIMED_OUT, text,
+            "raise `load_timeout` if it needs longer; else attach a debugger to the "
+            "worker");
+    }
+    ss_generation_kill(p, why);
+}

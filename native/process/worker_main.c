@@ -1,0 +1,352 @@
+/* worker: main() of slipstream-worker, the process in which a plugin runs in process mode.
+ *
+ * The main thread talks to the host: it reads the channel, watches a pidfd of the host and
+ * ends with it. All code of the plugin runs on the instance's thread, as in the host. */
+#include "base/clock.h"
+#include "consumer/consume.h"
+#include "plugin/instance.h"
+#include "process/protocol.h"
+#include "process/worker_faults.h"
+#include "process/worker_setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    EXIT_HOST_GONE = 81,
+    EXIT_PROTOCOL = 82,
+    EXIT_SET_UP = 83,
+    STEP_SLICE_MS = 50,
+    METRICS_EVERY_MS = 1000,
+    NOTE_WAIT_MS = 10 * 1000,
+};
+
+static struct worker {
+    ss_start start;
+    ss_log_queue *log;
+    ss_instance *instance;
+    ss_consumer consumer;
+    int channel;
+    int ended; /* eventfd: the consumer has returned */
+    uint32_t end_reason;
+    char *config;
+    size_t config_len;
+    pthread_mutex_t note_lock;
+    pthread_cond_t noted;
+    uint64_t noted_ordinal;
+    uint64_t sent_bits[SS_SERIES_MAX];
+} worker;
+
+/* ---- Talking to the host --------------------------------------------------------- */
+
+static void host_is_gone(void) {
+    _exit(EXIT_HOST_GONE);
+}
+
+/* Sends one message; `wait` false drops it when the host does not read. */
+static void tell(uint32_t type, uint64_t number, const void *data, size_t len, bool wait) {
+    if (!ss_message_send(worker.channel, type, number, data, len, wait ? 0 : MSG_DONTWAIT) &&
+        (errno == EPIPE || errno == ECONNRESET))
+        host_is_gone();
+}
+
+static void send_log(uint32_t level, const char *text, size_t len) {
+    tell(SS_TO_HOST_LOG, level, text, len < SS_MESSAGE_MAX ? len : SS_MESSAGE_MAX, false);
+}
+
+static bool host_lives(void) {
+    struct pollfd host = {SS_FD_HOST, POLLIN, 0};
+    return poll(&host, 1, 0) == 0;
+}
+
+/* Waits for a step of the instance; its deadline is the host's, who kills us. */
+static void finish_step(void) {
+    while (ss_instance_wait(worker.instance, STEP_SLICE_MS) != SLIPSTREAM_OK)
+        if (!host_lives())
+            host_is_gone();
+}
+
+/* ---- Set-up ------------------------------------------------------------------------ */
+
+static void refuse(uint32_t refusal, const char *text, const char *hint) {
+    ss_body body;
+    ss_body_start(&body, NULL, 0);
+    ss_body_add_text(&body, text);
+    ss_body_add_text(&body, hint);
+    tell(SS_TO_HOST_REFUSED, refusal, body.data, body.len, true);
+}
+
+static void on_start(const char *data, size_t len) {
+    const char *end = data + len;
+    const char *at = data + sizeof worker.start;
+    if (len < sizeof worker.start)
+        _exit(EXIT_PROTOCOL);
+    memcpy(&worker.start, data, sizeof worker.start);
+    const char *path = ss_next_text(&at, end);
+    const char *shown = ss_next_text(&at, end);
+    const char *config_dir = ss_next_text(&at, end);
+    const char *data_dir = ss_next_text(&at, end);
+    const char *user = ss_next_text(&at, end);
+    if (at != end)
+        _exit(EXIT_PROTOCOL);
+    if (!ss_worker_map(&worker.start, &worker.consumer.view)) {
+        refuse(SS_REFUSED_CANNOT_OPEN, "the worker cannot map the ring: no address space or memory",
+               "use a smaller `ring_bytes`, or raise `limits.memory`");
+        return;
+    }
+    ss_catch_faults(&worker.consumer.view.control->fault);
+    if (!ss_worker_confine(&worker.start, user)) {
+        refuse(SS_REFUSED_CANNOT_OPEN, "the worker cannot become the user that the config names",
+               "`user` needs a host that runs as root, and a user that exists");
+        return;
+    }
+    ss_log_queue_set_level(worker.log, worker.start.log_level);
+    worker.instance = ss_instance_new(worker.log, worker.start.log_id, path, shown, config_dir);
+    if (worker.instance == NULL ||
+        (data_dir[0] != '\0' &&
+         ss_instance_set_data_dir(worker.instance, data_dir) != SLIPSTREAM_OK)) {
+        refuse(SS_REFUSED_CANNOT_OPEN, "the worker has no memory or no thread for the plugin",
+               "raise `limits.memory`");
+        return;
+    }
+    ss_instance_call(worker.instance, ss_use_fault_stack, NULL);
+    finish_step();
+    ss_instance_open(worker.instance);
+    finish_step();
+    ss_instance_info info;
+    ss_instance_describe(worker.instance, &info);
+    if (info.refusal != SS_REFUSED_NOTHING) {
+        refuse(info.refusal, info.text, info.hint);
+        return;
+    }
+    const ss_opened opened = {info.flags, info.abi_minor};
+    ss_body body;
+    ss_body_start(&body, &opened, sizeof opened);
+    ss_body_add_text(&body, info.name);
+    ss_body_add_text(&body, info.version);
+    tell(SS_TO_HOST_OPENED, 0, body.data, body.len, true);
+}
+
+static void on_config(const char *data, size_t len) {
+    char *config = realloc(worker.config, worker.config_len + len);
+    if (config == NULL)
+        _exit(EXIT_SET_UP);
+    memcpy(config + worker.config_len, data, len);
+    worker.config = config;
+    worker.config_len += len;
+}
+
+static void on_load(uint32_t reason) {
+    ss_body body;
+    ss_body_start(&body, NULL, 0);
+    ss_instance_load(worker.instance, worker.config == NULL ? "" : worker.config,
+                     worker.config_len, reason);
+    finish_step();
+    if (worker.config != NULL)
+        explicit_bzero(worker.config, worker.config_len);
+    free(worker.config);
+    worker.config = NULL;
+    ss_instance_info info;
+    ss_instance_describe(worker.instance, &info);
+    if (info.refusal != SS_REFUSED_NOTHING) {
+        refuse(info.refusal, info.text, info.hint);
+        return;
+    }
+    if (info.status != SLIPSTREAM_OK) {
+        ss_body_add_text(&body, info.text);
+        ss_instance_close(worker.instance); /* the host ends us when it has heard */
+        finish_step();
+        tell(SS_TO_HOST_FAILED_LOAD, (uint64_t)(int64_t)info.status, body.data, body.len, true);
+        return;
+    }
+    worker.consumer.kinds = info.kinds;
+    const char *claim;
+    for (uint32_t i = 0; (claim = ss_instance_claim(worker.instance, i)) != NULL; i++)
+        ss_body_add_text(&body, claim);
+    tell(SS_TO_HOST_LOADED, info.kinds, body.data, body.len, true);
+}
+
+/* ---- Events ------------------------------------------------------------------------ */
+
+/* An event that failed for good: the host writes it down while it is still in the ring. */
+static void event_failed(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
+                         size_t len) {
+    char told[SLIPSTREAM_ERROR_MAX * 2];
+    (void)context;
+    (void)frame;
+    (void)len;
+    memcpy(told, &status, sizeof status);
+    const size_t text = ss_host_error(ss_instance_host(worker.instance), told + sizeof status,
+                                      sizeof told - sizeof status);
+    tell(SS_TO_HOST_EVENT_FAILED, ordinal, told, sizeof status + text, true);
+    const struct timespec end = ss_deadline(NOTE_WAIT_MS);
+    pthread_mutex_lock(&worker.note_lock);
+    while (worker.noted_ordinal < ordinal &&
+           pthread_cond_clockwait(&worker.noted, &worker.note_lock, CLOCK_MONOTONIC, &end) == 0) {
+    }
+    pthread_mutex_unlock(&worker.note_lock);
+}
+
+static void consume(void *unused) {
+    const uint64_t one = 1;
+    (void)unused;
+    worker.end_reason = ss_consume(&worker.consumer);
+    if (write(worker.ended, &one, sizeof one) != sizeof one)
+        _exit(EXIT_SET_UP);
+}
+
+static void on_run(void) {
+    worker.consumer.table = ss_instance_table(worker.instance);
+    worker.consumer.host = ss_instance_host(worker.instance);
+    worker.consumer.flush_idle_ms = worker.start.flush_idle_ms;
+    worker.consumer.flush_timeout_ms = worker.start.flush_timeout_ms;
+    worker.consumer.max_attempts = worker.start.max_attempts;
+    worker.consumer.retry_delay_ms = 10;
+    worker.consumer.failed = event_failed;
+    if (ss_instance_call(worker.instance, consume, NULL) != SLIPSTREAM_OK)
+        _exit(EXIT_PROTOCOL);
+}
+
+static void on_ended(void) {
+    uint64_t count;
+    if (read(worker.ended, &count, sizeof count) != sizeof count)
+        _exit(EXIT_SET_UP); /* the plugin has closed it */
+    finish_step();
+    tell(SS_TO_HOST_ENDED, worker.end_reason, NULL, 0, true);
+}
+
+static void on_noted(uint64_t ordinal) {
+    pthread_mutex_lock(&worker.note_lock);
+    worker.noted_ordinal = ordinal;
+    pthread_cond_broadcast(&worker.noted);
+    pthread_mutex_unlock(&worker.note_lock);
+}
+
+static void send_metrics(void) {
+    ss_metric metric;
+    for (uint32_t i = 0; worker.instance != NULL &&
+                         ss_instance_metric(worker.instance, i, &metric) == SLIPSTREAM_OK;
+         i++) {
+        uint64_t bits = metric.count;
+        ss_body body;
+        if (metric.is_gauge)
+            memcpy(&bits, &metric.gauge, sizeof bits);
+        if (worker.sent_bits[i] == bits && bits != 0)
+            continue;
+        worker.sent_bits[i] = bits;
+        ss_body_start(&body, &metric.is_gauge, sizeof metric.is_gauge);
+        ss_body_add_text(&body, metric.name);
+        ss_body_add_text(&body, metric.label);
+        tell(SS_TO_HOST_METRIC, bits, body.data, body.len, false);
+    }
+}
+
+static void on_unload(uint32_t timeout_ms) {
+    ss_body body;
+    ss_instance_unload(worker.instance, timeout_ms);
+    finish_step();
+    send_metrics();
+    ss_instance_info info;
+    ss_instance_describe(worker.instance, &info);
+    ss_body_start(&body, NULL, 0);
+    if (info.status != SLIPSTREAM_OK)
+        ss_body_add_text(&body, info.text);
+    tell(SS_TO_HOST_UNLOADED, (uint64_t)(int64_t)info.status, body.data, body.len, true);
+}
+
+static void on_exit_asked(void) {
+    if (worker.instance != NULL) {
+        ss_instance_close(worker.instance);
+        finish_step();
+    }
+    exit(0);
+}
+
+/* ---- The loop ---------------------------------------------------------------------- */
+
+static void on_message(const ss_message *head, const char *data) {
+    switch (head->type) {
+    case SS_TO_WORKER_START:
+        on_start(data, head->len);
+        break;
+    case SS_TO_WORKER_CONFIG:
+        on_config(data, head->len);
+        break;
+    case SS_TO_WORKER_LOAD:
+        on_load((uint32_t)head->number);
+        break;
+    case SS_TO_WORKER_RUN:
+        on_run();
+        break;
+    case SS_TO_WORKER_NOTED:
+        on_noted(head->number);
+        break;
+    case SS_TO_WORKER_UNLOAD:
+        on_unload((uint32_t)head->number);
+        break;
+    case SS_TO_WORKER_EXIT:
+        on_exit_asked();
+        break;
+    default:
+        _exit(EXIT_PROTOCOL);
+    }
+}
+
+static void receive(void) {
+    static char data[SS_MESSAGE_ROOM];
+    ss_message head;
+    const int taken = ss_message_receive(worker.channel, &head, data, 0);
+    if (taken < 0 && errno == EBADMSG)
+        _exit(EXIT_PROTOCOL);
+    if (taken <= 0)
+        host_is_gone();
+    on_message(&head, data);
+    explicit_bzero(data, head.len); /* it may have held a secret */
+}
+
+int main(int argc, char **argv) {
+    const pid_t host = argc == 2 ? (pid_t)atoi(argv[1]) : 0;
+    /* Nothing of the host but what is meant for us. */
+    syscall(SYS_close_range, SS_FD_HOST + 1, ~0U, 0);
+    if (host == 0 || fcntl(SS_FD_HOST, F_GETFD) < 0) {
+        fprintf(stderr, "slipstream-worker is started by a slipstream host, not by hand\n");
+        return 2;
+    }
+    for (int fd = SS_FD_CHANNEL; fd <= SS_FD_HOST; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    worker.channel = SS_FD_CHANNEL;
+    worker.ended = eventfd(0, EFD_CLOEXEC);
+    worker.log = ss_log_queue_new(128 * 1024);
+    pthread_mutex_init(&worker.note_lock, NULL);
+    pthread_cond_init(&worker.noted, NULL);
+    if (worker.ended < 0 || worker.log == NULL)
+        return EXIT_SET_UP;
+    ss_log_queue_set_sink(worker.log, send_log);
+    for (;;) {
+        struct pollfd waits[] = {{SS_FD_HOST, POLLIN, 0},
+                                 {worker.channel, POLLIN, 0},
+                                 {worker.ended, POLLIN, 0}};
+        const int ready = poll(waits, 3, METRICS_EVERY_MS);
+        if (ready < 0 && errno != EINTR)
+            return EXIT_SET_UP;
+        if (ready > 0 && waits[0].revents != 0)
+            host_is_gone();
+        if (ready > 0 && waits[2].revents != 0)
+            on_ended();
+        if (ready > 0 && waits[1].revents != 0)
+            receive();
+        if (ready == 0)
+            send_metrics();
+    }
+}

@@ -1,0 +1,60 @@
+#include "python/arguments.h"
+
+PyObject *ss_door_status_error;
+
+void ss_door_raise(PyObject *error) {
+    if (PyExceptionInstance_Check(error))
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    else
+        PyErr_SetString(PyExc_SystemError, "this is no exception");
+    Py_DECREF(error);
+}
+
+PyObject *ss_door_fail(int32_t status, const char *what, uint64_t offset, uint64_t index) {
+    PyObject *error = PyObject_CallFunction(ss_door_status_error, "isKK", (int)status, what,
+                                            (unsigned long long)offset, (unsigned long long)index);
+    if (error != NULL)
+        ss_door_raise(error);
+    return NULL;
+}
+
+PyObject *ss_door_fail_count(const char *function, const char *arguments, Py_ssize_t count) {
+    PyErr_Format(PyExc_TypeError, "%s() takes %s, got %zd arguments", function, arguments, count);
+    return NULL;
+}
+
+bool ss_door_bytes(PyObject *object, slipstream_bytes *out, Py_buffer *view) {
+    char *data;
+    Py_ssize_t len;
+    if (PyBytes_CheckExact(object)) {
+        if (PyBytes_AsStringAndSize(object, &data, &len) != 0)
+            return false;
+        out->data = (const uint8_t *)data;
+        out->len = (size_t)len;
+        return true;
+    }
+    if (PyObject_GetBuffer(object, view, PyBUF_SIMPLE) != 0)
+        return false;
+    /* An empty buffer may have no address, but NULL would mean an absent value. */
+    out->data = view->buf == NULL ? (const uint8_t *)"" : view->buf;
+    out->len = (size_t)view->len;
+    return true;
+}
+
+bool ss_door_height(PyObject *object, uint64_t *out) {
+    if (object == Py_None) {
+        *out = SLIPSTREAM_HEIGHT_NONE;
+        return true;
+    }
+    *out = PyLong_AsUnsignedLongLong(object);
+    if (*out != SLIPSTREAM_HEIGHT_NONE)
+        return true;
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_OverflowError, "a height of 2^64 - 1 means that there is none");
+    return false;
+}
+
+bool ss_door_u64(PyObject *object, uint64_t *out) {
+    *out = PyLong_AsUnsignedLongLong(object);
+    return !(*out == (uint64_t)-1 && PyErr_Occurred());
+}

@@ -1,0 +1,243 @@
+/* inline: calling a plugin on the broadcasting thread. */
+#include "sequencer/types.h"
+
+#include "frame/dead_letter.h"
+#include "frame/usual.h"
+
+#include <string.h>
+
+enum { SAMPLE_EVERY = 64 }; /* one callback in so many is timed */
+
+static bool is_taken(int32_t status) {
+    return status == SLIPSTREAM_OK || status == SLIPSTREAM_IGNORED;
+}
+
+static void sample(ss_slot *s, uint64_t ns) {
+    ss_counter_add(&s->buckets[ss_histogram_bucket(ns)], 1);
+    ss_counter_add(&s->samples, 1);
+    ss_counter_add(&s->total_ns, ns);
+}
+
+static int32_t call_timed(ss_slot *s, const uint8_t *frames, size_t len) {
+    const uint64_t start = ss_ticks();
+    const int32_t status = s->call(s->instance, &s->delivery, frames, len);
+    sample(s, ss_ticks_to_ns(ss_ticks() - start));
+    return status;
+}
+
+/* A call for a run, or a GAP, with the delivery as it stands. */
+static int32_t call_slot(ss_slot *s, const uint8_t *frames, size_t len) {
+    if (s->host != NULL) {
+        s->host->error_len = 0;
+        atomic_store_explicit(&s->host->delivered,
+                              s->delivery.first_ordinal + s->delivery.count - 1,
+                              memory_order_release);
+    }
+    return call_timed(s, frames, len);
+}
+
+/* Around the calls of one piece to one slot: set_error belongs to calls in between. */
+static inline void enter_slot(ss_sequencer *sequencer, const ss_slot *s) {
+    atomic_store_explicit(&sequencer->busy, (int32_t)s->id, memory_order_relaxed);
+    if (s->host != NULL)
+        ss_host_enter(s->host, ss_os_self());
+}
+
+static inline void leave_slot(ss_sequencer *sequencer, const ss_slot *s) {
+    if (s->host != NULL)
+        ss_host_leave(s->host);
+    atomic_store_explicit(&sequencer->busy, -1, memory_order_relaxed);
+}
+
+/* FATAL and PANIC: the plugin gets nothing more. After a PANIC only destroy is called. */
+static void give_up(ss_sequencer *sequencer, ss_slot *s, int32_t status) {
+    s->kinds = 0;
+    atomic_store_explicit(&s->state, SS_SLOT_FAILED, memory_order_relaxed);
+    if (status == SLIPSTREAM_PANIC && s->host != NULL)
+        atomic_store_explicit(&s->host->life, SS_UNLOADED, memory_order_release);
+    ss_slots_refresh(sequencer);
+}
+
+/* What follows a call that failed, for `count` frames of `len` bytes of which the last
+ * has the ordinal that was given out last. */
+static void handle_failure(ss_sequencer *sequencer, ss_slot *s, int32_t status,
+                           const uint8_t *frame, size_t len, uint32_t count) {
+    atomic_store_explicit(&s->status, status, memory_order_relaxed);
+    ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, s->ordinal);
+    ss_counter_add(&s->failed, count);
+    if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC)
+        give_up(sequencer, s, status);
+    ss_dead_letter_write(sequencer->log, s->log_id, s->dead_letter, frame, len);
+}
+
+/* The GAP has the ordinal of the last lost event. */
+void ss_slot_tell_gap(ss_sequencer *sequencer, ss_slot *s) {
+    uint8_t frame[SS_GAP_FRAME_LEN];
+    const ss_gap_block gap = s->pending;
+    if (gap.last == 0)
+        return;
+    s->pending = (ss_gap_block){0};
+    ss_gap_write(frame, &gap);
+    ss_host_log_gap(sequencer->log, s->log_id, gap.first, gap.last);
+    s->delivery.first_ordinal = gap.last;
+    enter_slot(sequencer, s);
+    const int32_t status = call_slot(s, frame, sizeof frame);
+    if (!is_taken(status))
+        handle_failure(sequencer, s, status, frame, sizeof frame, 1);
+    if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
+        ss_counter_set(&s->acknowledged, gap.last);
+    leave_slot(sequencer, s);
+}
+
+static uint32_t missing_reason(const ss_slot *s) {
+    return atomic_load_explicit(&s->state, memory_order_relaxed) == SS_SLOT_RELOADING
+               ? SLIPSTREAM_GAP_RELOAD
+               : SLIPSTREAM_GAP_PAUSED;
+}
+
+/* Counts what went to the plugin one by one since ordinal `before`, of which `failed`. */
+static void count_singles(ss_slot *s, uint64_t before, uint64_t failed) {
+    ss_counter_add(&s->delivered, s->ordinal - before - failed);
+    ss_counter_set(&s->broadcast, s->ordinal);
+    ss_counter_set(&s->acknowledged, s->kinds != 0 ? s->ordinal : s->ordinal - 1);
+}
+
+/* Frames to a slot that is running, one by one. This is a hot loop: what cannot change
+ * meanwhile is in locals, counters are written once. */
+static void deliver_singly(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len,
+                           uint32_t attempt) {
+    ss_host *const host = s->host;
+    const ss_on_broadcast call = s->call;
+    const uint64_t before = s->ordinal;
+    uint64_t kinds = s->kinds;
+    uint64_t failed = 0;
+    s->delivery.count = 1;
+    s->delivery.attempt = attempt;
+    for (size_t at = 0, frame_len; at < len; at += frame_len) {
+        const uint8_t *frame = frames + at;
+        frame_len = slipstream_load_u32(frame);
+        if ((kinds >> slipstream_load_u16(frame + 6) & 1) == 0)
+            continue;
+        s->delivery.first_ordinal = ++s->ordinal;
+        if (host != NULL) {
+            host->error_len = 0;
+            atomic_store_explicit(&host->delivered, s->ordinal, memory_order_release);
+        }
+        const int32_t status = s->ordinal % SAMPLE_EVERY == 1
+                                   ? call_timed(s, frame, frame_len)
+                                   : call(s->instance, &s->delivery, frame, frame_len);
+        if (is_taken(status))
+            continue;
+        failed++;
+        handle_failure(sequencer, s, status, frame, frame_len, 1);
+        kinds = s->kinds;
+    }
+    s->delivery.attempt = 1;
+    count_singles(s, before, failed);
+}
+
+/* The hottest loop: checks and calls in one pass, up to `end`. It stands alone, and reads the
+ * slot anew each time, for what it keeps beside would be saved around every call. `at` moves on
+ * over what was taken. */
+static __attribute__((noinline)) int32_t stream(ss_slot *s, const uint8_t **at,
+                                                const uint8_t *end) {
+    const uint8_t *frame = *at;
+    uint64_t ordinal = s->ordinal;
+    int32_t status = SLIPSTREAM_OK;
+    while (ss_frame_is_usual(frame, (size_t)(end - frame)) && ss_frame_is_stamped(frame)) {
+        const size_t frame_len = slipstream_load_u32(frame);
+        const bool timed = ordinal % SAMPLE_EVERY == 0;
+        s->delivery.first_ordinal = ++ordinal;
+        s->host->error_len = 0; /* a text belongs to one call */
+        atomic_store_explicit(&s->host->delivered, ordinal, memory_order_release);
+        status = timed ? call_timed(s, frame, frame_len)
+                       : s->call(s->instance, &s->delivery, frame, frame_len);
+        if (!is_taken(status))
+            break;
+        frame += frame_len;
+    }
+    *at = frame;
+    s->ordinal = ordinal;
+    return status;
+}
+
+void ss_slot_deliver_unchecked(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames,
+                               size_t len, ss_sent *sent) {
+    const uint64_t before = s->ordinal;
+    const uint8_t *at = frames;
+    enter_slot(sequencer, s);
+    const int32_t status = stream(s, &at, frames + ss_frame_room(len));
+    if (!is_taken(status)) {
+        const size_t frame_len = slipstream_load_u32(at);
+        handle_failure(sequencer, s, status, at, frame_len, 1);
+        at += frame_len;
+    }
+    count_singles(s, before, !is_taken(status));
+    leave_slot(sequencer, s);
+    sent->offset += (uint64_t)(at - frames);
+    sent->index += s->ordinal - before;
+}
+
+void ss_slot_miss(ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len) {
+    for (size_t at = 0; at < len; at += slipstream_load_u32(frames + at)) {
+        if ((kinds >> slipstream_load_u16(frames + at + 6) & 1) == 0)
+            continue;
+        const ss_gap_block one = ss_gap_of(frames + at, ++s->ordinal, missing_reason(s));
+        ss_gap_add(&s->pending, &one);
+        ss_counter_add(&s->dropped, 1);
+    }
+    ss_counter_set(&s->broadcast, s->ordinal);
+}
+
+/* `count` neighbouring frames, all wanted, to a slot that takes runs. */
+static void deliver_run(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len,
+                        uint32_t count) {
+    s->delivery.count = count;
+    s->delivery.first_ordinal = s->ordinal + 1;
+    const int32_t status = call_slot(s, frames, len);
+    s->delivery.count = 1;
+    if (is_taken(status)) {
+        s->ordinal += count;
+        ss_counter_set(&s->broadcast, s->ordinal);
+        ss_counter_set(&s->acknowledged, s->ordinal);
+        ss_counter_add(&s->delivered, count);
+    } else if (count == 1 || status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC) {
+        s->ordinal += count;
+        ss_counter_set(&s->broadcast, s->ordinal);
+        handle_failure(sequencer, s, status, frames, len, count);
+        if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
+            ss_counter_set(&s->acknowledged, s->ordinal);
+    } else {
+        deliver_singly(sequencer, s, frames, len, 2); /* it has undone the run: one by one */
+    }
+}
+
+static void deliver_runs(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len) {
+    size_t start = 0;
+    uint32_t count = 0;
+    size_t at = 0;
+    while (at < len && s->kinds != 0) {
+        const uint8_t *frame = frames + at;
+        const size_t frame_len = slipstream_load_u32(frame);
+        const bool wanted = (s->kinds >> slipstream_load_u16(frame + 6) & 1) != 0;
+        if (wanted && count == 0)
+            start = at;
+        if (!wanted && count > 0) {
+            deliver_run(sequencer, s, frames + start, at - start, count);
+            count = 0;
+        }
+        count += wanted;
+        at += frame_len;
+    }
+    if (count > 0 && s->kinds != 0)
+        deliver_run(sequencer, s, frames + start, at - start, count);
+}
+
+void ss_slot_deliver(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len) {
+    enter_slot(sequencer, s);
+    if ((s->flags & SLIPSTREAM_FLAG_BATCH) != 0)
+        deliver_runs(sequencer, s, frames, len);
+    else
+        deliver_singly(sequencer, s, frames, len, 1);
+    leave_slot(sequencer, s);
+}

@@ -1,0 +1,48 @@
+"""The one door to the native core: nothing else imports the extension.
+
+It knows nothing of the rooms above: they say what statuses mean to a user (`explain`) and how
+their events become frames (`set_encoder`).
+"""
+
+from slipstream import _core
+from slipstream._native.door import MODULE_FILE, address, ffi, forked, lib, text
+from slipstream._native.python_callback import PythonCallback
+from slipstream._native.statuses import (
+    ANY,
+    MakeError,
+    check,
+    closed_error,
+    explain,
+    status_error,
+    status_name,
+)
+
+Door = _core.Door
+decode_frame = _core.decode_frame
+encode_frame = _core.encode_frame
+park = _core.park
+raise_parked = _core.raise_parked
+set_encoder = _core.set_encoder
+
+__all__ = [
+    "ANY",
+    "MODULE_FILE",
+    "Door",
+    "MakeError",
+    "PythonCallback",
+    "address",
+    "check",
+    "closed_error",
+    "decode_frame",
+    "encode_frame",
+    "explain",
+    "ffi",
+    "forked",
+    "lib",
+    "park",
+    "raise_parked",
+    "set_encoder",
+    "status_error",
+    "status_name",
+    "text",
+]

@@ -1,0 +1,221 @@
+"""Why a library, or the one that a config names, does or does not load."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipstream.config import PluginConfig, load_config, resolve_secrets
+from slipstream.errors import PluginLoadError, SlipstreamError
+from slipstream.library import PrivateCopy, check_library_path, verify_digest
+
+CONFIG_ENDINGS = (".json5", ".json")
+
+_LOAD_TIMEOUT = 20.0
+_LDD_TIMEOUT = 20.0
+_LAST_WORDS = 500
+_KINDS = {1: "object file", 2: "program", 3: "shared object", 4: "core dump"}
+_MACHINES = {3: "x86", 40: "arm", 62: "x86-64", 183: "arm64", 243: "riscv"}
+_FOREIGN = (
+    (b"\xcf\xfa\xed\xfe", "a macOS library"),
+    (b"MZ", "a Windows library"),
+    (b"!<arch>", "a static library"),
+    (b"#!", "a script"),
+    (b"PK", "an archive"),
+)
+_UNRESOLVED = re.compile(r"^\s*(\S+) => not found|^undefined symbol: (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on the way to a loaded plugin.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether it is as it must be.
+        detail: What was found.
+        hint: The next step if it is not.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+def look_at(path: Path, *, insecure: bool) -> Iterator[Step]:
+    """Yield the steps for a library or a config file, as far as they lead.
+
+    The library's code runs, but only its constructor and `destroy`, in another process.
+
+    Args:
+        path: A library; a config file if it ends in .json5 or .json.
+        insecure: Accept libraries that others could replace.
+    """
+    try:
+        if path.suffix in CONFIG_ENDINGS:
+            config = load_config(path)
+            yield Step("config", ok=True, detail=_about(config))
+            resolved = resolve_secrets(config.own, config.folder, source=config.source)
+            yield Step("secrets", ok=True, detail=f"{len(resolved.secrets)} resolved")
+            yield from _look_at_library(config.libpath, config.sha256, insecure=insecure)
+        else:
+            yield from _look_at_library(path, None, insecure=insecure)
+    except SlipstreamError as error:
+        yield Step("refused", ok=False, detail=error.message, hint=error.hint)
+
+
+def _about(config: PluginConfig) -> str:
+    parts = [f"libpath {config.libpath}"]
+    if config.mode is not None:
+        parts.append(f"mode {config.mode}")
+    if not config.enabled:
+        parts.append("enabled: false, so it is left out")
+    return ", ".join(parts)
+
+
+def _look_at_library(path: Path, digest: str | None, *, insecure: bool) -> Iterator[Step]:
+    library = check_library_path(path, insecure=insecure)
+    yield Step("path", ok=True, detail=str(library))
+    kind = _kind_of(library)
+    yield kind
+    if not kind.ok:
+        return
+    if digest is not None:
+        verify_digest(library, digest)
+        yield Step("sha256", ok=True, detail=digest)
+    loaded = _load(library)
+    # The loader has the last word: what ldd misses may come from the host itself.
+    needed = _needed(library, loaded=loaded.ok)
+    if needed is not None:
+        yield needed
+    yield loaded
+
+
+def _kind_of(library: Path) -> Step:
+    """Compare the file's header with that of the running interpreter."""
+    mine, own = _header(Path(sys.executable)), _header(library)
+    is_elf = own[:4] == b"\x7fELF"
+    if not is_elf:
+        what = next((text for magic, text in _FOREIGN if own.startswith(magic)), "something else")
+        if not own:
+            what = "an empty file"
+        hint = "name the shared library that the plugin's build makes (.so)"
+        return Step("file", ok=False, detail=f"not an ELF library but {what}", hint=hint)
+    machine = int.from_bytes(own[18:20], "little")
+    kind = int.from_bytes(own[16:18], "little")
+    detail = (
+        f"{64 if own[4] == 2 else 32}-bit ELF {_KINDS.get(kind, 'file')} "
+        f"for {_MACHINES.get(machine, f'machine {machine}')}"
+    )
+    if (own[4:6], own[18:20]) != (mine[4:6], mine[18:20]):
+        hint = f"build it for this machine, {os.uname().machine}"
+        return Step("file", ok=False, detail=detail, hint=hint)
+    hint = "link it with -shared, compile with -fPIC"
+    return Step("file", ok=_KINDS.get(kind) == "shared object", detail=detail, hint=hint)
+
+
+def _header(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise PluginLoadError(
+            f"cannot read {path}: {error.strerror}", "let this user read the file"
+        ) from None
+
+
+def _needed(library: Path, *, loaded: bool) -> Step | None:
+    """Ask the loader which libraries and symbols it does not find; None if there is no ldd."""
+    tool = shutil.which("ldd")
+    if tool is None:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 - the library is one that is about to be loaded
+            [tool, "-r", str(library)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LDD_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    missing = sorted({a or b for a, b in _UNRESOLVED.findall(done.stdout + done.stderr)})
+    if missing and not loaded:
+        return Step(
+            "needed libraries",
+            ok=False,
+            detail=f"not found: {', '.join(missing)}",
+            hint="install what holds them, link the plugin with it, or set its RUNPATH",
+        )
+    count = len([line for line in done.stdout.splitlines() if "=>" in line])
+    host = f", but not {', '.join(missing)}: the host has it" if missing else ""
+    return Step("needed libraries", ok=True, detail=f"{count} found{host}")
+
+
+def _load(library: Path) -> Step:
+    """Open and construct it in another process, which it may crash."""
+    reader, writer = os.pipe()
+    command = [sys.executable, "-P", "-m", "slipstream.check.load_probe"]
+    try:
+        with tempfile.TemporaryFile() as words:
+            try:
+                code = subprocess.run(  # noqa: S603 - our own interpreter
+                    [*command, str(library), str(writer), str(_LOAD_TIMEOUT)],
+                    stdin=subprocess.DEVNULL, stdout=words, stderr=words, pass_fds=[writer],
+                    timeout=2 * _LOAD_TIMEOUT, check=False,
+                ).returncode  # fmt: skip
+            except subprocess.TimeoutExpired:
+                code = None
+            words.seek(0)
+            last = words.read()[-_LAST_WORDS:].decode(errors="replace").strip()
+    finally:
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            answer = pipe.read(1 << 16)
+    _clean_up(library)
+    if answer:
+        return _answered(json.loads(answer))
+    return _died(code, last)
+
+
+def _clean_up(library: Path) -> None:
+    """Remove the private copy that a crashed probe has left: making one removes old ones."""
+    try:
+        PrivateCopy(library).close()
+    except PluginLoadError:
+        return
+
+
+def _answered(answer: dict[str, object]) -> Step:
+    if "refusal" in answer:
+        detail = f"{answer['message']} (refusal: {answer['refusal']})"
+        return Step("load", ok=False, detail=detail, hint=str(answer["hint"]))
+    detail = f"{answer['name']} {answer['version']}, ABI minor {answer['abi_minor']}"
+    return Step("load", ok=True, detail=f"constructed and destroyed: {detail}")
+
+
+def _died(code: int | None, last: str) -> Step:
+    if code is None:
+        what = f"did not return within {2 * _LOAD_TIMEOUT:g} seconds"
+    elif code < 0:
+        what = f"crashed with {signal.Signals(-code).name}"
+    else:
+        what = f"ended the process with exit code {code}"
+    said = f"; last output: {last}" if last else ""
+    return Step(
+        "load",
+        ok=False,
+        detail=f"{what}, in a static constructor, slipstream_create_plugin_v1 or destroy{said}",
+        hint="run the constructor under a debugger, or build with -g -fsanitize=address,undefined",
+    )

@@ -1,0 +1,156 @@
+"""What is known of a worker's crash, and the file that says so."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slipstream import _native
+from slipstream._native import ffi, lib
+
+_log = logging.getLogger("slipstream")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashReport:
+    """What is known of a worker's crash.
+
+    Attributes:
+        plugin: The plugin's name.
+        time: When it was noticed, seconds since 1970 UTC.
+        reason: In a sentence.
+        pid: The worker's process.
+        signal: The signal that it died of, 0 if it ended by itself.
+        exit_code: Its exit code, -1 if there is none or it is not known.
+        address: The fault's address, of signals that have one.
+        pc: The instruction's address.
+        module: The file that holds it.
+        module_offset: Where in that file, for ``addr2line -e``.
+        build_id: The GNU build id of that file in hexadecimal, for finding its debug symbols;
+            "" if it has none.
+        registers: Their values, in the order of the machine's `gregs`.
+        ordinal: The event in flight, 0 if there was none.
+        run: How many events were in flight, ending with `ordinal`.
+        in_flush: They had been delivered before, and it crashed while it flushed them.
+        frame_head: The first 48 bytes of that event's frame, in hexadecimal.
+        acknowledged: The last acknowledged ordinal.
+        uptime_ms: How long the worker had lived.
+        path: The library.
+        digest: Its SHA-256.
+        lines: The last lines that it logged or printed.
+        file: Where the report was written, None if nowhere.
+    """
+
+    plugin: str
+    time: float
+    reason: str
+    pid: int
+    signal: int
+    exit_code: int
+    address: int
+    pc: int
+    module: str
+    module_offset: int
+    build_id: str
+    registers: tuple[int, ...]
+    ordinal: int
+    run: int
+    in_flush: bool
+    frame_head: str
+    acknowledged: int
+    uptime_ms: int
+    path: str
+    digest: str
+    lines: tuple[str, ...]
+    file: Path | None = None
+
+    def fields(self) -> dict[str, object]:
+        """Return what the log says of it."""
+        return {
+            "plugin": self.plugin,
+            "reason": self.reason,
+            "pid": self.pid,
+            "crashed_in": self.module,
+            "offset": hex(self.module_offset),
+            "build_id": self.build_id,
+            "ordinal": self.ordinal,
+            "in_flush": self.in_flush,
+            "acknowledged": self.acknowledged,
+            "report": None if self.file is None else str(self.file),
+        }
+
+    def to_json(self) -> str:
+        """Return the report as JSON, addresses in hexadecimal."""
+        fields = asdict(self)
+        fields.pop("file")
+        for name in ("address", "pc", "module_offset"):
+            fields[name] = hex(fields[name])
+        fields["registers"] = [hex(value) for value in self.registers]
+        return json.dumps(fields, indent=2)
+
+
+def take_reports(
+    worker: Any, plugin: str, path: Path, digest: str, folder: Path | None
+) -> list[CrashReport]:
+    """Take a worker's waiting crash reports, and write each to a file.
+
+    Args:
+        worker: The native worker.
+        plugin: The plugin's name.
+        path: The library.
+        digest: Its SHA-256.
+        folder: Where reports are written; None writes none.
+
+    Returns:
+        The reports, oldest first.
+    """
+    found: list[CrashReport] = []
+    raw = ffi.new("ss_report *")
+    while lib.ss_supervised_take_report(worker, raw) == lib.SLIPSTREAM_OK:
+        lines = tuple(_native.text(line) for line in raw.lines)
+        report = CrashReport(
+            plugin=plugin,
+            time=raw.time_ns / 1e9,
+            reason=_native.text(raw.reason),
+            pid=raw.pid,
+            signal=raw.signal,
+            exit_code=raw.exit_code,
+            address=raw.address,
+            pc=raw.pc,
+            module=_native.text(raw.module),
+            module_offset=raw.module_offset,
+            build_id=_native.text(raw.build_id),
+            registers=tuple(raw.values)[: raw.registers],
+            ordinal=raw.ordinal,
+            run=raw.run,
+            in_flush=bool(raw.in_flush),
+            frame_head=bytes(ffi.buffer(raw.frame_head)).hex() if raw.ordinal else "",
+            acknowledged=raw.acknowledged,
+            uptime_ms=raw.uptime_ms,
+            path=str(path),
+            digest=digest,
+            lines=tuple(line for line in lines if line),
+        )
+        file = (
+            None
+            if folder is None
+            else _write(report, folder / f"crash-{plugin}-{raw.time_ns}.json")
+        )
+        found.append(replace(report, file=file))
+    return found
+
+
+def _write(report: CrashReport, file: Path) -> Path | None:
+    """Write a report; None if that cannot be done, which the log then says."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(report.to_json() + "\n", encoding="utf-8")
+    except OSError as error:
+        _log.error(
+            "crash report not written", extra={"plugin": report.plugin, "problem": str(error)}
+        )
+        return None
+    return file

@@ -1,0 +1,174 @@
+"""A plugin's ring, as thread and process mode use it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipstream import _native
+from slipstream._native import ffi, lib
+from slipstream.capture import CaptureWriter
+from slipstream.config import Overflow
+from slipstream.delivery.description import Flush
+from slipstream.errors import CaptureError, PluginFailed, PluginLoadError, Refusal
+from slipstream.status import Counters, counters_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from slipstream.config import PluginConfig
+
+_SLICE_MS = 100
+
+_OVERFLOW = {
+    Overflow.BLOCK: lib.SS_OVERFLOW_BLOCK,
+    Overflow.DROP_NEWEST: lib.SS_OVERFLOW_DROP_NEWEST,
+    Overflow.DROP_OLDEST: lib.SS_OVERFLOW_DROP_OLDEST,
+}
+
+
+class Queue:
+    """The native ring and its rules for being full.
+
+    Attributes:
+        handle: The native queue.
+    """
+
+    def __init__(self, config: PluginConfig, *, shared: bool) -> None:
+        """Make a ring and populate it.
+
+        Args:
+            config: `ring_bytes`, `overflow` and `block_timeout` are used.
+            shared: For a worker process.
+
+        Raises:
+            PluginLoadError: There is not enough memory, or no memory files.
+        """
+        self._freeing = threading.Lock()  # counters are asked for by any thread
+        self._stats: Any = ffi.new("ss_queue_stats *")
+        self.handle: Any = lib.ss_queue_new(
+            config.ring_bytes,
+            shared,
+            _OVERFLOW[config.overflow],
+            int(config.block_timeout * 1000),
+        )
+        if self.handle == ffi.NULL:
+            reason = os.strerror(ffi.errno)
+            raise PluginLoadError(
+                f"cannot make a ring of {config.ring_bytes} bytes: {reason}",
+                "use a smaller `ring_bytes`; `slipstream doctor` tests what rings need",
+                Refusal.CANNOT_OPEN,
+            )
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the memory was given back."""
+        return bool(self.handle == ffi.NULL)
+
+    def stats(self) -> Any:
+        """Return the native counters; the last ones once it is freed."""
+        with self._freeing:
+            if self.handle != ffi.NULL:
+                stats = ffi.new("ss_queue_stats *")
+                lib.ss_queue_describe(self.handle, stats)
+                self._stats = stats
+            return self._stats
+
+    def counters(self) -> Counters:
+        """Return the counters."""
+        stats = self.stats()
+        return counters_of(stats, stats.calls)
+
+    def pause(self, *, paused: bool) -> None:
+        """Hold deliveries back, or let them go on."""
+        lib.ss_queue_pause(self.handle, paused)
+
+    def ask_flush(self, timeout: float, hindrance: Callable[[], str]) -> Flush:
+        """Ask for a flush, at whose end everything broadcast so far is acknowledged.
+
+        Args:
+            timeout: All the time that it has, in seconds; for the text when it is over.
+            hindrance: Why the plugin cannot get there at present; "" if it can.
+
+        Returns:
+            What waits for it. That raises `PluginFailed` if the plugin cannot get there, did
+            not, or if its `flush` failed.
+        """
+        target = self.stats().broadcast
+        number = ffi.new("uint32_t *", lib.ss_queue_ask_flush(self.handle))
+
+        def wait(left: float) -> None:
+            self._wait_for_flush(number, target, left, timeout, hindrance)
+
+        return Flush(wait, by_itself=True)
+
+    def _wait_for_flush(
+        self, number: Any, target: int, left: float, timeout: float, hindrance: Callable[[], str]
+    ) -> None:
+        end = time.monotonic() + left
+        while True:
+            left = max(0, min(_SLICE_MS, int((end - time.monotonic()) * 1000)))
+            status = lib.ss_queue_flushed(self.handle, number, target, left)
+            if status == lib.SLIPSTREAM_OK:
+                return
+            if status != lib.SLIPSTREAM_TIMEOUT:
+                raise PluginFailed(
+                    f"its flush failed ({_native.status_name(status)})",
+                    "see its log lines; events since its last acknowledgement may not be durable",
+                )
+            problem = hindrance()
+            if problem:
+                raise PluginFailed(problem, "resume it, or unload it")
+            if time.monotonic() >= end:
+                raise PluginFailed(
+                    f"it did not get there within {timeout:.3g} seconds",
+                    "give it more time, or look at why it is slow",
+                )
+
+    def leftover(self) -> Iterator[bytes]:
+        """Yield the frames that were never acknowledged; only after the consumer is gone."""
+        ordinal = ffi.new("uint64_t *")
+        size = ffi.new("size_t *")
+        while (frame := lib.ss_queue_leftover(self.handle, ordinal, size)) != ffi.NULL:
+            yield bytes(ffi.buffer(frame, size[0]))
+
+    def save_leftover(self, folder: Path | None, name: str) -> str:
+        """Write what was never acknowledged to a capture.
+
+        Args:
+            folder: Where; None: nowhere.
+            name: The plugin's name.
+
+        Returns:
+            What there is to tell of it; "" if nothing was left.
+        """
+        count = sum(1 for _ in self.leftover())
+        if count == 0:
+            return ""
+        told = f"{count} events were not acknowledged"
+        if folder is None:
+            return f"{told}, and the host has no data folder to keep them in"
+        path = folder / f"undelivered-{name}-{time.time_ns()}.slip"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with CaptureWriter(path) as capture:
+                for frame in self.leftover():
+                    capture.write(frame)
+        except (OSError, CaptureError) as error:
+            return f"{told}, and could not be written to {path}: {error}"
+        return f"{told}, written to {path}"
+
+    def free(self) -> None:
+        """Give the memory back; nobody may use the port any more."""
+        with self._freeing:
+            if self.handle != ffi.NULL:
+                lib.ss_queue_describe(self.handle, self._stats)
+                lib.ss_queue_free(self.handle)
+                self.handle = ffi.NULL
+
+    def hold_nobody(self) -> None:
+        """Let no broadcast wait for room: nobody takes anything out."""
+        lib.ss_queue_hold_nobody(self.handle, True)  # noqa: FBT003 - a native function

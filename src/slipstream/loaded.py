@@ -1,0 +1,310 @@
+"""The plugins that a manager has loaded: which there are, and how they end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from slipstream._native import lib
+from slipstream.errors import (
+    FlushTimeout,
+    PluginAlreadyLoaded,
+    PluginNotLoaded,
+    SlipstreamError,
+)
+from slipstream.status import Counters, Metric, PluginState, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from slipstream.config import Mode
+    from slipstream.delivery.description import Delivery, Flush, Identity
+    from slipstream.logs import LogPump
+
+_log = logging.getLogger("slipstream")
+
+# States from which what was broadcast is still going to be delivered.
+_GETTING_THERE = {
+    PluginState.LOADING,
+    PluginState.RUNNING,
+    PluginState.STALLED,
+    PluginState.BACKOFF,
+}
+
+
+class Plugin:
+    """A loaded plugin. Its values are read when they are asked for; it is never stale."""
+
+    def __init__(self, identity: Identity, delivery: Delivery) -> None:
+        """Wrap a plugin that its delivery has loaded."""
+        self._identity = identity
+        self._delivery = delivery
+        self._ended: tuple[Status, Counters] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Plugin {self.name} {self.version} {self.mode} {self.state}>"
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that is fixed about it."""
+        return self._identity
+
+    @property
+    def name(self) -> str:
+        """Its name in this host."""
+        return self._identity.name
+
+    @property
+    def version(self) -> str:
+        """Its own version."""
+        return self._identity.version
+
+    @property
+    def mode(self) -> Mode:
+        """Where its callbacks run."""
+        return self._identity.mode
+
+    @property
+    def path(self) -> Path | None:
+        """The library, or None for a plugin written in Python."""
+        return self._identity.path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the library, in hexadecimal."""
+        return self._identity.digest
+
+    @property
+    def status(self) -> Status:
+        """State, reason and since when."""
+        return self._ended[0] if self._ended else self._delivery.status()
+
+    @property
+    def state(self) -> PluginState:
+        """Where it is in its life."""
+        return self.status.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is in that state; "" where nothing needs to be said."""
+        return self.status.reason
+
+    @property
+    def since(self) -> float:
+        """Since when, in seconds since 1970 UTC."""
+        return self.status.since
+
+    @property
+    def counters(self) -> Counters:
+        """What happened to its events; after an unload the last values."""
+        return self._ended[1] if self._ended else self._delivery.counters()
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The numbers that the plugin itself reports; none after an unload."""
+        return [] if self._ended else self._delivery.metrics()
+
+    # The manager's side ------------------------------------------------------------
+
+    @property
+    def delivery(self) -> Delivery:
+        """The mode's part; for the manager."""
+        return self._delivery
+
+    def renew(self, identity: Identity) -> None:
+        """Take a new generation's identity, after a reload."""
+        self._identity = identity
+
+    def end(self, reason: str, unload: Callable[[], None]) -> None:
+        """Unload and keep the last values; if that fails the plugin is as it was."""
+        unload()
+        self._ended = (Status(PluginState.UNLOADED, reason), self._delivery.counters())
+
+
+# Seconds. A flush that runs while the caller waits is not begun with less, unless the caller
+# himself gave less: it would hardly end in time, and a plugin whose flush is late is paused.
+_LEAST_TIME = 0.1
+
+
+class Loaded:
+    """The loaded plugins. Changed by one thread at a time, which the manager sees to.
+
+    Attributes:
+        plugins: By name, in the order of loading.
+    """
+
+    def __init__(self, pump: LogPump) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            pump: Has the names for the plugins' log lines.
+        """
+        self.plugins: dict[str, Plugin] = {}
+        self._pump = pump
+
+    def find(self, name: str) -> Plugin:
+        """Return a plugin.
+
+        Raises:
+            PluginNotLoaded: There is none of this name.
+        """
+        plugin = self.plugins.get(name)
+        if plugin is None:
+            loaded = ", ".join(self.plugins) or "none"
+            raise PluginNotLoaded(f"no plugin {name} is loaded", f"loaded: {loaded}")
+        return plugin
+
+    def refuse_same_library(self, path: Path) -> None:
+        """Raise `PluginAlreadyLoaded` for a library that is loaded and may not be twice."""
+        for plugin in self.plugins.values():
+            multiple = plugin.identity.flags & lib.SLIPSTREAM_FLAG_MULTI_INSTANCE
+            if plugin.path == path and not multiple:
+                raise PluginAlreadyLoaded(
+                    f"the library {path} is loaded already, as plugin {plugin.name}",
+                    "unload that one first; a plugin that may be loaded several times says so "
+                    "by the flag MULTI_INSTANCE",
+                )
+
+    def refuse_same_name(self, name: str) -> None:
+        """Raise `PluginAlreadyLoaded` for a name that is taken."""
+        if name in self.plugins:
+            raise PluginAlreadyLoaded(
+                f"a plugin of the name {name} is loaded already",
+                "give this one another `name` in its config, or unload the other",
+            )
+
+    def add(self, identity: Identity, delivery: Delivery) -> Plugin:
+        """Take in a plugin that runs; return it."""
+        plugin = Plugin(identity, delivery)
+        self.plugins[identity.name] = plugin
+        return plugin
+
+    def flush(self, timeout: float) -> None:
+        """Wait until each plugin has acknowledged everything.
+
+        Args:
+            timeout: The longest wait for all of them, in seconds.
+
+        Raises:
+            FlushTimeout: Some plugin did not get there; its message says which and how far.
+        """
+        problems = _flush(list(self.plugins.values()), timeout)
+        late = [
+            f"{plugin.name} ({plugin.state}): acknowledged {plugin.counters.acknowledged} "
+            f"of {plugin.counters.broadcast}: {problems[plugin.name]}"
+            for plugin in self.plugins.values()
+            if problems[plugin.name]
+        ]
+        if late:
+            raise FlushTimeout(
+                "not everything is acknowledged: " + "; ".join(late),
+                "see the states and reasons in `plugins`",
+            )
+
+    def unload(self, name: str, timeout: float) -> None:
+        """Unload a plugin.
+
+        Args:
+            name: Its name.
+            timeout: The longest wait for each step, in seconds.
+
+        Raises:
+            PluginNotLoaded: There is none of this name.
+            PluginFailed: It could not even begin; the plugin is loaded as before.
+        """
+        self._end(self.find(name), timeout)
+        self.plugins.pop(name)
+
+    def unload_all(self, timeout: float) -> None:
+        """Unload all plugins, the last loaded first. Problems are logged, none stops it.
+
+        Args:
+            timeout: The longest wait for each step, in seconds.
+        """
+        interrupt: BaseException | None = None
+        for name in reversed(list(self.plugins)):
+            try:
+                try:
+                    self._end(self.plugins[name], timeout)
+                except (KeyboardInterrupt, SystemExit) as error:  # hurry, but leave none behind
+                    interrupt = error
+                    timeout = min(timeout, 1.0)
+                    self._end(self.plugins[name], timeout)
+                self.plugins.pop(name)
+            except SlipstreamError as error:
+                _log.error(
+                    "plugin could not be unloaded", extra={"plugin": name, "problem": error.message}
+                )
+        if interrupt is not None:
+            raise interrupt
+
+    def _end(self, plugin: Plugin, timeout: float) -> None:
+        problem = ""
+        log_id = plugin.delivery.log_id  # afterwards it may not know it any more
+
+        def stop() -> None:
+            nonlocal problem
+            problem = plugin.delivery.stop(timeout)
+
+        plugin.end("unloaded", stop)
+        if problem:
+            _log.warning(
+                "plugin unloaded, but not cleanly",
+                extra={"plugin": plugin.name, "problem": problem},
+            )
+        else:
+            self._pump.forget(log_id)
+            _log.info("plugin unloaded", extra={"plugin": plugin.name})
+
+
+def _flush(plugins: list[Plugin], timeout: float) -> dict[str, str]:
+    """Flush plugins; the reason why each cannot, or "".
+
+    All that go on by themselves are asked before anybody is waited for, and are waited for
+    last: so each of them has the whole time, however late the others are. Only those whose
+    flush runs while the caller waits can take each other's time.
+    """
+    end = time.monotonic() + timeout
+    problems = {plugin.name: "" for plugin in plugins}
+    asked: list[tuple[Plugin, Flush]] = []
+    for plugin in plugins:
+        status = plugin.status
+        if status.state not in _GETTING_THERE:
+            problems[plugin.name] = status.reason or f"it is {status.state}"
+            continue
+        try:
+            asked.append((plugin, plugin.delivery.ask_flush(timeout)))
+        except SlipstreamError as error:
+            problems[plugin.name] = error.message
+    took: dict[str, float] = {}
+    for plugin, flush in sorted(asked, key=lambda one: one[1].by_itself):
+        begin = time.monotonic()
+        left = max(0.0, end - begin) if took or flush.by_itself else timeout
+        if took and not flush.by_itself and left < min(_LEAST_TIME, timeout / 10):
+            # Such a flush would be late through no fault of its own, and its plugin paused.
+            if plugin.counters.lag:
+                problems[plugin.name] = f"no time was left for its flush: {_who(took, timeout)}"
+            continue
+        try:
+            flush.wait(left)
+        except SlipstreamError as error:
+            others = ""
+            if took and not flush.by_itself and time.monotonic() >= end:
+                others = f", all that was left: {_who(took, timeout)}"
+            problems[plugin.name] = error.message + others
+        if not flush.by_itself:
+            took[plugin.name] = time.monotonic() - begin
+    return problems
+
+
+def _who(took: dict[str, float], timeout: float) -> str:
+    """Say which plugins took a flush's time: those with a tenth of it, or the one with most."""
+    most = max(took.values())
+    takers = [
+        f"{name} took {min(seconds, timeout):.2g}"
+        for name, seconds in took.items()
+        if seconds >= min(most, timeout / 10)
+    ]
+    return f"{', '.join(takers)} of the {timeout:.3g} seconds"

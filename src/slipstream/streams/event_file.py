@@ -1,0 +1,197 @@
+"""Files of events: captures and JSON lines, told apart by what they hold."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from slipstream import capture
+from slipstream.errors import CaptureError
+from slipstream.events import EventKind
+from slipstream.frames import RECORDED
+from slipstream.streams.reader import LINE_MAX, LineReader, Unreadable, Warn
+from slipstream.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STDIN = "-"
+
+_BUFFER = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+_GAP = EventKind.GAP.to_bytes(2, "little")
+_FOREIGN = (
+    (b"\x1f\x8b", "it is compressed: gzip -dc FILE | slipstream run ... -"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed: zstd -dc FILE | slipstream run ... -"),
+    (b"\x7fELF", "it is a library or a program; slipstream doctor FILE looks at a plugin"),
+)
+
+
+class EventFile:
+    """A file of events, opened for reading once from its start to its end; a context manager.
+
+    Iterating yields frames as they stand in the file, gaps included. Needs memory for one
+    frame and a buffer, however long the file is.
+
+    Attributes:
+        name: For messages.
+        size: The file's size in bytes when it was opened; None for a pipe or a terminal.
+        position: How many bytes were read.
+        count: How many frames were yielded.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, on_warning: Warn) -> None:
+        """Open a file and, unless it is a pipe, look at its first bytes.
+
+        Args:
+            path: A capture or JSON lines; ``-`` is standard input.
+            on_warning: Gets a sentence when something in the file is left out.
+
+        Raises:
+            CaptureError: It cannot be opened, or is neither.
+        """
+        is_stdin = os.fspath(path) == STDIN
+        self.name = "standard input" if is_stdin else printable(os.fspath(path))
+        self.size: int | None = None
+        self.position = 0
+        self.count = 0
+        self._warn = on_warning
+        self._folder = None if is_stdin else Path(path).absolute().parent
+        try:
+            raw = io.FileIO(0 if is_stdin else path, closefd=not is_stdin)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise CaptureError(
+                f"cannot open {self.name}: {reason}",
+                "name a capture or a .jsonl file that this user may read, or - for standard input",
+            ) from None
+        self._file = io.BufferedReader(raw, _BUFFER)
+        status = os.fstat(raw.fileno())
+        if stat.S_ISREG(status.st_mode):
+            self.size = status.st_size
+            try:
+                self._is_capture()
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file; standard input stays open."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the frames.
+
+        Raises:
+            CaptureError: A line or frame cannot be read, or there is no event at all. All
+                before it were yielded.
+        """
+        try:
+            if self._is_capture():
+                capture.read_header(self._file, self.name)
+                self.position = len(capture.HEADER)
+                for frame in capture.read_frames(self._file, self.name):
+                    self.position += len(frame)
+                    self.count += 1
+                    yield frame
+            else:
+                yield from self._lines()
+        except OSError as error:
+            raise CaptureError(
+                f"cannot read {self.name} at byte {self.position}: {error.strerror}",
+                "check the disk or the program that writes it",
+            ) from None
+        if not self.count:
+            raise self._empty()
+
+    def playable(self) -> Iterator[bytes]:
+        """Yield the frames that may be sent: marked as recorded, without gaps.
+
+        Raises:
+            CaptureError: As when iterating.
+        """
+        warned = False
+        for frame in self:
+            if frame[6:8] == _GAP:
+                if not warned:
+                    warned = True
+                    self._warn(f"{self.name}: gaps are left out: they tell of another host's loss")
+                continue
+            yield frame if frame[8] & RECORDED else _marked(frame)
+
+    def _is_capture(self) -> bool:
+        """Tell by the first byte, which is all that a pipe promises to show at once."""
+        start = self._file.peek()[:16]
+        if start[:1] == capture.MAGIC[:1]:
+            return True
+        if start[:1] == b"{" or start[:1].isspace() or start[:1] == _BOM[:1]:
+            return False
+        if not start:
+            raise self._empty()
+        hints = (hint for magic, hint in _FOREIGN if start.startswith(magic))
+        raise CaptureError(
+            f"{self.name} is neither a capture nor JSON lines: it starts with {start!r}",
+            next(hints, "name a capture, or a file with one JSON object on each line"),
+        )
+
+    def _empty(self) -> CaptureError:
+        what = "is empty" if self.position == 0 else "holds no event"
+        return CaptureError(
+            f"{self.name} {what}", "check the file's name and whether its writer has run"
+        )
+
+    def _lines(self) -> Iterator[bytes]:
+        reader = LineReader(
+            self._folder, lambda text: self._warn(f"{self.name}: {printable(text)}")
+        )
+        frame_of = reader.frame
+        readline = self._file.readline
+        number = 0
+        while line := readline(LINE_MAX):
+            number += 1
+            if number == 1:
+                line = line.removeprefix(_BOM)
+            try:
+                if len(line) == LINE_MAX and line[-1:] != b"\n":
+                    raise Unreadable(f"longer than {LINE_MAX} bytes", "no event is that large")
+                frame = frame_of(line)
+            except Unreadable as error:
+                raise CaptureError(
+                    f"{self.name}, line {number}: {printable(error.message)}",
+                    f"{error.hint}; the {self.count} events before it are good",
+                ) from None
+            self.position += len(line)
+            if frame is not None:
+                self.count += 1
+                yield frame
+
+
+def _marked(frame: bytes) -> bytes:
+    return b"%b%c%b" % (frame[:8], frame[8] | RECORDED, frame[9:])
+
+
+def read_events(path: str | os.PathLike[str], *, on_warning: Warn) -> Iterator[bytes]:
+    """Yield the frames of a file of events, ready to be sent.
+
+    Each has the flag RECORDED. JSON lines without `stream` get one that is named by the
+    line it starts with, so that it is the same on each run and also when the file has grown.
+
+    Args:
+        path: A capture or JSON lines; ``-`` is standard input.
+        on_warning: Gets a sentence when something in the file is left out.
+
+    Raises:
+        CaptureError: The file cannot be opened or read; all events before the place that
+            the message names were yielded.
+    """
+    with EventFile(path, on_warning=on_warning) as file:
+        yield from file.playable()

@@ -1,0 +1,34 @@
+"""What plugin authors test their own plugins with.
+
+Build a plugin from C or C++ source inside of a test (`build_plugin`), drive a library step by
+step and look at everything that it answers, logs and acknowledges (`FakeHost`), or see what a
+host sends (`RecordingPlugin`). Works with any test runner::
+
+    def test_commits_on_flush(tmp_path):
+        library = build_plugin(Path("src/sink.c"), "-lsqlite3", folder=tmp_path)
+        with FakeHost(library, {"path": str(tmp_path / "db")}) as host:
+            assert host.deliver(Block(b"...", 7)).ok
+            host.flush()
+            assert host.acknowledged == 1
+            assert not host.misbehaviour
+"""
+
+from __future__ import annotations
+
+from slipstream.delivery.instance import LoadReason
+from slipstream.delivery.instance import Mapping as Mapped
+from slipstream.logs import LogLine
+from slipstream.testing.build import PluginBuildError, build_plugin
+from slipstream.testing.fake_host import Answer, FakeHost
+from slipstream.testing.recording import RecordingPlugin
+
+__all__ = [
+    "Answer",
+    "FakeHost",
+    "LoadReason",
+    "LogLine",
+    "Mapped",
+    "PluginBuildError",
+    "RecordingPlugin",
+    "build_plugin",
+]

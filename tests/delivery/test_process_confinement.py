@@ -1,0 +1,180 @@
+"""Process mode: what a worker has, what it prints, and what it cannot do."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+
+import pytest
+
+from slipstream import AppEvent, PluginManager, PluginState
+from support.logs import capture_logs
+from support.oracle import EXPLICIT_ACK, Oracle, command
+from support.workers import Sender, one_report, wait
+
+
+def test_a_worker_has_nothing_of_the_host(oracle, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_HOST", "1")
+    leaked = os.open("/dev/zero", os.O_RDONLY)
+    os.set_inheritable(leaked, True)
+    old_pipe = signal.getsignal(signal.SIGPIPE)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        with capture_logs() as logs, PluginManager(insecure_paths=True) as manager:
+            manager.load_plugin(oracle.config())
+            manager.broadcast(command("list"))
+            manager.flush(240)
+    finally:
+        os.close(leaked)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    assert old_pipe is signal.SIG_IGN, "Python ignores it; the worker must not"
+    lines = [line["event"] for line in logs]
+    found = dict(line.split(maxsplit=2)[1:] for line in lines if line.startswith("fd "))
+    assert found.pop("0") == "/dev/null"
+    assert found.pop("1").startswith("pipe:")
+    assert found.pop("2").startswith("pipe:")
+    assert found.pop("3").startswith("socket:")
+    assert "4" not in found, "the ring's descriptor is closed"
+    assert "5" not in found, "the control area's descriptor is closed"
+    assert "pidfd" in found.pop("6")
+    rest = [v for v in found.values() if v != str(oracle.log) and "eventfd" not in v]
+    assert rest == []
+    environment = {line.removeprefix("env ") for line in lines if line.startswith("env ")}
+    assert "SECRET_OF_THE_HOST" not in environment
+    assert "PATH" in environment
+    signals = [line for line in lines if line.startswith("blocked ")]
+    assert signals == ["blocked 0, ignored 0, session 1"]
+
+
+def test_the_ring_cannot_be_written_to(manager, oracle) -> None:
+    plugin = manager.load_plugin(oracle.config())
+    sender = Sender(manager)
+    with capture_logs() as logs:
+        sender.send(command("attack"))
+        manager.flush(240)
+        manager.unload_plugin("oracle")
+    lines = [line["event"] for line in logs if ": " in line["event"]]
+    said = dict(line.split(": ", 1) for line in lines)
+    assert said["mprotect"] != "succeeded"
+    if said["open"] == "succeeded":  # only root gets that far
+        for what in ("mmap", "ftruncate", "pwrite", "punch"):
+            assert said[what] != "succeeded", what
+    assert plugin.counters.acknowledged == 1
+
+
+def test_a_scribbled_control_area_is_noticed(manager, oracle) -> None:
+    plugin = manager.load_plugin(oracle.config(callback_timeout=20))
+    sender = Sender(manager)
+    sender.many(100)
+    manager.flush(240)
+    # It hangs behind that, so that no honest word is written over the scribble.
+    event = AppEvent(41, b"<scribble 1>", None)
+    sender.send(event)
+    manager.flush(240)
+    sender.many(100)
+    manager.flush(240)
+    verdict = oracle.judge(sender.hashes)
+    assert verdict.good, verdict
+    assert plugin.counters.acknowledged == 201
+
+
+def test_a_scribbled_control_area_leads_to_a_restart(manager, compile_plugin, tmp_path) -> None:
+    oracle = Oracle(compile_plugin, tmp_path, "-DTHEN_HANG=1")
+    plugin = manager.load_plugin(oracle.config(callback_timeout=60))
+    sender = Sender(manager)
+    sender.many(100)
+    sender.send(command("scribble"))
+    sender.many(100)
+    manager.flush(240)
+    report = one_report(manager, plugin)
+    assert "its control area was written over" in report.reason
+    verdict = oracle.judge(sender.hashes)
+    assert verdict.good, verdict
+
+
+def test_an_ack_of_what_was_not_delivered_is_not_believed(
+    manager, compile_plugin, tmp_path
+) -> None:
+    oracle = Oracle(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
+    plugin = manager.load_plugin(oracle.config(flush_interval=60))
+    sender = Sender(manager)
+    with capture_logs() as logs:
+        sender.many(10)
+        sender.send(command("early"))
+        sender.send(command("segv"))
+        sender.many(5)
+        wait(lambda: plugin.delivery.restarts == 1)
+        wait(lambda: plugin.state is PluginState.RUNNING)
+        manager.flush(240)
+    assert any("ack of the future: Invalid argument" in line["event"] for line in logs)
+    verdict = oracle.judge(sender.hashes)
+    assert verdict.good, verdict
+    assert verdict.repeats >= 11, "nothing was acknowledged before the crash"
+
+
+@pytest.mark.no_asan  # it needs terabytes of address space
+def test_limits_hold(manager, oracle) -> None:
+    with capture_logs() as logs:
+        manager.load_plugin(oracle.config(limits={"memory": "256MiB", "open_files": 32}))
+        manager.broadcast(command("limits"))
+        manager.flush(240)
+        manager.unload_plugin("oracle")
+    lines = [line["event"] for line in logs]
+    assert "allocate: Cannot allocate memory" in lines
+    opened = next(int(line.split()[1]) for line in lines if line.startswith("opened "))
+    assert 10 < opened < 32
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_core_files_are_left_only_if_configured(manager, oracle, wanted) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    plugin = manager.load_plugin(oracle.config(limits={"core_files": wanted}))
+    limits = resource.prlimit(plugin.delivery.pid, resource.RLIMIT_CORE)
+    assert limits == ((hard, hard) if wanted else (0, 0))
+
+
+@pytest.mark.parametrize("what", ["garbage", "close", "unmap"])
+def test_what_a_plugin_breaks_ends_its_worker_alone(manager, oracle, what) -> None:
+    plugin = manager.load_plugin(oracle.config())
+    sender = Sender(manager)
+    for _ in range(3):
+        sender.send(command(what))
+        sender.many(20)
+        manager.flush(240)
+    wait(lambda: plugin.delivery.restarts >= 1, "it was not ended")
+    verdict = oracle.judge(sender.hashes)
+    assert verdict.good, verdict
+
+
+# ---- What a worker prints ------------------------------------------------------------------------
+
+
+def test_what_is_printed_becomes_log_lines(manager, oracle) -> None:
+    with capture_logs() as logs:
+        manager.load_plugin(oracle.config())
+        manager.broadcast(command("print"))
+        manager.flush(240)
+        wait(lambda: any(line["event"] == "to err" for line in logs))
+        manager.unload_plugin("oracle")
+    lines = {line["event"]: line for line in logs if line.get("plugin") == "oracle"}
+    assert lines["to out"]["log_level"] == "info"
+    assert lines["to err"]["log_level"] == "warning"
+    assert r"bad \xff byte" in lines
+    assert "no end" in lines, "a last line without its end is a line"
+    cut = [text for text in lines if set(text) == {"x"}]
+    assert cut
+    assert max(map(len, cut)) <= 8192
+
+
+def test_a_flood_is_held_back_and_blocks_nobody(manager, oracle) -> None:
+    with capture_logs() as logs:
+        plugin = manager.load_plugin(oracle.config(callback_timeout=240))
+        manager.broadcast(command("flood"))
+        manager.flush(240)
+        wait(
+            lambda: any("suppressed" in line["event"] for line in logs),
+            "nobody said that lines were suppressed",
+        )
+    assert plugin.delivery.restarts == 0
+    assert sum(line["event"].startswith("flood") for line in logs) < 2000

@@ -1,0 +1,98 @@
+"""Process mode: what loads, what is refused, and what is ended while it loads."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from slipstream import PluginLoadError, PluginStartError, PluginState, Refusal
+from support.hostile_libraries import COMPILED
+from support.logs import capture_logs
+from support.oracle import LOADED, Oracle
+from support.process_tools import Footprint, copies_in
+from support.workers import block
+
+REPRESENTATIVE = [
+    case for case in COMPILED if case.refusal in {
+        Refusal.NO_CONSTRUCTOR, Refusal.CONSTRUCTOR_REFUSED, Refusal.TABLE_UNREADABLE,
+        Refusal.TABLE_TOO_SMALL, Refusal.FUNCTION_MISSING, Refusal.NAME_INVALID,
+        Refusal.CANNOT_OPEN, Refusal.FLUSH_MISSING,
+    }
+]  # fmt: skip
+REPRESENTATIVE = list({case.refusal: case for case in REPRESENTATIVE}.values())
+
+
+@pytest.mark.parametrize("case", REPRESENTATIVE, ids=lambda case: case.name)
+def test_a_library_is_refused_as_it_is_inline(manager, compile_plugin, case) -> None:
+    library = compile_plugin(case.source, *case.flags)
+    found = []
+    for mode in ("inline", "process"):
+        with pytest.raises(PluginLoadError) as caught:
+            manager.load_plugin({"libpath": str(library), "mode": mode, **case.config})
+        found.append((re.sub("0x[0-9a-f]+", "0x", caught.value.message), *caught.value.args[1:]))
+    assert found[0] == found[1]
+    assert found[1][2] is case.refusal
+    assert manager.list_plugins() == []
+    assert copies_in(library.parent) == []
+
+
+def test_a_crash_in_the_constructor_is_a_load_error(manager, compile_plugin, tmp_path) -> None:
+    bad = Oracle(compile_plugin, tmp_path, '-DON_CREATE="segv"', name="early")
+    before = Footprint.now()
+    with capture_logs() as logs, pytest.raises(PluginLoadError) as caught:
+        manager.load_plugin(bad.config())
+    assert caught.value.refusal is Refusal.CANNOT_OPEN
+    assert "died of signal 11" in caught.value.message
+    assert str(bad.library) in caught.value.message
+    reports = list((tmp_path / "data").rglob("crash-early-*.json"))
+    assert len(reports) == 1, logs
+    report = json.loads(reports[0].read_text())
+    assert (report["signal"], report["address"]) == (11, "0x10")
+    assert [f for f in Footprint.now().descriptors - before.descriptors if "memfd" in f] == []
+    assert copies_in(bad.library.parent) == []
+    good = manager.load_plugin(Oracle(compile_plugin, tmp_path).config())
+    manager.broadcast(block(1))
+    manager.flush(240)
+    assert good.counters.acknowledged == 1
+
+
+@pytest.mark.parametrize(
+    ("define", "config", "error"),
+    [
+        ('-DON_CREATE="hang"', {}, PluginLoadError),
+        ("", {"on_load": "hang"}, PluginLoadError),
+        ("", {"on_load": "segv"}, PluginLoadError),
+        ("", {"on_load": "fail"}, PluginStartError),
+    ],
+)
+def test_what_does_not_load_is_ended(
+    manager, compile_plugin, tmp_path, define, config, error
+) -> None:
+    defines = [define] if define else []
+    bad = Oracle(compile_plugin, tmp_path, *defines)
+    hangs = "hang" in [*config.values(), define.partition('"')[2].rstrip('"')]
+    with capture_logs() as logs, pytest.raises(error) as caught:
+        manager.load_plugin(bad.config(load_timeout=1 if hangs else 60, **config))
+    message = caught.value.message
+    if error is PluginStartError:
+        assert "told to fail in on_load" in message
+        assert "FAILED (-1)" in message
+        assert "destroyed" in [line["event"] for line in logs]
+    elif hangs:
+        assert caught.value.refusal is Refusal.TIMED_OUT
+        assert "did not return within load_timeout" in message
+    else:
+        assert "died of signal 11" in message
+    # It was tried once, not again and again.
+    assert [r for r in bad.records if r.type == LOADED] == []
+    assert not any("started again" in line["event"] for line in logs)
+    assert manager.list_plugins() == []
+    assert copies_in(bad.library.parent) == []
+
+
+@pytest.mark.parametrize("size", [70_000, 900_000])
+def test_a_large_config_arrives_whole(manager, oracle, size) -> None:
+    plugin = manager.load_plugin(oracle.config(padding="x" * size, expect_len=size))
+    assert plugin.state is PluginState.RUNNING

@@ -1,0 +1,51 @@
+"""The tests of the core once more, through a core built with ASan and UBSan, and random load."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.no_asan, pytest.mark.timeout(3600)]
+
+
+def run(tool: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / tool), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=3500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-20_000:]
+    return done.stdout
+
+
+def test_the_core_under_asan_and_ubsan() -> None:
+    """Runs what `make asan` runs."""
+    output = run("asan.py", "-q")
+    assert "sanitizer reports: 0" in output
+    summary = re.search(r"^(\d+) passed", output, re.MULTILINE)
+    assert summary is not None, output[-2000:]
+    assert int(summary[1]) > 100
+
+
+def test_the_stress_for_a_while(tmp_path) -> None:
+    """The short form of `make stress`."""
+    output = tmp_path / "stress.json"
+    run("stress.py", "--seconds", "45", "--seed", "1", "--output", str(output))
+    summary = json.loads(output.read_text())
+    assert summary["reports"] == 0
+    assert len(summary["programs"]) == 4
+    for name, figures in summary["programs"].items():
+        assert figures["good"], name
+        assert figures.get("events", figures.get("broadcast")) > 10_000, name

@@ -93,7 +93,7 @@ def test_the_codecs_need_no_extension() -> None:
         "import slipstream.aleo.codec; print('slipstream._core' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True
     )
     assert done.stdout == "False\n"
 
@@ -231,14 +231,17 @@ def test_what_is_public_is_documented(path: Path) -> None:
 
 def files() -> list[Path]:
     """The files that a commit would hold."""
-    answer = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    try:
+        answer = subprocess.run(
+            ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            capture_output=True,
+            check=False,
+            timeout=600,
+        )
+    except FileNotFoundError:
+        pytest.skip("no git on this machine")
     if answer.returncode != 0:
-        pytest.skip("not a git checkout")
+        pytest.skip(f"not a git checkout: {answer.stderr.decode(errors='replace').strip()}")
     names = answer.stdout.decode().split("\0")
     return [path for name in names if name and (path := ROOT / name).is_file()]
 
@@ -317,7 +320,7 @@ def test_the_wheel(tmp_path: Path) -> None:
             env={**os.environ, "CMAKE_BUILD_PARALLEL_LEVEL": "2"},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 20000 };
+enum { WAIT_MS = 240000 };
 
 static ss_log_queue *log;
 static uint32_t log_id;

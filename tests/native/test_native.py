@@ -85,6 +85,11 @@ def test_sequencer(built, kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
+def test_watch(built, kind) -> None:
+    assert "rounds watched" in run(built / kind / "watch", 3 * MORE)
+
+
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_thread_mode(built, kind, tmp_path) -> None:
     witnesses = []
     for flags in (8, 24, 0):

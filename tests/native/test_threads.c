@@ -118,7 +118,8 @@ static void load(place *p, uint32_t reason) {
     ss_instance_info info;
     ss_instance_describe(p->instance, &info);
     REQUIRE(info.refusal == SS_REFUSED_NOTHING && info.is_loaded);
-    p->thread = ss_thread_start(p->instance, p->queue, queue, log_id, -1, 20, 3);
+    p->thread = ss_thread_start(p->instance, p->queue, queue, log_id, -1, 20, 3,
+                                log_id % 2 == 0 ? 60000 : 0);
     REQUIRE(p->thread != NULL);
 }
 
@@ -133,7 +134,7 @@ static void unload(place *p, bool hurried) {
         while (ss_instance_wait(p->instance, 5) != SLIPSTREAM_OK);
     REQUIRE(ss_instance_wait(p->instance, WAIT_MS) == SLIPSTREAM_OK);
     REQUIRE(ss_thread_state(p->thread, &status) == SS_THREAD_ENDED && status == SLIPSTREAM_OK);
-    REQUIRE(ss_thread_call(p->thread) == 0);
+    REQUIRE(ss_thread_late_ns(p->thread) == 0);
     finish_step(p, ss_instance_unload(p->instance, 1000));
     ss_thread_free(p->thread);
     finish_step(p, ss_instance_close(p->instance));

@@ -53,15 +53,12 @@ class Launcher:
         self._log_level = LEVELS[log_level]
         self._supervisor = Supervisor(pump.queue)
         self._processes: weakref.WeakSet[ProcessPlugin] = weakref.WeakSet()
-        self._threads: weakref.WeakSet[ThreadPlugin] = weakref.WeakSet()
         pump.afterwards = self.look_after
 
     def look_after(self) -> None:
-        """Take the crash reports that wait, and tell of threads that are stuck."""
+        """Take the crash reports that wait."""
         for plugin in list(self._processes):
             plugin.collect_reports()
-        for thread in list(self._threads):
-            thread.watch()
 
     def close(self) -> None:
         """Kill workers that still run, and end their supervisor."""
@@ -116,7 +113,6 @@ class Launcher:
         try:
             plugin.start(instance, name, settled, config)
             plugin.attach(self._sequencer)
-            self._threads.add(plugin)
         except BaseException:
             plugin.discard()
             raise

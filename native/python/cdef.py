@@ -19,6 +19,7 @@ HEADERS = (
     "base/histogram.h",
     "base/log_queue.h",
     "plugin/instance.h",
+    "ring/stats.h",
     "ring/ring.h",
     "ring/queue.h",
     "sequencer/sequencer.h",

@@ -1,6 +1,6 @@
 #include "consumer/acks.h"
 
-#include "plugin/instance.h" /* ss_status_name */
+#include "plugin/status.h"
 
 enum {
     FLUSH_AGAIN_MS = 1000, /* after one that failed, where no flush_idle says when */

@@ -426,7 +426,7 @@ def test_a_hang_is_reported_and_does_not_keep_the_process(
     assert done.returncode == 0, done.stderr
     assert "done" in done.stdout
     if not early:
-        assert "stays mapped: a call into it did not return" in done.stdout
+        assert "stays mapped: a call into it did not return" in done.stderr
     assert time.monotonic() - start < 15
     assert copies_in(library.parent) == []
 

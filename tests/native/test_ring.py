@@ -16,13 +16,13 @@ import pytest
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NATIVE = ROOT / "native"
-# What a consumer is made of; the plugin's wing brings the names of statuses.
-WINGS = ("platform", "base", "frame", "ring", "library", "plugin", "consumer")
-SOURCES = sorted(
-    str(path.relative_to(NATIVE).with_suffix(""))
-    for wing in WINGS
-    for path in (NATIVE / wing).rglob("*.c")
-)
+# Mode process is more than a consumer and its ring, and the door is Python's.
+OTHERS = {"process", "python"}
+SOURCES = [
+    path
+    for path in sorted(NATIVE.glob("**/*.c"))
+    if path.relative_to(NATIVE).parts[0] not in OTHERS
+]
 FLAGS = (
     *("-std=c11", "-O2", "-g", "-fno-omit-frame-pointer", "-D_GNU_SOURCE", '-DSS_VERSION="0"'),
     *("-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion"),
@@ -65,12 +65,12 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             str(
                 gcc(
                     sanitizer,
-                    folder / f"{name.replace('/', '-')}-{sanitizer}.o",
+                    folder / f"{'-'.join(path.parts[-2:])}-{sanitizer}.o",
                     "-c",
-                    str(NATIVE / f"{name}.c"),
+                    str(path),
                 )
             )
-            for name in SOURCES
+            for path in SOURCES
         ]
         source = str(HERE / f"{program}.c")
         return gcc(sanitizer, folder / f"{program}-{sanitizer}", source, *objects)

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from slipstream import _native
 from slipstream._native import Door, ffi, lib
-from slipstream.errors import PluginFailed, SlipstreamError
+from slipstream.errors import (
+    BroadcastError,
+    PluginFailed,
+    PluginLoadError,
+    SlipstreamError,
+)
 from slipstream.status import Counters, counters_of
 
 if TYPE_CHECKING:
@@ -18,6 +23,26 @@ if TYPE_CHECKING:
     from slipstream.delivery.instance import Instance
 
 _SLICE_MS = 100
+
+_native.explain(
+    "ring",
+    {
+        lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: BroadcastError(
+            "an event is larger than the ring of a plugin that wants it; that plugin is told by a "
+            "GAP, the others have it",
+            "raise `ring_bytes` in that plugin's config, or split the event",
+        )
+    },
+)
+for _what in ("load", "install"):
+    _native.explain(
+        _what,
+        {
+            lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: PluginLoadError(
+                "this manager has as many plugins as it takes", "use a second PluginManager"
+            )
+        },
+    )
 
 
 class Sequencer:

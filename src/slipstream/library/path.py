@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
+from slipstream._platform import who_may_replace
 from slipstream.errors import InvalidPluginPath, PluginLoadError, Refusal
 from slipstream.files import FileProblem, open_regular
 from slipstream.text import printable
@@ -107,17 +107,10 @@ def _first_missing(path: Path) -> Path:
 def _refuse_unsafe(path: Path, status: os.stat_result, what: str) -> None:
     import shlex  # noqa: PLC0415 - only refusals need it
 
-    quoted = shlex.quote(printable(str(path)))
-    is_sticky_folder = what == "folder" and status.st_mode & stat.S_ISVTX
-    if status.st_mode & stat.S_IWOTH and not is_sticky_folder:
+    found = who_may_replace(status)
+    if found is not None:
+        problem, mend = found
+        quoted = shlex.quote(printable(str(path)))
         raise InvalidPluginPath(
-            f"the {what} {quoted} is writable for everybody (mode "
-            f"{stat.S_IMODE(status.st_mode):04o}), so anybody could replace the library",
-            f"run: chmod o-w {quoted}, {_INSECURE}",
-        )
-    if status.st_uid not in (0, os.geteuid()):
-        raise InvalidPluginPath(
-            f"the {what} {quoted} belongs to another user (uid {status.st_uid}), who could "
-            "replace the library",
-            f"run: chown {os.geteuid()} {quoted}, {_INSECURE}",
+            f"the {what} {quoted} {problem}", f"run: {mend} {quoted}, {_INSECURE}"
         )

@@ -14,12 +14,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import os
 import stat
 from pathlib import Path
 
+from slipstream._platform import (
+    create_private,
+    is_private_folder,
+    lock,
+    make_library,
+    open_to_read,
+    user_folder,
+)
 from slipstream.errors import PluginLoadError, Refusal
 
 _SUFFIX = ".slipstream-copy"
@@ -57,7 +64,7 @@ class PrivateCopy:
             PluginLoadError: It cannot be read or copied, or has another digest.
         """
         self.original = original
-        self._mode = 0o555 if shared else 0o500
+        self._shared = shared
         self.path, self._lock = self._create(original)
         try:
             self.digest = self._fill(of or original)
@@ -89,7 +96,7 @@ class PrivateCopy:
         digest = hashlib.sha256()
         try:
             # O_NONBLOCK: a FIFO put in the library's place must not hang us.
-            descriptor = os.open(origin, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_to_read(origin)
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise OSError(errno.EINVAL, "it is not a regular file")
@@ -100,7 +107,7 @@ class PrivateCopy:
                         rest = rest[os.write(self._lock, rest) :]
             finally:
                 os.close(descriptor)
-            os.fchmod(self._lock, self._mode)
+            make_library(self._lock, shared=self._shared)
         except OSError as error:
             raise _cannot_copy(self.original, error) from None
         return digest.hexdigest()
@@ -126,10 +133,9 @@ def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
 def _private_folder() -> Path:
     import tempfile  # noqa: PLC0415 - only libraries in read-only folders need it
 
-    folder = Path(tempfile.gettempdir()) / f"slipstream-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / user_folder()
     folder.mkdir(mode=0o700, exist_ok=True)
-    info = folder.lstat()
-    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
+    if not is_private_folder(folder):
         message = f"{folder} is not a folder of this user alone"
         raise OSError(errno.EEXIST, message)
     return folder
@@ -143,18 +149,17 @@ def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
     name = f".{plain[:64]}.{os.getpid()}-{next(_numbers)}"
     draft = folder / f"{name}.new"
     path = folder / f"{name}{_SUFFIX}"
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with contextlib.suppress(FileNotFoundError):
         draft.unlink()
-    lock = os.open(draft, flags, 0o600)
+    descriptor = create_private(draft)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
         draft.rename(path)
     except BaseException:
-        os.close(lock)
+        os.close(descriptor)
         draft.unlink(missing_ok=True)
         raise
-    return path, lock
+    return path, descriptor
 
 
 def _sweep(folder: Path) -> None:
@@ -164,11 +169,11 @@ def _sweep(folder: Path) -> None:
     _swept.add(folder)
     for path in folder.glob(f".*{_SUFFIX}"):
         try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            file = open_to_read(path, follow=False)
         except OSError:
             continue
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
             path.unlink()
         except OSError:
             pass  # in use, or not ours

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import slipstream.library as module
+import slipstream.library.private_copy as module
 from slipstream import PluginLoadError, Refusal
 from slipstream.library import PrivateCopy
 from support.process_tools import copies_in, open_descriptors

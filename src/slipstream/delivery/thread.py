@@ -140,9 +140,9 @@ class ThreadPlugin:
                 f"stuck: a callback has not returned for {stuck_for:.1f} seconds",
             )
         stats = self._queue.stats()
-        if stats.is_paused:
+        if stats.state == lib.SS_SLOT_PAUSED:
             return PluginState.PAUSED, ""
-        if stats.is_stalled:
+        if stats.state == lib.SS_SLOT_STALLED:
             return PluginState.STALLED, "its ring stayed full for block_timeout"
         return PluginState.RUNNING, ""
 

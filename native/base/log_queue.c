@@ -1,17 +1,13 @@
 #include "base/log_queue.h"
 
 #include "base/text.h"
+#include "platform/platform.h"
 
-#include <linux/futex.h>
 #include <slipstream.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 /* A record in the ring: this head, then the text, padded to 8 bytes. Writers reserve room
  * by moving `tail`, fill it in, and set `size` last; the reader stops at a record whose
@@ -30,7 +26,7 @@ struct ss_log_queue {
     _Atomic uint64_t head; /* reader */
     _Atomic uint64_t dropped;
     _Atomic uint32_t level;
-    _Atomic uint32_t signal; /* futex word: changes with every line */
+    _Atomic uint32_t signal; /* changes with every line; waited for */
     _Atomic uint32_t waiting;
     _Atomic uint32_t references;
     _Atomic uint32_t woken; /* for good */
@@ -114,10 +110,12 @@ static record *record_at(ss_log_queue *q, uint64_t at) {
     return (record *)(void *)(q->ring + ((size_t)at & q->mask));
 }
 
+/* All in one order with ss_log_queue_wait: either it sees that `signal` has changed, or we see
+ * that it waits. */
 static void announce(ss_log_queue *q) {
     atomic_fetch_add_explicit(&q->signal, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&q->waiting, memory_order_seq_cst) != 0)
-        syscall(SYS_futex, &q->signal, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        ss_os_wake(&q->signal, false);
 }
 
 void ss_log_queue_wake(ss_log_queue *q) {
@@ -127,7 +125,6 @@ void ss_log_queue_wake(ss_log_queue *q) {
 
 void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *text,
                       size_t len) {
-    struct timespec now;
     if (!ss_log_queue_wants(q, level))
         return;
     if (len > SLIPSTREAM_LOG_MAX)
@@ -139,7 +136,8 @@ void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const ch
     const size_t size = (sizeof(record) + len + 7) & ~(size_t)7;
     uint64_t at = atomic_load_explicit(&q->tail, memory_order_relaxed);
     do {
-        /* Signed: `at` may be behind the reader by now; then the exchange below fails. */
+        /* Signed: `at` may be behind the reader by now; then the exchange below fails. Pairs
+         * with the release in ss_log_queue_next: what is free was zeroed. */
         const uint64_t head = atomic_load_explicit(&q->head, memory_order_acquire);
         if ((int64_t)(at + size - head) > (int64_t)(q->mask + 1)) {
             atomic_fetch_add_explicit(&q->dropped, 1, memory_order_relaxed);
@@ -148,15 +146,15 @@ void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const ch
         }
     } while (!atomic_compare_exchange_weak_explicit(&q->tail, &at, at + size, memory_order_relaxed,
                                                     memory_order_relaxed));
-    clock_gettime(CLOCK_REALTIME, &now);
     const record new = {.len = (uint32_t)len,
-                        .time_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
+                        .time_ns = (int64_t)ss_os_wall_ns(),
                         .level = level,
                         .log_id = log_id};
     const size_t behind_size = offsetof(record, len);
     ring_write(q, at + behind_size, (const uint8_t *)&new + behind_size,
                sizeof new - behind_size);
     ring_write(q, at + sizeof new, text, len);
+    /* Pairs with the acquire in ss_log_queue_next. */
     atomic_store_explicit(&record_at(q, at)->size, (uint32_t)size, memory_order_release);
     announce(q);
 }
@@ -180,11 +178,10 @@ static bool ready(ss_log_queue *q) {
 }
 
 bool ss_log_queue_wait(ss_log_queue *q, uint32_t ms) {
-    const struct timespec wait = {ms / 1000, (long)(ms % 1000) * 1000000};
     atomic_store_explicit(&q->waiting, 1, memory_order_seq_cst);
     const uint32_t seen = atomic_load_explicit(&q->signal, memory_order_seq_cst);
     if (!ready(q) && atomic_load_explicit(&q->woken, memory_order_seq_cst) == 0)
-        syscall(SYS_futex, &q->signal, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
+        ss_os_wait(&q->signal, seen, ms * UINT64_C(1000000), false);
     atomic_store_explicit(&q->waiting, 0, memory_order_seq_cst);
     return ready(q);
 }
@@ -192,6 +189,7 @@ bool ss_log_queue_wait(ss_log_queue *q, uint32_t ms) {
 bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     record head;
     const uint64_t at = atomic_load_explicit(&q->head, memory_order_relaxed);
+    /* Pairs with the release in ss_log_queue_put. */
     const uint32_t size = atomic_load_explicit(&record_at(q, at)->size, memory_order_acquire);
     if (size == 0)
         return false;
@@ -199,6 +197,7 @@ bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     ring_take(q, at + behind_size, (uint8_t *)&head + behind_size, sizeof head - behind_size);
     ring_take(q, at + sizeof head, q->raw, head.len);
     ring_clear(q, at, size);
+    /* Pairs with the acquire in ss_log_queue_put. */
     atomic_store_explicit(&q->head, at + size, memory_order_release);
     line->time_ns = head.time_ns;
     line->level = head.level;

@@ -15,6 +15,7 @@ import cffi
 NATIVE = Path(__file__).resolve().parents[1]
 HEADERS = (
     "slipstream.h",
+    "platform/platform.h",
     "base/histogram.h",
     "base/log_queue.h",
     "frame/frame.h",
@@ -23,6 +24,7 @@ HEADERS = (
     "plugin/status.h",
     "plugin/host_metrics.h",
     "plugin/instance.h",
+    "ring/stats.h",
     "ring/ring.h",
     "ring/queue.h",
     "sequencer/sequencer.h",

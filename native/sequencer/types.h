@@ -85,7 +85,7 @@ struct ss_sequencer {
     ss_wall wall;
     ss_buffer scratch;
     ss_buffer deferred;
-    pthread_mutex_t slots_lock; /* for `slots` and `count`; taken inside of `lock` */
+    ss_os_mutex slots_lock; /* for `slots` and `count`; taken inside of `lock` */
     ss_slot *slots[SS_SLOTS_MAX];
 };
 
@@ -128,5 +128,10 @@ uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit
                                       ss_queue **queue);
 /* Waits for room, but not in a signal handler's call inside of such a wait. */
 void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer);
+
+/* ---- send ---------------------------------------------------------------------------- */
+
+/* What callbacks sent while the outer call was under way, in the order in which they did. */
+void ss_sequencer_send_deferred(ss_sequencer *sequencer);
 
 #endif

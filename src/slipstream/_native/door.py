@@ -26,4 +26,4 @@ def address(pointer: CData) -> int:
 
 def forked() -> bool:
     """Say whether this process is the child of a fork: then nothing here may be used."""
-    return lib.ss_forked()
+    return lib.ss_os_forked()

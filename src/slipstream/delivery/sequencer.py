@@ -135,7 +135,7 @@ class Sequencer:
         """Remove a slot; afterwards no call into it is under way. Returns its last counters."""
         stats = ffi.new("ss_stats *")
         self._call("unload", lib.ss_sequencer_detach, slot, _SLICE_MS, stats)
-        return counters_of(stats, stats.samples)
+        return counters_of(stats)
 
     def replace(self, slot: int, instance: Instance) -> None:
         """Put another loaded instance in a slot's place."""
@@ -185,8 +185,7 @@ class Sequencer:
 
     def counters(self, slot: int) -> Counters:
         """Return a slot's counters; never waits for a broadcast."""
-        stats = self._stats(slot)
-        return counters_of(stats, stats.samples)
+        return counters_of(self._stats(slot))
 
     def close(self) -> None:
         """Refuse every event from now on, and let go of the core."""

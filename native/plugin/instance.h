@@ -40,7 +40,8 @@ ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *pat
 int32_t ss_instance_set_data_dir(ss_instance *self, const char *path);
 
 /* Steps of an instance's life. Each starts on the instance's own thread and is waited for
- * with ss_instance_wait; WRONG_STATE if another one is under way. `config` is copied. */
+ * with ss_instance_wait; WRONG_STATE if another one is under way. `config` is packed as
+ * host_config.h says, and copied. */
 int32_t ss_instance_open(ss_instance *self);
 int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint32_t reason);
 /* Calls on_broadcast, for a host without a sequencer; `frames` are copied. Not together

@@ -20,7 +20,7 @@ typedef struct ss_plugin {
 
 /* Opens the library, constructs the plugin and checks its table. */
 void ss_plugin_open(ss_plugin *self);
-/* Calls on_load, wipes the config, and reads what the plugin subscribes to. */
+/* Calls on_load with a packed config, wipes it, and reads what the plugin subscribes to. */
 void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason);
 void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, const uint8_t *frames,
                        size_t len);

@@ -13,20 +13,66 @@ from operator import attrgetter, itemgetter
 from typing import Any, get_args
 
 from slipstream import _native
-from slipstream.errors import FrameError
+from slipstream._native import lib
+from slipstream.errors import BroadcastError, FrameError
 from slipstream.events import NO_META, AppEvent, Event, Gap, GapReason, Meta
 
 Buffer = bytes | bytearray | memoryview
 
-NO_HEIGHT: int = _native.lib.SLIPSTREAM_HEIGHT_NONE
-RECORDED: int = _native.lib.SLIPSTREAM_FRAME_RECORDED
-ROUTED: int = _native.lib.SLIPSTREAM_FRAME_ROUTED
-APP_KINDS = range(_native.lib.SLIPSTREAM_KIND_APP_FIRST, _native.lib.SLIPSTREAM_KIND_APP_LAST + 1)
+NO_HEIGHT: int = lib.SLIPSTREAM_HEIGHT_NONE
+RECORDED: int = lib.SLIPSTREAM_FRAME_RECORDED
+ROUTED: int = lib.SLIPSTREAM_FRAME_ROUTED
+APP_KINDS = range(lib.SLIPSTREAM_KIND_APP_FIRST, lib.SLIPSTREAM_KIND_APP_LAST + 1)
 
 CLASSES: dict[int, type[Event]] = {c.kind: c for c in get_args(Event) if c is not AppEvent}
 """The class of each kind of this contract."""
 
 _ALL_KINDS = -1
+
+# What the core's answers to events and frames mean, from where a frame starts and its number.
+_MEANINGS: dict[int, _native.MakeError] = {
+    lib.SLIPSTREAM_MALFORMED: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: truncated, or a length in it contradicts another",
+        "check the source of these bytes: slipstream show FILE names the first bad frame",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_UNSUPPORTED: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: has a critical flag that this version does not know",
+        "it was written by a newer slipstream; update this one",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_INVALID_ARGUMENT: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: its kind may not be sent, or it has a stream without "
+        "a sequence",
+        "send kinds 0 to 4 or 32 to 63, with both stream and sequence or with neither",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: BroadcastError(
+        f"the event needs a frame of more than {lib.SLIPSTREAM_FRAME_MAX} bytes",
+        "split it, or send a reference to it",
+    ),
+}
+_NOT_ONE_FRAME: dict[int, _native.MakeError] = {
+    lib.SLIPSTREAM_MALFORMED: lambda offset, index: FrameError(
+        f"event {index} is bytes, but not exactly one frame",
+        "pass the bytes of one frame, or use broadcast_frames for a run of them",
+        offset,
+        index,
+    ),
+}
+_native.explain(
+    _native.ANY,
+    {
+        lib.SLIPSTREAM_NO_MEMORY: lambda _offset, _index: BroadcastError(
+            "out of memory", "send smaller pieces"
+        )
+    },
+)
+_native.explain("frame", _MEANINGS)
+_native.explain("event", _MEANINGS | _NOT_ONE_FRAME)
 
 
 def kind_name(kind: int) -> str:
@@ -76,7 +122,7 @@ def _encoder(of: type[Event]) -> Callable[[Any, int], bytes | None]:
 
 def _encode_app(event: AppEvent, kinds: int) -> bytes | None:
     if event.kind not in APP_KINDS:
-        raise _native.status_error(_native.lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
+        raise _native.status_error(lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
     return _encode_any_app(event, kinds)
 
 
@@ -98,14 +144,29 @@ def _encode_gap(event: Gap, _kinds: int) -> bytes:
 
 
 def _refuse_gap(_event: Gap, _kinds: int) -> bytes | None:
-    raise _native.status_error(_native.lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
+    raise _native.status_error(lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
 
 
 _encode_any_app = _encoder(AppEvent)
 _gap_numbers = getter(Gap.layout.numbers)
 _ENCODERS: dict[type, Callable[[Any, int], Any]] = {of: _encoder(of) for of in get_args(Event)}
 _ENCODERS |= {AppEvent: _encode_app, Gap: _encode_gap}
-_native.encoders.update(_ENCODERS | {Gap: _refuse_gap})
+_DOOR_ENCODERS = _ENCODERS | {Gap: _refuse_gap}
+
+
+def _encode_for_door(event: object, kinds: int) -> bytes | None:
+    """Make a frame of what was given to be sent, unless nobody wants its kind."""
+    encoder = _DOOR_ENCODERS.get(type(event))
+    if encoder is not None:
+        frame: bytes | None = encoder(event, kinds)
+        return frame
+    if isinstance(event, bytes | bytearray | memoryview):
+        return bytes(event)
+    message = f"{type(event).__name__} is not an event"
+    raise TypeError(f"{message}; use the dataclasses of slipstream.events or a frame's bytes")
+
+
+_native.set_encoder(_encode_for_door)
 
 
 def encode(event: Event) -> bytes:
@@ -190,8 +251,8 @@ def split(buffer: Buffer) -> Iterator[bytes]:
     offset = index = 0
     while offset < len(view):
         size = int.from_bytes(view[offset : offset + 4], "little")
-        if size < _native.lib.SLIPSTREAM_FRAME_HEADER_LEN or size > len(view) - offset:
-            raise _native.status_error(_native.lib.SLIPSTREAM_MALFORMED, "frame", offset, index)
+        if size < lib.SLIPSTREAM_FRAME_HEADER_LEN or size > len(view) - offset:
+            raise _native.status_error(lib.SLIPSTREAM_MALFORMED, "frame", offset, index)
         yield bytes(view[offset : offset + size])
         offset += size
         index += 1

@@ -17,6 +17,7 @@ from slipstream.delivery.launcher import Launcher, Reloadable
 from slipstream.delivery.python import PythonPlugin, checked_name
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.errors import (
+    ClosedError,
     ConfigError,
     PluginFailed,
     PluginNotLoaded,
@@ -31,6 +32,18 @@ ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 Bytes = bytes | bytearray | memoryview
 
 _log = logging.getLogger("slipstream")
+
+
+def _closed(_offset: int, _index: int) -> ClosedError:
+    if _native.forked():
+        return ClosedError(
+            "this plugin manager belongs to the parent process",
+            "create a new PluginManager in the child, or start the child by spawn",
+        )
+    return ClosedError("the plugin manager is closed", "create a new PluginManager")
+
+
+_native.explain(_native.ANY, {_native.lib.SLIPSTREAM_WRONG_STATE: _closed})
 
 
 class PluginManager:

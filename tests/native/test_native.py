@@ -28,7 +28,7 @@ def built(pytestconfig: pytest.Config) -> Path:
         [make, "-s", "-j2", "-C", HERE, f"BUILD={folder}"],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -40,7 +40,7 @@ def run(program: Path, *arguments: object) -> str:
         [program, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
         env={
             **os.environ,
@@ -62,8 +62,8 @@ def test_usual_frames(built) -> None:
     assert "well formed" in run(built / "asan" / "usual", 1_000_000 * MORE)
 
 
-def test_json(built) -> None:
-    assert "values found" in run(built / "asan" / "json", 400_000 * MORE)
+def test_packed_configs(built) -> None:
+    assert "values found" in run(built / "asan" / "host_config", 400_000 * MORE)
 
 
 def test_file(built, examples, compile_plugin) -> None:
@@ -82,6 +82,11 @@ def test_log_queue(built, kind) -> None:
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_sequencer(built, kind) -> None:
     assert "rounds of slots" in run(built / kind / "sequencer", 2_000 * MORE)
+
+
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
+def test_watch(built, kind) -> None:
+    assert "rounds watched" in run(built / kind / "watch", 3 * MORE)
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])

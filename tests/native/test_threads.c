@@ -6,12 +6,13 @@
 #include "sequencer/sequencer.h"
 #include "consumer/thread.h"
 #include "base/clock.h"
+#include "packed.h"
 #include "witness.h"
 
 #include <string.h>
 #include <unistd.h>
 
-enum { SENDERS = 3, PLUGINS = 4, WAIT_MS = 60000, RING = 64 * 1024, RUN = 8, LARGEST = 4000 };
+enum { SENDERS = 3, PLUGINS = 4, WAIT_MS = 240000, RING = 64 * 1024, RUN = 8, LARGEST = 4000 };
 
 typedef struct place {
     const char *path;
@@ -104,18 +105,21 @@ static void finish_step(const place *p, int32_t started) {
 }
 
 static void load(place *p, uint32_t reason) {
-    char config[64];
-    const int len =
-        snprintf(config, sizeof config, "{\"ledger\":%llu}",
-                 (unsigned long long)(uintptr_t)&p->book);
+    packed config;
+    size_t len;
+    packed_new(&config);
+    packed_add_number(&config, 0, "ledger", (int64_t)(uintptr_t)&p->book);
+    char *bytes = packed_bytes(&config, &len);
     p->instance = ss_instance_new(queue, ++log_id, p->path, p->path, "/");
     REQUIRE(p->instance != NULL);
     finish_step(p, ss_instance_open(p->instance));
-    finish_step(p, ss_instance_load(p->instance, config, (size_t)len, reason));
+    finish_step(p, ss_instance_load(p->instance, bytes, len, reason));
+    free(bytes);
     ss_instance_info info;
     ss_instance_describe(p->instance, &info);
     REQUIRE(info.refusal == SS_REFUSED_NOTHING && info.is_loaded);
-    p->thread = ss_thread_start(p->instance, p->queue, queue, log_id, -1, 20, 3);
+    p->thread = ss_thread_start(p->instance, p->queue, queue, log_id, -1, 20, 3,
+                                log_id % 2 == 0 ? 60000 : 0);
     REQUIRE(p->thread != NULL);
 }
 
@@ -130,7 +134,7 @@ static void unload(place *p, bool hurried) {
         while (ss_instance_wait(p->instance, 5) != SLIPSTREAM_OK);
     REQUIRE(ss_instance_wait(p->instance, WAIT_MS) == SLIPSTREAM_OK);
     REQUIRE(ss_thread_state(p->thread, &status) == SS_THREAD_ENDED && status == SLIPSTREAM_OK);
-    REQUIRE(ss_thread_call(p->thread) == 0);
+    REQUIRE(ss_thread_late_ns(p->thread) == 0);
     finish_step(p, ss_instance_unload(p->instance, 1000));
     ss_thread_free(p->thread);
     finish_step(p, ss_instance_close(p->instance));
@@ -155,7 +159,7 @@ static void set_paused(place *p, bool paused) {
 }
 
 static void detach(place *p) {
-    ss_queue_stats stats;
+    ss_stats stats;
     uint64_t ordinal = 0;
     size_t len;
     set_paused(p, false);
@@ -173,7 +177,7 @@ static void detach(place *p) {
 }
 
 static void flush(place *p) {
-    ss_queue_stats stats;
+    ss_stats stats;
     ss_queue_describe(p->queue, &stats);
     uint32_t number = ss_queue_ask_flush(p->queue);
     const int32_t status = ss_queue_flushed(p->queue, &number, stats.broadcast, 100);

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from slipstream._native import lib
-from slipstream.config import Mode, plugin_json
+from slipstream.config import Mode, plugin_config
 from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.inline import InlinePlugin
 from slipstream.delivery.instance import Instance, LoadReason
@@ -53,15 +53,12 @@ class Launcher:
         self._log_level = LEVELS[log_level]
         self._supervisor = Supervisor(pump.queue)
         self._processes: weakref.WeakSet[ProcessPlugin] = weakref.WeakSet()
-        self._threads: weakref.WeakSet[ThreadPlugin] = weakref.WeakSet()
         pump.afterwards = self.look_after
 
     def look_after(self) -> None:
-        """Take the crash reports that wait, and tell of threads that are stuck."""
+        """Take the crash reports that wait."""
         for plugin in list(self._processes):
             plugin.collect_reports()
-        for thread in list(self._threads):
-            thread.watch()
 
     def close(self) -> None:
         """Kill workers that still run, and end their supervisor."""
@@ -95,7 +92,7 @@ class Launcher:
             accept(name)
             if mode is Mode.THREAD:
                 self._check_overflow(config, instance.describe())
-            settled = plugin_json(config, name)
+            settled = plugin_config(config, name)
             self._give_data_dir(instance, name)
             instance.load(settled, LoadReason.START, config.load_timeout)
             delivery: Reloadable
@@ -116,7 +113,6 @@ class Launcher:
         try:
             plugin.start(instance, name, settled, config)
             plugin.attach(self._sequencer)
-            self._threads.add(plugin)
         except BaseException:
             plugin.discard()
             raise
@@ -136,7 +132,7 @@ class Launcher:
             self._pump.names[log_id] = name
             accept(name)
             self._check_overflow(config, described)
-            plugin.load(copy, name, plugin_json(config, name), config, LoadReason.START)
+            plugin.load(copy, name, plugin_config(config, name), config, LoadReason.START)
             plugin.attach(self._sequencer, log_id)
             self._processes.add(plugin)
         except BaseException:
@@ -209,7 +205,7 @@ class Launcher:
         try:
             if isinstance(delivery, ThreadPlugin):
                 self._check_overflow(config, fresh.describe())
-            settled = plugin_json(config, name)
+            settled = plugin_config(config, name)
             self._give_data_dir(fresh, name)
         except BaseException:
             self._abandon(fresh, config)
@@ -235,7 +231,7 @@ class Launcher:
             described = plugin.open(copy, log_id, config, self._data_folder(name), self._log_level)
             try:
                 self._check_overflow(config, described)
-                settled = plugin_json(config, name)
+                settled = plugin_config(config, name)
                 plugin.check_overlap(config, described)
             except BaseException:
                 plugin.cancel()

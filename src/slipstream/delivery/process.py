@@ -263,9 +263,9 @@ class ProcessPlugin:
             reason = _native.text(info.reason)
         if state is PluginState.RUNNING:
             stats = self._queue.stats()
-            if stats.is_paused:
+            if stats.state == lib.SS_SLOT_PAUSED:
                 state = PluginState.PAUSED
-            elif stats.is_stalled:
+            elif stats.state == lib.SS_SLOT_STALLED:
                 state, reason = PluginState.STALLED, "its ring stayed full for block_timeout"
         return Status(state, reason, info.since_ns / 1e9)
 

@@ -48,7 +48,7 @@ class Queue:
             PluginLoadError: There is not enough memory, or no memory files.
         """
         self._freeing = threading.Lock()  # counters are asked for by any thread
-        self._stats: Any = ffi.new("ss_queue_stats *")
+        self._stats: Any = ffi.new("ss_stats *")
         self.handle: Any = lib.ss_queue_new(
             config.ring_bytes,
             shared,
@@ -72,15 +72,14 @@ class Queue:
         """Return the native counters; the last ones once it is freed."""
         with self._freeing:
             if self.handle != ffi.NULL:
-                stats = ffi.new("ss_queue_stats *")
+                stats = ffi.new("ss_stats *")
                 lib.ss_queue_describe(self.handle, stats)
                 self._stats = stats
             return self._stats
 
     def counters(self) -> Counters:
         """Return the counters."""
-        stats = self.stats()
-        return counters_of(stats, stats.calls)
+        return counters_of(self.stats())
 
     def pause(self, *, paused: bool) -> None:
         """Hold deliveries back, or let them go on."""

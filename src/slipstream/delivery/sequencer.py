@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from slipstream import _native
 from slipstream._native import Door, ffi, lib
-from slipstream.errors import PluginFailed, SlipstreamError
+from slipstream.errors import (
+    BroadcastError,
+    PluginFailed,
+    PluginLoadError,
+    SlipstreamError,
+)
 from slipstream.status import Counters, counters_of
 
 if TYPE_CHECKING:
@@ -18,6 +23,26 @@ if TYPE_CHECKING:
     from slipstream.delivery.instance import Instance
 
 _SLICE_MS = 100
+
+_native.explain(
+    "ring",
+    {
+        lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: BroadcastError(
+            "an event is larger than the ring of a plugin that wants it; that plugin is told by a "
+            "GAP, the others have it",
+            "raise `ring_bytes` in that plugin's config, or split the event",
+        )
+    },
+)
+for _what in ("load", "install"):
+    _native.explain(
+        _what,
+        {
+            lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: PluginLoadError(
+                "this manager has as many plugins as it takes", "use a second PluginManager"
+            )
+        },
+    )
 
 
 class Sequencer:
@@ -110,7 +135,7 @@ class Sequencer:
         """Remove a slot; afterwards no call into it is under way. Returns its last counters."""
         stats = ffi.new("ss_stats *")
         self._call("unload", lib.ss_sequencer_detach, slot, _SLICE_MS, stats)
-        return counters_of(stats, stats.samples)
+        return counters_of(stats)
 
     def replace(self, slot: int, instance: Instance) -> None:
         """Put another loaded instance in a slot's place."""
@@ -160,8 +185,7 @@ class Sequencer:
 
     def counters(self, slot: int) -> Counters:
         """Return a slot's counters; never waits for a broadcast."""
-        stats = self._stats(slot)
-        return counters_of(stats, stats.samples)
+        return counters_of(self._stats(slot))
 
     def close(self) -> None:
         """Refuse every event from now on, and let go of the core."""

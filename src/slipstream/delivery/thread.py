@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from slipstream.delivery.instance import Instance
     from slipstream.delivery.sequencer import Sequencer
     from slipstream.library import PrivateCopy
-
-_log = logging.getLogger("slipstream")
 
 _MAX_ATTEMPTS = 5
 _STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
@@ -56,10 +53,8 @@ class ThreadPlugin:
         self._freeing = threading.Lock()  # the state is asked for by any thread
         self._thread: Any = ffi.NULL
         self._status = Status(PluginState.LOADING)
-        self._said_stuck = False  # in the log
         # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
         self._beside: Status | None = None
-        self._call = (0, 0.0)  # the ordinal in flight, and when it was seen first
         self._dead_letter = -1
         self._queue = Queue(config, shared=False)
         try:
@@ -96,6 +91,7 @@ class ThreadPlugin:
             self._dead_letter,
             int(config.flush_interval * 1000),
             _MAX_ATTEMPTS,
+            int(config.callback_timeout * 1000),
         )
         if thread == ffi.NULL:
             raise MemoryError
@@ -137,44 +133,22 @@ class ThreadPlugin:
             return PluginState.LOADING, ""
         if lib.ss_thread_state(self._thread, code) == lib.SS_THREAD_FAILED:
             return PluginState.FAILED, f"on_broadcast returned {_native.status_name(code[0])}"
-        if self._is_stuck():
-            seconds = self._stuck_for()
+        stuck_for = self._stuck_for()
+        if stuck_for:
             return (
                 PluginState.FAILED,
-                f"stuck: a callback has not returned for {seconds:.1f} seconds",
+                f"stuck: a callback has not returned for {stuck_for:.1f} seconds",
             )
         stats = self._queue.stats()
-        if stats.is_paused:
+        if stats.state == lib.SS_SLOT_PAUSED:
             return PluginState.PAUSED, ""
-        if stats.is_stalled:
+        if stats.state == lib.SS_SLOT_STALLED:
             return PluginState.STALLED, "its ring stayed full for block_timeout"
         return PluginState.RUNNING, ""
 
-    def watch(self) -> None:
-        """Say in the log when a callback does not return, and when it has; called now and then."""
-        with self._freeing:
-            stuck = self._thread != ffi.NULL and self._is_stuck()
-            ordinal = self._call[0]
-        if stuck and not self._said_stuck:
-            limit = self._config.callback_timeout
-            reason = f"a callback takes longer than callback_timeout ({limit:g} s)"
-            _log.error(
-                "plugin is stuck",
-                extra={"plugin": self._name, "reason": reason, "ordinal": ordinal},
-            )
-        elif self._said_stuck and not stuck:
-            _log.warning("plugin is not stuck any more", extra={"plugin": self._name})
-        self._said_stuck = stuck
-
     def _stuck_for(self) -> float:
-        ordinal = lib.ss_thread_call(self._thread)
-        if ordinal == 0 or ordinal != self._call[0]:
-            self._call = (ordinal, time.monotonic())
-        return time.monotonic() - self._call[1] if ordinal else 0.0
-
-    def _is_stuck(self) -> bool:
-        limit = self._config.callback_timeout
-        return self._stuck_for() > limit > 0
+        """For how many seconds a callback is late; 0 if none is."""
+        return float(lib.ss_thread_late_ns(self._thread)) / 1e9
 
     def counters(self) -> Counters:
         """Return the counters."""
@@ -224,12 +198,12 @@ class ThreadPlugin:
             return True
         instance = self._require()
         end = time.monotonic() + timeout
-        while time.monotonic() < end and not self._is_stuck():
+        while time.monotonic() < end and not self._stuck_for():
             lib.ss_thread_stop(self._thread)
             if instance.finish(_SLICE):
                 return True
         lib.ss_thread_hurry(self._thread)
-        return instance.finish(min(timeout, _STUCK_GRACE) if self._is_stuck() else timeout)
+        return instance.finish(min(timeout, _STUCK_GRACE) if self._stuck_for() else timeout)
 
     def _free_thread(self) -> None:
         with self._freeing:

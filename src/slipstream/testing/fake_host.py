@@ -9,7 +9,7 @@ from typing import Self
 
 from slipstream import _native, frames
 from slipstream._native import lib
-from slipstream.config import PluginConfig, plugin_json
+from slipstream.config import PluginConfig, plugin_config
 from slipstream.delivery.description import Description
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.instance import Mapping as Mapped
@@ -130,7 +130,7 @@ class FakeHost:
         instance = self._live()
         if self._data_dir is not None:
             instance.set_data_dir(self._data_dir)
-        instance.load(plugin_json(self._config, name), reason, self._timeout)
+        instance.load(plugin_config(self._config, name), reason, self._timeout)
         return instance.describe()
 
     def _live(self) -> Instance:

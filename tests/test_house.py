@@ -103,9 +103,9 @@ def test_one_door_to_cffi() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 line = ast.unparse(node)
-                assert not re.search(r"\b(cffi|_core|ctypes)\b", line) or path.parent.name == "_native", (
-                    line
-                )
+                assert (
+                    not re.search(r"\b(cffi|_core|ctypes)\b", line) or path.parent.name == "_native"
+                ), line
 
 
 def code_lines(path: Path) -> int:

@@ -30,7 +30,7 @@ def pytest_in_the_background(folder: Path, test: str) -> subprocess.CompletedPro
     shutil.copy(Path(__file__).with_name("conftest.py"), folder)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_it.py").write_text(f"import os, signal, subprocess, sys, time\n{test}")
-    return run_python(RUNNER, folder, "--rootdir", folder, timeout=250)
+    return run_python(RUNNER, folder, "--rootdir", folder)
 
 
 def test_ctrl_c_ends_the_tests_with_a_summary(tmp_path) -> None:

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import house  # noqa: E402 - found by the path above
 from house import NATIVE, PYTHON  # noqa: E402 - found by the path above
 
-from support.c_code import arrows, circle, includes  # noqa: E402 - found by the path above
+from support.c_code import CALLS, arrows, circle, includes  # noqa: E402 - found by the path above
 
 
 def room_of(path: Path) -> str:
@@ -93,7 +93,7 @@ def test_the_codecs_need_no_extension() -> None:
         "import slipstream.aleo.codec; print('slipstream._core' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True
     )
     assert done.stdout == "False\n"
 
@@ -103,7 +103,7 @@ def test_one_door_to_cffi() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 line = ast.unparse(node)
-                assert not re.search(r"\b(cffi|_core)\b", line) or path.parent.name == "_native", (
+                assert not re.search(r"\b(cffi|_core|ctypes)\b", line) or path.parent.name == "_native", (
                     line
                 )
 
@@ -142,7 +142,8 @@ def test_wings_call_only_what_they_stand_on() -> None:
 
 
 def test_no_circle_in_the_core() -> None:
-    found = circle(arrows(SOURCES, CORE))
+    """A header may know another's types; what counts is who needs whom to do its work."""
+    found = circle({arrow for arrow in arrows(SOURCES, CORE) if f" {CALLS} " in arrow[2]})
     way = "\n".join(f"{unit} -> {other}: {what}" for unit, other, what in found)
     assert not found, f"{way}\nmove what both need into a file below them"
 
@@ -151,7 +152,7 @@ def test_headers_are_named_by_their_wing() -> None:
     for path in SOURCES:
         for name, quoted in includes(path):
             where = f"{path.relative_to(ROOT)} includes {name}"
-            assert not quoted or (CORE / name).is_file(), f'{where}: write "wing/file.h"'
+            assert not quoted or name.split("/")[0] in NATIVE, f'{where}: write "wing/file.h"'
 
 
 # What only one system has, or has in its own way, is behind native/platform. Mode process is made
@@ -230,14 +231,17 @@ def test_what_is_public_is_documented(path: Path) -> None:
 
 def files() -> list[Path]:
     """The files that a commit would hold."""
-    answer = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    try:
+        answer = subprocess.run(
+            ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            capture_output=True,
+            check=False,
+            timeout=600,
+        )
+    except FileNotFoundError:
+        pytest.skip("no git on this machine")
     if answer.returncode != 0:
-        pytest.skip("not a git checkout")
+        pytest.skip(f"not a git checkout: {answer.stderr.decode(errors='replace').strip()}")
     names = answer.stdout.decode().split("\0")
     return [path for name in names if name and (path := ROOT / name).is_file()]
 
@@ -316,7 +320,7 @@ def test_the_wheel(tmp_path: Path) -> None:
             env={**os.environ, "CMAKE_BUILD_PARALLEL_LEVEL": "2"},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -33,7 +33,7 @@ _GROUND = ("platform", "base")
 _EVENTS = (*_GROUND, "frame")
 
 NATIVE = {
-    "platform": Room("what the system gives: waiting, threads, memory"),
+    "platform": Room("what a system gives: waiting, memory"),
     "base": Room("locks, texts, clocks, log lines", ("platform",)),
     "frame": Room("the layout of events; gaps, dead letters", _GROUND),
     "ring": Room("one producer, one consumer", _EVENTS),
@@ -47,32 +47,37 @@ NATIVE = {
     "python": Room("where Python comes in", (*_EVENTS, "plugin", "sequencer")),
 }
 
-_FOUNDATION = ("text", "files", "errors", "_platform", "_native", "events", "frames")
-_SUPPORT = (*_FOUNDATION, "capture", "status", "config", "library", "logs")
-_CORE = (*_SUPPORT, "delivery", "loaded", "manager")
+_SENDING = ("errors", "_native", "events", "frames")
+_WORKING = (*_SENDING, "capture", "status", "config", "library", "logs")
+_HOSTING = (*_WORKING, "delivery", "loaded", "manager")
 
 PYTHON = {
-    "text": Room("texts, safe to show"),
-    "files": Room("small files, read safely"),
     "errors": Room("what can go wrong"),
+    "text": Room("texts, safe to show"),
     "_platform": Room("what differs between systems"),
+    "files": Room("small files, read safely", ("_platform",)),
     "_native": Room("the one door to the core", ("errors",)),
     "events": Room("events as dataclasses", ("errors", "_native")),
     "frames": Room("events as bytes", ("errors", "_native", "events")),
-    "capture": Room("files of frames", _FOUNDATION),
+    "capture": Room("files of frames", (*_SENDING, "_platform")),
     "status": Room("states and counters, in words", ("_native",)),
-    "config": Room("what a config file says", ("text", "files", "errors")),
-    "library": Room("may it be loaded; the private copy", _FOUNDATION),
-    "logs": Room("lines from the core, for logging", _FOUNDATION),
+    "config": Room("what a config file says", ("errors", "text", "files")),
+    "library": Room("may it be loaded; its copy", ("errors", "text", "_platform", "files")),
+    "logs": Room("lines from the core, for logging", ("errors", "_native")),
     "aleo": Room("Aleo text and bytes: a leaf", ("errors", "events")),
-    "streams": Room("files of events in every form", (*_FOUNDATION, "capture", "aleo")),
-    "delivery": Room("how events reach a plugin, in each mode", _SUPPORT),
-    "loaded": Room("the loaded plugins", (*_SUPPORT, "delivery")),
-    "manager": Room("PluginManager", (*_SUPPORT, "delivery", "loaded")),
-    "__init__": Room("the names of the package", _CORE),
-    "check": Room("what a machine and a library are found to be", (*_CORE, "__init__")),
-    "testing": Room("what plugin authors test with", (*_CORE, "__init__")),
-    "cli": Room("the commands", (*_CORE, "aleo", "streams", "check", "__init__")),
+    "streams": Room(
+        "files of events in every form", (*_SENDING, "text", "files", "capture", "aleo")
+    ),
+    "delivery": Room("how events reach a plugin", _WORKING),
+    "loaded": Room("the loaded plugins", (*_WORKING, "delivery")),
+    "manager": Room("PluginManager", (*_WORKING, "delivery", "loaded")),
+    "__init__": Room("the names of the package", _HOSTING),
+    "check": Room("what a machine, a library are like", (*_HOSTING, "__init__")),
+    "testing": Room("what plugin authors test with", (*_HOSTING, "__init__")),
+    "cli": Room(
+        "the commands",
+        (*_HOSTING, "text", "_platform", "aleo", "streams", "check", "__init__"),
+    ),
 }
 
 
@@ -111,16 +116,16 @@ def _tower(title: str, rooms: dict[str, Room], left: int) -> tuple[list[str], in
     wide = max(map(len, plan))
     width = wide * (_WIDTH + _GAP) - _GAP
     height = 40 + len(plan) * (_HEIGHT + _RISE)
-    place: dict[str, tuple[float, float]] = {}
+    place: dict[str, tuple[int, int]] = {}
     for number, floor in enumerate(plan):
-        start = left + (width - len(floor) * (_WIDTH + _GAP) + _GAP) / 2
+        start = left + (width - len(floor) * (_WIDTH + _GAP) + _GAP) // 2
         for index, name in enumerate(floor):
             y = height - (number + 1) * (_HEIGHT + _RISE) + _RISE + 10
             place[name] = (start + index * (_WIDTH + _GAP), y)
     shapes = [f'<text class="title" x="{left}" y="20">{escape(title)}</text>']
     for name, below in stairs(rooms):
         (x, y), (to_x, to_y) = place[name], place[below]
-        ends = f'x1="{x + _WIDTH / 2}" y1="{y + _HEIGHT}" x2="{to_x + _WIDTH / 2}" y2="{to_y}"'
+        ends = f'x1="{x + _WIDTH // 2}" y1="{y + _HEIGHT}" x2="{to_x + _WIDTH // 2}" y2="{to_y}"'
         shapes.append(f'<line class="stair" {ends}/>')
     for name, (x, y) in place.items():
         box = f'x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="4"'

@@ -172,6 +172,17 @@ bool ss_os_random(void *out, size_t len);
 /* True in the child of a fork: everything here belongs to the parent. Ask once in the parent
  * before anybody can fork. */
 bool ss_os_forked(void);
+
+/* Something that the core asks of this system. */
+typedef struct ss_os_trial {
+    const char *name;  /* as the system calls it */
+    const char *found; /* until the next one */
+    bool works;
+} ss_os_trial;
+
+/* Tries thing number `number` as the core uses it; false behind the last. May start children,
+ * and last some seconds where something does not work. */
+bool ss_os_try(uint32_t number, ss_os_trial *out);
 /* cdef:end */
 
 #endif

@@ -112,7 +112,7 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
     host->log = log;
     host->log_id = log_id;
     if (ss_host_config_keep_dir(&host->config.config_dir, config_dir) != SLIPSTREAM_OK ||
-        pthread_mutex_init(&host->metrics.lock, NULL) != 0) {
+        !ss_os_mutex_init(&host->metrics.lock)) {
         ss_host_config_free(&host->config);
         return false;
     }
@@ -121,7 +121,7 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
 }
 
 void ss_host_free(ss_host *host) {
-    pthread_mutex_destroy(&host->metrics.lock);
+    ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);
     ss_log_queue_release(host->log);
 }

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "door_doc.h"
+#include "python/door_doc.h"
 #include "python/arguments.h"
 #include "python/frames.h"
 #include "python/send.h"

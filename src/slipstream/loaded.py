@@ -242,6 +242,7 @@ class Loaded:
 
     def _end(self, plugin: Plugin, timeout: float) -> None:
         problem = ""
+        log_id = plugin.delivery.log_id  # afterwards it may not know it any more
 
         def stop() -> None:
             nonlocal problem
@@ -254,7 +255,7 @@ class Loaded:
                 extra={"plugin": plugin.name, "problem": problem},
             )
         else:
-            self._pump.forget(plugin.delivery.log_id)
+            self._pump.forget(log_id)
             _log.info("plugin unloaded", extra={"plugin": plugin.name})
 
 

@@ -28,7 +28,7 @@ def built(pytestconfig: pytest.Config) -> Path:
         [make, "-s", "-j2", "-C", HERE, f"BUILD={folder}"],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -40,7 +40,7 @@ def run(program: Path, *arguments: object) -> str:
         [program, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
         env={
             **os.environ,

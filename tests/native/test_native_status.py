@@ -153,7 +153,7 @@ for call in (lambda: door.broadcast(b"short"), lambda: door.broadcast("no bytes"
         [sys.executable, "-c", code, *slipstream.__path__],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.stdout.splitlines() == [

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SENDERS = 3, PLUGINS = 4, WAIT_MS = 60000, RING = 64 * 1024, RUN = 8, LARGEST = 4000 };
+enum { SENDERS = 3, PLUGINS = 4, WAIT_MS = 240000, RING = 64 * 1024, RUN = 8, LARGEST = 4000 };
 
 typedef struct place {
     const char *path;

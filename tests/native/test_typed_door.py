@@ -98,7 +98,7 @@ def test_mypy_sees_what_is_wrong(tmp_path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     found = {

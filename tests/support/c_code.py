@@ -15,6 +15,8 @@ _NAME = re.compile(r"\bss_\w+")
 Arrow = tuple[str, str, str]
 """From, to, and by what."""
 
+INCLUDES, CALLS = "includes", "calls"
+
 
 def includes(path: Path) -> list[tuple[str, bool]]:
     """What a file includes, and whether it stands in quotes."""
@@ -47,7 +49,10 @@ def unit_of(path: Path, root: Path) -> str:
 
 
 def arrows(files: Iterable[Path], root: Path) -> set[Arrow]:
-    """Every include and every call from one unit to another."""
+    """Every include and every call from one unit to another.
+
+    What a function's text names counts as called, also where its address is only kept.
+    """
     files = list(files)
     home: dict[str, str] = {}
     for path in files:
@@ -57,10 +62,10 @@ def arrows(files: Iterable[Path], root: Path) -> set[Arrow]:
         unit = unit_of(path, root)
         for name, quoted in includes(path):
             if quoted:
-                found.add((unit, name.rpartition(".")[0], f"{path.name} includes {name}"))
+                found.add((unit, name.rpartition(".")[0], f"{path.name} {INCLUDES} {name}"))
         for caller, body, _ in functions(path):
             for name in set(_NAME.findall(body)) & home.keys():
-                found.add((unit, home[name], f"{caller} calls {name}"))
+                found.add((unit, home[name], f"{caller} {CALLS} {name}"))
     return {arrow for arrow in found if arrow[0] != arrow[1]}
 
 

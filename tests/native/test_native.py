@@ -54,6 +54,13 @@ def run(program: Path, *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
+def test_platform(built, kind, tmp_path) -> None:
+    library = tmp_path / "witness.so"
+    shutil.copy(built / kind / "witness0.so", library)
+    assert "all that it promises" in run(built / kind / "platform", tmp_path, library)
+
+
 def test_text(built) -> None:
     assert "random texts" in run(built / "asan" / "text", 200_000 * MORE)
 

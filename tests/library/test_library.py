@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import slipstream.library as module
+import slipstream.library.private_copy as module
 from slipstream import PluginLoadError, Refusal
 from slipstream.library import PrivateCopy
 from support.process_tools import copies_in, open_descriptors
@@ -130,7 +130,7 @@ def test_only_what_nobody_uses_is_swept(source, monkeypatch) -> None:
 def test_a_killed_process_is_cleaned_up_after(source, monkeypatch) -> None:
     script = (
         "import os, sys; from pathlib import Path; from slipstream.library import PrivateCopy;"
-        "PrivateCopy(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+        "copy = PrivateCopy(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", script, source], timeout=30, check=False)
     assert len(copies_in(source.parent)) == 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-import slipstream.delivery.launcher
+import slipstream.delivery.reload
 from slipstream import (
     InvalidPluginPath,
     PluginAlreadyLoaded,
@@ -212,7 +212,7 @@ def test_a_library_replaced_after_the_copy_does_not_matter(
         path.write_bytes(b"something else")
         return copy
 
-    monkeypatch.setattr(slipstream.delivery.launcher, "PrivateCopy", copy_and_swap)
+    monkeypatch.setattr(slipstream.delivery.reload, "PrivateCopy", copy_and_swap)
     plugin = host.load_plugin({"libpath": str(path)})
     assert plugin.digest == hashlib.sha256(good.read_bytes()).hexdigest()
     host.block(b"", 1)
@@ -426,7 +426,7 @@ def test_a_hang_is_reported_and_does_not_keep_the_process(
     assert done.returncode == 0, done.stderr
     assert "done" in done.stdout
     if not early:
-        assert "stays mapped: a call into it did not return" in done.stdout
+        assert "stays mapped: a call into it did not return" in done.stderr
     assert time.monotonic() - start < 15
     assert copies_in(library.parent) == []
 

@@ -18,10 +18,13 @@ import fcntl
 import hashlib
 import itertools
 import os
+import re
 import stat
 import tempfile
+from functools import partial
 from pathlib import Path
 
+from slipstream._native.handle import Handle
 from slipstream.errors import PluginLoadError, Refusal
 
 _SUFFIX = ".slipstream-copy"
@@ -30,8 +33,8 @@ _numbers = itertools.count(1)
 _swept: set[Path] = set()
 
 
-class PrivateCopy:
-    """A copy of a library under a unique name.
+class PrivateCopy(Handle):
+    """A copy of a library under a unique name. What is mapped of it stays mapped when it goes.
 
     Attributes:
         original: The library that was copied.
@@ -60,7 +63,8 @@ class PrivateCopy:
         """
         self.original = original
         self._mode = 0o555 if shared else 0o500
-        self.path, self._lock = self._create(original)
+        self.path, lock = self._create(original)
+        super().__init__(lock, partial(_remove, self.path))
         try:
             self.digest = self._fill(of or original)
             if expected is not None and self.digest != expected.lower():
@@ -97,21 +101,18 @@ class PrivateCopy:
                     digest.update(chunk)
                     rest = memoryview(chunk)
                     while rest:
-                        rest = rest[os.write(self._lock, rest) :]
+                        rest = rest[os.write(self.pointer, rest) :]
             finally:
                 os.close(descriptor)
-            os.fchmod(self._lock, self._mode)
+            os.fchmod(self.pointer, self._mode)
         except OSError as error:
             raise _cannot_copy(self.original, error) from None
         return digest.hexdigest()
 
-    def close(self) -> None:
-        """Remove the copy. What is mapped of it stays mapped. Does nothing the second time."""
-        if self._lock >= 0:
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-            os.close(self._lock)
-            self._lock = -1
+
+def _remove(path: Path, lock: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(lock)
 
 
 def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
@@ -137,7 +138,7 @@ def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
     """Make a locked empty file. It gets its final name last: a sweep finds only locked ones."""
     _sweep(folder)
     # Whatever the library is called, the copy's name is short and needs no escape.
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in stem)
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", stem)
     name = f".{plain[:64]}.{os.getpid()}-{next(_numbers)}"
     draft = folder / f"{name}.new"
     path = folder / f"{name}{_SUFFIX}"

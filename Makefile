@@ -15,7 +15,8 @@ core := $(VENV)/.core
 stamp_test := $(VENV)/.test
 stamp_lint := $(VENV)/.lint
 
-native := $(wildcard native/*/*.c native/*/*.h native/*/*.py) native/CMakeLists.txt
+native := $(shell find native -name "*.[ch]" -o -name "*.py" -o -name CMakeLists.txt) \
+	src/slipstream/_core.pyi
 header := $(wildcard include/*.h)
 streams := $(wildcard examples/streams/*.jsonl)
 

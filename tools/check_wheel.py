@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HEADER = "slipstream/include/slipstream.h"
 WORKER = "slipstream/slipstream-worker"
 CORE = "slipstream/_core.abi3.so"
-REQUIRED = {CORE, WORKER, "slipstream/_core.pyi", "slipstream/py.typed", HEADER}
+TYPES = {"slipstream/py.typed", "slipstream/_core.pyi", "slipstream/_native/cdef.pyi"}
+REQUIRED = {CORE, WORKER, HEADER} | TYPES
 
 HOST = """
 import pathlib, subprocess, sys

@@ -1,15 +1,9 @@
-/* ticks: the processor's own counter, for timing callbacks. Reading it costs less than
+/* clock: ticks, the processor's own counter, for timing callbacks; reading it costs less than
  * half of a clock. Where it does not run evenly, the monotonic clock stands in. */
 #ifndef SS_CLOCK_H
 #define SS_CLOCK_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <time.h>
-#if defined(__x86_64__)
-#include <x86intrin.h>
-#endif
+#include "platform/platform.h"
 
 extern bool ss_ticks_are_even; /* set by ss_ticks_start */
 
@@ -29,30 +23,16 @@ static inline uint64_t ss_ticks_to_ns(uint64_t ticks) {
     return (ticks >> 32) * rate + ((ticks & 0xFFFFFFFF) * rate >> 32);
 }
 
+/* For those who have not yet moved to the platform's names. */
 static inline uint64_t ss_clock_ns(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    return ss_os_clock_ns(clock);
 }
-
-/* When `ms` from now have passed, by the monotonic clock; for a condition that uses it. */
 static inline struct timespec ss_deadline(uint32_t ms) {
-    const uint64_t ns = ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000;
-    return (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+    return ss_os_timespec(ss_os_now_ns() + (uint64_t)ms * 1000000);
 }
 
 static inline uint64_t ss_ticks(void) {
-#if defined(__x86_64__)
-    if (ss_ticks_are_even)
-        return __rdtsc();
-#elif defined(__aarch64__)
-    uint64_t count;
-    if (ss_ticks_are_even) {
-        __asm__ volatile("mrs %0, cntvct_el0" : "=r"(count));
-        return count;
-    }
-#endif
-    return ss_clock_ns(CLOCK_MONOTONIC);
+    return ss_ticks_are_even ? ss_cpu_ticks() : ss_os_now_ns();
 }
 
 /* The time of day for one thread at a time: the clock, read anew every few milliseconds,

@@ -1,17 +1,13 @@
 #include "base/log_queue.h"
 
 #include "base/text.h"
+#include "platform/platform.h"
 
-#include <linux/futex.h>
 #include <slipstream.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 /* A record in the ring: this head, then the text, padded to 8 bytes. Writers reserve room
  * by moving `tail`, fill it in, and set `size` last; the reader stops at a record whose
@@ -30,7 +26,7 @@ struct ss_log_queue {
     _Atomic uint64_t head; /* reader */
     _Atomic uint64_t dropped;
     _Atomic uint32_t level;
-    _Atomic uint32_t signal; /* futex word: changes with every line */
+    _Atomic uint32_t signal; /* changes with every line; waited for */
     _Atomic uint32_t waiting;
     _Atomic uint32_t references;
     _Atomic uint32_t woken; /* for good */
@@ -117,7 +113,7 @@ static record *record_at(ss_log_queue *q, uint64_t at) {
 static void announce(ss_log_queue *q) {
     atomic_fetch_add_explicit(&q->signal, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&q->waiting, memory_order_seq_cst) != 0)
-        syscall(SYS_futex, &q->signal, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        ss_os_wake(&q->signal, false);
 }
 
 void ss_log_queue_wake(ss_log_queue *q) {
@@ -127,7 +123,6 @@ void ss_log_queue_wake(ss_log_queue *q) {
 
 void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *text,
                       size_t len) {
-    struct timespec now;
     if (!ss_log_queue_wants(q, level))
         return;
     if (len > SLIPSTREAM_LOG_MAX)
@@ -148,9 +143,8 @@ void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const ch
         }
     } while (!atomic_compare_exchange_weak_explicit(&q->tail, &at, at + size, memory_order_relaxed,
                                                     memory_order_relaxed));
-    clock_gettime(CLOCK_REALTIME, &now);
     const record new = {.len = (uint32_t)len,
-                        .time_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
+                        .time_ns = (int64_t)ss_os_wall_ns(),
                         .level = level,
                         .log_id = log_id};
     const size_t behind_size = offsetof(record, len);
@@ -180,11 +174,10 @@ static bool ready(ss_log_queue *q) {
 }
 
 bool ss_log_queue_wait(ss_log_queue *q, uint32_t ms) {
-    const struct timespec wait = {ms / 1000, (long)(ms % 1000) * 1000000};
     atomic_store_explicit(&q->waiting, 1, memory_order_seq_cst);
     const uint32_t seen = atomic_load_explicit(&q->signal, memory_order_seq_cst);
     if (!ready(q) && atomic_load_explicit(&q->woken, memory_order_seq_cst) == 0)
-        syscall(SYS_futex, &q->signal, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
+        ss_os_wait(&q->signal, seen, ms * UINT64_C(1000000), false);
     atomic_store_explicit(&q->waiting, 0, memory_order_seq_cst);
     return ready(q);
 }

@@ -1,7 +1,7 @@
 #include "consumer/consume.h"
 
 #include "base/clock.h"
-#include "plugin/instance.h" /* ss_status_name */
+#include "plugin/status.h"
 #include "ring/cursor.h"
 
 enum {
@@ -150,7 +150,7 @@ static int32_t flush(loop *l, int32_t *status) {
     atomic_store_explicit(&l->control->flushing, 1, memory_order_relaxed);
     *status = consumer->table->flush(consumer->table->instance, consumer->flush_timeout_ms);
     atomic_store_explicit(&l->control->flushing, 0, memory_order_relaxed);
-    const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
+    const uint64_t now = ss_os_now_ns();
     const uint64_t idle_ns = (uint64_t)consumer->flush_idle_ms * 1000000;
     l->idle_flush_ns = 0;
     l->half_flush_ns = 0;
@@ -234,7 +234,7 @@ static int32_t idle(loop *l) {
         measure_unacked(l);
     }
     if (has_unacked(l)) {
-        const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
+        const uint64_t now = ss_os_now_ns();
         if (l->idle_flush_ns == 1)
             l->idle_flush_ns = now + (uint64_t)l->consumer->flush_idle_ms * 1000000;
         const bool half = l->cursor.at - l->acked_at >= l->consumer->view.bytes / 2;
@@ -305,9 +305,9 @@ static bool wants_retry(int32_t status) {
 
 /* Waits, but not once the host wants us to stop. */
 static void pause_before_retry(loop *l, uint64_t ms) {
-    const uint64_t end = ss_clock_ns(CLOCK_MONOTONIC) + ms * 1000000;
+    const uint64_t end = ss_os_now_ns() + ms * 1000000;
     l->call_end = 0;
-    for (uint64_t now; !must_stop(l) && (now = ss_clock_ns(CLOCK_MONOTONIC)) < end;) {
+    for (uint64_t now; !must_stop(l) && (now = ss_os_now_ns()) < end;) {
         const uint64_t left = (end - now) / 1000000 + 1;
         ss_cursor_nap(&l->cursor, left < NAP_MS ? left : NAP_MS);
     }
@@ -544,7 +544,7 @@ uint32_t ss_consume(ss_consumer *consumer) {
     connect(consumer);
     ss_cursor_start(&l.cursor, &consumer->view);
     look_for_skip(&l, l.done + 1);
-    ss_host_enter(consumer->host, ss_self());
+    ss_host_enter(consumer->host, ss_os_self());
     do
         end = step(&l);
     while (end == GO_ON);

@@ -1,12 +1,14 @@
 #include "consumer/thread.h"
 
 #include "consumer/consume.h"
+#include "consumer/watch.h"
 #include "frame/dead_letter.h"
 
 #include <stdlib.h>
 
 struct ss_thread {
     ss_consumer consumer;
+    ss_watched watched;
     ss_queue *queue;
     ss_log_queue *log;
     uint32_t log_id;
@@ -40,9 +42,11 @@ static bool has_ended(ss_thread *self) {
 static void consume(void *context) {
     ss_thread *self = context;
     uint32_t reason;
-    do
+    do {
+        ss_watched_add(&self->watched);
         reason = ss_consume(&self->consumer);
-    while (reason == SS_CONSUMED_BOUNDARY && !has_ended(self));
+        ss_watched_remove(&self->watched); /* whoever hears that it has ended may free it */
+    } while (reason == SS_CONSUMED_BOUNDARY && !has_ended(self));
     if (reason == SS_CONSUMED_BOUNDARY)
         return;
     int32_t status = SLIPSTREAM_FAILED;
@@ -59,7 +63,7 @@ static void consume(void *context) {
 
 ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
                            uint32_t log_id, int dead_letter, uint32_t flush_idle_ms,
-                           uint32_t max_attempts) {
+                           uint32_t max_attempts, uint32_t callback_timeout_ms) {
     ss_thread *self = calloc(1, sizeof *self);
     ss_instance_info info;
     if (self == NULL)
@@ -88,6 +92,11 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue 
                                    .retry_delay_ms = 10,
                                    .failed = event_failed,
                                    .context = self};
+    self->watched = (ss_watched){.control = control,
+                                 .key = ss_ring_get_head(queue->ring)->key,
+                                 .log = log,
+                                 .log_id = log_id,
+                                 .limit_ms = callback_timeout_ms};
     ss_lock_release(&queue->lock);
     if (ss_instance_call(instance, consume, self) != SLIPSTREAM_OK) {
         free(self);
@@ -129,11 +138,8 @@ uint32_t ss_thread_state(const ss_thread *self, int32_t *status) {
     return atomic_load(&self->state);
 }
 
-uint64_t ss_thread_call(const ss_thread *self) {
-    const ss_control *control = self->consumer.view.control;
-    if (atomic_load(&control->run.value) == 0)
-        return 0;
-    return atomic_load(&control->started.value);
+uint64_t ss_thread_late_ns(ss_thread *self) {
+    return ss_watched_late_ns(&self->watched);
 }
 
 void ss_thread_free(ss_thread *self) {

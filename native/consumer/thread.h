@@ -16,10 +16,12 @@ typedef struct ss_thread ss_thread;
 
 /* Lets a loaded instance take events from a queue, on its own thread; the instance's other
  * steps have to wait until that has ended. Refused events go to `dead_letter`, -1: nowhere.
- * NULL when there is no memory. */
+ * A callback
+ * that takes longer than `callback_timeout_ms` (0: off) is told of in the log, and so is its
+ * return. NULL when there is no memory. */
 ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
                            uint32_t log_id, int dead_letter, uint32_t flush_idle_ms,
-                           uint32_t max_attempts);
+                           uint32_t max_attempts, uint32_t callback_timeout_ms);
 /* Drain to the last event that was broadcast, and end; wait with ss_instance_wait. While
  * paused it ends at once. Say it again now and then: what was lost at the end can be told
  * of only when there is room. */
@@ -31,8 +33,9 @@ void ss_thread_hurry(ss_thread *thread);
 bool ss_thread_go_on(ss_thread *thread);
 /* SS_THREAD_*; `status` gets FATAL or PANIC if it failed by one. */
 uint32_t ss_thread_state(const ss_thread *thread, int32_t *status);
-/* The ordinal of the call under way and for how long by repeated looks; 0 outside of one. */
-uint64_t ss_thread_call(const ss_thread *thread);
+/* For how long a callback is under way, in nanoseconds, if that is longer than it may be; 0
+ * else. */
+uint64_t ss_thread_late_ns(ss_thread *thread);
 /* After it has ended, and before the instance is closed. The plugin's acks are not heard any
  * more. */
 void ss_thread_free(ss_thread *thread);

@@ -22,21 +22,30 @@ static size_t round8(size_t n) {
     return (n + 7) & ~(size_t)7;
 }
 
+/* The kinds of this contract, each with its name in texts for people. */
+static const struct {
+    ss_shape shape;
+    char name[20];
+} kinds[] = {
+    [SLIPSTREAM_KIND_MAPPING_UPDATE] = {{1, 4, 0, 0}, "MAPPING_UPDATE"},
+    [SLIPSTREAM_KIND_MAPPING_REMOVAL] = {{1, 3, 1 << 2, 0}, "MAPPING_REMOVAL"},
+    [SLIPSTREAM_KIND_STAKING_REWARD] = {{1, 2, 0, 2}, "STAKING_REWARD"},
+    [SLIPSTREAM_KIND_BLOCK] = {{1, 1, 0, 0}, "BLOCK"},
+    [SLIPSTREAM_KIND_PAYLOAD] = {{1, 3, 1 << 0, 0}, "PAYLOAD"},
+    [SLIPSTREAM_KIND_GAP] = {{1, 0, 0, 6}, "GAP"},
+};
+
 ss_shape ss_frame_shape(uint32_t kind) {
-    static const ss_shape shapes[] = {
-        [SLIPSTREAM_KIND_MAPPING_UPDATE] = {1, 4, 0, 0},
-        [SLIPSTREAM_KIND_MAPPING_REMOVAL] = {1, 3, 1 << 2, 0},
-        [SLIPSTREAM_KIND_STAKING_REWARD] = {1, 2, 0, 2},
-        [SLIPSTREAM_KIND_BLOCK] = {1, 1, 0, 0},
-        [SLIPSTREAM_KIND_PAYLOAD] = {1, 3, 1 << 0, 0},
-        [SLIPSTREAM_KIND_GAP] = {1, 0, 0, 6},
-    };
     const ss_shape application = {1, 0, 0, 0};
     const ss_shape none = {0, 0, 0, 0};
-    if (kind < sizeof shapes / sizeof shapes[0])
-        return shapes[kind];
+    if (kind < sizeof kinds / sizeof kinds[0])
+        return kinds[kind].shape;
     return kind >= SLIPSTREAM_KIND_APP_FIRST && kind <= SLIPSTREAM_KIND_APP_LAST ? application
                                                                                  : none;
+}
+
+const char *ss_frame_kind_name(uint32_t kind) {
+    return kind < sizeof kinds / sizeof kinds[0] ? kinds[kind].name : "an event";
 }
 
 static size_t fixed_len(ss_shape shape) {

@@ -9,6 +9,8 @@
 #define SS_MAX_SPANS 4
 #define SS_MAX_NUMBERS 6
 
+/* cdef:begin */
+
 /* What the payload of a kind is made of: spans from offset 8, then 64-bit numbers. */
 typedef struct ss_shape {
     uint8_t known;
@@ -16,6 +18,15 @@ typedef struct ss_shape {
     uint8_t optional; /* bit n: span n may be absent */
     uint8_t numbers;
 } ss_shape;
+
+/* The shape of `kind`; known is 0 for kinds that nobody may send. An application's own
+ * kind is one span that stands directly behind the fixed part. */
+ss_shape ss_frame_shape(uint32_t kind);
+
+/* cdef:end */
+
+/* A kind's name for texts; "an event" for one that has none. */
+const char *ss_frame_kind_name(uint32_t kind);
 
 /* Everything that a frame says, ready to be written. */
 typedef struct ss_draft {
@@ -30,10 +41,6 @@ typedef struct ss_draft {
     slipstream_bytes spans[SS_MAX_SPANS]; /* data NULL: absent */
     uint64_t numbers[SS_MAX_NUMBERS];
 } ss_draft;
-
-/* The shape of `kind`; known is 0 for kinds that nobody may send. An application's own
- * kind is one span that stands directly behind the fixed part. */
-ss_shape ss_frame_shape(uint32_t kind);
 
 /* Bytes that `draft` takes as a frame, 0 if that is more than SLIPSTREAM_FRAME_MAX. */
 size_t ss_frame_size(const ss_draft *draft);

@@ -2,6 +2,8 @@
 #ifndef SS_FILE_H
 #define SS_FILE_H
 
+#include "library/refusal.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,12 +36,12 @@ typedef struct ss_file {
 /* Looks at a whole file in memory; never reads outside of it. */
 void ss_file_look(const uint8_t *file, size_t len, ss_file *out);
 
-/* Writes the GNU build id of the ELF file at a path, in hexadecimal; "" if it has none, or
+/* Looks at the file of this path: true if it is a library with a constructor of this ABI.
+ * `shown` is its name for people. */
+bool ss_file_check(const char *path, const char *shown, ss_file *out, ss_refusal *why);
+
+/* Writes the build id of the library at a path, in hexadecimal; "" if it has none, or it
  * cannot be had. The path may be anything: only a plain file is opened, and little of it read. */
 void ss_file_build_id(const char *path, char *out, size_t room);
-
-/* The machine that this core was built for, as e_machine; and a machine's name. */
-uint16_t ss_file_own_machine(void);
-const char *ss_file_machine_name(uint16_t machine);
 
 #endif

@@ -4,13 +4,12 @@
 
 #include "base/lock.h"
 #include "base/log_queue.h"
+#include "plugin/host_config.h"
+#include "plugin/host_metrics.h"
 
 #include <slipstream.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-
-enum { SS_SERIES_MAX = 128 };
 
 /* Where an instance is in its life; what the host functions allow depends on it. */
 enum ss_life {
@@ -21,14 +20,6 @@ enum ss_life {
     SS_UNLOADING = 4,
     SS_UNLOADED = 5,
 };
-
-typedef struct ss_series {
-    char name[SLIPSTREAM_NAME_MAX + 1];
-    char label[2 * SLIPSTREAM_NAME_MAX + 2]; /* "key=value" or "" */
-    uint32_t is_gauge;
-    uint32_t reserved;
-    _Atomic uint64_t bits; /* a counter's value, or a gauge's double as bits */
-} ss_series;
 
 typedef struct ss_host {
     slipstream_host table; /* ctx is this struct */
@@ -48,14 +39,8 @@ typedef struct ss_host {
     _Atomic(const _Atomic uint32_t *) ring_stopping;
     size_t error_len;
     char error[SLIPSTREAM_ERROR_MAX];
-    const char *config; /* only while loading */
-    size_t config_len;
-    char *config_dir;
-    char *data_dir;
-    pthread_mutex_t series_lock; /* for adding one */
-    _Atomic uint32_t series_count;
-    uint32_t reserved;
-    ss_series series[SS_SERIES_MAX];
+    ss_host_config config;
+    ss_host_metrics metrics;
 } ss_host;
 
 /* False when there is no memory. The folder is copied; NULL where there is none. */

@@ -1,12 +1,53 @@
-#include "plugin/inner.h"
+#include "plugin/instance.h"
 
 #include "base/clock.h"
+#include "plugin/steps.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+typedef enum ss_step {
+    SS_STEP_NONE,
+    SS_STEP_OPEN,
+    SS_STEP_LOAD,
+    SS_STEP_DELIVER,
+    SS_STEP_FLUSH,
+    SS_STEP_UNLOAD,
+    SS_STEP_CALL,
+    SS_STEP_CLOSE
+} ss_step;
+
+struct ss_instance {
+    ss_plugin plugin;
+    char *path;
+    char *shown;
+    char comm[16];
+
+    /* The step that the instance's thread is to run; guarded by `lock`. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    ss_step step;
+    pthread_t thread;
+    pthread_t closer;
+    bool has_closer;
+    bool abandoned;
+    uint32_t mapping; /* SS_MAPPING_*, once it is closed */
+
+    /* Arguments of a step. */
+    void (*call)(void *);
+    void *call_context;
+    char *config;
+    size_t config_len;
+    uint32_t reason;
+    uint32_t timeout_ms;
+    slipstream_delivery delivery;
+    uint8_t *frames;
+    size_t frames_len;
+};
 
 /* ---- The instance's thread --------------------------------------------------------- */
 
@@ -20,6 +61,7 @@ __attribute__((noinline)) static void scrub_stack(void) {
 
 static void *own_thread(void *argument) {
     ss_instance *self = argument;
+    ss_plugin *plugin = &self->plugin;
     pthread_setname_np(pthread_self(), self->comm);
     pthread_mutex_lock(&self->lock);
     for (;;) {
@@ -29,25 +71,25 @@ static void *own_thread(void *argument) {
         pthread_mutex_unlock(&self->lock);
         switch (wanted) {
         case SS_STEP_OPEN:
-            ss_library_open(self);
+            ss_plugin_open(plugin);
             break;
         case SS_STEP_LOAD:
-            ss_run_load(self);
+            ss_plugin_load(plugin, self->config, self->config_len, self->reason);
             break;
         case SS_STEP_DELIVER:
-            ss_run_deliver(self);
+            ss_plugin_deliver(plugin, &self->delivery, self->frames, self->frames_len);
             break;
         case SS_STEP_FLUSH:
-            ss_run_flush(self);
+            ss_plugin_flush(plugin, self->timeout_ms);
             break;
         case SS_STEP_UNLOAD:
-            ss_run_unload(self);
+            ss_plugin_unload(plugin, self->timeout_ms);
             break;
         case SS_STEP_CALL:
             self->call(self->call_context);
             break;
         case SS_STEP_CLOSE:
-            ss_run_destroy(self);
+            ss_plugin_destroy(plugin);
             scrub_stack();
             return NULL;
         case SS_STEP_NONE:
@@ -56,8 +98,8 @@ static void *own_thread(void *argument) {
         pthread_mutex_lock(&self->lock);
         if (self->abandoned) {
             pthread_mutex_unlock(&self->lock);
-            ss_run_unload(self);
-            ss_run_destroy(self);
+            ss_plugin_unload(plugin, self->timeout_ms);
+            ss_plugin_destroy(plugin);
             scrub_stack();
             return NULL;
         }
@@ -66,20 +108,14 @@ static void *own_thread(void *argument) {
     }
 }
 
-static void free_claims(ss_instance *self) {
-    for (char **claim = self->claims; claim != NULL && *claim != NULL; claim++)
-        free(*claim);
-    free(self->claims);
-    self->claims = NULL;
-}
-
 static void free_instance(ss_instance *self) {
     if (self->mapping == SS_MAPPING_THREADS)
         return; /* they may still use the host table */
     pthread_cond_destroy(&self->changed);
     pthread_mutex_destroy(&self->lock);
-    ss_host_free(&self->host);
-    free_claims(self);
+    ss_plugin_free(&self->plugin);
+    if (self->config != NULL)
+        explicit_bzero(self->config, self->config_len); /* if on_load never came */
     free(self->config);
     free(self->frames);
     free(self->path);
@@ -92,7 +128,8 @@ static void free_instance(ss_instance *self) {
 static void *closer_thread(void *argument) {
     ss_instance *self = argument;
     pthread_join(self->thread, NULL);
-    self->mapping = ss_library_close(self);
+    self->mapping =
+        ss_library_close(&self->plugin.library, self->plugin.table.plugin.flags, self->comm);
     pthread_mutex_lock(&self->lock);
     self->step = SS_STEP_NONE;
     pthread_cond_broadcast(&self->changed);
@@ -135,16 +172,16 @@ static int32_t post(ss_instance *self, ss_step wanted) {
 ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *path,
                              const char *shown, const char *config_dir) {
     pthread_condattr_t clock;
-    ss_library_watch_exit();
     ss_instance *self = calloc(1, sizeof *self);
     if (self == NULL)
         return NULL;
-    if (!ss_host_init(&self->host, log, log_id, config_dir)) {
+    if (!ss_host_init(&self->plugin.host, log, log_id, config_dir)) {
         free(self);
         return NULL;
     }
     self->path = strdup(path);
     self->shown = strdup(shown);
+    self->plugin.library = (ss_library){.path = self->path, .shown = self->shown};
     snprintf(self->comm, sizeof self->comm, "slip-%u", (unsigned)log_id);
     pthread_mutex_init(&self->lock, NULL);
     pthread_condattr_init(&clock);
@@ -187,28 +224,19 @@ int32_t ss_instance_open(ss_instance *self) {
 }
 
 int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint32_t reason) {
-    char *copy = malloc(len + 1);
-    if (copy == NULL)
-        return SLIPSTREAM_NO_MEMORY;
-    if (self->config != NULL) {
-        free(copy);
+    if (self->config != NULL)
         return SLIPSTREAM_WRONG_STATE;
-    }
-    memcpy(copy, config, len);
-    copy[len] = '\0';
-    self->config = copy;
+    self->config = malloc(len + 1); /* also if it is empty */
+    if (self->config == NULL)
+        return SLIPSTREAM_NO_MEMORY;
+    memcpy(self->config, config, len);
     self->config_len = len;
     self->reason = reason;
     return post(self, SS_STEP_LOAD);
 }
 
 int32_t ss_instance_set_data_dir(ss_instance *self, const char *path) {
-    char *copy = strdup(path);
-    if (copy == NULL)
-        return SLIPSTREAM_NO_MEMORY;
-    free(self->host.data_dir);
-    self->host.data_dir = copy;
-    return SLIPSTREAM_OK;
+    return ss_host_config_keep_dir(&self->plugin.host.config.data_dir, path);
 }
 
 int32_t ss_instance_deliver(ss_instance *self, uint32_t attempt, uint32_t count,
@@ -269,70 +297,42 @@ int32_t ss_instance_wait(ss_instance *self, uint32_t ms) {
 }
 
 void ss_instance_stop(ss_instance *self) {
-    atomic_store_explicit(&self->host.stopping, 1, memory_order_relaxed);
+    atomic_store_explicit(&self->plugin.host.stopping, 1, memory_order_relaxed);
 }
 
 void ss_instance_describe(const ss_instance *self, ss_instance_info *out) {
+    const ss_plugin *plugin = &self->plugin;
     memset(out, 0, sizeof *out);
-    out->refusal = self->refusal;
-    out->status = self->status;
-    out->flags = self->table.flags;
-    out->abi_minor = self->table.abi_minor;
-    out->kinds = self->kinds;
-    out->name = self->name;
-    out->version = self->version;
-    out->text = self->text;
-    out->hint = self->hint;
+    out->refusal = plugin->refusal.number;
+    out->status = plugin->status;
+    out->flags = plugin->table.plugin.flags;
+    out->abi_minor = plugin->table.plugin.abi_minor;
+    out->kinds = plugin->kinds;
+    out->name = plugin->table.name;
+    out->version = plugin->table.version;
+    out->text = plugin->refusal.text;
+    out->hint = plugin->refusal.hint;
     out->mapping = self->mapping;
-    out->is_loaded = atomic_load(&self->host.life) == SS_LOADED;
-    out->acknowledged = atomic_load_explicit(&self->host.acked, memory_order_relaxed);
+    out->is_loaded = atomic_load(&plugin->host.life) == SS_LOADED;
+    out->acknowledged = atomic_load_explicit(&plugin->host.acked, memory_order_relaxed);
 }
 
 const char *ss_instance_claim(const ss_instance *self, uint32_t index) {
-    for (uint32_t i = 0; self->claims != NULL && self->claims[i] != NULL; i++)
+    char *const *claims = self->plugin.claims;
+    for (uint32_t i = 0; claims != NULL && claims[i] != NULL; i++)
         if (i == index)
-            return self->claims[i];
+            return claims[i];
     return NULL;
 }
 
 int32_t ss_instance_metric(const ss_instance *self, uint32_t index, ss_metric *out) {
-    const ss_host *host = &self->host;
-    if (index >= atomic_load_explicit(&host->series_count, memory_order_acquire))
-        return SLIPSTREAM_NOT_FOUND;
-    const ss_series *series = &host->series[index];
-    const uint64_t bits = atomic_load_explicit(&series->bits, memory_order_relaxed);
-    memset(out, 0, sizeof *out);
-    out->name = series->name;
-    out->label = series->label;
-    out->is_gauge = series->is_gauge;
-    if (series->is_gauge)
-        memcpy(&out->gauge, &bits, sizeof out->gauge);
-    else
-        out->count = bits;
-    return SLIPSTREAM_OK;
+    return ss_host_metric(&self->plugin.host.metrics, index, out);
 }
 
 const slipstream_plugin *ss_instance_table(const ss_instance *self) {
-    return &self->table;
+    return &self->plugin.table.plugin;
 }
 
 ss_host *ss_instance_host(ss_instance *self) {
-    return &self->host;
-}
-
-const char *ss_status_name(int32_t status) {
-    static const char *const names[] = {
-        "OK",          "FAILED",           "RETRY",          "NOT_FOUND",
-        "UNSUPPORTED", "INVALID_ARGUMENT", "INVALID_CONFIG", "MALFORMED",
-        "WRONG_STATE", "TOO_LARGE",        "OUT_OF_RANGE",   "WRONG_TYPE",
-        "NO_MEMORY",   "IO",               "TIMEOUT",        "DENIED",
-        "FATAL",       "PANIC",
-    };
-    if (status == SLIPSTREAM_END)
-        return "END";
-    if (status == SLIPSTREAM_IGNORED)
-        return "IGNORED";
-    if (status > 0 || status <= -(int32_t)(sizeof names / sizeof names[0]))
-        return "unknown status";
-    return names[-status];
+    return &self->plugin.host;
 }

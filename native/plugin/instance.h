@@ -1,8 +1,6 @@
-/* instance: one plugin instance made from a library: open, construct, check the table, load,
- * flush, unload, destroy, close. Everything that runs code of the library runs on the
- * instance's own thread, which is joined before the library is closed: thread-local
- * destructors would pin it otherwise. Made in loader.c (the library and the plugin's table),
- * steps.c (what is called of the table) and instance.c (the thread, and the rest).
+/* instance: a plugin with a thread, on which the steps of its life run: everything that runs
+ * code of the library. It is joined before the library is closed: thread-local destructors
+ * would pin it otherwise.
  *
  * Between the marks stand only declarations; the build parses them. Calls that may wait
  * take a deadline in milliseconds. A handle is used by one thread at a time. */
@@ -10,44 +8,18 @@
 #define SS_INSTANCE_H
 
 #include "base/log_queue.h"
+#include "library/open.h"
+#include "library/refusal.h"
 #include "plugin/host.h"
 
 #include <slipstream.h>
 
 /* cdef:begin */
 
-/* Why a library was refused; each has its own text and its own next step. */
-#define SS_REFUSED_NOTHING 0
-#define SS_REFUSED_NOT_A_LIBRARY 1
-#define SS_REFUSED_WRONG_ARCHITECTURE 2
-#define SS_REFUSED_NO_CONSTRUCTOR 3
-#define SS_REFUSED_RUST_ABI_PLUGIN 4
-#define SS_REFUSED_WRONG_ABI_MAJOR 5
-#define SS_REFUSED_CANNOT_OPEN 6
-#define SS_REFUSED_CONSTRUCTOR_REFUSED 7
-#define SS_REFUSED_TABLE_UNREADABLE 8
-#define SS_REFUSED_TABLE_TOO_SMALL 9
-#define SS_REFUSED_HOST_TOO_OLD 10
-#define SS_REFUSED_FUNCTION_MISSING 11
-#define SS_REFUSED_FUNCTION_INVALID 12
-#define SS_REFUSED_NAME_INVALID 13
-#define SS_REFUSED_VERSION_INVALID 14
-#define SS_REFUSED_BROADCAST_MISSING 15
-#define SS_REFUSED_FLUSH_MISSING 16
-#define SS_REFUSED_TIMED_OUT 17 /* by whoever waits for it, never by the loader itself */
-
-/* What became of the library's mapping when the instance was closed. */
-#define SS_MAPPING_NONE 0      /* it was never opened */
-#define SS_MAPPING_GONE 1      /* closed, and nothing of it is mapped any more */
-#define SS_MAPPING_RESIDENT 2  /* kept on purpose: SLIPSTREAM_FLAG_RESIDENT */
-#define SS_MAPPING_GO 3        /* kept on purpose: a Go runtime cannot be unmapped */
-#define SS_MAPPING_THREADS 4   /* kept on purpose: threads of the library still run */
-#define SS_MAPPING_PINNED 5    /* closed, but the loader keeps it mapped */
-
 typedef struct ss_instance ss_instance;
 
 typedef struct ss_instance_info {
-    uint32_t refusal;
+    uint32_t refusal; /* SS_REFUSED_* */
     int32_t status;     /* of the last plugin function that was called */
     uint32_t flags;
     uint32_t abi_minor;
@@ -68,7 +40,8 @@ ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *pat
 int32_t ss_instance_set_data_dir(ss_instance *self, const char *path);
 
 /* Steps of an instance's life. Each starts on the instance's own thread and is waited for
- * with ss_instance_wait; WRONG_STATE if another one is under way. `config` is copied. */
+ * with ss_instance_wait; WRONG_STATE if another one is under way. `config` is packed as
+ * host_config.h says, and copied. */
 int32_t ss_instance_open(ss_instance *self);
 int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint32_t reason);
 /* Calls on_broadcast, for a host without a sequencer; `frames` are copied. Not together
@@ -87,15 +60,7 @@ void ss_instance_describe(const ss_instance *self, ss_instance_info *out);
 /* The payload name number `index` that the plugin claims; NULL ends the list. */
 const char *ss_instance_claim(const ss_instance *self, uint32_t index);
 
-/* One number that the plugin counts or measures; OK or NOT_FOUND behind the last one. */
-typedef struct ss_metric {
-    const char *name;
-    const char *label; /* "key=value" or "" */
-    uint32_t is_gauge;
-    uint32_t reserved;
-    uint64_t count;
-    double gauge;
-} ss_metric;
+/* OK, or NOT_FOUND behind the last one. */
 int32_t ss_instance_metric(const ss_instance *self, uint32_t index, ss_metric *out);
 
 /* After ss_instance_close is done: frees it. */
@@ -103,8 +68,6 @@ void ss_instance_free(ss_instance *self);
 /* Instead of the above, when a step does not return: lets go of the handle. Should the step
  * return after all, the instance is unloaded, destroyed, closed and freed by itself. */
 void ss_instance_abandon(ss_instance *self);
-
-const char *ss_status_name(int32_t status);
 /* cdef:end */
 
 /* For whoever calls on_broadcast: the checked copy of the plugin's table, absent functions

@@ -1,46 +1,71 @@
-#include "plugin/inner.h"
+#include "plugin/steps.h"
 
+#include "plugin/status.h"
+
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { CLAIMS_MAX = 1024, CLAIM_ROOM = 256 };
 
+/* Around every call into the plugin. */
+static void enter(ss_plugin *self) {
+    ss_host_enter(&self->host, ss_self());
+}
+
+static void leave(ss_plugin *self) {
+    ss_host_leave(&self->host);
+}
+
+static void set_life(ss_plugin *self, uint32_t life) {
+    atomic_store_explicit(&self->host.life, life, memory_order_release);
+}
+
+/* Keeps the text of a failure. */
+__attribute__((format(printf, 2, 3))) static void say(ss_plugin *self, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(self->refusal.text, sizeof self->refusal.text, format, args);
+    va_end(args);
+    self->refusal.hint[0] = '\0';
+}
+
 /* After a call that failed: its status and the plugin's own text. */
-static void keep_error(ss_instance *self, const char *function, int32_t status) {
-    char own[SS_TEXT_ROOM];
+static void keep_error(ss_plugin *self, const char *function, int32_t status) {
+    char own[sizeof self->refusal.text];
     self->status = status;
     if (ss_host_error(&self->host, own, sizeof own) > 0)
-        snprintf(self->text, sizeof self->text, "%s", own);
+        say(self, "%s", own);
     else
-        snprintf(self->text, sizeof self->text, "%s returned %s (%d) and gave no text", function,
-                 ss_status_name(status), (int)status);
-    self->hint[0] = '\0';
+        say(self, "%s returned %s (%d) and gave no text", function, ss_status_name(status),
+            (int)status);
 }
 
 /* Copies the names that the plugin claims by slipstream.payload/1. */
-static void read_claims(ss_instance *self) {
+static void read_claims(ss_plugin *self) {
+    const slipstream_plugin *table = &self->table.plugin;
     slipstream_payload_v1 payload;
     char name[CLAIM_ROOM];
-    if (self->table.get_extension == NULL)
+    if (table->get_extension == NULL)
         return;
-    ss_instance_enter(self);
-    const void *table = self->table.get_extension(self->table.instance, SLIPSTREAM_EXT_PAYLOAD);
+    enter(self);
+    const void *extension = table->get_extension(table->instance, SLIPSTREAM_EXT_PAYLOAD);
     uintptr_t name_at = 0;
-    const bool readable = table != NULL && ss_peek_read(table, &payload, sizeof payload) &&
+    const bool readable = extension != NULL && ss_peek_read(extension, &payload, sizeof payload) &&
                           payload.struct_size >= sizeof payload && payload.name_at != NULL;
     if (readable)
         memcpy(&name_at, &payload.name_at, sizeof name_at);
     if (readable && ss_peek_executable(&name_at, 1) < 0)
         self->claims = calloc(CLAIMS_MAX + 1, sizeof *self->claims);
-    else if (table != NULL)
+    else if (extension != NULL)
         ss_log_queue_format(
             self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.log_id,
             "its table of %s is too small, unreadable or has no name_at; nothing is "
             "routed to it",
             SLIPSTREAM_EXT_PAYLOAD);
     for (uint32_t i = 0; self->claims != NULL && i < CLAIMS_MAX; i++) {
-        const char *claim = payload.name_at(self->table.instance, i);
+        const char *claim = payload.name_at(table->instance, i);
         if (claim == NULL)
             break;
         if (ss_peek_text(claim, name, sizeof name) <= 0) {
@@ -55,110 +80,148 @@ static void read_claims(ss_instance *self) {
         if (self->claims[i] == NULL)
             break;
     }
-    ss_host_leave(&self->host);
+    leave(self);
 }
 
-static int32_t call_on_unload(ss_instance *self) {
+static int32_t call_on_unload(ss_plugin *self, uint32_t timeout_ms) {
+    const slipstream_plugin *table = &self->table.plugin;
     int32_t status = SLIPSTREAM_OK;
-    ss_instance_set_life(self, SS_UNLOADING);
+    set_life(self, SS_UNLOADING);
     atomic_store_explicit(&self->host.stopping, 1, memory_order_relaxed);
-    if (self->table.on_unload != NULL) {
-        ss_instance_enter(self);
-        status = self->table.on_unload(self->table.instance, self->timeout_ms);
-        ss_host_leave(&self->host);
+    if (table->on_unload != NULL) {
+        enter(self);
+        status = table->on_unload(table->instance, timeout_ms);
+        leave(self);
     }
-    ss_instance_set_life(self, SS_UNLOADED);
+    set_life(self, SS_UNLOADED);
     if (status != SLIPSTREAM_OK)
         keep_error(self, "on_unload", status);
     return status;
 }
 
-void ss_run_load(ss_instance *self) {
+void ss_plugin_open(ss_plugin *self) {
+    const char *shown = self->library.shown;
+    ss_refusal *why = &self->refusal;
+    const ss_constructor create = ss_library_open(&self->library, why);
+    if (create == NULL)
+        return;
+    enter(self);
+    const slipstream_plugin *table = create(&self->host.table);
+    leave(self);
+    if (table == NULL) {
+        char own[sizeof why->text];
+        const bool gave = ss_host_error(&self->host, own, sizeof own) > 0;
+        ss_refuse(why, SS_REFUSED_CONSTRUCTOR_REFUSED, "%s refused to be created: %s", shown,
+                  gave ? own : "it returned NULL and gave no reason");
+        ss_advise(why, "the plugin's own documentation knows more");
+        return;
+    }
+    if (!ss_table_check(table, shown, &self->table, why))
+        return;
+    atomic_store_explicit(&self->host.explicit_ack,
+                          (self->table.plugin.flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0,
+                          memory_order_relaxed);
+    set_life(self, SS_CONSTRUCTED);
+}
+
+void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
+    const slipstream_plugin *table = &self->table.plugin;
     self->status = SLIPSTREAM_OK;
     if (atomic_load(&self->host.life) != SS_CONSTRUCTED) {
         self->status = SLIPSTREAM_WRONG_STATE;
-        snprintf(self->text, sizeof self->text, "on_load was asked for in a wrong state");
+        say(self, "on_load was asked for in a wrong state");
         return;
     }
-    self->host.config = self->config;
-    self->host.config_len = self->config_len;
-    ss_instance_set_life(self, SS_LOADING);
-    if (self->table.on_load != NULL) {
-        ss_instance_enter(self);
-        const int32_t status = self->table.on_load(self->table.instance, self->config,
-                                                   self->config_len, self->reason);
-        ss_host_leave(&self->host);
+    if (!ss_host_config_open(&self->host.config, config, len)) {
+        self->status = SLIPSTREAM_MALFORMED;
+        say(self, "the host has packed the config wrongly");
+        return;
+    }
+    set_life(self, SS_LOADING);
+    if (table->on_load != NULL) {
+        enter(self);
+        const int32_t status = table->on_load(table->instance, self->host.config.json,
+                                              self->host.config.json_len, reason);
+        leave(self);
         if (status != SLIPSTREAM_OK)
             keep_error(self, "on_load", status);
     }
-    ss_instance_set_life(self, self->status == SLIPSTREAM_OK ? SS_LOADED : SS_UNLOADED);
-    self->host.config = NULL;
-    explicit_bzero(self->config, self->config_len); /* it holds secrets in clear */
+    set_life(self, self->status == SLIPSTREAM_OK ? SS_LOADED : SS_UNLOADED);
+    ss_host_config_close(&self->host.config);
     if (self->status != SLIPSTREAM_OK)
         return;
-    if (self->table.subscribed_events != NULL) {
-        ss_instance_enter(self);
-        self->kinds = self->table.subscribed_events(self->table.instance);
-        ss_host_leave(&self->host);
+    if (table->subscribed_events != NULL) {
+        enter(self);
+        self->kinds = table->subscribed_events(table->instance);
+        leave(self);
     }
     if (self->kinds != 0)
         self->kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_GAP);
     read_claims(self);
     const bool claims = self->claims != NULL && self->claims[0] != NULL;
-    if ((self->kinds != 0 || claims) && self->table.on_broadcast == NULL) {
-        call_on_unload(self);
-        ss_refuse(self, SS_REFUSED_BROADCAST_MISSING,
-                  "%s %s, but slipstream_plugin::on_broadcast is NULL", self->shown,
+    if ((self->kinds != 0 || claims) && table->on_broadcast == NULL) {
+        call_on_unload(self, 0);
+        ss_refuse(&self->refusal, SS_REFUSED_BROADCAST_MISSING,
+                  "%s %s, but slipstream_plugin::on_broadcast is NULL", self->library.shown,
                   claims ? "claims payloads" : "subscribes to events");
-        ss_advise(self, "give it an on_broadcast, or subscribe to nothing");
+        ss_advise(&self->refusal, "give it an on_broadcast, or subscribe to nothing");
     }
 }
 
-void ss_run_deliver(ss_instance *self) {
+void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, const uint8_t *frames,
+                       size_t len) {
+    const slipstream_plugin *table = &self->table.plugin;
     self->status = SLIPSTREAM_WRONG_STATE;
-    if (self->table.on_broadcast == NULL || atomic_load(&self->host.life) != SS_LOADED) {
-        snprintf(self->text, sizeof self->text, "it is not loaded, or subscribes to nothing");
+    if (table->on_broadcast == NULL || atomic_load(&self->host.life) != SS_LOADED) {
+        say(self, "it is not loaded, or subscribes to nothing");
         return;
     }
-    atomic_store_explicit(&self->host.delivered,
-                          self->delivery.first_ordinal + self->delivery.count - 1,
+    atomic_store_explicit(&self->host.delivered, delivery->first_ordinal + delivery->count - 1,
                           memory_order_release);
-    ss_instance_enter(self);
-    self->status = self->table.on_broadcast(self->table.instance, &self->delivery, self->frames,
-                                            self->frames_len);
-    ss_host_leave(&self->host);
+    enter(self);
+    self->status = table->on_broadcast(table->instance, delivery, frames, len);
+    leave(self);
     if (self->status != SLIPSTREAM_OK)
         keep_error(self, "on_broadcast", self->status);
     if (self->status == SLIPSTREAM_PANIC)
-        ss_instance_set_life(self, SS_UNLOADED); /* nothing but destroy may follow */
+        set_life(self, SS_UNLOADED); /* nothing but destroy may follow */
 }
 
-void ss_run_flush(ss_instance *self) {
+void ss_plugin_flush(ss_plugin *self, uint32_t timeout_ms) {
+    const slipstream_plugin *table = &self->table.plugin;
     self->status = SLIPSTREAM_OK;
-    if (self->table.flush == NULL || atomic_load(&self->host.life) != SS_LOADED)
+    if (table->flush == NULL || atomic_load(&self->host.life) != SS_LOADED)
         return;
     const uint64_t delivered = atomic_load_explicit(&self->host.delivered, memory_order_relaxed);
-    ss_instance_enter(self);
-    const int32_t status = self->table.flush(self->table.instance, self->timeout_ms);
-    ss_host_leave(&self->host);
+    enter(self);
+    const int32_t status = table->flush(table->instance, timeout_ms);
+    leave(self);
     if (status == SLIPSTREAM_OK)
         ss_host_raise_acked(&self->host, delivered);
     else
         keep_error(self, "flush", status);
 }
 
-void ss_run_unload(ss_instance *self) {
+void ss_plugin_unload(ss_plugin *self, uint32_t timeout_ms) {
     self->status = SLIPSTREAM_OK;
     if (atomic_load(&self->host.life) == SS_LOADED)
-        call_on_unload(self);
+        call_on_unload(self, timeout_ms);
 }
 
-void ss_run_destroy(ss_instance *self) {
-    if (!self->destroyable)
+void ss_plugin_destroy(ss_plugin *self) {
+    const slipstream_plugin *table = &self->table.plugin;
+    if (!self->table.destroyable)
         return;
-    self->destroyable = false;
-    ss_instance_enter(self);
-    self->table.destroy(self->table.instance);
-    ss_host_leave(&self->host);
-    ss_instance_set_life(self, SS_UNLOADED);
+    self->table.destroyable = false;
+    enter(self);
+    table->destroy(table->instance);
+    leave(self);
+    set_life(self, SS_UNLOADED);
+}
+
+void ss_plugin_free(ss_plugin *self) {
+    ss_host_free(&self->host);
+    for (char **claim = self->claims; claim != NULL && *claim != NULL; claim++)
+        free(*claim);
+    free(self->claims);
 }

@@ -1,6 +1,6 @@
 /* crashes: what follows from a crash. Which event is to blame, what is reported, and
  * when the worker is started again, if at all. */
-#include "process/inner.h"
+#include "process/supervised.h"
 
 #include "frame/dead_letter.h"
 

@@ -1,10 +1,11 @@
-/* generation: one process of a worker process, seen from the host: starting it, talking to
- * it, reading what it prints, and finding out how it ended. It decides nothing; that is the
- * supervisor's business. [supervisor thread] */
+/* generation: one process of a supervised plugin, seen from the host: starting it (spawn.c),
+ * talking to it, reading what it prints (lines), and finding out how it ended (report). It
+ * decides nothing; that is the supervisor's business. [supervisor thread] */
 #ifndef SS_GENERATION_H
 #define SS_GENERATION_H
 
-#include "base/log_queue.h"
+#include "consumer/watch.h"
+#include "process/lines.h"
 #include "process/protocol.h"
 #include "process/report.h"
 #include "process/spec.h"
@@ -25,16 +26,6 @@ enum ss_phase {
     SS_PHASE_EXITING,
 };
 
-/* What a worker prints on a pipe, cut into lines. */
-typedef struct ss_lines {
-    int fd;
-    uint32_t used;
-    uint32_t tokens;   /* lines that may pass in this second */
-    uint32_t withheld;
-    uint64_t second;
-    char line[8192];
-} ss_lines;
-
 typedef struct ss_generation {
     ss_kept_spec *spec;
     enum ss_phase phase;
@@ -54,14 +45,9 @@ typedef struct ss_generation {
     char *claims; /* texts, one behind the other */
     size_t claims_len;
     char kill_reason[200]; /* why the host killed it; "" */
-    /* The watchdog's last look. */
-    uint64_t seen_started;
-    uint64_t seen_calls;
-    bool seen_flushing;
-    uint64_t seen_since_ns;
+    ss_watch watch;
     uint64_t sane_ns; /* when what it writes made sense last */
-    uint32_t next_line;
-    char lines[SS_REPORT_LINES][256];
+    ss_last_lines last;
 } ss_generation;
 
 /* Starts a worker and lets it open the library. NULL with a text when it cannot. */
@@ -76,14 +62,15 @@ void ss_generation_say(ss_generation *generation, uint32_t type, uint64_t number
 void ss_generation_say_load(ss_generation *generation, uint32_t reason);
 void ss_generation_kill(ss_generation *generation, const char *reason);
 
-/* Takes one message; its data goes to `data` (SS_MESSAGE_MAX bytes). False if there is none. */
+/* Takes one message; its data goes to `data` (SS_MESSAGE_ROOM). False if there is none. */
 bool ss_generation_receive(ss_generation *generation, ss_message *head, char *data);
 /* Drains what was printed into the log. */
 void ss_generation_drain(ss_generation *generation, ss_log_queue *log);
 /* What is left of it, once nothing follows. */
 void ss_generation_end_lines(ss_generation *generation, ss_log_queue *log);
-void ss_generation_keep_line(ss_generation *generation, const char *text, size_t len);
 /* If it has ended: reaps it and fills the report's process part. */
 bool ss_generation_reap(ss_generation *generation, ss_report *report);
+
+void ss_close_fd(int *fd);
 
 #endif

@@ -1,22 +1,26 @@
 /* messages: what a worker tells the host. All of it is hostile. */
-#include "process/inner.h"
+#include "process/supervised.h"
 
 #include "base/text.h"
 #include "consumer/consume.h"
 #include "frame/dead_letter.h"
+#include "plugin/status.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void copy_text(char *out, size_t room, const char **at, const char *end) {
+    const char *text = ss_next_text(at, end);
+    ss_text_escape(out, room, text, strlen(text));
+}
+
 static void on_refused(ss_supervised *w, const ss_message *head, const char *data, const char *end,
                        bool failed_load) {
     char text[SS_MESSAGE_MAX];
     char hint[sizeof w->hint];
-    const size_t text_len = strnlen(data, (size_t)(end - data));
-    const char *second = data + text_len + (data + text_len < end);
-    ss_text_escape(text, sizeof text, data, text_len);
-    ss_text_escape(hint, sizeof hint, second, strnlen(second, (size_t)(end - second)));
+    copy_text(text, sizeof text, &data, end);
+    copy_text(hint, sizeof hint, &data, end);
     ss_supervised_refuse(w, failed_load ? SS_REFUSED_NOTHING : (uint32_t)head->number, text, hint);
     if (w->plan != PLAN_START && failed_load)
         w->info.status = (int32_t)head->number;
@@ -50,12 +54,10 @@ static void on_opened(ss_supervised *w, ss_generation *p, const char *data, size
     if (p != w->next || p->phase != SS_PHASE_OPENING || len < sizeof opened + 2)
         return;
     memcpy(&opened, data, sizeof opened);
-    const char *name = data + sizeof opened;
-    const size_t name_len = strnlen(name, len - sizeof opened);
-    const char *version = name + name_len + (name_len < len - sizeof opened);
-    ss_text_escape(p->name, sizeof p->name, name, name_len);
-    ss_text_escape(p->version, sizeof p->version, version,
-                   strnlen(version, (size_t)(data + len - version)));
+    const char *end = data + len;
+    data += sizeof opened;
+    copy_text(p->name, sizeof p->name, &data, end);
+    copy_text(p->version, sizeof p->version, &data, end);
     p->flags = opened.flags;
     p->phase = SS_PHASE_OPENED;
     p->deadline_ns = 0;
@@ -120,13 +122,10 @@ static void on_metric(ss_supervised *w, const ss_message *head, const char *data
     if (len < sizeof new.is_gauge + 2)
         return;
     memcpy(&new.is_gauge, data, sizeof new.is_gauge);
-    const char *name = data + sizeof new.is_gauge;
-    const size_t room = len - sizeof new.is_gauge;
-    const size_t name_len = strnlen(name, room);
-    ss_text_escape(new.name, sizeof new.name, name, name_len);
-    if (name_len < room)
-        ss_text_escape(new.label, sizeof new.label, name + name_len + 1,
-                       strnlen(name + name_len + 1, room - name_len - 1));
+    const char *end = data + len;
+    data += sizeof new.is_gauge;
+    copy_text(new.name, sizeof new.name, &data, end);
+    copy_text(new.label, sizeof new.label, &data, end);
     for (uint32_t i = 0; i <= w->metric_count && i < METRICS_MAX; i++) {
         metric *known = &w->metrics[i];
         if (i == w->metric_count)
@@ -144,7 +143,7 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
     const size_t len = head->len;
     switch (head->type) {
     case SS_TO_HOST_LOG:
-        ss_generation_keep_line(p, data, len);
+        ss_last_lines_keep(&p->last, data, len);
         ss_log_queue_put(w->supervisor->log,
                          head->number < SLIPSTREAM_LOG_PLUGIN_MISBEHAVING
                              ? (uint32_t)head->number

@@ -1,5 +1,5 @@
 /* plans: starting, stopping and replacing the processes of a worker. */
-#include "process/inner.h"
+#include "process/supervised.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ void ss_supervised_run_next(ss_supervised *w) {
     w->next = NULL;
     p->phase = SS_PHASE_RUNNING;
     p->deadline_ns = 0;
-    p->seen_since_ns = p->sane_ns = now_ns();
+    p->sane_ns = now_ns();
     w->restart_at_ns = 0;
     if (w->spec != p->spec) {
         ss_kept_spec_release(w->spec);

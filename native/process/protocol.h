@@ -1,13 +1,16 @@
-/* channel: what host and slipstream-worker say to each other, over a sequenced-packet
+/* protocol: what host and slipstream-worker say to each other, over a sequenced-packet
  * socket. One packet is one message: this head, then `len` bytes. Both sides check the
  * size; the host takes everything from a worker as hostile. Events never go this way. */
 #ifndef SS_PROTOCOL_H
 #define SS_PROTOCOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define SS_MESSAGE_MAX (48 * 1024)
+/* Room for a message's data and a NUL, which ends its last text whatever was sent. */
+#define SS_MESSAGE_ROOM (SS_MESSAGE_MAX + 1)
 
 enum ss_message_type {
     /* host to worker */
@@ -55,6 +58,26 @@ typedef struct ss_opened {
     uint32_t flags;
     uint32_t abi_minor;
 } ss_opened;
+
+/* The data of a message while it is written: a fixed part, then texts, each with its NUL.
+ * What does not fit is left out as a whole. */
+typedef struct ss_body {
+    size_t len;
+    bool is_cut; /* something did not fit */
+    char data[SS_MESSAGE_MAX];
+} ss_body;
+
+void ss_body_start(ss_body *body, const void *fixed, size_t len);
+void ss_body_add_text(ss_body *body, const char *text);
+/* The next text of a message; "" behind the last one. */
+const char *ss_next_text(const char **at, const char *end);
+
+/* `flags` are sendmsg's. False with errno set. */
+bool ss_message_send(int channel, uint32_t type, uint64_t number, const void *data, size_t len,
+                     int flags);
+/* Takes one message; its data goes to `data` (SS_MESSAGE_ROOM). 1: taken; 0: the other side
+ * has closed its end; -1 with errno set, EBADMSG for what makes no sense. */
+int ss_message_receive(int channel, ss_message *head, char *data, int flags);
 
 /* Descriptors that a worker finds at its start. */
 enum { SS_FD_CHANNEL = 3, SS_FD_RING = 4, SS_FD_CONTROL = 5, SS_FD_HOST = 6 };

@@ -9,6 +9,7 @@
 /* cdef:begin */
 #define SS_REPORT_REGISTERS 32
 #define SS_REPORT_LINES 20
+#define SS_REPORT_LINE 256
 
 typedef struct ss_report {
     int64_t time_ns;
@@ -34,8 +35,14 @@ typedef struct ss_report {
     char module[256];    /* the file that holds pc */
     char build_id[129];  /* of the module, in hexadecimal; "" if it has none */
     char reason[256];    /* in a sentence */
-    char lines[SS_REPORT_LINES][256]; /* the last log lines, oldest first; "" unused */
+    char lines[SS_REPORT_LINES][SS_REPORT_LINE]; /* the last log lines, oldest first; "" unused */
 } ss_report;
 /* cdef:end */
+
+struct ss_generation;
+
+/* What is known of how a generation ended, which was found dead just now: the process's part
+ * of the report. The generation is reaped by it. */
+void ss_report_fill(ss_report *report, const struct ss_generation *generation);
 
 #endif

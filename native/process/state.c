@@ -1,5 +1,5 @@
 /* state: what is known of a worker, for whoever asks and waits. */
-#include "process/inner.h"
+#include "process/supervised.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "process/inner.h"
+#include "process/supervised.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,7 +17,7 @@ enum {
 /* ---- The thread -------------------------------------------------------------------- */
 
 static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
-    static char data[SS_MESSAGE_MAX];
+    static char data[SS_MESSAGE_ROOM];
     ss_message head;
     ss_report report;
     ss_generation_drain(p, w->supervisor->log);

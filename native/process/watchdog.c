@@ -1,5 +1,5 @@
 /* watchdog: kills a worker that hangs, is late, or writes nonsense. */
-#include "process/inner.h"
+#include "process/supervised.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,14 +27,13 @@ static bool is_stopped(pid_t pid) {
 void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
     const ss_spec *s = &p->spec->values;
     const uint64_t key = ss_ring_get_head(w->queue->ring)->key;
-    uint64_t started = 0;
-    uint64_t run = 0;
+    if (!punctual)
+        p->watch.since_ns = 0; /* counted anew, from this look on */
     ss_lock_take(&w->queue->lock);
     ss_ring_acked(w->queue->ring);
-    const bool sane = ss_ring_is_sane(w->queue->ring) &&
-                      ss_hear(&p->control->started, key, SS_PLACE_STARTED, &started) &&
-                      ss_hear(&p->control->run, key, SS_PLACE_RUN, &run) &&
-                      started <= ss_ring_last(w->queue->ring);
+    const bool sane = ss_watch_look(&p->watch, p->control, key, now) &&
+                      ss_ring_is_sane(w->queue->ring) &&
+                      p->watch.started <= ss_ring_last(w->queue->ring);
     ss_queue_tell_lost(w->queue);
     ss_ring_wake(w->queue->ring);
     ss_lock_release(&w->queue->lock);
@@ -42,21 +41,12 @@ void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool 
         p->sane_ns = now;
     if (now - p->sane_ns >= INSANE_MS * MS)
         ss_generation_kill(p, "its control area was written over");
-    const uint64_t calls = atomic_load_explicit(&p->control->calls, memory_order_relaxed);
-    const bool flushing =
-        atomic_load_explicit(&p->control->flushing, memory_order_relaxed) != 0;
-    const uint64_t limit_ms = s->callback_timeout_ms + (flushing ? FLUSH_GRACE_MS : 0);
-    if (!punctual || (run == 0 && !flushing) || started != p->seen_started ||
-        calls != p->seen_calls || flushing != p->seen_flushing) {
-        p->seen_started = started;
-        p->seen_calls = calls;
-        p->seen_flushing = flushing;
-        p->seen_since_ns = now;
-    } else if (s->callback_timeout_ms != 0 && now - p->seen_since_ns >= limit_ms * MS) {
+    const uint64_t limit_ms = s->callback_timeout_ms + (p->watch.flushing ? FLUSH_GRACE_MS : 0);
+    if (s->callback_timeout_ms != 0 && ss_watch_busy_ns(&p->watch, now) >= limit_ms * MS) {
         char why[160];
         snprintf(why, sizeof why, "%s took longer than %.3g s (ordinal %llu)",
-                 flushing ? "flush" : "a callback", (double)limit_ms / 1000,
-                 (unsigned long long)started);
+                 p->watch.flushing ? "flush" : "a callback", (double)limit_ms / 1000,
+                 (unsigned long long)p->watch.started);
         ss_generation_kill(p, why);
     }
 }

@@ -6,24 +6,20 @@
 #include "consumer/consume.h"
 #include "plugin/instance.h"
 #include "process/protocol.h"
-#include "ring/memory.h"
+#include "process/worker_faults.h"
+#include "process/worker_setup.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 enum {
@@ -33,13 +29,10 @@ enum {
     STEP_SLICE_MS = 50,
     METRICS_EVERY_MS = 1000,
     NOTE_WAIT_MS = 10 * 1000,
-    REGISTERS = 23,
-    FAULT_STACK = 64 * 1024,
 };
 
 static struct worker {
     ss_start start;
-    ss_control *control;
     ss_log_queue *log;
     ss_instance *instance;
     ss_consumer consumer;
@@ -62,29 +55,13 @@ static void host_is_gone(void) {
 
 /* Sends one message; `wait` false drops it when the host does not read. */
 static void tell(uint32_t type, uint64_t number, const void *data, size_t len, bool wait) {
-    ss_message head = {type, (uint32_t)len, number};
-    struct iovec parts[2] = {{&head, sizeof head}, {(void *)(uintptr_t)data, len}};
-    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    while (sendmsg(worker.channel, &message, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) < 0) {
-        if (errno == EINTR)
-            continue;
-        if (errno == EPIPE || errno == ECONNRESET)
-            host_is_gone();
-        return;
-    }
+    if (!ss_message_send(worker.channel, type, number, data, len, wait ? 0 : MSG_DONTWAIT) &&
+        (errno == EPIPE || errno == ECONNRESET))
+        host_is_gone();
 }
 
 static void send_log(uint32_t level, const char *text, size_t len) {
     tell(SS_TO_HOST_LOG, level, text, len < SS_MESSAGE_MAX ? len : SS_MESSAGE_MAX, false);
-}
-
-/* Adds a text with its NUL to a buffer, as much as fits. */
-static size_t add_text(char *buffer, size_t room, size_t used, const char *text) {
-    const size_t len = strlen(text) + 1;
-    if (len > room - used)
-        return used;
-    memcpy(buffer + used, text, len);
-    return used + len;
 }
 
 static bool host_lives(void) {
@@ -99,174 +76,14 @@ static void finish_step(void) {
             host_is_gone();
 }
 
-/* ---- Deadly signals ---------------------------------------------------------------- */
-
-static uint64_t hex_number(const char **p) {
-    uint64_t value = 0;
-    for (;; (*p)++) {
-        const char c = **p;
-        if (c >= '0' && c <= '9')
-            value = value * 16 + (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            value = value * 16 + (uint64_t)(c - 'a' + 10);
-        else
-            return value;
-    }
-}
-
-/* One line of /proc/self/maps: is the address in it? Then module and offset are noted. */
-static bool note_module(ss_fault *fault, const char *line) {
-    const char *p = line;
-    const uint64_t start = hex_number(&p);
-    if (*p++ != '-')
-        return false;
-    const uint64_t end = hex_number(&p);
-    if (fault->pc < start || fault->pc >= end)
-        return false;
-    p += 6; /* " r-xp " */
-    const uint64_t offset = hex_number(&p);
-    while (*p != '\0' && *p != '/' && *p != '[')
-        p++;
-    fault->module_start = start;
-    fault->module_offset = fault->pc - start + offset;
-    size_t i = 0;
-    for (; p[i] != '\0' && i < sizeof fault->module - 1; i++)
-        fault->module[i] = p[i];
-    fault->module[i] = '\0';
-    return true;
-}
-
-/* Only system calls: the process may be in any state. */
-static void find_module(ss_fault *fault) {
-    static char chunk[4096];
-    static char line[512];
-    size_t used = 0;
-    const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-    bool found = false;
-    while (!found && maps >= 0 && (n = read(maps, chunk, sizeof chunk)) > 0) {
-        for (ssize_t i = 0; i < n && !found; i++) {
-            if (chunk[i] != '\n') {
-                if (used < sizeof line - 1)
-                    line[used++] = chunk[i];
-                continue;
-            }
-            line[used] = '\0';
-            used = 0;
-            found = note_module(fault, line);
-        }
-    }
-    if (maps >= 0)
-        close(maps);
-}
-
-static void on_fault(int signal, siginfo_t *info, void *context) {
-    const ucontext_t *machine = context;
-    ss_fault *fault = &worker.control->fault;
-    if (__atomic_exchange_n(&fault->signal, signal, __ATOMIC_SEQ_CST) == 0) {
-        fault->code = info->si_code;
-        fault->address = (uint64_t)(uintptr_t)info->si_addr;
-#if defined(__x86_64__)
-        fault->pc = (uint64_t)machine->uc_mcontext.gregs[REG_RIP];
-        fault->sp = (uint64_t)machine->uc_mcontext.gregs[REG_RSP];
-        for (int i = 0; i < REGISTERS; i++)
-            fault->values[i] = (uint64_t)machine->uc_mcontext.gregs[i];
-        fault->registers = REGISTERS;
-#elif defined(__aarch64__)
-        fault->pc = machine->uc_mcontext.pc;
-        fault->sp = machine->uc_mcontext.sp;
-        for (int i = 0; i < 31; i++)
-            fault->values[i] = machine->uc_mcontext.regs[i];
-        fault->registers = 31;
-#endif
-        find_module(fault);
-        fault->written = 1;
-    }
-    /* SA_RESETHAND has put the default action back: end by the same signal. */
-    raise(signal);
-}
-
-static void use_fault_stack(void *unused) {
-    (void)unused;
-    /* Pages of its own: sanitizers give the stack of a thread that ends back as such. */
-    void *pages = mmap(NULL, FAULT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    const stack_t stack = {.ss_sp = pages, .ss_size = FAULT_STACK};
-    if (pages != MAP_FAILED)
-        sigaltstack(&stack, NULL);
-}
-
-static void catch_faults(void) {
-    static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
-    struct sigaction action = {.sa_sigaction = on_fault,
-                               .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND)};
-    sigfillset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++) {
-        sigdelset(&action.sa_mask, deadly[i]);
-        sigaction(deadly[i], &action, NULL);
-    }
-}
-
 /* ---- Set-up ------------------------------------------------------------------------ */
 
-/* As far as the hard limit goes; a change of the user would forbid it otherwise. */
-static void allow_core_files(void) {
-    struct rlimit limits;
-    if (getrlimit(RLIMIT_CORE, &limits) == 0) {
-        limits.rlim_cur = limits.rlim_max;
-        setrlimit(RLIMIT_CORE, &limits);
-    }
-    prctl(PR_SET_DUMPABLE, 1);
-}
-
-static void limit(int resource, uint64_t value) {
-    const struct rlimit wanted = {value, value};
-    setrlimit((__rlimit_resource_t)resource, &wanted);
-}
-
-/* Maps ring and control area and closes their descriptors, so that the plugin does not
- * even find them. */
-static bool map_memory(void) {
-    const size_t bytes = worker.start.ring_bytes;
-    const size_t control_len = (sizeof(ss_control) + SS_PAGE - 1) & ~(size_t)(SS_PAGE - 1);
-    void *control = mmap(NULL, control_len, PROT_READ | PROT_WRITE, MAP_SHARED, SS_FD_CONTROL, 0);
-    const uint8_t *base = ss_ring_map(SS_FD_RING, bytes, false);
-    if (base == NULL || control == MAP_FAILED)
-        return false;
-    close(SS_FD_RING);
-    close(SS_FD_CONTROL);
-    worker.control = control;
-    worker.consumer.view = (ss_view){.head = (const ss_ring_head *)(const void *)base,
-                                     .data = base + SS_PAGE,
-                                     .control = control,
-                                     .bytes = bytes,
-                                     .overflow = worker.start.overflow,
-                                     .shared = 1};
-    return true;
-}
-
-static bool become(const char *user) {
-    if (user[0] == '\0')
-        return true;
-    const struct passwd *entry = getpwnam(user);
-    return entry != NULL && initgroups(user, entry->pw_gid) == 0 && setgid(entry->pw_gid) == 0 &&
-           setuid(entry->pw_uid) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
-}
-
-/* The next NUL-terminated text of a message; NULL if it has none. */
-static const char *next_text(const char **at, const char *end) {
-    const char *text = *at;
-    const char *nul = text < end ? memchr(text, '\0', (size_t)(end - text)) : NULL;
-    if (nul == NULL)
-        return NULL;
-    *at = nul + 1;
-    return text;
-}
-
 static void refuse(uint32_t refusal, const char *text, const char *hint) {
-    char texts[SS_MESSAGE_MAX];
-    size_t used = add_text(texts, sizeof texts, 0, text);
-    used = add_text(texts, sizeof texts, used, hint);
-    tell(SS_TO_HOST_REFUSED, refusal, texts, used, true);
+    ss_body body;
+    ss_body_start(&body, NULL, 0);
+    ss_body_add_text(&body, text);
+    ss_body_add_text(&body, hint);
+    tell(SS_TO_HOST_REFUSED, refusal, body.data, body.len, true);
 }
 
 static void on_start(const char *data, size_t len) {
@@ -275,32 +92,24 @@ static void on_start(const char *data, size_t len) {
     if (len < sizeof worker.start)
         _exit(EXIT_PROTOCOL);
     memcpy(&worker.start, data, sizeof worker.start);
-    const char *path = next_text(&at, end);
-    const char *shown = next_text(&at, end);
-    const char *config_dir = next_text(&at, end);
-    const char *data_dir = next_text(&at, end);
-    const char *user = next_text(&at, end);
-    if (user == NULL)
+    const char *path = ss_next_text(&at, end);
+    const char *shown = ss_next_text(&at, end);
+    const char *config_dir = ss_next_text(&at, end);
+    const char *data_dir = ss_next_text(&at, end);
+    const char *user = ss_next_text(&at, end);
+    if (at != end)
         _exit(EXIT_PROTOCOL);
-    if (!map_memory()) {
+    if (!ss_worker_map(&worker.start, &worker.consumer.view)) {
         refuse(SS_REFUSED_CANNOT_OPEN, "the worker cannot map the ring: no address space or memory",
                "use a smaller `ring_bytes`, or raise `limits.memory`");
         return;
     }
-    catch_faults();
-    if (worker.start.open_files != 0)
-        limit(RLIMIT_NOFILE, worker.start.open_files);
-    if (worker.start.memory != 0)
-        limit(RLIMIT_AS, worker.start.memory + 2 * worker.start.ring_bytes);
-    if (!become(user)) {
+    ss_catch_faults(&worker.consumer.view.control->fault);
+    if (!ss_worker_confine(&worker.start, user)) {
         refuse(SS_REFUSED_CANNOT_OPEN, "the worker cannot become the user that the config names",
                "`user` needs a host that runs as root, and a user that exists");
         return;
     }
-    if (worker.start.core_files)
-        allow_core_files();
-    else
-        limit(RLIMIT_CORE, 0);
     ss_log_queue_set_level(worker.log, worker.start.log_level);
     worker.instance = ss_instance_new(worker.log, worker.start.log_id, path, shown, config_dir);
     if (worker.instance == NULL ||
@@ -310,7 +119,7 @@ static void on_start(const char *data, size_t len) {
                "raise `limits.memory`");
         return;
     }
-    ss_instance_call(worker.instance, use_fault_stack, NULL);
+    ss_instance_call(worker.instance, ss_use_fault_stack, NULL);
     finish_step();
     ss_instance_open(worker.instance);
     finish_step();
@@ -320,12 +129,12 @@ static void on_start(const char *data, size_t len) {
         refuse(info.refusal, info.text, info.hint);
         return;
     }
-    char told[256];
     const ss_opened opened = {info.flags, info.abi_minor};
-    memcpy(told, &opened, sizeof opened);
-    size_t used = add_text(told, sizeof told, sizeof opened, info.name);
-    used = add_text(told, sizeof told, used, info.version);
-    tell(SS_TO_HOST_OPENED, 0, told, used, true);
+    ss_body body;
+    ss_body_start(&body, &opened, sizeof opened);
+    ss_body_add_text(&body, info.name);
+    ss_body_add_text(&body, info.version);
+    tell(SS_TO_HOST_OPENED, 0, body.data, body.len, true);
 }
 
 static void on_config(const char *data, size_t len) {
@@ -338,7 +147,8 @@ static void on_config(const char *data, size_t len) {
 }
 
 static void on_load(uint32_t reason) {
-    char texts[SS_MESSAGE_MAX];
+    ss_body body;
+    ss_body_start(&body, NULL, 0);
     ss_instance_load(worker.instance, worker.config == NULL ? "" : worker.config,
                      worker.config_len, reason);
     finish_step();
@@ -353,18 +163,17 @@ static void on_load(uint32_t reason) {
         return;
     }
     if (info.status != SLIPSTREAM_OK) {
-        const size_t used = add_text(texts, sizeof texts, 0, info.text);
+        ss_body_add_text(&body, info.text);
         ss_instance_close(worker.instance); /* the host ends us when it has heard */
         finish_step();
-        tell(SS_TO_HOST_FAILED_LOAD, (uint64_t)(int64_t)info.status, texts, used, true);
+        tell(SS_TO_HOST_FAILED_LOAD, (uint64_t)(int64_t)info.status, body.data, body.len, true);
         return;
     }
     worker.consumer.kinds = info.kinds;
-    size_t used = 0;
     const char *claim;
     for (uint32_t i = 0; (claim = ss_instance_claim(worker.instance, i)) != NULL; i++)
-        used = add_text(texts, sizeof texts, used, claim);
-    tell(SS_TO_HOST_LOADED, info.kinds, texts, used, true);
+        ss_body_add_text(&body, claim);
+    tell(SS_TO_HOST_LOADED, info.kinds, body.data, body.len, true);
 }
 
 /* ---- Events ------------------------------------------------------------------------ */
@@ -429,30 +238,30 @@ static void send_metrics(void) {
                          ss_instance_metric(worker.instance, i, &metric) == SLIPSTREAM_OK;
          i++) {
         uint64_t bits = metric.count;
-        char told[512];
+        ss_body body;
         if (metric.is_gauge)
             memcpy(&bits, &metric.gauge, sizeof bits);
         if (worker.sent_bits[i] == bits && bits != 0)
             continue;
         worker.sent_bits[i] = bits;
-        memcpy(told, &metric.is_gauge, sizeof metric.is_gauge);
-        size_t used = add_text(told, sizeof told, sizeof metric.is_gauge, metric.name);
-        used = add_text(told, sizeof told, used, metric.label);
-        tell(SS_TO_HOST_METRIC, bits, told, used, false);
+        ss_body_start(&body, &metric.is_gauge, sizeof metric.is_gauge);
+        ss_body_add_text(&body, metric.name);
+        ss_body_add_text(&body, metric.label);
+        tell(SS_TO_HOST_METRIC, bits, body.data, body.len, false);
     }
 }
 
 static void on_unload(uint32_t timeout_ms) {
-    char text[SS_MESSAGE_MAX] = "";
+    ss_body body;
     ss_instance_unload(worker.instance, timeout_ms);
     finish_step();
     send_metrics();
     ss_instance_info info;
     ss_instance_describe(worker.instance, &info);
-    size_t used = 0;
+    ss_body_start(&body, NULL, 0);
     if (info.status != SLIPSTREAM_OK)
-        used = add_text(text, sizeof text, 0, info.text);
-    tell(SS_TO_HOST_UNLOADED, (uint64_t)(int64_t)info.status, text, used, true);
+        ss_body_add_text(&body, info.text);
+    tell(SS_TO_HOST_UNLOADED, (uint64_t)(int64_t)info.status, body.data, body.len, true);
 }
 
 static void on_exit_asked(void) {
@@ -494,20 +303,15 @@ static void on_message(const ss_message *head, const char *data) {
 }
 
 static void receive(void) {
-    static char packet[sizeof(ss_message) + SS_MESSAGE_MAX];
+    static char data[SS_MESSAGE_ROOM];
     ss_message head;
-    const ssize_t n = recv(worker.channel, packet, sizeof packet, 0);
-    if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+    const int taken = ss_message_receive(worker.channel, &head, data, 0);
+    if (taken < 0 && errno == EBADMSG)
+        _exit(EXIT_PROTOCOL);
+    if (taken <= 0)
         host_is_gone();
-    if (n < 0)
-        return;
-    if ((size_t)n < sizeof head)
-        _exit(EXIT_PROTOCOL);
-    memcpy(&head, packet, sizeof head);
-    if (head.len != (size_t)n - sizeof head)
-        _exit(EXIT_PROTOCOL);
-    on_message(&head, packet + sizeof head);
-    explicit_bzero(packet, (size_t)n); /* it may have held a secret */
+    on_message(&head, data);
+    explicit_bzero(data, head.len); /* it may have held a secret */
 }
 
 int main(int argc, char **argv) {

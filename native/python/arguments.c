@@ -1,27 +1,25 @@
-/* arguments: Python objects as arguments of the core, and its statuses as exceptions. */
-#include "python/inner.h"
+#include "python/arguments.h"
 
-PyObject *ss_door_fail_function;
-PyObject *ss_door_encode_function;
+PyObject *ss_door_status_error;
 
-void ss_door_use(PyObject *fail, PyObject *encode) {
-    ss_door_fail_function = Py_NewRef(fail);
-    ss_door_encode_function = Py_NewRef(encode);
+void ss_door_raise(PyObject *error) {
+    if (PyExceptionInstance_Check(error))
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    else
+        PyErr_SetString(PyExc_SystemError, "this is no exception");
+    Py_DECREF(error);
 }
 
-PyObject *ss_door_fail(int32_t status, const char *what, const ss_sent *sent) {
-    PyObject *none = PyObject_CallFunction(ss_door_fail_function, "isKK", (int)status, what,
-                                           sent == NULL ? 0ULL : (unsigned long long)sent->offset,
-                                           sent == NULL ? 0ULL : (unsigned long long)sent->index);
-    if (none != NULL) { /* it should have raised */
-        Py_DECREF(none);
-        PyErr_Format(PyExc_SystemError, "status %d was not raised", (int)status);
-    }
+PyObject *ss_door_fail(int32_t status, const char *what, uint64_t offset, uint64_t index) {
+    PyObject *error = PyObject_CallFunction(ss_door_status_error, "isKK", (int)status, what,
+                                            (unsigned long long)offset, (unsigned long long)index);
+    if (error != NULL)
+        ss_door_raise(error);
     return NULL;
 }
 
-PyObject *ss_door_fail_count(const char *function, const char *expected, Py_ssize_t count) {
-    PyErr_Format(PyExc_TypeError, "%s() takes %s, got %zd arguments", function, expected, count);
+PyObject *ss_door_fail_count(const char *function, const char *arguments, Py_ssize_t count) {
+    PyErr_Format(PyExc_TypeError, "%s() takes %s, got %zd arguments", function, arguments, count);
     return NULL;
 }
 

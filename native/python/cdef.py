@@ -15,8 +15,14 @@ import cffi
 NATIVE = Path(__file__).resolve().parents[1]
 HEADERS = (
     "slipstream.h",
+    "platform/platform.h",
     "base/histogram.h",
     "base/log_queue.h",
+    "frame/frame.h",
+    "library/refusal.h",
+    "library/open.h",
+    "plugin/status.h",
+    "plugin/host_metrics.h",
     "plugin/instance.h",
     "ring/ring.h",
     "ring/queue.h",
@@ -55,13 +61,20 @@ def declarations(header_text: str) -> str:
     return part.replace("SLIPSTREAM_CALL", "")
 
 
+def all_declarations() -> str:
+    """Return everything that the extension's ``lib`` has, as C that cffi's parser takes."""
+    folders = (NATIVE if "/" in header else NATIVE.parent / "include" for header in HEADERS)
+    texts = [
+        declarations((folder / header).read_text(encoding="utf-8"))
+        for folder, header in zip(folders, HEADERS, strict=True)
+    ]
+    return "".join([*texts, CALLBACKS])
+
+
 def main() -> None:
     """Write the extension's source to the path given as the first argument."""
     ffi = cffi.FFI()
-    for header in HEADERS:
-        folder = NATIVE if "/" in header else NATIVE.parent / "include"
-        ffi.cdef(declarations((folder / header).read_text(encoding="utf-8")))
-    ffi.cdef(CALLBACKS)
+    ffi.cdef(all_declarations())
     includes = "".join(f'#include "{header}"\n' for header in HEADERS)
     ffi.set_source("slipstream._core", includes, py_limited_api=True)
     ffi.emit_c_code(sys.argv[1])

@@ -4,18 +4,16 @@
  * of calls that drop the lock falls to some thousands a second. */
 #include "python/door.h"
 
-#include "python/inner.h"
-
 #include <string.h>
+
+#include "python/door_doc.h"
+#include "python/arguments.h"
+#include "python/frames.h"
+#include "python/send.h"
 
 typedef struct door {
     PyObject_HEAD ss_sequencer *sequencer;
 } door;
-
-static PyObject *finish(bool sent, int32_t status, const ss_outgoing *what, Py_buffer *views) {
-    ss_door_release(views);
-    return sent ? ss_door_tell(what, status, "event") : NULL;
-}
 
 static bool is_wanted(const door *self, uint32_t kind) {
     return (ss_sequencer_kinds(self->sequencer) >> kind & 1) != 0;
@@ -24,127 +22,68 @@ static bool is_wanted(const door *self, uint32_t kind) {
 /* Nobody wants the kind: nothing is done, except to say that the manager is closed. */
 static PyObject *unwanted(const door *self) {
     if (!ss_sequencer_is_open(self->sequencer))
-        return ss_door_fail(SLIPSTREAM_WRONG_STATE, "event", NULL);
+        return ss_door_fail(SLIPSTREAM_WRONG_STATE, "event", 0, 0);
     Py_RETURN_NONE;
 }
 
-/* The spans of a draft from the first arguments; absent where None is allowed. */
-static bool take_spans(PyObject *const *args, ss_draft *draft, Py_buffer *views) {
-    const ss_shape shape = ss_frame_shape(draft->kind);
-    const unsigned spans = draft->kind >= SLIPSTREAM_KIND_APP_FIRST ? 1 : shape.spans;
-    for (unsigned i = 0; i < spans; i++)
-        if (!(args[i] == Py_None && (shape.optional >> i & 1) != 0) &&
-            !ss_door_bytes(args[i], &draft->spans[i], &views[i]))
+/* ---- Events from their values ---------------------------------------------------------- */
+
+/* The arguments of a kind in the order of its frame: spans, numbers; then the height. */
+static inline bool take_values(PyObject *const *args, ss_shape shape, ss_draft *draft,
+                               Py_buffer *views) {
+    for (unsigned i = 0; i < shape.spans; i++)
+        if (!ss_door_span(*args++, shape.optional >> i & 1, &draft->spans[i], &views[i]))
             return false;
-    return true;
+    for (unsigned i = 0; i < shape.numbers; i++)
+        if (!ss_door_u64(*args++, &draft->numbers[i]))
+            return false;
+    return ss_door_height(*args, &draft->height);
 }
 
 static inline size_t spans_len(const ss_draft *draft) {
     return draft->spans[0].len + draft->spans[1].len + draft->spans[2].len + draft->spans[3].len;
 }
 
-static PyObject *send_draft(const door *self, ss_draft *draft, Py_buffer *views, bool taken) {
-    ss_outgoing what = {.draft = draft, .len = spans_len(draft)};
+/* Sends one event. It is compiled into each of its callers, where all of `kind` is known. */
+static inline __attribute__((always_inline)) PyObject *
+send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t kind, bool routed,
+            const char *name, const char *arguments) {
+    const ss_shape shape = ss_frame_shape(kind);
+    if (count != shape.spans + shape.numbers + 1)
+        return ss_door_fail_count(name, arguments, count);
+    if (!routed && !is_wanted(self, kind))
+        return unwanted(self);
+    Py_buffer views[SS_MAX_SPANS];
+    ss_door_no_views(views);
+    ss_draft draft = {.kind = kind};
+    ss_outgoing what = {.draft = &draft, .routed = routed};
     int32_t status = SLIPSTREAM_OK;
-    const bool sent =
-        taken && ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(draft->kind), &status);
-    return finish(sent, status, &what, views);
-}
-
-static PyObject *door_mapping_update(PyObject *object, PyObject *const *args, Py_ssize_t count) {
-    const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS];
-    ss_door_no_views(views);
-    ss_draft draft = {.kind = SLIPSTREAM_KIND_MAPPING_UPDATE};
-    if (count != 5)
-        return ss_door_fail_count("mapping_update", "program_id, mapping_name, key, value, height",
-                              count);
-    if (!is_wanted(self, draft.kind))
-        return unwanted(self);
-    const bool taken = take_spans(args, &draft, views) && ss_door_height(args[4], &draft.height);
-    return send_draft(self, &draft, views, taken);
-}
-
-static PyObject *door_mapping_removal(PyObject *object, PyObject *const *args, Py_ssize_t count) {
-    const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS];
-    ss_door_no_views(views);
-    ss_draft draft = {.kind = SLIPSTREAM_KIND_MAPPING_REMOVAL};
-    if (count != 4)
-        return ss_door_fail_count("mapping_removal", "program_id, mapping_name, key, height", count);
-    if (!is_wanted(self, draft.kind))
-        return unwanted(self);
-    const bool taken = take_spans(args, &draft, views) && ss_door_height(args[3], &draft.height);
-    return send_draft(self, &draft, views, taken);
-}
-
-static PyObject *door_staking_reward(PyObject *object, PyObject *const *args, Py_ssize_t count) {
-    const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS];
-    ss_door_no_views(views);
-    ss_draft draft = {.kind = SLIPSTREAM_KIND_STAKING_REWARD};
-    if (count != 5)
-        return ss_door_fail_count("staking_reward", "staker, validator, reward, new_stake, height",
-                              count);
-    if (!is_wanted(self, draft.kind))
-        return unwanted(self);
-    const bool taken = take_spans(args, &draft, views) && ss_door_u64(args[2], &draft.numbers[0]) &&
-                       ss_door_u64(args[3], &draft.numbers[1]) && ss_door_height(args[4], &draft.height);
-    return send_draft(self, &draft, views, taken);
-}
-
-static PyObject *door_block(PyObject *object, PyObject *const *args, Py_ssize_t count) {
-    const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS];
-    ss_door_no_views(views);
-    ss_draft draft = {.kind = SLIPSTREAM_KIND_BLOCK};
-    if (count != 2)
-        return ss_door_fail_count("block", "block, height", count);
-    if (!is_wanted(self, draft.kind))
-        return unwanted(self);
-    const bool taken = take_spans(args, &draft, views) && ss_door_height(args[1], &draft.height);
-    return send_draft(self, &draft, views, taken);
-}
-
-/* source, name, body, height */
-static PyObject *door_payload(PyObject *object, PyObject *const *args, Py_ssize_t count) {
-    const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS];
-    ss_door_no_views(views);
-    ss_draft draft = {.kind = SLIPSTREAM_KIND_PAYLOAD};
-    if (count != 4)
-        return ss_door_fail_count("payload", "source, name, body, height", count);
-    if (!is_wanted(self, draft.kind))
-        return unwanted(self);
-    const bool taken = take_spans(args, &draft, views) && ss_door_height(args[3], &draft.height);
-    return send_draft(self, &draft, views, taken);
-}
-
-/* The same arguments; True if a plugin claims the name. */
-static PyObject *door_route(PyObject *object, PyObject *const *args, Py_ssize_t count) {
-    const door *self = (const door *)object;
-    Py_buffer views[SS_MAX_SPANS];
-    ss_door_no_views(views);
-    ss_draft draft = {.kind = SLIPSTREAM_KIND_PAYLOAD};
-    ss_outgoing what = {.draft = &draft, .routed = true};
-    int32_t status = SLIPSTREAM_OK;
-    if (count != 4)
-        return ss_door_fail_count("route", "source, name, body, height", count);
-    const bool taken = take_spans(args, &draft, views) && ss_door_height(args[3], &draft.height);
-    what.len = spans_len(&draft);
-    const bool sent =
-        taken && ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(draft.kind), &status);
-    if (sent && status == SLIPSTREAM_NOT_FOUND) {
-        PyObject *none = finish(true, SLIPSTREAM_OK, &what, views);
-        Py_XDECREF(none);
-        Py_RETURN_FALSE;
+    bool sent = take_values(args, shape, &draft, views);
+    if (sent) {
+        what.len = spans_len(&draft);
+        sent = ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind), &status);
     }
-    PyObject *done = finish(sent, status, &what, views);
-    if (done == NULL)
+    ss_door_release(views);
+    if (!sent)
         return NULL;
-    Py_DECREF(done);
-    Py_RETURN_TRUE;
+    if (routed && (status == SLIPSTREAM_OK || status == SLIPSTREAM_NOT_FOUND))
+        return PyBool_FromLong(status == SLIPSTREAM_OK);
+    return ss_door_tell(&what, status, "event");
 }
+
+#define SENDS(name, kind, routed)                                                                  \
+    static PyObject *door_##name(PyObject *self, PyObject *const *args, Py_ssize_t count) {        \
+        return send_values((const door *)self, args, count, kind, routed, #name,                   \
+                           SS_ARGUMENTS_##name);                                                   \
+    }
+SENDS(mapping_update, SLIPSTREAM_KIND_MAPPING_UPDATE, false)
+SENDS(mapping_removal, SLIPSTREAM_KIND_MAPPING_REMOVAL, false)
+SENDS(staking_reward, SLIPSTREAM_KIND_STAKING_REWARD, false)
+SENDS(block, SLIPSTREAM_KIND_BLOCK, false)
+SENDS(payload, SLIPSTREAM_KIND_PAYLOAD, false)
+SENDS(route, SLIPSTREAM_KIND_PAYLOAD, true)
+
+/* ---- Events and frames ----------------------------------------------------------------- */
 
 /* Sends the caller's frames; how many they are as a Python int. */
 static PyObject *send_frames(const door *self, const uint8_t *frames, size_t len) {
@@ -157,14 +96,17 @@ static PyObject *send_frames(const door *self, const uint8_t *frames, size_t len
     return PyLong_FromUnsignedLongLong(what.sent.index);
 }
 
+/* Makes frames; see set_encoder. */
+static PyObject *encoder;
+
 /* An event as the bytes of one frame: as it is, or made by Python. A new reference; None
  * if nobody wants it. */
 static PyObject *as_frame(const door *self, PyObject *event) {
-    if (PyBytes_CheckExact(event)) {
-        Py_INCREF(event);
-        return event;
-    }
-    return PyObject_CallFunction(ss_door_encode_function, "OK", event,
+    if (PyBytes_CheckExact(event))
+        return Py_NewRef(event);
+    if (encoder == NULL)
+        return PyErr_Format(PyExc_TypeError, "only bytes can be sent: set_encoder was not called");
+    return PyObject_CallFunction(encoder, "OK", event,
                                  (unsigned long long)ss_sequencer_kinds(self->sequencer));
 }
 
@@ -173,13 +115,11 @@ static bool is_one_frame(const uint8_t *frame, size_t len) {
 }
 
 static bool may_be_sent(uint32_t kind) {
-    return kind <= SLIPSTREAM_KIND_PAYLOAD ||
-           (kind >= SLIPSTREAM_KIND_APP_FIRST && kind <= SLIPSTREAM_KIND_APP_LAST);
+    return ss_frame_shape(kind).known && kind != SLIPSTREAM_KIND_GAP;
 }
 
 static PyObject *fail_not_one_frame(uint64_t index) {
-    const ss_sent sent = {.index = index};
-    return ss_door_fail(SLIPSTREAM_MALFORMED, "event", &sent);
+    return ss_door_fail(SLIPSTREAM_MALFORMED, "event", 0, index);
 }
 
 /* A ready frame (bytes) or an event, to all subscribers. */
@@ -226,65 +166,75 @@ static uint64_t place_in_list(const door *self, PyObject *list, uint64_t nth) {
     return (uint64_t)i;
 }
 
-/* Frames of a list, gathered in one buffer, so that the list may change meanwhile. */
-static PyObject *send_list(const door *self, PyObject *list) {
-    const Py_ssize_t count = PyList_Size(list);
-    size_t room = 64 * 1024;
-    size_t used = 0;
-    PyObject *result = NULL;
-    uint8_t *run = PyMem_Malloc(room);
-    Py_ssize_t i = 0;
-    for (; run != NULL && i < count; i++) {
+typedef struct frame_run {
+    uint8_t *bytes;
+    size_t used;
+    size_t room;
+} frame_run;
+
+static bool append(frame_run *run, const char *frame, size_t len) {
+    if (run->room - run->used < len) {
+        size_t room = run->room == 0 ? 64 * 1024 : run->room;
+        while (room - run->used < len)
+            room *= 2;
+        uint8_t *larger = PyMem_Realloc(run->bytes, room);
+        if (larger == NULL) {
+            PyErr_NoMemory();
+            return false;
+        }
+        run->bytes = larger;
+        run->room = room;
+    }
+    memcpy(run->bytes + run->used, frame, len);
+    run->used += len;
+    return true;
+}
+
+/* Gathers the frames of a list, so that the list may change while they are sent. */
+static bool gather(const door *self, PyObject *list, Py_ssize_t count, frame_run *run) {
+    bool good = true;
+    for (Py_ssize_t i = 0; good && i < count; i++) {
         char *data;
         Py_ssize_t len;
         PyObject *event = PyList_GetItem(list, i);
         PyObject *frame = event == NULL ? NULL : as_frame(self, event);
-        if (frame == NULL || (frame != Py_None && PyBytes_AsStringAndSize(frame, &data, &len) != 0)) {
-            Py_XDECREF(frame);
-            goto done;
-        }
-        if (frame == Py_None) {
-            Py_DECREF(frame);
-            continue;
-        }
-        if (!is_one_frame((const uint8_t *)data, (size_t)len)) {
-            fail_not_one_frame((uint64_t)i);
-            Py_DECREF(frame);
-            goto done;
-        }
-        if (room - used < (size_t)len) {
-            while (room - used < (size_t)len)
-                room *= 2;
-            uint8_t *larger = PyMem_Realloc(run, room);
-            if (larger == NULL) {
-                Py_DECREF(frame);
-                PyErr_NoMemory();
-                goto done;
+        if (frame == NULL)
+            return false;
+        if (frame != Py_None) {
+            good = PyBytes_AsStringAndSize(frame, &data, &len) == 0;
+            if (good && !is_one_frame((const uint8_t *)data, (size_t)len)) {
+                fail_not_one_frame((uint64_t)i);
+                good = false;
             }
-            run = larger;
+            good = good && append(run, data, (size_t)len);
         }
-        memcpy(run + used, data, (size_t)len);
-        used += (size_t)len;
         Py_DECREF(frame);
     }
-    if (run == NULL) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    ss_outgoing what = {.own = run, .frames = run, .len = used};
+    return good;
+}
+
+static PyObject *send_run(const door *self, PyObject *list, Py_ssize_t count, frame_run *run) {
+    ss_outgoing what = {.own = run->bytes, .frames = run->bytes, .len = run->used};
     uint64_t kinds;
-    int32_t status = ss_sequencer_check(run, used, used, &what.sent, &kinds, &what.stamped);
-    if (status != SLIPSTREAM_OK) {
-        const ss_sent place = {.index = place_in_list(self, list, what.sent.index)};
-        ss_door_fail(status, "frame", &place);
-    } else if ((ss_sequencer_kinds(self->sequencer) & kinds) == 0 &&
-               ss_sequencer_is_open(self->sequencer)) {
-        result = PyLong_FromSsize_t(count);
-    } else if (ss_door_send(self->sequencer, &what, kinds, &status)) {
-        result = status == SLIPSTREAM_OK ? PyLong_FromSsize_t(count) : ss_door_tell(&what, status, "event");
+    int32_t status =
+        ss_sequencer_check(run->bytes, run->used, run->used, &what.sent, &kinds, &what.stamped);
+    if (status != SLIPSTREAM_OK)
+        return ss_door_fail(status, "frame", 0, place_in_list(self, list, what.sent.index));
+    const bool wanted = (ss_sequencer_kinds(self->sequencer) & kinds) != 0;
+    if (wanted || !ss_sequencer_is_open(self->sequencer)) {
+        if (!ss_door_send(self->sequencer, &what, kinds, &status))
+            return NULL;
+        if (status != SLIPSTREAM_OK)
+            return ss_door_tell(&what, status, "event");
     }
-done:
-    PyMem_Free(run);
+    return PyLong_FromSsize_t(count);
+}
+
+static PyObject *send_list(const door *self, PyObject *list) {
+    frame_run run = {0};
+    const Py_ssize_t count = PyList_Size(list);
+    PyObject *result = gather(self, list, count, &run) ? send_run(self, list, count, &run) : NULL;
+    PyMem_Free(run.bytes);
     return result;
 }
 
@@ -331,21 +281,36 @@ static PyObject *door_has_subscribers(PyObject *object, PyObject *kind) {
     if (number == -1 && PyErr_Occurred())
         return NULL;
     if (!ss_sequencer_is_open(self->sequencer))
-        return ss_door_fail(SLIPSTREAM_WRONG_STATE, "event", NULL);
+        return ss_door_fail(SLIPSTREAM_WRONG_STATE, "event", 0, 0);
     return PyBool_FromLong(number >= 0 && number < 64 && is_wanted(self, (uint32_t)number));
 }
 
+/* ---- The module ------------------------------------------------------------------------ */
+
+static PyObject *set_encoder(PyObject *module, PyObject *function) {
+    (void)module;
+    PyObject *before = encoder;
+    encoder = Py_NewRef(function);
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
+}
+
+#define FAST(name, function)                                                                       \
+    { #name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL, SS_DOC_##name }
+#define PLAIN(name, function, flags)                                                               \
+    { #name, function, flags, SS_DOC_##name }
+
 static PyMethodDef door_methods[] = {
-    {"mapping_update", (PyCFunction)(void (*)(void))door_mapping_update, METH_FASTCALL, NULL},
-    {"mapping_removal", (PyCFunction)(void (*)(void))door_mapping_removal, METH_FASTCALL, NULL},
-    {"staking_reward", (PyCFunction)(void (*)(void))door_staking_reward, METH_FASTCALL, NULL},
-    {"block", (PyCFunction)(void (*)(void))door_block, METH_FASTCALL, NULL},
-    {"payload", (PyCFunction)(void (*)(void))door_payload, METH_FASTCALL, NULL},
-    {"route", (PyCFunction)(void (*)(void))door_route, METH_FASTCALL, NULL},
-    {"broadcast", door_broadcast, METH_O, NULL},
-    {"broadcast_many", door_broadcast_many, METH_O, NULL},
-    {"broadcast_frames", door_broadcast_frames, METH_O, NULL},
-    {"has_subscribers", door_has_subscribers, METH_O, NULL},
+    FAST(mapping_update, door_mapping_update),
+    FAST(mapping_removal, door_mapping_removal),
+    FAST(staking_reward, door_staking_reward),
+    FAST(block, door_block),
+    FAST(payload, door_payload),
+    FAST(route, door_route),
+    PLAIN(broadcast, door_broadcast, METH_O),
+    PLAIN(broadcast_many, door_broadcast_many, METH_O),
+    PLAIN(broadcast_frames, door_broadcast_frames, METH_O),
+    PLAIN(has_subscribers, door_has_subscribers, METH_O),
     {NULL, NULL, 0, NULL},
 };
 
@@ -376,6 +341,7 @@ static PyType_Slot door_slots[] = {
     {Py_tp_new, (void *)door_new},
     {Py_tp_dealloc, (void *)door_dealloc},
     {Py_tp_methods, door_methods},
+    {Py_tp_doc, SS_DOC_Door},
     {0, NULL},
 };
 
@@ -387,17 +353,19 @@ static PyType_Spec door_spec = {
 };
 
 static PyMethodDef functions[] = {
-    {"encode_frame", (PyCFunction)(void (*)(void))ss_door_encode_frame, METH_FASTCALL, NULL},
-    {"decode_frame", (PyCFunction)(void (*)(void))ss_door_decode_frame, METH_FASTCALL, NULL},
-    {"park", ss_door_park, METH_NOARGS, NULL},
+    FAST(encode_frame, ss_door_encode_frame),
+    FAST(decode_frame, ss_door_decode_frame),
+    PLAIN(set_encoder, set_encoder, METH_O),
+    PLAIN(park, ss_door_park, METH_O),
+    PLAIN(raise_parked, ss_door_raise_parked, METH_NOARGS),
     {NULL, NULL, 0, NULL},
 };
 
 /* Called once, through cffi, which has released the lock. A failure leaves the module
  * without the names, and their import says so. */
-void ss_door_attach(void *module, void *fail, void *encode) {
+void ss_door_attach(void *module, void *status_error) {
     const PyGILState_STATE state = PyGILState_Ensure();
-    ss_door_use((PyObject *)fail, (PyObject *)encode);
+    ss_door_status_error = Py_NewRef((PyObject *)status_error);
     PyObject *type = PyType_FromSpec(&door_spec);
     if (type == NULL || PyObject_SetAttrString((PyObject *)module, "Door", type) != 0 ||
         PyModule_AddFunctions((PyObject *)module, functions) != 0)

@@ -3,9 +3,9 @@
 #define SS_DOOR_H
 
 /* cdef:begin */
-/* Puts Door and the functions for frames into a module, and keeps two functions of Python:
- * fail(status, what, offset, index) raises; encode(event, kinds) gives a frame or None. */
-void ss_door_attach(void *module, void *fail, void *encode);
+/* Puts Door and the functions of the module into it, and keeps a function of Python:
+ * status_error(status, what, offset, index) is the exception for a status. */
+void ss_door_attach(void *module, void *status_error);
 /* cdef:end */
 
 #endif

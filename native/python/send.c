@@ -2,15 +2,40 @@
  *
  * Two rules: never wait for the sequencer while holding the interpreter lock, and never
  * touch a Python object without it. */
-#include "python/inner.h"
+#include "python/send.h"
 
-#include <string.h>
+#include "python/arguments.h"
 
 #define LARGE_RUN (16 * 1024) /* bytes: from here on the lock is released anyway */
 #define WAIT_SLICE_MS 100     /* between two looks for signals */
 
-static _Thread_local int parked;          /* a callback in Python left an exception to be raised */
-static _Thread_local PyObject *raised[3]; /* by a signal handler, while waiting for room */
+/* What a callback in Python has raised, or a signal handler while room was waited for: it
+ * waits for the call that caused it to be over. The first wins. */
+static _Thread_local PyObject *parked;
+
+static bool raise_parked(void) {
+    PyObject *error = parked;
+    if (error == NULL)
+        return false;
+    parked = NULL;
+    ss_door_raise(error);
+    return true;
+}
+
+PyObject *ss_door_park(PyObject *module, PyObject *error) {
+    (void)module;
+    if (parked == NULL)
+        parked = Py_NewRef(error);
+    Py_RETURN_NONE;
+}
+
+PyObject *ss_door_raise_parked(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    if (raise_parked())
+        return NULL;
+    Py_RETURN_NONE;
+}
 
 static int32_t put(ss_sequencer *sequencer, ss_outgoing *what) {
     if (what->draft != NULL)
@@ -27,8 +52,20 @@ static int32_t put(ss_sequencer *sequencer, ss_outgoing *what) {
 static bool interrupted(void) {
     const PyGILState_STATE state = PyGILState_Ensure();
     const bool found = PyErr_CheckSignals() != 0;
-    if (found)
-        PyErr_Fetch(&raised[0], &raised[1], &raised[2]); /* raised when the call is over */
+    if (found) {
+        PyObject *type;
+        PyObject *error;
+        PyObject *trace;
+        PyErr_Fetch(&type, &error, &trace);
+        PyErr_NormalizeException(&type, &error, &trace);
+        if (trace != NULL)
+            PyException_SetTraceback(error, trace);
+        if (parked == NULL)
+            parked = Py_NewRef(error);
+        Py_XDECREF(type);
+        Py_XDECREF(error);
+        Py_XDECREF(trace);
+    }
     PyGILState_Release(state);
     return found;
 }
@@ -69,31 +106,12 @@ bool ss_door_send(ss_sequencer *sequencer, ss_outgoing *what, uint64_t kinds, in
                 return false;
         } while (*status == SLIPSTREAM_TIMEOUT);
     }
-    if (raised[0] != NULL) {
-        PyErr_Restore(raised[0], raised[1], raised[2]);
-        memset(raised, 0, sizeof raised);
-        return false;
-    }
-    if (parked && !inside) { /* the outer call is going to raise it */
-        parked = 0;
-        PyObject *none = PyObject_CallFunction(ss_door_fail_function, "isKK", SLIPSTREAM_PANIC,
-                                               "parked", 0ULL, 0ULL);
-        if (none == NULL)
-            return false;
-        Py_DECREF(none); /* another call of the core has raised it */
-    }
-    return true;
+    return inside || !raise_parked(); /* otherwise the outer call is going to raise it */
 }
 
 PyObject *ss_door_tell(const ss_outgoing *what, int32_t status, const char *name) {
     if (status == SLIPSTREAM_OK)
         Py_RETURN_NONE;
-    return ss_door_fail(status, what->too_large ? "ring" : name, &what->sent);
-}
-
-PyObject *ss_door_park(PyObject *module, PyObject *unused) {
-    (void)module;
-    (void)unused;
-    parked = 1;
-    Py_RETURN_NONE;
+    return ss_door_fail(status, what->too_large ? "ring" : name, what->sent.offset,
+                        what->sent.index);
 }

@@ -2,13 +2,8 @@
 
 #include "base/clock.h"
 
-#include <linux/futex.h>
-#include <linux/membarrier.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum {
     CLAIM = 64 * 1024,       /* copied out at once */
@@ -99,7 +94,7 @@ static void read_lost(const ss_ring_head *head, uint64_t *tail, uint64_t *tail_o
     for (unsigned tries = 1;; tries++) {
         const uint32_t sequence = atomic_load_explicit(&head->lost_sequence, memory_order_acquire);
         if (tries % 64 == 0)
-            sched_yield(); /* its writer may need this processor */
+            ss_os_yield(); /* its writer may need this processor */
         if (sequence % 2 != 0)
             continue;
         *tail = atomic_load_explicit(&head->tail, memory_order_acquire);
@@ -261,33 +256,22 @@ enum ss_took ss_cursor_take(ss_cursor *cursor, ss_chunk *chunk) {
 
 /* ---- Sleeping -------------------------------------------------------------------------- */
 
-static void relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static void wait_for_change(const ss_view *view, uint32_t seen, uint64_t ms) {
-    const struct timespec wait = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-    syscall(SYS_futex, &view->head->wake, view->shared ? FUTEX_WAIT : FUTEX_WAIT_PRIVATE, seen,
-            &wait, NULL, 0);
+    ss_os_wait(&view->head->wake, seen, ms * 1000000, view->shared);
 }
 
 /* Everything that the producer did before it looked at `sleeping` is visible behind this,
  * or it sees that we sleep. False if that cannot be had. */
 static bool barrier(const ss_view *view) {
     atomic_thread_fence(memory_order_seq_cst);
-    return view->head->fences != 0 ||
-           syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+    return view->head->fences != 0 || ss_os_barrier();
 }
 
 void ss_cursor_park(ss_cursor *cursor, bool (*ready)(void *context), void *context, uint64_t ms) {
     const ss_view *view = cursor->view;
     for (unsigned i = 0; i < LOOKS; i++) {
         for (unsigned k = 0; k < RELAX; k++)
-            relax();
+            ss_cpu_pause();
         if (ready(context))
             return;
     }

@@ -210,16 +210,15 @@ static int32_t look_at_flush(ss_queue *queue, uint32_t *number, uint64_t ordinal
 }
 
 int32_t ss_queue_flushed(ss_queue *queue, uint32_t *number, uint64_t ordinal, uint32_t ms) {
-    const uint64_t end = ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000;
+    const uint64_t end = ss_os_now_ns() + (uint64_t)ms * 1000000;
     for (;;) {
         ss_lock_take(&queue->lock);
         const int32_t status = look_at_flush(queue, number, ordinal);
         ss_ring_wake(queue->ring);
         ss_lock_release(&queue->lock);
-        if (status != SLIPSTREAM_TIMEOUT || ss_clock_ns(CLOCK_MONOTONIC) >= end)
+        if (status != SLIPSTREAM_TIMEOUT || ss_os_now_ns() >= end)
             return status;
-        const struct timespec nap = {0, NAP_NS};
-        nanosleep(&nap, NULL);
+        ss_os_sleep_ns(NAP_NS);
     }
 }
 

@@ -1,42 +1,10 @@
-#include "base/clock.h"
 #include "ring/inner.h"
-#include "ring/memory.h"
 
 #include <errno.h>
-#include <linux/futex.h>
-#include <linux/membarrier.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* ---- Life ------------------------------------------------------------------------------ */
-
-static bool can_barrier;
-static pthread_once_t barrier_once = PTHREAD_ONCE_INIT;
-
-static void register_for_barriers(void) {
-    can_barrier =
-        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
-}
-
-static bool give_memory(ss_ring *ring) {
-    ring->fd = ss_memory_file(SS_PAGE + ring->bytes);
-    if (ring->fd < 0)
-        return false;
-    uint8_t *base = ss_ring_map(ring->fd, ring->bytes, true);
-    if (base == NULL)
-        return false;
-    ring->head = (ss_ring_head *)(void *)base;
-    ring->data = base + SS_PAGE;
-    if (ring->shared)
-        return ss_memory_seal(ring->fd, true);
-    close(ring->fd);
-    ring->fd = -1;
-    return true;
-}
 
 ss_ring *ss_ring_new(size_t bytes, bool shared, uint32_t overflow) {
     if (bytes < SS_RING_MIN || bytes > SS_RING_MAX || (bytes & (bytes - 1)) != 0 ||
@@ -48,22 +16,25 @@ ss_ring *ss_ring_new(size_t bytes, bool shared, uint32_t overflow) {
     if (ring == NULL)
         return NULL;
     uint64_t key;
-    pthread_once(&barrier_once, register_for_barriers);
+    uint8_t *base = NULL;
     ring->bytes = bytes;
     ring->shared = shared;
     ring->overflow = overflow;
-    ring->fences = !can_barrier;
+    ring->fences = !ss_os_has_barrier();
     ring->sane = true;
     ring->fd = -1;
     ring->nobody = ss_control_new(NULL);
     ring->control = ring->nobody;
-    if (ring->nobody == NULL || !give_memory(ring) ||
-        getrandom(&key, sizeof key, 0) != (ssize_t)sizeof key) {
+    if (ring->nobody != NULL)
+        base = ss_os_mirror_new(SS_OS_PAGE, bytes, shared ? &ring->fd : NULL);
+    ring->head = (ss_ring_head *)(void *)base;
+    if (base == NULL || !ss_os_random(&key, sizeof key)) {
         const int error = errno;
         ss_ring_free(ring);
         errno = error;
         return NULL;
     }
+    ring->data = base + SS_OS_PAGE;
     ring->head->key = key;
     ring->head->attempt = 1;
     ring->head->fences = ring->fences;
@@ -74,9 +45,9 @@ ss_ring *ss_ring_new(size_t bytes, bool shared, uint32_t overflow) {
 void ss_ring_free(ss_ring *ring) {
     if (ring == NULL)
         return;
-    ss_ring_unmap((uint8_t *)ring->head, ring->bytes);
+    ss_os_mirror_free((uint8_t *)ring->head, SS_OS_PAGE, ring->bytes);
     if (ring->fd >= 0)
-        close(ring->fd);
+        ss_os_file_close(ring->fd);
     if (ring->control != ring->nobody)
         ss_control_free(ring->control);
     ss_control_free(ring->nobody);
@@ -116,8 +87,24 @@ ss_view ss_ring_view(ss_ring *ring) {
                      ring->bytes, ring->overflow, ring->shared};
 }
 
+bool ss_view_open(ss_view *view, int ring_fd, int control_fd, size_t bytes, uint32_t overflow) {
+    ss_control *control = ss_control_open(control_fd);
+    const uint8_t *base = control == NULL ? NULL : ss_os_mirror_open(ring_fd, SS_OS_PAGE, bytes);
+    if (base == NULL) {
+        ss_control_free(control);
+        return false;
+    }
+    *view = (ss_view){.head = (const ss_ring_head *)(const void *)base,
+                      .data = base + SS_OS_PAGE,
+                      .control = control,
+                      .bytes = bytes,
+                      .overflow = overflow,
+                      .shared = 1};
+    return true;
+}
+
 void ss_gap_write(uint8_t *frame, const ss_gap_block *gap) {
-    const ss_draft draft = {.time_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME),
+    const ss_draft draft = {.time_ns = (int64_t)ss_os_wall_ns(),
                             .height = gap->last_height,
                             .kind = SLIPSTREAM_KIND_GAP,
                             .reasons = gap->reasons,
@@ -392,6 +379,5 @@ void ss_ring_wake(ss_ring *ring) {
         return;
     ring->woken = sleep; /* each sleep has a number of its own, and one call ends it */
     atomic_fetch_add_explicit(&ring->head->wake, 1, memory_order_release);
-    syscall(SYS_futex, &ring->head->wake, ring->shared ? FUTEX_WAKE : FUTEX_WAKE_PRIVATE, 1,
-            NULL, NULL, 0);
+    ss_os_wake(&ring->head->wake, ring->shared);
 }

@@ -3,11 +3,10 @@
  * The same code serves thread mode, in private memory, and process mode, in shared memory
  * that the consumer can only read. Who writes what:
  *
- *   ss_ring_head   SS_PAGE bytes in front of the data, written by the producer only
+ *   ss_ring_head   SS_OS_PAGE bytes in front of the data, written by the producer only
  *   data           `bytes` of records, mapped twice in a row so that nothing wraps;
  *                  written by the producer only
- *   ss_control     written by the consumer only. In process mode it is all that the worker
- *                  can write, and the host believes nothing in it: see ss_ring_acked.
+ *   ss_control     written by the consumer only
  *
  * A record is what one publication put in: a head, the gap before it if there is one, and
  * whole frames with consecutive ordinals, one behind the other.
@@ -24,17 +23,12 @@
 #ifndef SS_RING_H
 #define SS_RING_H
 
-#include "base/histogram.h"
 #include "frame/frame.h"
-
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "platform/platform.h"
+#include "ring/control.h"
 
 #define SS_RING_MIN (64 * 1024)
 #define SS_RING_MAX (1024 * 1024 * 1024)
-#define SS_PAGE 65536 /* the largest page of any Linux: what a mapping may start at */
 #define SS_SKIPS 16
 
 /* What was lost in front of a record; the ordinals follow from the record before it. */
@@ -62,9 +56,6 @@ typedef struct ss_skip {
     uint32_t is_gap;
 } ss_skip;
 
-/* Each group of words that one side writes often has a cache line of its own. */
-#define SS_LINE _Alignas(64)
-
 typedef struct ss_ring_head {
     SS_LINE _Atomic uint64_t head; /* bytes ever published */
     SS_LINE _Atomic uint64_t tail; /* bytes given back; moved by the producer only */
@@ -91,73 +82,6 @@ typedef struct ss_ring_head {
     uint64_t skip_count;
     ss_skip skips[SS_SKIPS];
 } ss_ring_head;
-
-/* A value that the consumer tells the producer, and value ^ key ^ place, so that stray
- * writes are told from honest ones. The check is written first. */
-typedef struct ss_told {
-    _Atomic uint64_t value;
-    _Atomic uint64_t check;
-} ss_told;
-
-/* Written by the handler of a deadly signal. */
-typedef struct ss_fault {
-    uint32_t written;
-    int32_t signal;
-    int32_t code;
-    uint32_t registers; /* how many of `values` */
-    uint64_t address;
-    uint64_t pc;
-    uint64_t sp;
-    uint64_t values[32];
-    uint64_t module_start; /* the mapping that holds pc */
-    uint64_t module_offset; /* of pc in the module's file */
-    char module[256];
-} ss_fault;
-
-typedef struct ss_control {
-    SS_LINE ss_told acked;
-    ss_told started; /* last ordinal that was handed to the plugin */
-    ss_told run;     /* how many frames the call in progress got, 0 outside of one */
-    SS_LINE _Atomic uint32_t sleeping;
-    _Atomic uint32_t flush_done;
-    _Atomic int32_t flush_status;
-    _Atomic uint32_t damaged;      /* the consumer found the ring unreadable */
-    _Atomic uint32_t flushing;     /* the plugin's flush is being called */
-    /* drop_oldest: bytes that are being copied out; equal when there are none. */
-    SS_LINE _Atomic uint64_t claim_from;
-    _Atomic uint64_t claim_to;
-    _Atomic uint64_t taken; /* the last ordinal that was copied out, or found to be lost */
-    /* Counters; shown, never relied on. */
-    SS_LINE _Atomic uint64_t delivered;
-    _Atomic uint64_t failed;
-    _Atomic uint64_t calls;
-    _Atomic uint64_t call_ticks;
-    _Atomic uint64_t buckets[SS_TIME_BUCKETS]; /* of ticks: bucket n is below 2^n */
-    SS_LINE ss_fault fault;
-} ss_control;
-
-/* Places of the told values, mixed into their checks. */
-#define SS_PLACE_ACKED 1
-#define SS_PLACE_STARTED 2
-#define SS_PLACE_RUN 3
-
-static inline void ss_tell(ss_told *told, uint64_t key, uint64_t place, uint64_t value) {
-    atomic_store_explicit(&told->check, ~(value ^ key ^ (place << 56)), memory_order_relaxed);
-    atomic_store_explicit(&told->value, value, memory_order_release);
-}
-
-/* False if value and check do not fit, be it for a moment. */
-static inline bool ss_hear(const ss_told *told, uint64_t key, uint64_t place, uint64_t *value) {
-    for (int tries = 0; tries < 100; tries++) {
-        const uint64_t heard = atomic_load_explicit(&told->value, memory_order_acquire);
-        const uint64_t check = atomic_load_explicit(&told->check, memory_order_acquire);
-        if (check == ~(heard ^ key ^ (place << 56))) {
-            *value = heard;
-            return true;
-        }
-    }
-    return false;
-}
 
 /* What a full ring does with the next event. The build parses these.
  * cdef:begin */
@@ -212,10 +136,6 @@ void ss_ring_free(ss_ring *ring);
 
 /* The descriptor to hand to a worker; -1 for a private ring. It belongs to the ring. */
 int ss_ring_fd(const ss_ring *ring);
-/* A control area, zeroed. With `fd` it is shared memory, and the caller closes *fd. NULL
- * with errno set when it cannot be had. */
-ss_control *ss_control_new(int *fd);
-void ss_control_free(ss_control *control);
 /* Each consumer has a control area of its own. What the last one left in the old one is
  * kept as far as it could be believed; the old one is freed. The ring frees the last one.
  * A new private ring has one, a new shared ring has none: then nobody sleeps and nothing
@@ -273,5 +193,8 @@ uint64_t ss_ring_prepare_resume(ss_ring *ring);
 
 /* What a consumer in this process sees of it. */
 ss_view ss_ring_view(ss_ring *ring);
+/* What one in another process sees: maps ring and control area by the descriptors that it got.
+ * False with errno set. */
+bool ss_view_open(ss_view *view, int ring_fd, int control_fd, size_t bytes, uint32_t overflow);
 
 #endif

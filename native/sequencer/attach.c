@@ -66,9 +66,9 @@ static int32_t enter_new(ss_sequencer *sequencer, uint32_t log_id, uint32_t ms, 
 
 static int32_t leave_new(ss_sequencer *sequencer, ss_slot *s, uint32_t *id) {
     *id = s->id;
-    pthread_mutex_lock(&sequencer->slots_lock);
+    ss_os_mutex_lock(&sequencer->slots_lock);
     sequencer->slots[sequencer->count++] = s;
-    pthread_mutex_unlock(&sequencer->slots_lock);
+    ss_os_mutex_unlock(&sequencer->slots_lock);
     ss_slots_refresh(sequencer);
     return leave(sequencer, SLIPSTREAM_OK);
 }
@@ -141,10 +141,10 @@ int32_t ss_sequencer_replace(ss_sequencer *sequencer, uint32_t id, ss_instance *
     const int32_t status = enter_slot(sequencer, id, ms, &s);
     if (status != SLIPSTREAM_OK)
         return status;
-    pthread_mutex_lock(&sequencer->slots_lock); /* ss_sequencer_stats looks into the host */
+    ss_os_mutex_lock(&sequencer->slots_lock); /* ss_sequencer_stats looks into the host */
     ss_counter_set(&s->acknowledged, acknowledged(s));
     const bool taken = take_instance(s, instance);
-    pthread_mutex_unlock(&sequencer->slots_lock);
+    ss_os_mutex_unlock(&sequencer->slots_lock);
     ss_slots_refresh(sequencer);
     return leave(sequencer, taken ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY);
 }
@@ -219,11 +219,11 @@ static void describe(const ss_slot *s, ss_stats *out) {
 
 int32_t ss_sequencer_stats(ss_sequencer *sequencer, uint32_t id, ss_stats *out) {
     memset(out, 0, sizeof *out);
-    pthread_mutex_lock(&sequencer->slots_lock);
+    ss_os_mutex_lock(&sequencer->slots_lock);
     const ss_slot *s = ss_slot_find(sequencer, id);
     if (s != NULL)
         describe(s, out);
-    pthread_mutex_unlock(&sequencer->slots_lock);
+    ss_os_mutex_unlock(&sequencer->slots_lock);
     return s == NULL ? SLIPSTREAM_NOT_FOUND : SLIPSTREAM_OK;
 }
 
@@ -240,13 +240,13 @@ int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t id, uint32_t ms, s
                             (unsigned long long)s->pending.first,
                             (unsigned long long)s->pending.last);
     describe(s, last);
-    pthread_mutex_lock(&sequencer->slots_lock);
+    ss_os_mutex_lock(&sequencer->slots_lock);
     uint32_t to = 0;
     for (uint32_t i = 0; i < sequencer->count; i++)
         if (sequencer->slots[i] != s)
             sequencer->slots[to++] = sequencer->slots[i];
     sequencer->count = to;
-    pthread_mutex_unlock(&sequencer->slots_lock);
+    ss_os_mutex_unlock(&sequencer->slots_lock);
     ss_slot_free(s);
     ss_slots_refresh(sequencer);
     return leave(sequencer, status);

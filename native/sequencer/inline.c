@@ -40,7 +40,7 @@ static int32_t call_slot(ss_slot *s, const uint8_t *frames, size_t len) {
 static inline void enter_slot(ss_sequencer *sequencer, const ss_slot *s) {
     atomic_store_explicit(&sequencer->busy, (int32_t)s->id, memory_order_relaxed);
     if (s->host != NULL)
-        ss_host_enter(s->host, ss_self());
+        ss_host_enter(s->host, ss_os_self());
 }
 
 static inline void leave_slot(ss_sequencer *sequencer, const ss_slot *s) {

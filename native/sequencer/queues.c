@@ -86,10 +86,10 @@ static bool try_waiting(ss_sequencer *sequencer, ss_slot *s, uint64_t now) {
 }
 
 void ss_sequencer_wait_for_room(ss_sequencer *sequencer) {
-    uint64_t look = ss_clock_ns(CLOCK_MONOTONIC) + LOOK_EVERY_NS;
-    struct timespec nap = {0, NAP_NS};
+    uint64_t look = ss_os_now_ns() + LOOK_EVERY_NS;
+    uint64_t nap_ns = NAP_NS;
     while (sequencer->waiting > 0) {
-        const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
+        const uint64_t now = ss_os_now_ns();
         for (uint32_t i = 0; i < sequencer->count; i++) {
             ss_slot *s = sequencer->slots[i];
             if (s->waiting == NULL)
@@ -108,8 +108,8 @@ void ss_sequencer_wait_for_room(ss_sequencer *sequencer) {
                 sequencer->hurry || (sequencer->interrupted != NULL && sequencer->interrupted());
             look = now + LOOK_EVERY_NS;
         }
-        nanosleep(&nap, NULL);
-        nap.tv_nsec = nap.tv_nsec < NAP_MAX_NS ? nap.tv_nsec * 2 : NAP_MAX_NS;
+        ss_os_sleep_ns(nap_ns);
+        nap_ns = nap_ns < NAP_MAX_NS ? nap_ns * 2 : NAP_MAX_NS;
     }
     atomic_store_explicit(&sequencer->busy, -1, memory_order_relaxed);
 }

@@ -308,7 +308,7 @@ static void send_deferred(ss_sequencer *sequencer) {
 /* ---- The sequencer ------------------------------------------------------------------- */
 
 bool ss_sequencer_is_open(const ss_sequencer *sequencer) {
-    return atomic_load_explicit(&sequencer->closed, memory_order_acquire) == 0 && !ss_forked();
+    return atomic_load_explicit(&sequencer->closed, memory_order_acquire) == 0 && !ss_os_forked();
 }
 
 bool ss_sequencer_inside(const ss_sequencer *sequencer) {
@@ -410,13 +410,13 @@ ss_sequencer *ss_sequencer_new(ss_log_queue *log, uint64_t stream) {
     if (sequencer == NULL)
         return NULL;
     ss_ticks_start();
-    ss_forked(); /* makes the mark before anybody can fork */
+    ss_os_forked(); /* makes the mark before anybody can fork */
     ss_log_queue_retain(log);
     sequencer->log = log;
     sequencer->stream = stream;
     sequencer->references = 1;
     sequencer->busy = -1;
-    pthread_mutex_init(&sequencer->slots_lock, NULL);
+    ss_os_mutex_init(&sequencer->slots_lock);
     return sequencer;
 }
 
@@ -429,7 +429,7 @@ void ss_sequencer_release(ss_sequencer *sequencer) {
         return;
     for (uint32_t i = 0; i < sequencer->count; i++)
         ss_slot_free(sequencer->slots[i]);
-    pthread_mutex_destroy(&sequencer->slots_lock);
+    ss_os_mutex_destroy(&sequencer->slots_lock);
     ss_log_queue_release(sequencer->log);
     free(sequencer->scratch.data);
     free(sequencer->deferred.data);

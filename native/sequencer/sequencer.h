@@ -105,8 +105,6 @@ int32_t ss_sequencer_send(ss_sequencer *sequencer, const uint8_t *frames, size_t
 
 /* True on a thread whose broadcast has called the plugin that calls us now. */
 bool ss_sequencer_inside(const ss_sequencer *sequencer);
-/* True in the child of a fork: everything here belongs to the parent. */
-bool ss_forked(void);
 /* cdef:end */
 
 /* ---- For the door: sending without waiting on a lock that somebody else needs -------- */

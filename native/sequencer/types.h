@@ -85,7 +85,7 @@ struct ss_sequencer {
     ss_wall wall;
     ss_buffer scratch;
     ss_buffer deferred;
-    pthread_mutex_t slots_lock; /* for `slots` and `count`; taken inside of `lock` */
+    ss_os_mutex slots_lock; /* for `slots` and `count`; taken inside of `lock` */
     ss_slot *slots[SS_SLOTS_MAX];
 };
 

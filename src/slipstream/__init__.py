@@ -10,53 +10,74 @@ A host::
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
+from typing import TYPE_CHECKING
 
-from slipstream.config import Mode, PluginConfig
-from slipstream.errors import (
-    AleoFormatError,
-    BroadcastError,
-    CannotOpenConfigFile,
-    CannotReadConfigFile,
-    CaptureError,
-    ClosedError,
-    ConfigError,
-    FlushTimeout,
-    FrameError,
-    InternalError,
-    InvalidConfigFileFormat,
-    InvalidPluginPath,
-    LibPathNotSet,
-    PluginAlreadyLoaded,
-    PluginFailed,
-    PluginLoadError,
-    PluginNotLoaded,
-    PluginStartError,
-    Refusal,
-    SlipstreamError,
-)
-from slipstream.events import (
-    AppEvent,
-    Block,
-    Event,
-    EventKind,
-    Gap,
-    GapReason,
-    MappingRemoval,
-    MappingUpdate,
-    Meta,
-    Payload,
-    StakingReward,
-)
-from slipstream.loaded import Plugin
-from slipstream.manager import PluginManager
-from slipstream.status import Counters, PluginState
+if TYPE_CHECKING:
+    from slipstream.config import Mode, PluginConfig
+    from slipstream.errors import (
+        AleoFormatError,
+        BroadcastError,
+        CannotOpenConfigFile,
+        CannotReadConfigFile,
+        CaptureError,
+        ClosedError,
+        ConfigError,
+        FlushTimeout,
+        FrameError,
+        InternalError,
+        InvalidConfigFileFormat,
+        InvalidPluginPath,
+        LibPathNotSet,
+        PluginAlreadyLoaded,
+        PluginFailed,
+        PluginLoadError,
+        PluginNotLoaded,
+        PluginStartError,
+        Refusal,
+        SlipstreamError,
+    )
+    from slipstream.events import (
+        AppEvent,
+        Block,
+        Event,
+        EventKind,
+        Gap,
+        GapReason,
+        MappingRemoval,
+        MappingUpdate,
+        Meta,
+        Payload,
+        StakingReward,
+    )
+    from slipstream.loaded import Plugin
+    from slipstream.manager import PluginManager
+    from slipstream.status import Counters, PluginState
 
 __version__ = "0.1.0"
+
+# Where the names of this package come from, the quickest to import first.
+_ROOMS = ("errors", "events", "config", "status", "loaded", "manager")
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for, and not before: a program that only asks for help is quick."""
+    if name in __all__:
+        for room in _ROOMS:
+            names = vars(importlib.import_module(f"slipstream.{room}"))
+            if name in names:
+                return globals().setdefault(name, names[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def get_include() -> str:
     """Return the folder that holds ``slipstream.h``, for a compiler's ``-I``."""
+    from pathlib import Path  # noqa: PLC0415 - as all else here, when it is asked for
+
     here = Path(__file__).resolve().parent
     installed = here / "include"
     return str(installed if installed.is_dir() else here.parents[1] / "include")

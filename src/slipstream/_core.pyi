@@ -1,13 +1,24 @@
-# The extension module: cffi's ffi and lib, and the fast-call door (native/python/door.c).
-from collections.abc import Iterable
-from typing import Any, Self, TypeAlias
+# The extension module: cffi's ffi and lib, and the door (native/python).
+#
+# The build makes the docstrings of the native functions out of this file, so that names,
+# types and texts stand here once. What ends in "/" gets its arguments by position only.
+from collections.abc import Callable, Iterable
+from typing import Self, TypeAlias
 
-ffi: Any
-lib: Any
+from slipstream._native.cdef import FFI, Lib
+
+ffi: FFI
+lib: Lib
 
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 
 class Door:
+    """The native calls that send events; keeps its sequencer alive.
+
+    Args:
+        address: Of an ss_sequencer.
+    """
+
     def __new__(cls, address: int, /) -> Self: ...
     def mapping_update(
         self,
@@ -17,7 +28,21 @@ class Door:
         value: _Bytes,
         height: int | None,
         /,
-    ) -> None: ...
+    ) -> None:
+        """Tell all subscribers that a mapping's key got a value, without an object in between.
+
+        Args:
+            program_id: The program's bytes, e.g. 07 "credits" 04 "aleo".
+            mapping_name: The mapping's identifier bytes.
+            key: Plaintext bytes.
+            value: Value bytes.
+            height: The block's height, or None.
+
+        Raises:
+            BroadcastError: It is too large for a frame or for some plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
     def mapping_removal(
         self,
         program_id: _Bytes,
@@ -25,21 +50,135 @@ class Door:
         key: _Bytes | None,
         height: int | None,
         /,
-    ) -> None: ...
+    ) -> None:
+        """Tell all subscribers that a key left a mapping.
+
+        Args:
+            program_id: The program's bytes.
+            mapping_name: The mapping's identifier bytes.
+            key: Plaintext bytes; None is the whole mapping.
+            height: The block's height, or None.
+
+        Raises:
+            BroadcastError: It is too large for a frame or for some plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
     def staking_reward(
         self, staker: _Bytes, validator: _Bytes, reward: int, new_stake: int, height: int | None, /
-    ) -> None: ...
-    def block(self, block: _Bytes, height: int | None, /) -> None: ...
+    ) -> None:
+        """Tell all subscribers of a staker's reward in one block.
+
+        Args:
+            staker: The address, 32 raw bytes.
+            validator: The address, 32 raw bytes.
+            reward: Microcredits.
+            new_stake: Microcredits.
+            height: The block's height, or None.
+
+        Raises:
+            BroadcastError: It is too large for a frame or for some plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
+    def block(self, block: _Bytes, height: int | None, /) -> None:
+        """Tell all subscribers that a block was added.
+
+        Args:
+            block: Its serialised bytes, or a prefix of them.
+            height: Its height, or None.
+
+        Raises:
+            BroadcastError: It is too large for a frame or for some plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
     def payload(
         self, source: _Bytes | None, name: _Bytes, body: _Bytes, height: int | None, /
-    ) -> None: ...
+    ) -> None:
+        """Send an application's own message to all subscribers.
+
+        Args:
+            source: Who sent it; None if nobody says.
+            name: What kind of message it is; UTF-8 by convention.
+            body: Its bytes.
+            height: A block's height, or None.
+
+        Raises:
+            BroadcastError: It is too large for a frame or for some plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
     def route(
         self, source: _Bytes | None, name: _Bytes, body: _Bytes, height: int | None, /
-    ) -> bool: ...
-    def broadcast(self, event: object, /) -> None: ...
-    def broadcast_many(self, events: Iterable[object], /) -> int: ...
-    def broadcast_frames(self, frames: _Bytes, /) -> int: ...
-    def has_subscribers(self, kind: int, /) -> bool: ...
+    ) -> bool:
+        """Send an application's own message to the first plugin that claims its name.
+
+        Args:
+            source: Who sent it; None if nobody says.
+            name: What kind of message it is.
+            body: Its bytes.
+            height: A block's height, or None.
+
+        Returns:
+            True if a plugin claims the name.
+
+        Raises:
+            BroadcastError: It is too large for a frame or for the plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
+    def broadcast(self, event: object, /) -> None:
+        """Send one event to all subscribers. What a plugin does with it is never raised here.
+
+        Args:
+            event: An event of slipstream.events, or the bytes of one frame.
+
+        Raises:
+            FrameError: The bytes are not exactly one well-formed frame.
+            BroadcastError: It is too large for a frame or for some plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
+    def broadcast_many(self, events: Iterable[object], /) -> int:
+        """Send events and frames to all subscribers; if one is refused none is sent.
+
+        Args:
+            events: A list or any iterable of what `broadcast` takes.
+
+        Returns:
+            Their number.
+
+        Raises:
+            FrameError: One is refused; `index` is its place.
+            BroadcastError: One is too large for a frame or for some plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
+    def broadcast_frames(self, frames: _Bytes, /) -> int:
+        """Send a run of frames to all subscribers.
+
+        Args:
+            frames: Whole frames, one behind the other.
+
+        Returns:
+            Their number.
+
+        Raises:
+            FrameError: One is refused; those before it were sent, `index` is their number.
+            BroadcastError: One is too large for some plugin's ring.
+            ClosedError: The manager is closed.
+        """
+
+    def has_subscribers(self, kind: int, /) -> bool:
+        """Say whether any plugin wants a kind of event: ask before making anything expensive.
+
+        Args:
+            kind: 0 to 63; nobody wants any other number.
+
+        Raises:
+            ClosedError: The manager is closed.
+        """
 
 def encode_frame(
     kind: int,
@@ -52,7 +191,9 @@ def encode_frame(
     spans: tuple[bytes | None, ...],
     numbers: tuple[int, ...],
     /,
-) -> bytes: ...
+) -> bytes:
+    """Return the frame of these values; spans and numbers as many as the kind has."""
+
 def decode_frame(
     buffer: _Bytes, offset: int, /
 ) -> tuple[
@@ -66,5 +207,24 @@ def decode_frame(
     int,
     tuple[bytes | None, ...],
     tuple[int, ...],
-]: ...
-def park() -> None: ...
+]:
+    """Return the values of the frame at an offset.
+
+    Returns:
+        The frame's length in bytes, kind, flags, stream, sequence, time in nanoseconds, height,
+        reasons, spans, numbers.
+    """
+
+def set_encoder(encoder: Callable[[object, int], bytes | None], /) -> None:
+    """Say what makes a frame of an event that is not bytes.
+
+    Args:
+        encoder: Gets the event and the bit set of the kinds that are wanted; returns the frame,
+            or None if the event's kind is not among them.
+    """
+
+def park(error: BaseException, /) -> None:
+    """Keep an exception of a callback until the core has returned to Python; the first wins."""
+
+def raise_parked() -> None:
+    """Raise what a callback left behind, after a call of the core that is not the door's."""

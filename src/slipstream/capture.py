@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from slipstream import _platform
 from slipstream._native import lib
 from slipstream.errors import CaptureError
 
@@ -130,7 +131,7 @@ def open_for_append(path: Path) -> int:
         CaptureError: The file cannot be opened, is no capture, or is damaged.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = _platform.open_for_append(path)
     except OSError as error:
         raise CaptureError(
             f"cannot open {path}: {error.strerror}",

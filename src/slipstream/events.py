@@ -1,14 +1,19 @@
-"""Events as frozen dataclasses.
+"""Events as frozen dataclasses, each with the layout of its frame beside it.
 
 These are for people and for tests; the hot path builds frames straight from bytes
 (see `PluginManager.mapping_update`). A dataclass becomes a frame exactly once, in
 `slipstream.frames`.
+
+What Python knows of a kind stands here and nowhere else: its number in `EventKind`, its class
+with the layout, and its place in `Event`. Frames, the fields of JSON lines and what
+``slipstream show`` says follow from them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import ClassVar, NamedTuple
 
 from slipstream._native import lib
 
@@ -56,6 +61,41 @@ class Meta:
 NO_META = Meta()
 
 
+class Span(NamedTuple):
+    """Bytes in a frame.
+
+    Attributes:
+        name: The event's attribute, and the field of a JSON line.
+        form: How they are written as text: a name in `slipstream.streams.fields.FORMS`; "" for
+            bytes that are shown in hexadecimal only.
+        optional: They may be absent, which is None.
+    """
+
+    name: str
+    form: str = ""
+    optional: bool = False
+
+
+class Layout(NamedTuple):
+    """What a frame of a kind is made of; the core has the same in ``native/frame/frame.c``.
+
+    Attributes:
+        spans: In the order of the frame.
+        said: The event in one line for people, with its attributes in braces.
+        numbers: Attributes that are 64-bit numbers behind the spans, in the order of the frame.
+        said_without: The same where an optional span is absent.
+    """
+
+    spans: tuple[Span, ...]
+    said: str
+    numbers: tuple[str, ...] = ()
+    said_without: str = ""
+
+
+_PROGRAM = Span("program_id", "program_id")
+_MAPPING = Span("mapping_name", "identifier")
+
+
 @dataclass(frozen=True, slots=True)
 class MappingUpdate:
     """A mapping's key got a value. All bytes little-endian as the node serialises them.
@@ -69,6 +109,12 @@ class MappingUpdate:
         meta: Stream, sequence, time and flags.
     """
 
+    kind: ClassVar[EventKind] = EventKind.MAPPING_UPDATE
+    layout: ClassVar[Layout] = Layout(
+        spans=(_PROGRAM, _MAPPING, Span("key", "plaintext"), Span("value", "value")),
+        said="{program_id}/{mapping_name}[{key}] = {value}",
+    )
+
     program_id: bytes
     mapping_name: bytes
     key: bytes
@@ -81,6 +127,13 @@ class MappingUpdate:
 class MappingRemoval:
     """A key left a mapping; `key` None means that the whole mapping was removed."""
 
+    kind: ClassVar[EventKind] = EventKind.MAPPING_REMOVAL
+    layout: ClassVar[Layout] = Layout(
+        spans=(_PROGRAM, _MAPPING, Span("key", "plaintext", optional=True)),
+        said="{program_id}/{mapping_name}[{key}]",
+        said_without="{program_id}/{mapping_name}: the whole mapping",
+    )
+
     program_id: bytes
     mapping_name: bytes
     key: bytes | None
@@ -91,6 +144,13 @@ class MappingRemoval:
 @dataclass(frozen=True, slots=True)
 class StakingReward:
     """A staker's reward in one block; addresses are 32 raw bytes, amounts microcredits."""
+
+    kind: ClassVar[EventKind] = EventKind.STAKING_REWARD
+    layout: ClassVar[Layout] = Layout(
+        spans=(Span("staker", "address"), Span("validator", "address")),
+        numbers=("reward", "new_stake"),
+        said="{staker} got {reward:,}, has {new_stake:,}, validator {validator}",
+    )
 
     staker: bytes
     validator: bytes
@@ -103,6 +163,9 @@ class StakingReward:
 @dataclass(frozen=True, slots=True)
 class Block:
     """A block was added; `block` holds its serialised bytes, or a prefix of them."""
+
+    kind: ClassVar[EventKind] = EventKind.BLOCK
+    layout: ClassVar[Layout] = Layout(spans=(Span("block"),), said="{block}")
 
     block: bytes
     block_height: int | None = None
@@ -118,6 +181,13 @@ class Payload:
         body: Its bytes.
         source: Who sent it; None if nobody says.
     """
+
+    kind: ClassVar[EventKind] = EventKind.PAYLOAD
+    layout: ClassVar[Layout] = Layout(
+        spans=(Span("source", "utf8", optional=True), Span("name", "utf8"), Span("body", "utf8")),
+        said="{name} from {source}: {body}",
+        said_without="{name}: {body}",
+    )
 
     name: bytes
     body: bytes
@@ -140,6 +210,13 @@ class Gap:
         last_height: Highest-ordinal lost height, None where it had none.
     """
 
+    kind: ClassVar[EventKind] = EventKind.GAP
+    layout: ClassVar[Layout] = Layout(
+        spans=(),
+        numbers=("first", "last", "count", "kinds", "first_height", "last_height"),
+        said="{count:,} events lost, ordinals {first} to {last}: {reason}",
+    )
+
     reason: GapReason
     first: int
     last: int
@@ -148,6 +225,11 @@ class Gap:
     first_height: int | None = None
     last_height: int | None = None
     meta: Meta = NO_META
+
+    @property
+    def block_height(self) -> int | None:
+        """The height of the frame, as other events have it: that of the last lost event."""
+        return self.last_height
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +240,8 @@ class AppEvent:
         kind: 32 to 63.
         data: Opaque bytes, after the payload's fixed part.
     """
+
+    layout: ClassVar[Layout] = Layout(spans=(Span("data"),), said="{data}")
 
     kind: int
     data: bytes

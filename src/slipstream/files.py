@@ -7,6 +7,8 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from slipstream._platform import open_to_read
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -53,7 +55,7 @@ def open_regular(path: Path) -> Iterator[int]:
         # Looked at before it is opened, because opening alone rewinds some devices; and again
         # after, because the name may stand for something else by then.
         _require_regular(os.stat(path).st_mode)
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = open_to_read(path)
     except (OSError, ValueError) as error:
         raise FileProblem(_reason("cannot be opened", error), found=False) from None
     try:

@@ -1,78 +1,172 @@
 """Frames seen from Python: events to bytes and back.
 
 The layout stands in ``slipstream.h`` and is written and checked by the core; here events
-of `slipstream.events` only get the order of their fields.
+of `slipstream.events` only get the order of their fields. What can be known of a class before
+an event comes is looked up once, in the functions that `_encoder` and `_builder` make.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, get_args
 
 from slipstream import _native
-from slipstream.errors import FrameError
-from slipstream.events import (
-    NO_META,
-    AppEvent,
-    Block,
-    Event,
-    EventKind,
-    Gap,
-    GapReason,
-    MappingRemoval,
-    MappingUpdate,
-    Meta,
-    Payload,
-    StakingReward,
-)
+from slipstream._native import lib
+from slipstream.errors import BroadcastError, FrameError
+from slipstream.events import NO_META, AppEvent, Event, Gap, GapReason, Meta
 
 Buffer = bytes | bytearray | memoryview
-Spans = tuple[bytes | None, ...]
-Numbers = tuple[int, ...]
 
-NO_HEIGHT: int = _native.lib.SLIPSTREAM_HEIGHT_NONE
-RECORDED: int = _native.lib.SLIPSTREAM_FRAME_RECORDED
-ROUTED: int = _native.lib.SLIPSTREAM_FRAME_ROUTED
+NO_HEIGHT: int = lib.SLIPSTREAM_HEIGHT_NONE
+RECORDED: int = lib.SLIPSTREAM_FRAME_RECORDED
+ROUTED: int = lib.SLIPSTREAM_FRAME_ROUTED
+APP_KINDS = range(lib.SLIPSTREAM_KIND_APP_FIRST, lib.SLIPSTREAM_KIND_APP_LAST + 1)
 
-_KINDS: dict[type, EventKind] = {
-    MappingUpdate: EventKind.MAPPING_UPDATE,
-    MappingRemoval: EventKind.MAPPING_REMOVAL,
-    StakingReward: EventKind.STAKING_REWARD,
-    Block: EventKind.BLOCK,
-    Payload: EventKind.PAYLOAD,
-    Gap: EventKind.GAP,
+CLASSES: dict[int, type[Event]] = {c.kind: c for c in get_args(Event) if c is not AppEvent}
+"""The class of each kind of this contract."""
+
+_ALL_KINDS = -1
+
+# What the core's answers to events and frames mean, from where a frame starts and its number.
+_MEANINGS: dict[int, _native.MakeError] = {
+    lib.SLIPSTREAM_MALFORMED: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: truncated, or a length in it contradicts another",
+        "check the source of these bytes: slipstream show FILE names the first bad frame",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_UNSUPPORTED: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: has a critical flag that this version does not know",
+        "it was written by a newer slipstream; update this one",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_INVALID_ARGUMENT: lambda offset, index: FrameError(
+        f"frame {index}, at byte {offset}: its kind may not be sent, or it has a stream without "
+        "a sequence",
+        "send kinds 0 to 4 or 32 to 63, with both stream and sequence or with neither",
+        offset,
+        index,
+    ),
+    lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: BroadcastError(
+        f"the event needs a frame of more than {lib.SLIPSTREAM_FRAME_MAX} bytes",
+        "split it, or send a reference to it",
+    ),
 }
-
-
-def kind_of(event: Event) -> int:
-    """Return the kind of an event, 0 to 63."""
-    return event.kind if isinstance(event, AppEvent) else _KINDS[type(event)]
+_NOT_ONE_FRAME: dict[int, _native.MakeError] = {
+    lib.SLIPSTREAM_MALFORMED: lambda offset, index: FrameError(
+        f"event {index} is bytes, but not exactly one frame",
+        "pass the bytes of one frame, or use broadcast_frames for a run of them",
+        offset,
+        index,
+    ),
+}
+_native.explain(
+    _native.ANY,
+    {
+        lib.SLIPSTREAM_NO_MEMORY: lambda _offset, _index: BroadcastError(
+            "out of memory", "send smaller pieces"
+        )
+    },
+)
+_native.explain("frame", _MEANINGS)
+_native.explain("event", _MEANINGS | _NOT_ONE_FRAME)
 
 
 def kind_name(kind: int) -> str:
     """Return a kind's name as its event class is called, or ``App(n)``."""
-    return next((c.__name__ for c, k in _KINDS.items() if k == kind), f"App({kind})")
+    known = CLASSES.get(kind)
+    return f"App({kind})" if known is None else known.__name__
 
 
-def _fields(event: Event) -> tuple[Spans, Numbers]:
-    match event:
-        case MappingUpdate():
-            return (event.program_id, event.mapping_name, event.key, event.value), ()
-        case MappingRemoval():
-            return (event.program_id, event.mapping_name, event.key), ()
-        case StakingReward():
-            return (event.staker, event.validator), (event.reward, event.new_stake)
-        case Block():
-            return (event.block,), ()
-        case Payload():
-            return (event.source, event.name, event.body), ()
-        case AppEvent():
-            return (event.data,), ()
-        case Gap():
-            first, last = (
-                NO_HEIGHT if h is None else h for h in (event.first_height, event.last_height)
-            )
-            return (), (event.first, event.last, event.count, event.kinds, first, last)
+def getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that gives these attributes of an object as a tuple."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    if not names:
+        return lambda _: ()
+    one = attrgetter(names[0])
+    return lambda value: (one(value),)
+
+
+# ---- From events to frames -------------------------------------------------------------------
+
+
+def _encoder(of: type[Event]) -> Callable[[Any, int], bytes | None]:
+    """Return what makes the frame of an event of this class, if its kind is in a set of kinds."""
+    spans = getter([span.name for span in of.layout.spans])
+    numbers = getter(of.layout.numbers)
+    encode_frame = _native.encode_frame
+
+    def encoded(event: Any, kinds: int) -> bytes | None:
+        kind = event.kind
+        if not kinds >> kind & 1:
+            return None
+        meta = event.meta
+        return encode_frame(
+            kind,
+            meta.flags,
+            meta.stream,
+            meta.sequence,
+            meta.time_ns,
+            event.block_height,
+            0,
+            spans(event),
+            numbers(event),
+        )
+
+    return encoded
+
+
+def _encode_app(event: AppEvent, kinds: int) -> bytes | None:
+    if event.kind not in APP_KINDS:
+        raise _native.status_error(lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
+    return _encode_any_app(event, kinds)
+
+
+def _encode_gap(event: Gap, _kinds: int) -> bytes:
+    """The frame of a gap, which has reasons, and heights among its numbers."""
+    meta = event.meta
+    numbers = [NO_HEIGHT if number is None else number for number in _gap_numbers(event)]
+    return _native.encode_frame(
+        event.kind,
+        meta.flags,
+        meta.stream,
+        meta.sequence,
+        meta.time_ns,
+        event.block_height,
+        int(event.reason),
+        (),
+        tuple(numbers),
+    )
+
+
+def _refuse_gap(_event: Gap, _kinds: int) -> bytes | None:
+    raise _native.status_error(lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
+
+
+_encode_any_app = _encoder(AppEvent)
+_gap_numbers = getter(Gap.layout.numbers)
+_ENCODERS: dict[type, Callable[[Any, int], Any]] = {of: _encoder(of) for of in get_args(Event)}
+_ENCODERS |= {AppEvent: _encode_app, Gap: _encode_gap}
+_DOOR_ENCODERS = _ENCODERS | {Gap: _refuse_gap}
+
+
+def _encode_for_door(event: object, kinds: int) -> bytes | None:
+    """Make a frame of what was given to be sent, unless nobody wants its kind."""
+    encoder = _DOOR_ENCODERS.get(type(event))
+    if encoder is not None:
+        frame: bytes | None = encoder(event, kinds)
+        return frame
+    if isinstance(event, bytes | bytearray | memoryview):
+        return bytes(event)
+    message = f"{type(event).__name__} is not an event"
+    raise TypeError(f"{message}; use the dataclasses of slipstream.events or a frame's bytes")
+
+
+_native.set_encoder(_encode_for_door)
 
 
 def encode(event: Event) -> bytes:
@@ -86,61 +180,31 @@ def encode(event: Event) -> bytes:
 
     Raises:
         BroadcastError: It would be larger than 64 MiB.
+        FrameError: An `AppEvent` has a kind that is none of an application.
         TypeError, OverflowError: A field has a wrong type, or a number does not fit.
     """
-    spans, numbers = _fields(event)
-    height = event.last_height if isinstance(event, Gap) else event.block_height
-    meta = event.meta
-    return _native.encode_frame(
-        kind_of(event),
-        meta.flags,
-        meta.stream,
-        meta.sequence,
-        meta.time_ns,
-        height,
-        int(event.reason) if isinstance(event, Gap) else 0,
-        spans,
-        numbers,
-    )
+    frame: bytes = _ENCODERS[type(event)](event, _ALL_KINDS)
+    return frame
 
 
-def _encode_if_wanted(event: Any, kinds: int) -> bytes | None:
-    return encode(event) if kinds >> kind_of(event) & 1 else None
+# ---- From frames to events -------------------------------------------------------------------
 
 
-def _encode_app_if_wanted(event: AppEvent, kinds: int) -> bytes | None:
-    first, last = _native.lib.SLIPSTREAM_KIND_APP_FIRST, _native.lib.SLIPSTREAM_KIND_APP_LAST
-    if not first <= event.kind <= last:
-        raise _native.status_error(_native.lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
-    return _encode_if_wanted(event, kinds)
-
-
-def _refuse_gap(_event: Gap, _kinds: int) -> bytes | None:
-    raise _native.status_error(_native.lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
-
-
-for _class in _KINDS:
-    _native.encoders[_class] = _encode_if_wanted
-_native.encoders[AppEvent] = _encode_app_if_wanted
-_native.encoders[Gap] = _refuse_gap
+def _builder(of: type[Event]) -> Callable[..., Event]:
+    """Return what makes an event of this class from a frame's spans, numbers, height and meta."""
+    values = [*(span.name for span in of.layout.spans), *of.layout.numbers, "block_height", "meta"]
+    order = [values.index(field.name) for field in dataclasses.fields(of)]
+    if order == sorted(order):
+        return of
+    pick = itemgetter(*order)
+    return lambda *values: of(*pick(values))
 
 
 def _height(number: int) -> int | None:
     return None if number == NO_HEIGHT else number
 
 
-# From a frame's values to its event; spans are bytes where the core has checked that they
-# are not absent.
-_BUILDERS: dict[int, Callable[[Any, Any, int | None, int, Meta], Event]] = {
-    EventKind.MAPPING_UPDATE: lambda s, _n, h, _r, m: MappingUpdate(s[0], s[1], s[2], s[3], h, m),
-    EventKind.MAPPING_REMOVAL: lambda s, _n, h, _r, m: MappingRemoval(s[0], s[1], s[2], h, m),
-    EventKind.STAKING_REWARD: lambda s, n, h, _r, m: StakingReward(s[0], s[1], n[0], n[1], h, m),
-    EventKind.BLOCK: lambda s, _n, h, _r, m: Block(s[0], h, m),
-    EventKind.PAYLOAD: lambda s, _n, h, _r, m: Payload(s[1], s[2], s[0], h, m),
-    EventKind.GAP: lambda _s, n, _h, r, m: Gap(
-        GapReason(r), n[0], n[1], n[2], n[3], _height(n[4]), _height(n[5]), m
-    ),
-}
+_BUILDERS = {kind: _builder(of) for kind, of in CLASSES.items() if of is not Gap}
 
 
 def decode(buffer: Buffer, offset: int = 0) -> tuple[Event, int]:
@@ -159,15 +223,18 @@ def decode(buffer: Buffer, offset: int = 0) -> tuple[Event, int]:
     size, kind, flags, stream, sequence, time_ns, height, reasons, spans, numbers = (
         _native.decode_frame(buffer, offset)
     )
-    meta = Meta(stream=stream, sequence=sequence, time_ns=time_ns, flags=flags)
-    if meta == NO_META:
-        meta = NO_META
-    builder = _BUILDERS.get(kind)
-    event = (
-        AppEvent(kind, spans[0] or b"", height, meta)
-        if builder is None
-        else builder(spans, numbers, height, reasons, meta)
-    )
+    meta = NO_META
+    if stream or sequence or time_ns or flags:
+        meta = Meta(stream=stream, sequence=sequence, time_ns=time_ns, flags=flags)
+    event: Event
+    if build := _BUILDERS.get(kind):
+        event = build(*spans, *numbers, height, meta)
+    elif kind == Gap.kind:
+        first, last, count, kinds, start, end = numbers
+        heights = _height(start), _height(end)
+        event = Gap(GapReason(reasons), first, last, count, kinds, *heights, meta)
+    else:
+        event = AppEvent(kind, spans[0] or b"", height, meta)
     return event, offset + size
 
 
@@ -184,8 +251,8 @@ def split(buffer: Buffer) -> Iterator[bytes]:
     offset = index = 0
     while offset < len(view):
         size = int.from_bytes(view[offset : offset + 4], "little")
-        if size < _native.lib.SLIPSTREAM_FRAME_HEADER_LEN or size > len(view) - offset:
-            raise _native.status_error(_native.lib.SLIPSTREAM_MALFORMED, "frame", offset, index)
+        if size < lib.SLIPSTREAM_FRAME_HEADER_LEN or size > len(view) - offset:
+            raise _native.status_error(lib.SLIPSTREAM_MALFORMED, "frame", offset, index)
         yield bytes(view[offset : offset + size])
         offset += size
         index += 1

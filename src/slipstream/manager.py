@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeVar
 
 from slipstream import _native
 from slipstream.config import Limits, Mode, PluginConfig, load_config
@@ -19,6 +18,7 @@ from slipstream.delivery.launcher import Launcher, LibraryPlugin
 from slipstream.delivery.python import InlinePython, PythonPlugin, checked_name
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.errors import (
+    ClosedError,
     ConfigError,
     PluginFailed,
     PluginNotLoaded,
@@ -28,10 +28,23 @@ from slipstream.library import check_library_path
 from slipstream.loaded import Loaded, Plugin
 from slipstream.logs import LEVELS, LogPump
 
+_T = TypeVar("_T")
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 Bytes = bytes | bytearray | memoryview
 
 _log = logging.getLogger("slipstream")
+
+
+def _closed(_offset: int, _index: int) -> ClosedError:
+    if _native.forked():
+        return ClosedError(
+            "this plugin manager belongs to the parent process",
+            "create a new PluginManager in the child, or start the child by spawn",
+        )
+    return ClosedError("the plugin manager is closed", "create a new PluginManager")
+
+
+_native.explain(_native.ANY, {_native.lib.SLIPSTREAM_WRONG_STATE: _closed})
 
 
 class PluginManager:
@@ -389,23 +402,23 @@ class PluginManager:
 
     async def load_plugin_async(self, config: ConfigSource) -> Plugin:
         """`load_plugin` on a thread of its own."""
-        return await asyncio.to_thread(self.load_plugin, config)
+        return await _in_thread(self.load_plugin, config)
 
     async def unload_plugin_async(self, name: str, timeout: float = 10.0) -> None:
         """`unload_plugin` on a thread of its own."""
-        await asyncio.to_thread(self.unload_plugin, name, timeout)
+        await _in_thread(self.unload_plugin, name, timeout)
 
     async def reload_plugin_async(self, name: str, config: ConfigSource | None = None) -> Plugin:
         """`reload_plugin` on a thread of its own."""
-        return await asyncio.to_thread(self.reload_plugin, name, config)
+        return await _in_thread(self.reload_plugin, name, config)
 
     async def flush_async(self, timeout: float = 30.0) -> None:
         """`flush` on a thread of its own."""
-        await asyncio.to_thread(self.flush, timeout)
+        await _in_thread(self.flush, timeout)
 
     async def unload_async(self, timeout: float = 10.0) -> None:
         """`unload` on a thread of its own."""
-        await asyncio.to_thread(self.unload, timeout)
+        await _in_thread(self.unload, timeout)
 
 
 def _as_mode(mode: Mode | str) -> Mode:
@@ -415,6 +428,13 @@ def _as_mode(mode: Mode | str) -> Mode:
         raise ConfigError(
             f"default_mode {mode!r} is no mode", f"use one of {', '.join(Mode)}"
         ) from None
+
+
+def _in_thread(function: Callable[..., _T], *arguments: object) -> Awaitable[_T]:
+    """Run a function that waits, on a thread of its own, for a coroutine."""
+    import asyncio  # noqa: PLC0415 - whoever awaits this has it already
+
+    return asyncio.to_thread(function, *arguments)
 
 
 def _as_config(config: ConfigSource) -> PluginConfig:

@@ -278,8 +278,9 @@ def test_insecure_paths(command, examples, tmp_path) -> None:
 
 IMPATIENT = """
 import sys
+import slipstream.cli.run
 from slipstream.cli import main
-sys.modules["slipstream.cli.run"].STANDSTILL = 0.3
+slipstream.cli.run.STANDSTILL = 0.3
 sys.exit(main(sys.argv[1:]))
 """
 

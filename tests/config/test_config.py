@@ -23,10 +23,11 @@ from slipstream.config import (
     Restart,
     load_config,
     parse_config,
-    plugin_json,
+    plugin_config,
 )
 from slipstream.config._keys import RULES
 from slipstream.errors import ConfigError, InvalidConfigFileFormat
+from support.packed import packed_json
 
 FULL = """\ufeff// every key
 {
@@ -154,7 +155,7 @@ def test_a_mapping_may_hold_paths_and_is_not_kept(tmp_path: Path) -> None:
 def test_integers_keep_every_digit(number: int, comment: str) -> None:
     config = parse_config(f'{comment}\n{{"libpath": "x", "n": {number}}}', folder="/")
     assert config.own == {"n": number}
-    assert f'"n":{number}'.encode() in plugin_json(config, "n")
+    assert f'"n":{number}'.encode() in packed_json(plugin_config(config, "n"))
 
 
 @pytest.mark.parametrize(
@@ -178,13 +179,13 @@ def test_what_the_plugin_gets() -> None:
     text = '{zeta: 1.50, libpath: "./x.so", name: "n", mode: "thread", alpha: {b: [], a: "é\\n"}}'
     config = parse_config(text, folder="/srv")
     expected = '{"name":"other","libpath":"/srv/x.so","zeta":1.5,"alpha":{"b":[],"a":"é\\n"}}'
-    assert plugin_json(config, "other") == expected.encode()
+    assert packed_json(plugin_config(config, "other")) == expected.encode()
 
 
 def test_what_json_cannot_hold_is_never_handed_over() -> None:
     config = PluginConfig(libpath=Path("/x.so"), own={"number": float("nan")})
     with pytest.raises(ValueError, match="Out of range float"):
-        plugin_json(config, "n")
+        plugin_config(config, "n")
 
 
 SCALARS = (
@@ -216,7 +217,7 @@ def test_own_values_come_through_unchanged(value: JsonValue, strict: bool) -> No
     written = json.dumps(value) if strict else as_json5(value, indent=1)
     config = parse_config(f'{{"libpath": "x", "own value": {written}}}', folder="/")
     assert config.own == {"own value": value}
-    handed = json.loads(plugin_json(config, "n"))
+    handed = json.loads(packed_json(plugin_config(config, "n")))
     assert handed == {"name": "n", "libpath": "/x", "own value": value}
 
 

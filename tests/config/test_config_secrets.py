@@ -17,11 +17,12 @@ from slipstream.config import (
     ResolvedConfig,
     load_config,
     masked,
-    plugin_json,
+    plugin_config,
     resolve_secrets,
     scrub,
 )
 from slipstream.errors import ConfigError
+from support.packed import packed_json
 
 SECRET = "hunter2-\u00fc-correct"
 
@@ -157,7 +158,7 @@ def test_the_plugin_gets_them_in_clear(folder: Path) -> None:
     file.write_text('{libpath: "x.so", password: "env://SLIP_TEST_SECRET", f: "file://secret.txt"}')
     config = load_config(file)
     assert SECRET not in repr(config)
-    handed = json.loads(plugin_json(config, "n"))
+    handed = json.loads(packed_json(plugin_config(config, "n")))
     assert handed == {
         "name": "n",
         "libpath": str(folder / "x.so"),
@@ -166,9 +167,9 @@ def test_the_plugin_gets_them_in_clear(folder: Path) -> None:
     }
     resolved = resolve_secrets(config.own, config.folder)
     (folder / "secret.txt").unlink()
-    assert json.loads(plugin_json(config, "n", resolved=resolved)) == handed
+    assert json.loads(packed_json(plugin_config(config, "n", resolved=resolved))) == handed
     with pytest.raises(ConfigError, match=rf"{file}: f: the file secret\.txt does not exist"):
-        plugin_json(config, "n")
+        plugin_config(config, "n")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ static void report(const char *what, double *ns) {
 }
 
 static double since(uint64_t start, uint64_t events) {
-    return (double)(ss_clock_ns(CLOCK_MONOTONIC) - start) / (double)events;
+    return (double)(ss_os_now_ns() - start) / (double)events;
 }
 
 /* The producer alone, filling an empty ring. */
@@ -32,7 +32,7 @@ static double fill(const uint8_t *run, uint32_t count) {
     ss_ring *ring = ss_ring_new(BYTES, false, SS_OVERFLOW_BLOCK);
     double best = 1e9;
     for (int lap = 0; lap < 3; lap++) {
-        const uint64_t start = ss_clock_ns(CLOCK_MONOTONIC);
+        const uint64_t start = ss_os_now_ns();
         const uint64_t before = ring->last;
         while (ss_ring_put(ring, run, (size_t)count * LEN, count))
             ss_ring_wake(ring);
@@ -55,7 +55,7 @@ static double drain(const uint8_t *run, uint32_t count, uint32_t flags) {
     }
     order_stop(ring);
     prepare(p, ring);
-    const uint64_t begin = ss_clock_ns(CLOCK_MONOTONIC);
+    const uint64_t begin = ss_os_now_ns();
     ss_consume(&p->consumer);
     const double ns = since(begin, ring->last);
     free_plugin(p);
@@ -72,7 +72,7 @@ static double through(const uint8_t *run, uint32_t count, uint32_t flags, uint32
     p->table.on_broadcast = take;
     p->table.instance = &sum;
     start(p, ring);
-    const uint64_t begin = ss_clock_ns(CLOCK_MONOTONIC);
+    const uint64_t begin = ss_os_now_ns();
     while (ring->last < events) {
         if (!ss_ring_put(ring, run, (size_t)count * LEN, count)) {
             if (overflow == SS_OVERFLOW_BLOCK)
@@ -101,7 +101,7 @@ static int32_t SLIPSTREAM_CALL note_arrival(void *instance, const slipstream_del
     (void)delivery;
     (void)frames;
     (void)len;
-    atomic_store(&arrived, ss_clock_ns(CLOCK_MONOTONIC));
+    atomic_store(&arrived, ss_os_now_ns());
     return SLIPSTREAM_OK;
 }
 
@@ -117,7 +117,7 @@ static void wake_latency(const uint8_t *frame) {
         while (atomic_load(&ring->control->sleeping) == 0)
             usleep(10);
         usleep(50);
-        const uint64_t begin = ss_clock_ns(CLOCK_MONOTONIC);
+        const uint64_t begin = ss_os_now_ns();
         ss_ring_put(ring, frame, LEN, 1);
         ss_ring_wake(ring);
         while (ss_ring_acked(ring) < ring->last) {

@@ -296,7 +296,7 @@ typedef struct patience {
     uint64_t seen;
 } patience;
 static inline void be_patient(patience *p, uint64_t progress, const char *what) {
-    const uint64_t now = ss_clock_ns(CLOCK_MONOTONIC);
+    const uint64_t now = ss_os_now_ns();
     if (p->since == 0 || progress != p->seen)
         *p = (patience){now, progress};
     REQUIRE(now - p->since < UINT64_C(5000000000), "%s: stuck at %llu", what, (llu)progress);

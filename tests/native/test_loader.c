@@ -3,8 +3,9 @@
  * Arguments: rounds, the plugin recorder.so and a copy of it (both without links in their
  * paths, as the loader wants them), a folder, then libraries that are refused. */
 #include "check.h"
-#include "sequencer/sequencer.h"
 #include "library/peek.h"
+#include "packed.h"
+#include "sequencer/sequencer.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -36,17 +37,32 @@ static void close_it(ss_instance *instance, uint32_t mapping) {
     ss_instance_free(instance);
 }
 
-static ss_instance *loaded(const char *path, const char *folder, const char *more) {
-    char config[2048];
+static packed config;
+
+static void new_config(const char *folder) {
+    char events[2048];
+    snprintf(events, sizeof events, "%s/events", folder);
+    packed_new(&config);
+    packed_add_text(&config, "log", events);
+}
+
+static int32_t start_load(ss_instance *instance) {
+    size_t len;
+    char *bytes = packed_bytes(&config, &len);
+    const int32_t status = ss_instance_load(instance, bytes, len, SLIPSTREAM_LOAD_START);
+    free(bytes);
+    return status;
+}
+
+static ss_instance *loaded(const char *path) {
     ss_instance *instance = opened(path);
     REQUIRE(describe(instance).refusal == SS_REFUSED_NOTHING);
     REQUIRE(strcmp(describe(instance).name, "recorder") == 0);
     REQUIRE(ss_instance_set_data_dir(instance, "/one") == SLIPSTREAM_OK);
     REQUIRE(ss_instance_set_data_dir(instance, "/two") == SLIPSTREAM_OK);
-    const int len = snprintf(config, sizeof config, "{\"log\":\"%s/events\"%s}", folder, more);
-    REQUIRE(ss_instance_load(instance, config, (size_t)len, SLIPSTREAM_LOAD_START) == 0);
+    REQUIRE(start_load(instance) == SLIPSTREAM_OK);
     REQUIRE(ss_instance_wait(instance, WAIT_MS) == SLIPSTREAM_OK);
-    REQUIRE(ss_instance_load(instance, config, (size_t)len, 0) == SLIPSTREAM_WRONG_STATE);
+    REQUIRE(start_load(instance) == SLIPSTREAM_WRONG_STATE);
     return instance;
 }
 
@@ -73,7 +89,10 @@ static size_t blocks(uint8_t *run, unsigned count) {
 
 static void stream(const char *path, const char *other, const char *folder) {
     ss_sequencer *sequencer = ss_sequencer_new(log, 1);
-    ss_instance *instance = loaded(path, folder, ",\"statuses\":[0,-1,2],\"claim\":\"greetings\"");
+    new_config(folder);
+    packed_add_text(&config, "claim", "greetings");
+    packed_add_numbers(&config, "statuses", 3, (const int64_t[]){0, -1, 2});
+    ss_instance *instance = loaded(path);
     uint8_t run[8192];
     uint32_t slot;
     ss_stats stats;
@@ -86,7 +105,8 @@ static void stream(const char *path, const char *other, const char *folder) {
     REQUIRE(ss_sequencer_set_state(sequencer, slot, SS_SLOT_PAUSED, WAIT_MS) == SLIPSTREAM_OK);
     REQUIRE(ss_sequencer_send(sequencer, run, len, &sent) == SLIPSTREAM_OK);
     REQUIRE(ss_sequencer_set_state(sequencer, slot, SS_SLOT_RELOADING, WAIT_MS) == SLIPSTREAM_OK);
-    ss_instance *fresh = loaded(other, folder, "");
+    new_config(folder);
+    ss_instance *fresh = loaded(other);
     REQUIRE(ss_sequencer_replace(sequencer, slot, fresh, WAIT_MS) == SLIPSTREAM_OK);
     unload_it(instance);
     REQUIRE(ss_sequencer_set_state(sequencer, slot, SS_SLOT_RUNNING, WAIT_MS) == SLIPSTREAM_OK);
@@ -103,7 +123,9 @@ static void stream(const char *path, const char *other, const char *folder) {
 }
 
 static void deliver_alone(const char *path, const char *folder) {
-    ss_instance *instance = loaded(path, folder, ",\"statuses\":[0,-2]");
+    new_config(folder);
+    packed_add_numbers(&config, "statuses", 2, (const int64_t[]){0, -2});
+    ss_instance *instance = loaded(path);
     uint8_t run[1024];
     const size_t len = blocks(run, 1);
     for (int i = 0; i < 3; i++) {
@@ -116,19 +138,31 @@ static void deliver_alone(const char *path, const char *folder) {
     unload_it(instance);
 }
 
+/* A host that packs wrongly is told so; on_load is not called. */
+static void misload(const char *path) {
+    ss_instance *instance = opened(path);
+    REQUIRE(ss_instance_load(instance, "{}", 2, SLIPSTREAM_LOAD_START) == SLIPSTREAM_OK);
+    REQUIRE(ss_instance_wait(instance, WAIT_MS) == SLIPSTREAM_OK);
+    REQUIRE(describe(instance).status == SLIPSTREAM_MALFORMED && !describe(instance).is_loaded);
+    REQUIRE(strstr(describe(instance).text, "packed") != NULL);
+    close_it(instance, SS_MAPPING_GONE);
+}
+
 /* A step that takes longer than anybody waits: in the end nothing is left of it. */
 static void abandon(const char *path, const char *folder) {
-    char config[1024];
     ss_instance *instance = opened(path);
-    const int len = snprintf(config, sizeof config, "{\"log\":\"%s/events\",\"load_ms\":30}", folder);
-    REQUIRE(ss_instance_load(instance, config, (size_t)len, 0) == SLIPSTREAM_OK);
+    new_config(folder);
+    packed_add_number(&config, 0, "load_ms", 30);
+    REQUIRE(start_load(instance) == SLIPSTREAM_OK);
     REQUIRE(ss_instance_wait(instance, 1) == SLIPSTREAM_TIMEOUT);
     REQUIRE(ss_instance_close(instance) == SLIPSTREAM_WRONG_STATE);
     REQUIRE(ss_instance_flush(instance, 1) == SLIPSTREAM_WRONG_STATE);
     ss_instance_abandon(instance);
     /* One whose step has returned by now, and one that was being closed. */
-    ss_instance_abandon(loaded(path, folder, ""));
-    instance = loaded(path, folder, ",\"unload_ms\":5");
+    new_config(folder);
+    ss_instance_abandon(loaded(path));
+    packed_add_number(&config, 0, "unload_ms", 5);
+    instance = loaded(path);
     REQUIRE(ss_instance_close(instance) == SLIPSTREAM_OK);
     ss_instance_abandon(instance);
     instance = opened(path);
@@ -149,6 +183,7 @@ int main(int argc, char **argv) {
     for (long i = 0; i < rounds; i++) {
         stream(argv[2], argv[3], argv[4]);
         deliver_alone(argv[2], argv[4]);
+        misload(argv[2]);
         if (i % 8 == 0)
             abandon(argv[2], argv[4]);
         for (int f = 5; f < argc; f++) {

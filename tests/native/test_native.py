@@ -62,26 +62,31 @@ def test_usual_frames(built) -> None:
     assert "well formed" in run(built / "asan" / "usual", 1_000_000 * MORE)
 
 
-def test_json(built) -> None:
-    assert "values found" in run(built / "asan" / "json", 400_000 * MORE)
+def test_packed_configs(built) -> None:
+    assert "values found" in run(built / "asan" / "host_config", 400_000 * MORE)
 
 
-def test_elf(built, examples, compile_plugin) -> None:
+def test_file(built, examples, compile_plugin) -> None:
     libraries = [
         examples / "minimal" / "minimal.so",
         compile_plugin(source(), "-Wl,--hash-style=sysv", name="sysv"),
     ]
-    assert "still libraries" in run(built / "asan" / "elf", 200_000 * MORE, *libraries)
+    assert "still libraries" in run(built / "asan" / "file", 200_000 * MORE, *libraries)
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_log_queue(built, kind) -> None:
-    assert "lines of 4 writers" in run(built / kind / "logq", 20_000 * MORE)
+    assert "lines of 4 writers" in run(built / kind / "log_queue", 20_000 * MORE)
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_sequencer(built, kind) -> None:
     assert "rounds of slots" in run(built / kind / "sequencer", 2_000 * MORE)
+
+
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
+def test_watch(built, kind) -> None:
+    assert "rounds watched" in run(built / kind / "watch", 3 * MORE)
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])

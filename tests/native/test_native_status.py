@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,10 @@ from slipstream import (
     FrameError,
     InternalError,
     Meta,
+    PluginLoadError,
     PluginManager,
     SlipstreamError,
+    _native,
     frames,
 )
 from slipstream._native import lib, status_error, status_name
@@ -33,13 +38,24 @@ STATUSES = {
         "SLIPSTREAM_FATAL SLIPSTREAM_PANIC"
     ).split()
 }
-KNOWN: dict[str, type[SlipstreamError]] = {
+ALWAYS: dict[str, type[SlipstreamError]] = {
     "WRONG_STATE": ClosedError,
     "NO_MEMORY": BroadcastError,
+}
+SENT: dict[str, type[SlipstreamError]] = {
+    **ALWAYS,
     "TOO_LARGE": BroadcastError,
     "MALFORMED": FrameError,
     "UNSUPPORTED": FrameError,
     "INVALID_ARGUMENT": FrameError,
+}
+KNOWN: dict[str, dict[str, type[SlipstreamError]]] = {
+    "event": SENT,
+    "frame": SENT,
+    "ring": {**ALWAYS, "TOO_LARGE": BroadcastError},
+    "load": {**ALWAYS, "TOO_LARGE": PluginLoadError},
+    "install": {**ALWAYS, "TOO_LARGE": PluginLoadError},
+    "change state": ALWAYS,
 }
 
 
@@ -48,10 +64,10 @@ def test_all_statuses_are_here() -> None:
 
 
 @pytest.mark.parametrize("name", STATUSES)
-@pytest.mark.parametrize("what", ["event", "frame", "kind", "load"])
+@pytest.mark.parametrize("what", KNOWN)
 def test_every_status_is_an_exception(name, what) -> None:
     error = status_error(STATUSES[name], what, 96, 2)
-    assert type(error) is KNOWN.get(name, InternalError)
+    assert type(error) is KNOWN[what].get(name, InternalError)
     assert isinstance(error, SlipstreamError)
     assert error.message
     assert error.hint
@@ -88,7 +104,7 @@ def test_each_is_reached_by_a_call() -> None:
             "INVALID_ARGUMENT": lambda: manager.broadcast(Block(b"", 1, Meta(stream=1))),
         }
         for name, call in reached.items():
-            with pytest.raises(KNOWN[name]) as caught:
+            with pytest.raises(SENT[name]) as caught:
                 call()
             same = status_error(STATUSES[name], "frame")
             assert caught.value.message == same.message
@@ -96,15 +112,51 @@ def test_each_is_reached_by_a_call() -> None:
         manager.block(b"", 1)
 
 
-def test_only_one_module_imports_the_extension() -> None:
-    package = Path(slipstream.__file__).resolve().parent
-    importers = set()
-    for path in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in getattr(node, "names", []) if isinstance(a, ast.alias)]
-            module = getattr(node, "module", None) or ""
-            if "slipstream._core" in (*names, module) or (
-                module == "slipstream" and "_core" in names
-            ):
-                importers.add(path.name)
-    assert importers == {"_native.py"}
+def test_more_plugins_than_a_manager_takes() -> None:
+    with PluginManager() as manager:
+        for number in range(256):
+            manager.install(RecordingPlugin(f"p{number}"))
+        with pytest.raises(PluginLoadError) as caught:
+            manager.install(RecordingPlugin("one-more"))
+        assert caught.value.message == "this manager has as many plugins as it takes"
+        assert len(manager.plugins) == 256
+
+
+def test_the_door_does_not_know_who_is_above() -> None:
+    """The texts of users' words come from the rooms where those words are."""
+    words = "plugin manager|PluginManager|ring_bytes|slipstream show|broadcast_frames|slipstream\\."
+    for path in Path(_native.__file__).parent.glob("*.py"):
+        texts = [
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        assert not [text for text in texts if re.search(words, text)], path.name
+
+
+def test_without_the_rooms_above_a_status_is_an_internal_error() -> None:
+    code = """
+import sys, types
+package = types.ModuleType("slipstream"); package.__path__ = sys.argv[1:]
+sys.modules["slipstream"] = package
+from slipstream import _native
+log = _native.lib.ss_log_queue_new(1 << 16)
+sequencer = _native.lib.ss_sequencer_new(log, 1)
+door = _native.Door(_native.address(sequencer))
+for call in (lambda: door.broadcast(b"short"), lambda: door.broadcast("no bytes")):
+    try:
+        call()
+    except Exception as error:
+        print(type(error).__name__, str(error).splitlines()[0], sep=": ")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *slipstream.__path__],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [
+        "InternalError: the core answered MALFORMED (-7) to event",
+        "TypeError: only bytes can be sent: set_encoder was not called",
+    ], done.stderr

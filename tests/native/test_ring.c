@@ -75,7 +75,7 @@ static void wake(uint64_t seed, uint64_t scale) {
             }
         for (uint64_t spins = delay; spins > 0; spins--)
             atomic_signal_fence(memory_order_seq_cst);
-        const uint64_t before = ss_clock_ns(CLOCK_MONOTONIC);
+        const uint64_t before = ss_os_now_ns();
         REQUIRE(put(&s, 1, &len), "room");
         for (uint64_t spins = below(&s.random, 16) == 0 ? below(&s.random, 20000) : 0; spins > 0;
              spins--)
@@ -91,7 +91,7 @@ static void wake(uint64_t seed, uint64_t scale) {
                 be_patient(&wait, i, "wake");
                 sched_yield();
             }
-        const uint64_t took = ss_clock_ns(CLOCK_MONOTONIC) - before;
+        const uint64_t took = ss_os_now_ns() - before;
         slowest = took > slowest ? took : slowest;
     }
     finish(&s, p);
@@ -224,8 +224,8 @@ static void hostile(uint64_t seed, uint64_t scale) {
         uint64_t insane = 0;
         uint64_t honest = 0;
         REQUIRE(pthread_create(&thread, NULL, scribble, &writer) == 0, "thread");
-        const uint64_t end = ss_clock_ns(CLOCK_MONOTONIC) + scale * UINT64_C(500000000);
-        while (ss_clock_ns(CLOCK_MONOTONIC) < end) {
+        const uint64_t end = ss_os_now_ns() + scale * UINT64_C(500000000);
+        while (ss_os_now_ns() < end) {
             size_t len = pick_len(&s);
             if (!put(&s, pick_count(&s, UINT64_MAX), &len))
                 lose(&s, SLIPSTREAM_GAP_DROPPED_NEWEST);

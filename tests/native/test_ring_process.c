@@ -1,24 +1,15 @@
 /* test_ring_process: the consumer is another process, which is killed at any moment.
  *
  *   test_ring_process TEST SEED SCALE */
-#include "ring/memory.h"
 #include "ring_tools.h"
 
 #include <fcntl.h>
 
-enum { CONTROL_MAP = (sizeof(ss_control) + SS_PAGE - 1) / SS_PAGE * SS_PAGE };
-
 /* A worker's view: the ring to read only, the control area to write. */
 static ss_view map_view(int ring_fd, int control_fd, size_t bytes, uint32_t overflow) {
-    uint8_t *base = ss_ring_map(ring_fd, bytes, false);
-    void *control = mmap(NULL, CONTROL_MAP, PROT_READ | PROT_WRITE, MAP_SHARED, control_fd, 0);
-    REQUIRE(base != NULL && control != MAP_FAILED, "%s", strerror(errno));
-    return (ss_view){.head = (const ss_ring_head *)(void *)base,
-                     .data = base + SS_PAGE,
-                     .control = control,
-                     .bytes = bytes,
-                     .overflow = overflow,
-                     .shared = 1};
+    ss_view view;
+    REQUIRE(ss_view_open(&view, ring_fd, control_fd, bytes, overflow), "%s", strerror(errno));
+    return view;
 }
 
 static uint64_t restarts;
@@ -167,30 +158,32 @@ static void crash(uint64_t seed, uint64_t scale) {
 
 static void try_everything(ss_ring *ring, int control_fd) {
     const size_t bytes = ring->bytes;
-    const off_t whole = (off_t)(SS_PAGE + bytes);
+    const off_t whole = (off_t)(SS_OS_PAGE + bytes);
     const int fd = ring->fd;
     char path[64];
     char byte = 1;
     ss_view view = map_view(fd, control_fd, bytes, 0);
     void *page = (void *)(uintptr_t)view.head;
-    REQUIRE(mprotect(page, SS_PAGE + bytes, PROT_READ | PROT_WRITE) != 0, "mprotect");
-    REQUIRE(mmap(NULL, SS_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED, "mmap");
+    REQUIRE(mprotect(page, SS_OS_PAGE + bytes, PROT_READ | PROT_WRITE) != 0, "mprotect");
+    REQUIRE(mmap(NULL, SS_OS_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED,
+            "mmap");
     REQUIRE(pwrite(fd, &byte, 1, 0) < 0, "pwrite");
-    REQUIRE(ftruncate(fd, 0) != 0 && ftruncate(fd, whole + SS_PAGE) != 0, "ftruncate");
-    REQUIRE(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SS_PAGE) != 0, "punch");
-    REQUIRE(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, SS_PAGE) != 0, "zero");
-    REQUIRE(fallocate(fd, 0, whole, SS_PAGE) != 0, "grow");
+    REQUIRE(ftruncate(fd, 0) != 0 && ftruncate(fd, whole + SS_OS_PAGE) != 0, "ftruncate");
+    REQUIRE(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SS_OS_PAGE) != 0, "punch");
+    REQUIRE(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, SS_OS_PAGE) != 0, "zero");
+    REQUIRE(fallocate(fd, 0, whole, SS_OS_PAGE) != 0, "grow");
     REQUIRE(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) != 0, "more seals");
-    REQUIRE(madvise(page, SS_PAGE, MADV_REMOVE) != 0, "remove");
+    REQUIRE(madvise(page, SS_OS_PAGE, MADV_REMOVE) != 0, "remove");
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     const int again = open(path, O_RDWR | O_CLOEXEC);
     if (again >= 0) {
         REQUIRE(pwrite(again, &byte, 1, 0) < 0, "pwrite to what was opened again");
-        REQUIRE(mmap(NULL, SS_PAGE, PROT_WRITE, MAP_SHARED, again, 0) == MAP_FAILED, "mmap again");
+        REQUIRE(mmap(NULL, SS_OS_PAGE, PROT_WRITE, MAP_SHARED, again, 0) == MAP_FAILED,
+                "mmap again");
     }
     REQUIRE(ftruncate(control_fd, 0) != 0 && ftruncate(control_fd, whole) != 0, "control");
     REQUIRE(fcntl(control_fd, F_ADD_SEALS, F_SEAL_WRITE) != 0, "control's seals");
-    REQUIRE(mmap(page, SS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == page,
+    REQUIRE(mmap(page, SS_OS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == page,
             "a private copy is its own");
     memset(page, 0xFF, 64);
 }

@@ -6,6 +6,7 @@
 #include "sequencer/sequencer.h"
 #include "consumer/thread.h"
 #include "base/clock.h"
+#include "packed.h"
 #include "witness.h"
 
 #include <string.h>
@@ -38,7 +39,7 @@ uint32_t __wrap_ss_consume(ss_consumer *consumer);
 
 uint32_t __wrap_ss_consume(ss_consumer *consumer) {
     const uint32_t reason = __real_ss_consume(consumer);
-    if (ss_clock_ns(CLOCK_MONOTONIC) % 8 == 0)
+    if (ss_os_now_ns() % 8 == 0)
         usleep(2000);
     return reason;
 }
@@ -104,18 +105,21 @@ static void finish_step(const place *p, int32_t started) {
 }
 
 static void load(place *p, uint32_t reason) {
-    char config[64];
-    const int len =
-        snprintf(config, sizeof config, "{\"ledger\":%llu}",
-                 (unsigned long long)(uintptr_t)&p->book);
+    packed config;
+    size_t len;
+    packed_new(&config);
+    packed_add_number(&config, 0, "ledger", (int64_t)(uintptr_t)&p->book);
+    char *bytes = packed_bytes(&config, &len);
     p->instance = ss_instance_new(queue, ++log_id, p->path, p->path, "/");
     REQUIRE(p->instance != NULL);
     finish_step(p, ss_instance_open(p->instance));
-    finish_step(p, ss_instance_load(p->instance, config, (size_t)len, reason));
+    finish_step(p, ss_instance_load(p->instance, bytes, len, reason));
+    free(bytes);
     ss_instance_info info;
     ss_instance_describe(p->instance, &info);
     REQUIRE(info.refusal == SS_REFUSED_NOTHING && info.is_loaded);
-    p->thread = ss_thread_start(p->instance, p->queue, queue, log_id, -1, 20, 3);
+    p->thread = ss_thread_start(p->instance, p->queue, queue, log_id, -1, 20, 3,
+                                log_id % 2 == 0 ? 60000 : 0);
     REQUIRE(p->thread != NULL);
 }
 
@@ -130,7 +134,7 @@ static void unload(place *p, bool hurried) {
         while (ss_instance_wait(p->instance, 5) != SLIPSTREAM_OK);
     REQUIRE(ss_instance_wait(p->instance, WAIT_MS) == SLIPSTREAM_OK);
     REQUIRE(ss_thread_state(p->thread, &status) == SS_THREAD_ENDED && status == SLIPSTREAM_OK);
-    REQUIRE(ss_thread_call(p->thread) == 0);
+    REQUIRE(ss_thread_late_ns(p->thread) == 0);
     finish_step(p, ss_instance_unload(p->instance, 1000));
     ss_thread_free(p->thread);
     finish_step(p, ss_instance_close(p->instance));
@@ -227,7 +231,7 @@ static void control(void) {
 
 int main(int argc, char **argv) {
     REQUIRE(argc == 6);
-    const uint64_t end = ss_clock_ns(CLOCK_MONOTONIC) + strtoull(argv[1], NULL, 10) * 1000000000;
+    const uint64_t end = ss_os_now_ns() + strtoull(argv[1], NULL, 10) * 1000000000;
     pthread_t threads[SENDERS + 1];
     random_state ^= strtoull(argv[2], NULL, 10) * 0xC2B2AE3D27D4EB4F;
     queue = ss_log_queue_new(1 << 20);
@@ -242,7 +246,7 @@ int main(int argc, char **argv) {
         REQUIRE(pthread_create(&threads[i], NULL, send_blocks, (void *)(i + 1)) == 0);
     REQUIRE(pthread_create(&threads[SENDERS], NULL, ask, NULL) == 0);
     unsigned long rounds = 0;
-    for (; ss_clock_ns(CLOCK_MONOTONIC) < end; rounds++)
+    for (; ss_os_now_ns() < end; rounds++)
         control();
     atomic_store(&stop, true);
     for (int i = 0; i <= SENDERS; i++)

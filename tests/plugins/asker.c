@@ -32,6 +32,7 @@ static int32_t check_types(void) {
         {"/list/3/0", SLIPSTREAM_JSON_TEXT, 4}, {"/empty", SLIPSTREAM_JSON_ARRAY, 0},
         {"/a~1b~0c", SLIPSTREAM_JSON_NUMBER, 0}, {"/", SLIPSTREAM_JSON_TEXT, 9},
         {"/\xc3\xbc", SLIPSTREAM_JSON_NUMBER, 0}, {"/object/x/y", SLIPSTREAM_JSON_TEXT, 4},
+        {"/keys", SLIPSTREAM_JSON_OBJECT, 9},   {"/keys/", SLIPSTREAM_JSON_OBJECT, 1},
     };
     uint32_t type = 99;
     size_t count = 99;
@@ -41,11 +42,12 @@ static int32_t check_types(void) {
         REQUIRE(count == cases[i].count);
     }
     REQUIRE(config->type_at(CTX, "", &type, &count) == SLIPSTREAM_OK);
-    REQUIRE(type == SLIPSTREAM_JSON_OBJECT && count == 22);
+    REQUIRE(type == SLIPSTREAM_JSON_OBJECT && count == 26);
     type = 99;
     static const char *const missing[] = {"/gone", "/list/4", "/list/-", "/list/01", "/list/x",
                                           "/text/0", "/null/a", "/object/", "/list/-1",
-                                          "/list/99999999999999999999"};
+                                          "/list/99999999999999999999", "/int/", "/list/0/0",
+                                          "/keys/n", "/keys/00", "/keys//0", "/\xff", "//", "/ "};
     for (size_t i = 0; i < sizeof missing / sizeof missing[0]; i++)
         REQUIRE(config->type_at(CTX, missing[i], &type, &count) == SLIPSTREAM_NOT_FOUND);
     static const char *const bad[] = {"int", "x/", "/a~2", "/a~", "/~/b"};
@@ -90,6 +92,19 @@ static int32_t check_numbers(void) {
     REQUIRE(config->get_f64(CTX, "/large", &f) == SLIPSTREAM_OK && f == DBL_MAX);
     REQUIRE(config->get_f64(CTX, "/int", &f) == SLIPSTREAM_OK && f == -42.0);
     REQUIRE(config->get_f64(CTX, "/text", &f) == SLIPSTREAM_WRONG_TYPE && f == -42.0);
+    REQUIRE(config->get_i64(CTX, "/thousand", &i) == SLIPSTREAM_WRONG_TYPE);
+    REQUIRE(config->get_f64(CTX, "/thousand", &f) == SLIPSTREAM_OK && f == 1000.0);
+    REQUIRE(config->get_u64(CTX, "/minus_zero", &u) == SLIPSTREAM_WRONG_TYPE);
+    REQUIRE(config->get_f64(CTX, "/minus_zero", &f) == SLIPSTREAM_OK && f == 0 && 1 / f < 0);
+    REQUIRE(config->get_i64(CTX, "/two_63", &i) == SLIPSTREAM_OUT_OF_RANGE);
+    REQUIRE(config->get_u64(CTX, "/two_63", &u) == SLIPSTREAM_OK && u == UINT64_C(1) << 63);
+    REQUIRE(config->get_f64(CTX, "/two_63", &f) == SLIPSTREAM_OK && f == 9223372036854775808.0);
+    REQUIRE(config->get_u64(CTX, "/i64_min", &u) == SLIPSTREAM_OUT_OF_RANGE);
+    static const char *const keys[] = {"/keys/z", "/keys/a", "/keys/~0", "/keys/~1", "/keys/~01",
+                                       "/keys/0", "/keys/-", "/keys/\0",  "/keys//"};
+    for (int64_t k = 0; k < 9; k++)
+        if (k != 7) /* what has a NUL in it no pointer leads to */
+            REQUIRE(config->get_i64(CTX, keys[k], &i) == SLIPSTREAM_OK && i == k + 1);
     return SLIPSTREAM_OK;
 }
 
@@ -134,6 +149,23 @@ static int32_t check_texts(void) {
     REQUIRE(config->key_at(CTX, "/list", 0, buffer, &len) == SLIPSTREAM_WRONG_TYPE);
     REQUIRE(config->key_at(CTX, "", 0, buffer, &len) == SLIPSTREAM_OK);
     REQUIRE(len == 4 && memcmp(buffer, "name", 4) == 0);
+    len = sizeof buffer;
+    REQUIRE(config->key_at(CTX, "/keys", 7, buffer, &len) == SLIPSTREAM_OK);
+    REQUIRE(len == 2 && memcmp(buffer, "n\0", 2) == 0);
+    REQUIRE(config->key_at(CTX, "/keys", 8, NULL, &len) == SLIPSTREAM_INVALID_ARGUMENT && len == 2);
+    len = sizeof buffer;
+    REQUIRE(config->key_at(CTX, "/keys", 8, buffer, &len) == SLIPSTREAM_OK && len == 0);
+    REQUIRE(config->key_at(CTX, "/keys", SIZE_MAX, NULL, NULL) == SLIPSTREAM_NOT_FOUND);
+    REQUIRE(config->key_at(CTX, "/text", 0, NULL, NULL) == SLIPSTREAM_WRONG_TYPE);
+    REQUIRE(config->key_at(CTX, "text", 0, NULL, NULL) == SLIPSTREAM_INVALID_ARGUMENT);
+    REQUIRE(config->get_text(CTX, "/null", NULL, NULL) == SLIPSTREAM_WRONG_TYPE);
+    REQUIRE(config->get_json(CTX, "/null", NULL, NULL) == SLIPSTREAM_INVALID_ARGUMENT);
+    len = sizeof buffer;
+    REQUIRE(config->get_json(CTX, "/object/x", buffer, &len) == SLIPSTREAM_OK);
+    REQUIRE(len == 12 && memcmp(buffer, "{\"y\":\"deep\"}", 12) == 0);
+    len = sizeof buffer;
+    REQUIRE(config->get_json(CTX, "/keys/0", buffer, &len) == SLIPSTREAM_OK);
+    REQUIRE(len == 1 && buffer[0] == '6');
     return SLIPSTREAM_OK;
 }
 

@@ -96,3 +96,7 @@ def main() -> int:
             print(f"flags {part['flags']}, {part['overflow']}: {example}")
     print(f"written to {options.output}")
     return 0 if is_good(summary) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -47,9 +47,14 @@ def thread_names() -> list[str]:
     return sorted(names)
 
 
-def instance_threads() -> list[str]:
-    """The names of the native threads that belong to instances."""
+def native_threads() -> list[str]:
+    """The names of the core's own threads."""
     return [name for name in thread_names() if name.startswith("slip-")]
+
+
+def instance_threads() -> list[str]:
+    """The names of those that belong to instances."""
+    return [name for name in native_threads() if name.removeprefix("slip-").isdecimal()]
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,12 @@ class Footprint:
 
     descriptors: set[str]
     copies: set[str]
-    instances: list[str]
+    native: list[str]
     python_threads: int
 
     @classmethod
     def now(cls) -> Footprint:
-        return cls(
-            open_descriptors(), mapped_copies(), instance_threads(), threading.active_count()
-        )
+        return cls(open_descriptors(), mapped_copies(), native_threads(), threading.active_count())
 
 
 def copies_in(folder: Path) -> list[str]:

@@ -69,7 +69,7 @@ class Handle:
         Raises:
             ClosedError: In a forked child; there the lock may be held for good.
         """
-        if lib.ss_forked():
+        if lib.ss_os_forked():
             raise _native.closed_error()
         return self._lock
 
@@ -84,7 +84,7 @@ class Handle:
 
 
 def _give_back(free: Callable[[Any], object], pointer: Any, needs: tuple[object, ...]) -> None:
-    if not lib.ss_forked() and free(pointer) is False:
+    if not lib.ss_os_forked() and free(pointer) is False:
         _left.append(needs)
         for need in needs:
             if isinstance(need, Handle):

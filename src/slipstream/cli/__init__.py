@@ -6,6 +6,7 @@ Exit codes: see `slipstream.cli._errors`.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -16,12 +17,35 @@ from slipstream import __version__
 from ._errors import USAGE, failure_of, report
 from ._logging import FORMATS, LEVELS, Settings, configure
 from ._output import close_stdout
-from .doctor import doctor
-from .run import run
-from .show import convert, show
+
+# The commands: the module that holds each, and a line for the list of them. A module is imported
+# when its command is wanted, since some need a while for that.
+COMMANDS = {
+    "convert": ("show", "Write events in another form: JSON lines, or a capture."),
+    "doctor": ("doctor", "Say what this machine can do, and why a library does not load."),
+    "run": ("run", "Load plugins, stream events to them, flush and unload."),
+    "show": ("show", "Show the events of a file."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"slipstream.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: slipstream run --slipstream-config tally.json5 events.jsonl",
 )
@@ -46,10 +70,6 @@ def cli(context: click.Context, debug: bool, log_format: str, log_level: str) ->
     """Host native plugins and stream events to them."""
     context.obj = Settings(debug=debug, log_format=log_format, log_level=log_level)
     configure(context.obj)
-
-
-for _command in (run, show, convert, doctor):
-    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

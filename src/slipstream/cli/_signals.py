@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import threading
 import time
 from types import FrameType
 from typing import Self
+
+from slipstream._platform import STOP_SIGNALS, wait_readable, wake_pipe
 
 from ._errors import Stopped
 
@@ -25,7 +26,6 @@ NOTICE_TIMEOUT = 30.0
 _TWICE_AT_ONCE = 0.5
 """Seconds; a terminal and a wrapper around the command may both send the first signal."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -42,14 +42,14 @@ class StopSignals:
         self._noticed = threading.Event()
 
     def __enter__(self) -> Self:
-        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._reader, self._writer = wake_pipe()
         self._watcher = threading.Thread(target=self._watch, name="slipstream-stop", daemon=True)
         self._watcher.start()
         self._old_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         # What the parent has ignored (nohup, a shell's &) stays ignored.
         self._old = {
             number: signal.signal(number, self._handle)
-            for number in _SIGNALS
+            for number in STOP_SIGNALS
             if signal.getsignal(number) is not signal.SIG_IGN
         }
         return self
@@ -93,7 +93,7 @@ class StopSignals:
             left = None
             if first is not None and not self._noticed.is_set():
                 left = max(0.0, since + NOTICE_TIMEOUT - time.monotonic())
-            if not select.select([self._reader], [], [], left)[0]:
+            if not wait_readable(self._reader, left):
                 if not self._noticed.is_set() and first is not None:
                     _leave(first, f"a plugin's callback did not return in {NOTICE_TIMEOUT:g} s")
                 continue
@@ -101,7 +101,7 @@ class StopSignals:
             if not numbers:
                 return
             for number in numbers:
-                if number not in _SIGNALS:
+                if number not in STOP_SIGNALS:
                     continue
                 if first is None:
                     first, since = number, time.monotonic()

@@ -13,16 +13,7 @@ import click
 from slipstream import aleo, frames, streams
 from slipstream.capture import CaptureWriter
 from slipstream.errors import AleoFormatError, CaptureError, FrameError
-from slipstream.events import (
-    AppEvent,
-    Block,
-    Event,
-    Gap,
-    MappingRemoval,
-    MappingUpdate,
-    Payload,
-    StakingReward,
-)
+from slipstream.events import Event, GapReason, MappingRemoval, MappingUpdate
 from slipstream.streams import EventFile
 from slipstream.text import printable
 
@@ -149,8 +140,8 @@ def _is_of(event: Event, program: bytes | None, mapping: bytes) -> bool:
 
 
 def _shown(event: Event) -> str:
-    kind = frames.kind_name(frames.kind_of(event))
-    height = event.last_height if isinstance(event, Gap) else event.block_height
+    kind = frames.kind_name(event.kind)
+    height = event.block_height
     parts = [
         click.style(f"{event.meta.sequence:>8}", dim=True),
         f"{'-' if height is None else height:>8}",
@@ -174,30 +165,24 @@ _COLOURS = {
 
 
 def _said(event: Event) -> str:
-    def text(name: str) -> str:
-        return _text(event, name)
+    layout = event.layout
+    absent = any(getattr(event, span.name) is None for span in layout.spans)
+    return (layout.said_without if absent else layout.said).format_map(_Shown(event))
 
-    match event:
-        case MappingUpdate():
-            return f"{text('program_id')}/{text('mapping_name')}[{text('key')}] = {text('value')}"
-        case MappingRemoval(key=None):
-            return f"{text('program_id')}/{text('mapping_name')}: the whole mapping"
-        case MappingRemoval():
-            return f"{text('program_id')}/{text('mapping_name')}[{text('key')}]"
-        case StakingReward():
-            return (
-                f"{text('staker')} got {event.reward:,}, has {event.new_stake:,}, "
-                f"validator {text('validator')}"
-            )
-        case Block():
-            return _block(event.block)
-        case Payload():
-            source = "" if event.source is None else f" from {text('source')}"
-            return f"{text('name')}{source}: {text('body')}"
-        case AppEvent():
-            return _hex(event.data)
-    reasons = ", ".join(str(reason.name).lower().replace("_", " ") for reason in event.reason)
-    return f"{event.count:,} events lost, ordinals {event.first} to {event.last}: {reasons}"
+
+class _Shown:
+    """An event's attributes by name, as they are shown."""
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def __getitem__(self, name: str) -> object:
+        value = getattr(self._event, name)
+        if isinstance(value, GapReason):
+            return ", ".join(str(reason.name).lower().replace("_", " ") for reason in value)
+        if not isinstance(value, bytes):
+            return value
+        return _block(value) if name == "block" else _text(self._event, name)
 
 
 def _block(block: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ._document import JsonValue
 from ._keys import Limits, Mode, Overflow, Reload, Restart, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
-from ._secrets import ResolvedConfig, masked, plugin_json, resolve_secrets, scrub
+from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets, scrub
 
 __all__ = [
     "MAX_CONFIG_BYTES",
@@ -25,7 +25,7 @@ __all__ = [
     "load_config",
     "masked",
     "parse_config",
-    "plugin_json",
+    "plugin_config",
     "resolve_secrets",
     "scrub",
 ]

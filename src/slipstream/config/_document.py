@@ -10,21 +10,22 @@ import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-import json5
-
 from slipstream.errors import ConfigError, InvalidConfigFileFormat
 from slipstream.text import printable
-
-from ._scan import MAX_DEPTH, Outline, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from ._scan import Outline
+
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 KeyPath: TypeAlias = "tuple[str | int, ...]"
 
 _E = TypeVar("_E", bound=ConfigError)
+
+MAX_DEPTH: Final = 24
+"""json5 needs about 23 frames a level, and the interpreter gives 1000 to the whole stack."""
 
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**64 - 1
@@ -128,7 +129,9 @@ class Document:
     def _read(self, text: str | None, values: Mapping[str, object] | None) -> JsonValue:
         if text is None:
             return self._plain(values, (), iter(()))
-        outline = scan(text)
+        from ._scan import scan  # noqa: PLC0415 - json5 and a large pattern, for texts only
+
+        outline = scan(text, MAX_DEPTH)
         if outline.too_deep is not None:
             raise self._too_deep(outline.too_deep)
         return self._plain(self._parse(text, outline), (), iter(outline.starts))
@@ -153,8 +156,7 @@ class Document:
                 "the config is empty",
                 'write at least { libpath: "./libplugin.so" }',
             )
-        parsed, problem, position = json5.parse(
-            text,
+        parsed, problem, position = outline.parse(
             object_pairs_hook=_Pairs,
             parse_int=_integer,
             parse_float=_real,

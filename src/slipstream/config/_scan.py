@@ -7,13 +7,11 @@ per level, and its error positions are often one token too far; that is what thi
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import json5
-
-MAX_DEPTH: Final = 24
-"""json5 needs about 23 frames a level, and the interpreter gives 1000 to the whole stack."""
 
 _TOKEN = re.compile(
     r"""
@@ -78,7 +76,7 @@ class Outline:
     Attributes:
         text: The text.
         starts: The offset of every key and every value, in the order of the text.
-        too_deep: The offset of the first bracket beyond MAX_DEPTH.
+        too_deep: The offset of the first bracket that lies too deep.
         tokens: Everything but white space and line comments.
         open: The brackets that are open at the end.
         misplaced: The first token that cannot stand where it stands.
@@ -92,6 +90,19 @@ class Outline:
     open: list[_Token] = field(default_factory=list)
     misplaced: _Token | None = None
     expected: str = ""
+
+    def parse(self, **hooks: Callable[..., object]) -> tuple[object, str | None, int]:
+        """Lets json5 read the text.
+
+        Args:
+            hooks: Those of `json.loads`.
+
+        Returns:
+            The value, what is wrong (None: nothing), and the offset of that.
+        """
+        read: Callable[..., tuple[object, str | None, int]] = json5.parse
+        value, problem, position = read(self.text, **hooks)
+        return value, problem, position
 
     def explain(self, position: int) -> tuple[int, str, str]:
         """Says what is wrong with text that json5 refused.
@@ -140,11 +151,12 @@ class Outline:
         return None
 
 
-def scan(text: str) -> Outline:
+def scan(text: str, max_depth: int) -> Outline:
     """Looks over JSON5 text, valid or not, in linear time.
 
     Args:
         text: The text.
+        max_depth: How deep objects and arrays may lie in each other.
 
     Returns:
         What was seen, up to the first thing that is out of place.
@@ -165,7 +177,7 @@ def scan(text: str) -> Outline:
             break
         if found in _CLOSER:
             outline.open.append(token)
-            if len(outline.open) > MAX_DEPTH:
+            if len(outline.open) > max_depth:
                 outline.too_deep = token.start
                 break
         elif kind == "mark" and after == _DONE:

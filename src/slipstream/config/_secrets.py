@@ -19,6 +19,7 @@ from slipstream.files import KIBIBYTE, FileProblem, read_small
 from slipstream.text import printable
 
 from ._document import JsonValue, KeyPath, shown, spell
+from ._packed import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -105,10 +106,10 @@ def masked(own: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return {key: _replace(value, (key,), _mask) for key, value in own.items()}
 
 
-def plugin_json(
+def plugin_config(
     config: PluginConfig, name: str, *, resolved: ResolvedConfig | None = None
 ) -> bytes:
-    """Writes what `on_load` gets: one JSON object with every secret in clear.
+    """Packs what `on_load` gets: one JSON object with every secret in clear.
 
     Args:
         config: The plugin's config.
@@ -116,8 +117,8 @@ def plugin_json(
         resolved: What `resolve_secrets` gave; None resolves now.
 
     Returns:
-        JSON in UTF-8: `name`, the absolute `libpath`, then the plugin's own keys in the order
-        of the file; integers in full digits, no NaN and no Infinity.
+        What the core takes. Its JSON has `name`, the absolute `libpath`, then the plugin's own
+        keys in the order of the file; integers in full digits, no NaN and no Infinity.
 
     Raises:
         ConfigError: A secret is missing or unusable.
@@ -125,9 +126,7 @@ def plugin_json(
     """
     if resolved is None:
         resolved = resolve_secrets(config.own, config.folder, source=config.source)
-    whole = {"name": name, "libpath": str(config.libpath), **resolved.own}
-    text = json.dumps(whole, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode()
+    return pack({"name": name, "libpath": str(config.libpath), **resolved.own})
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:

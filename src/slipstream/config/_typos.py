@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -67,6 +66,8 @@ def closest(key: str, known: Iterable[str]) -> str | None:
     Returns:
         The closest word, or None if none is near.
     """
+    import difflib  # noqa: PLC0415 - only wrong keys need it
+
     found = difflib.get_close_matches(key, list(known), n=1)
     return found[0] if found else None
 

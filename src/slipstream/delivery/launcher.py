@@ -1,4 +1,4 @@
-"""Bringing a plugin up in its mode, and looking after it."""
+"""Bringing a plugin up in its mode."""
 
 from __future__ import annotations
 
@@ -27,21 +27,18 @@ _MODES: dict[Mode, type[LibraryPlugin]] = {
 
 
 class Launcher:
-    """Brings up the plugins of one manager, and looks after those that need it."""
+    """Brings up the plugins of one manager."""
 
     def __init__(self, host: Host) -> None:
         """Begin without plugins."""
         self._host = host
         self._processes: weakref.WeakSet[ProcessPlugin] = weakref.WeakSet()
-        self._threads: weakref.WeakSet[ThreadPlugin] = weakref.WeakSet()
         host.pump.afterwards = self.look_after
 
     def look_after(self) -> None:
-        """Take the crash reports that wait, and tell of threads that are stuck."""
+        """Take the crash reports that wait."""
         for plugin in list(self._processes):
             plugin.collect_reports()
-        for thread in list(self._threads):
-            thread.watch()
 
     def close(self) -> None:
         """Kill workers that still run, and end their supervisor."""
@@ -72,8 +69,6 @@ class Launcher:
         except BaseException:
             plugin.close(config.unload_timeout)
             raise
-        if isinstance(plugin, ThreadPlugin):
-            self._threads.add(plugin)
-        elif isinstance(plugin, ProcessPlugin):
+        if isinstance(plugin, ProcessPlugin):
             self._processes.add(plugin)
         return plugin

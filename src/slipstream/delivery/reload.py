@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from slipstream._native import lib
 from slipstream._native.handle import Handle
 from slipstream.capture import open_for_append
-from slipstream.config import Mode, Overflow, Reload, plugin_json
+from slipstream.config import Mode, Overflow, Reload, plugin_config
 from slipstream.delivery.description import Delivery, Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
@@ -109,7 +109,7 @@ class Reloadable(Delivery, Generic[V]):
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
-            settled = plugin_json(config, self.name)
+            settled = plugin_config(config, self.name)
         except BaseException:
             fresh.close(config.unload_timeout)
             raise

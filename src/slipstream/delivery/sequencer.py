@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
 from slipstream import _native
 from slipstream._native import Door, ffi, lib
 from slipstream._native.handle import Handle
-from slipstream.errors import PluginFailed, SlipstreamError
+from slipstream.errors import (
+    BroadcastError,
+    PluginFailed,
+    PluginLoadError,
+    SlipstreamError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +23,26 @@ if TYPE_CHECKING:
     from slipstream.logs import LogPump
 
 _SLICE_MS = 100
+
+_native.explain(
+    "ring",
+    {
+        lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: BroadcastError(
+            "an event is larger than the ring of a plugin that wants it; that plugin is told by a "
+            "GAP, the others have it",
+            "raise `ring_bytes` in that plugin's config, or split the event",
+        )
+    },
+)
+for _what in ("load", "install"):
+    _native.explain(
+        _what,
+        {
+            lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: PluginLoadError(
+                "this manager has as many plugins as it takes", "use a second PluginManager"
+            )
+        },
+    )
 
 
 class Sequencer(Handle):
@@ -34,7 +59,7 @@ class Sequencer(Handle):
             pump: Takes its log lines.
             timeout: The longest wait for broadcasts under way, in seconds.
         """
-        core = lib.ss_sequencer_new(pump.pointer, secrets.randbits(64) | 1)
+        core = lib.ss_sequencer_new(pump.pointer, int.from_bytes(os.urandom(8)) | 1)
         if core == ffi.NULL:
             raise MemoryError
         self._attached: dict[int, object] = {}  # what must not go while it is in a slot

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ from slipstream.status import CONSUMER_STATES, Metric, PluginState, Status
 
 if TYPE_CHECKING:
     from slipstream.delivery.host import Host
-
-_log = logging.getLogger("slipstream")
 
 _MAX_ATTEMPTS = 5
 _STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
@@ -39,22 +36,20 @@ class Consumer(Handle):
             dead_letter.pointer,
             int(instance.config.flush_interval * 1000),
             _MAX_ATTEMPTS,
+            int(instance.config.callback_timeout * 1000),
         )
         if pointer == ffi.NULL:
             raise MemoryError
-        self._limit = instance.config.callback_timeout
-        self._call = (0, 0.0)  # the ordinal in flight, and when it was seen first
         super().__init__(pointer, _free_consumer, queue, dead_letter, instance)
 
     def look(self) -> tuple[PluginState, str]:
         """Return its state, and the reason of a failure."""
         status = ffi.new("int32_t *")
         with self.asking():
-            number = lib.SS_THREAD_ENDED
-            if not self.is_closed:
-                number = lib.ss_thread_state(self.pointer, status)
-            late, _ = self.late()
-        state = CONSUMER_STATES[number]
+            if self.is_closed:
+                return PluginState.LOADING, ""
+            state = CONSUMER_STATES[lib.ss_thread_state(self.pointer, status)]
+            late = self.late()
         if state is PluginState.FAILED:
             return state, f"on_broadcast returned {_native.status_name(status[0])}"
         if late:
@@ -62,17 +57,9 @@ class Consumer(Handle):
             return PluginState.FAILED, reason
         return state, ""
 
-    def late(self) -> tuple[float, int]:
-        """Return the seconds for which a call has not returned, and its ordinal.
-
-        That is by repeated looks, and 0 as long as it is within callback_timeout.
-        """
-        with self.asking():
-            ordinal = 0 if self.is_closed else lib.ss_thread_call(self.pointer)
-            if ordinal == 0 or ordinal != self._call[0]:
-                self._call = (ordinal, time.monotonic())
-            seconds = time.monotonic() - self._call[1]
-        return (seconds if seconds > self._limit > 0 else 0.0), ordinal
+    def late(self) -> float:
+        """Return for how many seconds a callback is late; 0 if none is."""
+        return float(lib.ss_thread_late_ns(self.pointer)) / 1e9
 
 
 def _free_consumer(consumer: Any) -> bool:
@@ -87,7 +74,6 @@ class ThreadPlugin(Queued[Instance], InHost):
 
     mode = Mode.THREAD
     _consumer: Consumer | None = None
-    _said_stuck = False  # in the log
 
     # ---- Versions -----------------------------------------------------------------
 
@@ -128,20 +114,6 @@ class ThreadPlugin(Queued[Instance], InHost):
             return PluginState.LOADING, "", 0
         return (*self._consumer.look(), 0)
 
-    def watch(self) -> None:
-        """Say in the log when a callback does not return, and when it has; called now and then."""
-        late, ordinal = (0.0, 0) if self._consumer is None else self._consumer.late()
-        if late and not self._said_stuck:
-            limit = self.config.callback_timeout
-            reason = f"a callback takes longer than callback_timeout ({limit:g} s)"
-            _log.error(
-                "plugin is stuck",
-                extra={"plugin": self.name, "reason": reason, "ordinal": ordinal},
-            )
-        elif self._said_stuck and not late:
-            _log.warning("plugin is not stuck any more", extra={"plugin": self.name})
-        self._said_stuck = late > 0
-
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reports."""
         return [] if self.present is None else self.present.metrics()
@@ -161,12 +133,12 @@ class ThreadPlugin(Queued[Instance], InHost):
         if consumer is None or consumer.is_closed:
             return True
         end = time.monotonic() + timeout
-        while time.monotonic() < end and not consumer.late()[0]:
+        while time.monotonic() < end and not consumer.late():
             lib.ss_thread_stop(consumer.pointer)
             if instance.finish(_SLICE):
                 return True
         lib.ss_thread_hurry(consumer.pointer)
-        return instance.finish(min(timeout, _STUCK_GRACE) if consumer.late()[0] else timeout)
+        return instance.finish(min(timeout, _STUCK_GRACE) if consumer.late() else timeout)
 
     def _end_consumer(self, timeout: float) -> list[str]:
         instance, consumer = self.present, self._consumer

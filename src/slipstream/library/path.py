@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shlex
-import stat
 from pathlib import Path
 
+from slipstream._platform import who_may_replace
 from slipstream.errors import InvalidPluginPath, PluginLoadError, Refusal
 from slipstream.files import FileProblem, open_regular
 from slipstream.text import printable
@@ -76,6 +74,8 @@ def verify_digest(path: str | os.PathLike[str], expected: str) -> None:
     name = printable(os.fspath(path))
     try:
         with open_regular(Path(path)) as descriptor, open(descriptor, "rb", closefd=False) as file:
+            import hashlib  # noqa: PLC0415 - embedding starts quicker without it
+
             actual = hashlib.file_digest(file, "sha256").hexdigest()
     except FileProblem as problem:
         refusal = Refusal.CANNOT_OPEN if problem.found else Refusal.NOT_FOUND
@@ -105,17 +105,12 @@ def _first_missing(path: Path) -> Path:
 
 
 def _refuse_unsafe(path: Path, status: os.stat_result, what: str) -> None:
-    quoted = shlex.quote(printable(str(path)))
-    is_sticky_folder = what == "folder" and status.st_mode & stat.S_ISVTX
-    if status.st_mode & stat.S_IWOTH and not is_sticky_folder:
+    import shlex  # noqa: PLC0415 - only refusals need it
+
+    found = who_may_replace(status)
+    if found is not None:
+        problem, mend = found
+        quoted = shlex.quote(printable(str(path)))
         raise InvalidPluginPath(
-            f"the {what} {quoted} is writable for everybody (mode "
-            f"{stat.S_IMODE(status.st_mode):04o}), so anybody could replace the library",
-            f"run: chmod o-w {quoted}, {_INSECURE}",
-        )
-    if status.st_uid not in (0, os.geteuid()):
-        raise InvalidPluginPath(
-            f"the {what} {quoted} belongs to another user (uid {status.st_uid}), who could "
-            "replace the library",
-            f"run: chown {os.geteuid()} {quoted}, {_INSECURE}",
+            f"the {what} {quoted} {problem}", f"run: {mend} {quoted}, {_INSECURE}"
         )

@@ -14,17 +14,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import itertools
 import os
 import re
 import stat
-import tempfile
 from functools import partial
 from pathlib import Path
 
 from slipstream._native.handle import Handle
+from slipstream._platform import (
+    create_private,
+    is_private_folder,
+    lock,
+    make_library,
+    open_to_read,
+    user_folder,
+)
 from slipstream.errors import PluginLoadError, Refusal
 
 _SUFFIX = ".slipstream-copy"
@@ -62,9 +67,9 @@ class PrivateCopy(Handle):
             PluginLoadError: It cannot be read or copied, or has another digest.
         """
         self.original = original
-        self._mode = 0o555 if shared else 0o500
-        self.path, lock = self._create(original)
-        super().__init__(lock, partial(_remove, self.path))
+        self._shared = shared
+        self.path, descriptor = self._create(original)
+        super().__init__(descriptor, partial(_remove, self.path))
         try:
             self.digest = self._fill(of or original)
             if expected is not None and self.digest != expected.lower():
@@ -90,10 +95,12 @@ class PrivateCopy(Handle):
             raise _cannot_copy(original, error) from None
 
     def _fill(self, origin: Path) -> str:
+        import hashlib  # noqa: PLC0415 - embedding starts quicker without it
+
         digest = hashlib.sha256()
         try:
             # O_NONBLOCK: a FIFO put in the library's place must not hang us.
-            descriptor = os.open(origin, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_to_read(origin)
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise OSError(errno.EINVAL, "it is not a regular file")
@@ -104,15 +111,15 @@ class PrivateCopy(Handle):
                         rest = rest[os.write(self.pointer, rest) :]
             finally:
                 os.close(descriptor)
-            os.fchmod(self.pointer, self._mode)
+            make_library(self.pointer, shared=self._shared)
         except OSError as error:
             raise _cannot_copy(self.original, error) from None
         return digest.hexdigest()
 
 
-def _remove(path: Path, lock: int) -> None:
+def _remove(path: Path, descriptor: int) -> None:
     path.unlink(missing_ok=True)
-    os.close(lock)
+    os.close(descriptor)
 
 
 def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
@@ -125,10 +132,11 @@ def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
 
 
 def _private_folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"slipstream-{os.getuid()}"
+    import tempfile  # noqa: PLC0415 - only libraries in read-only folders need it
+
+    folder = Path(tempfile.gettempdir()) / user_folder()
     folder.mkdir(mode=0o700, exist_ok=True)
-    info = folder.lstat()
-    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
+    if not is_private_folder(folder):
         message = f"{folder} is not a folder of this user alone"
         raise OSError(errno.EEXIST, message)
     return folder
@@ -142,18 +150,17 @@ def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
     name = f".{plain[:64]}.{os.getpid()}-{next(_numbers)}"
     draft = folder / f"{name}.new"
     path = folder / f"{name}{_SUFFIX}"
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with contextlib.suppress(FileNotFoundError):
         draft.unlink()
-    lock = os.open(draft, flags, 0o600)
+    descriptor = create_private(draft)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
         draft.rename(path)
     except BaseException:
-        os.close(lock)
+        os.close(descriptor)
         draft.unlink(missing_ok=True)
         raise
-    return path, lock
+    return path, descriptor
 
 
 def _sweep(folder: Path) -> None:
@@ -163,11 +170,11 @@ def _sweep(folder: Path) -> None:
     _swept.add(folder)
     for path in folder.glob(f".*{_SUFFIX}"):
         try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            file = open_to_read(path, follow=False)
         except OSError:
             continue
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
             path.unlink()
         except OSError:
             pass  # in use, or not ours

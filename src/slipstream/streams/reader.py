@@ -11,9 +11,9 @@ import msgspec
 
 from slipstream import _native, frames
 from slipstream.errors import AleoFormatError, FrameError, SlipstreamError
-from slipstream.events import EventKind
+from slipstream.events import EventKind, Span
 from slipstream.files import FileProblem, read_small
-from slipstream.streams.fields import KINDS, KNOWN_KINDS, SHAPES, Field, Line, Shape
+from slipstream.streams.fields import FORMS, KINDS, KNOWN_KINDS, SHAPES, AnyLine, Line, Shape
 
 LINE_MAX: int = 3 * _native.lib.SLIPSTREAM_FRAME_MAX
 """The longest line in bytes: the largest frame in hexadecimal, and room for texts."""
@@ -46,7 +46,7 @@ class LineReader:
         self._warned: set[str] = set()
         self._stream = 0
         self._last = 0
-        self._decode = msgspec.json.Decoder(Line).decode
+        self._decode: Callable[[bytes], Line] = msgspec.json.Decoder(AnyLine).decode
 
     def frame(self, raw: bytes) -> bytes | None:
         """Return the frame of a line.
@@ -80,9 +80,9 @@ class LineReader:
             spans = shape.quick(line)
         except (TypeError, ValueError):
             spans = self._spans(line, shape)
-        numbers: tuple[int, ...] = tuple(getattr(line, name) for name in shape.numbers)
+        numbers = shape.numbers(line)
         if None in numbers:
-            raise Unreadable(f"{' or '.join(shape.numbers)} is missing", _FORM)
+            raise Unreadable(f"{' or '.join(shape.layout.numbers)} is missing", _FORM)
         stream, sequence = self._place(line, raw)
         try:
             return _native.encode_frame(
@@ -126,9 +126,9 @@ class LineReader:
 
     def _spans(self, line: Line, shape: Shape) -> tuple[bytes | None, ...]:
         """The bytes of all fields, the long way, which says what is wrong."""
-        if shape is SHAPES[EventKind.BLOCK] and line.block_hex is None:
+        if shape is SHAPES[EventKind.BLOCK] and shape.hexes(line) == (None,):
             return (self._block(line.block_file),)
-        return tuple(_bytes_of(line, field) for field in shape.fields)
+        return tuple(_bytes_of(line, span) for span in shape.layout.spans)
 
     def _block(self, name: str | None) -> bytes:
         if name is None:
@@ -196,23 +196,24 @@ def _whole_frame(text: str) -> bytes:
     return frame
 
 
-def _bytes_of(line: Line, field: Field) -> bytes | None:
-    digits: str | None = getattr(line, f"{field.name}_hex")
+def _bytes_of(line: Line, span: Span) -> bytes | None:
+    name, encode = span.name, FORMS[span.form].encode
+    digits: str | None = getattr(line, f"{name}_hex")
     if digits is not None:
         try:
             return bytes.fromhex(digits)
         except ValueError:
             raise Unreadable(
-                f"{field.name}_hex is not hexadecimal", "write two digits for each byte"
+                f"{name}_hex is not hexadecimal", "write two digits for each byte"
             ) from None
-    if field.encode is None:
-        raise Unreadable(f"{field.name}_hex is missing", _FORM)
-    text: str | None = getattr(line, field.name)
+    if encode is None:
+        raise Unreadable(f"{name}_hex is missing", _FORM)
+    text: str | None = getattr(line, name)
     if text is None:
-        if field.optional:
+        if span.optional:
             return None
-        raise Unreadable(f"{field.name} and {field.name}_hex are missing", _FORM)
+        raise Unreadable(f"{name} and {name}_hex are missing", _FORM)
     try:
-        return field.encode(text)
+        return encode(text)
     except AleoFormatError as error:
-        raise Unreadable(f"{field.name}: {error.message}", error.hint) from None
+        raise Unreadable(f"{name}: {error.message}", error.hint) from None

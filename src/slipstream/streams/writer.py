@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from slipstream import frames
 from slipstream.errors import AleoFormatError, FrameError
-from slipstream.events import Event, Gap
-from slipstream.streams.fields import SHAPES
+from slipstream.events import Event, Gap, Span
+from slipstream.streams.fields import FORMS
 from slipstream.streams.reader import LineReader, Unreadable
 
 TEXT_MAX = 64 * 1024
@@ -19,19 +19,18 @@ JsonField: TypeAlias = str | int | list[str] | None
 
 
 def text_of(event: Event, name: str) -> str | None:
-    """Return a field's text form, None where it has none or the bytes are not valid.
+    """Return the text form of a span, None where it has none or the bytes are not valid.
 
     The text may hold control characters: an Aleo string is shown as it stands.
     """
     data: bytes | None = getattr(event, name)
-    for field in SHAPES[frames.kind_of(event)].fields:
-        if field.name == name and field.decode is not None and data is not None:
-            return _text(field.decode, data)
-    return None
+    (span,) = (span for span in event.layout.spans if span.name == name)
+    return None if data is None else _text(span, data)
 
 
-def _text(decode: Callable[[bytes], str], data: bytes) -> str | None:
-    if len(data) > TEXT_MAX:
+def _text(span: Span, data: bytes) -> str | None:
+    decode = FORMS[span.form].decode
+    if decode is None or len(data) > TEXT_MAX:
         return None
     try:
         return decode(data)
@@ -80,8 +79,8 @@ def _head(event: Event) -> dict[str, JsonField]:
         head["time_ns"] = meta.time_ns
     if meta.flags != frames.RECORDED:
         head["flags"] = meta.flags
-    head["kind"] = frames.kind_name(frames.kind_of(event))
-    head["block_height"] = event.last_height if isinstance(event, Gap) else event.block_height
+    head["kind"] = frames.kind_name(event.kind)
+    head["block_height"] = event.block_height
     return head
 
 
@@ -91,19 +90,15 @@ def _fields(event: Event) -> tuple[dict[str, JsonField], dict[str, JsonField]]:
     hexes: dict[str, JsonField] = {}
     if isinstance(event, Gap):
         texts["reason"] = [str(reason.name).lower() for reason in event.reason]
-        for name in ("first", "last", "count", "kinds", "first_height", "last_height"):
-            texts[name] = getattr(event, name)
-        return texts, hexes
-    shape = SHAPES[frames.kind_of(event)]
-    for field in shape.fields:
-        data: bytes | None = getattr(event, field.name)
+    for span in event.layout.spans:
+        data: bytes | None = getattr(event, span.name)
         if data is None:
             continue
-        hexes[f"{field.name}_hex"] = data.hex()
-        text = None if field.decode is None else _text(field.decode, data)
+        hexes[f"{span.name}_hex"] = data.hex()
+        text = _text(span, data)
         if text is not None:
-            texts[field.name] = text
-    for name in shape.numbers:
+            texts[span.name] = text
+    for name in event.layout.numbers:
         texts[name] = getattr(event, name)
     return texts, hexes
 

@@ -11,7 +11,7 @@ from typing import Self
 from slipstream import _native, frames
 from slipstream._native import lib
 from slipstream._native.handle import Handle
-from slipstream.config import PluginConfig, plugin_json
+from slipstream.config import PluginConfig, plugin_config
 from slipstream.delivery.description import Description
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.instance import Mapping as Mapped
@@ -129,7 +129,7 @@ class FakeHost(Handle):
         if not self.pointer:
             self.open()
         instance = self._live()
-        settled = plugin_json(self._config, self._name or instance.description.name)
+        settled = plugin_config(self._config, self._name or instance.description.name)
         instance.load(settled, self._data_dir, reason)
         return instance.description
 

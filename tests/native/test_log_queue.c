@@ -120,7 +120,7 @@ static void together(void) {
     REQUIRE(got + dropped == WRITERS * lines);
     REQUIRE(got > 0);
     ss_log_queue_release(shared);
-    printf("logq: %lu lines of %d writers, %lu dropped\n", got, WRITERS, dropped);
+    printf("log queue: %lu lines of %d writers, %lu dropped\n", got, WRITERS, dropped);
 }
 
 int main(int argc, char **argv) {

@@ -1,8 +1,8 @@
-/* inner: what a supervisor and its workers are made of, for the files that make
- * them. All of it runs under the supervisor's lock; what is not said to be otherwise, on its
- * thread. */
-#ifndef SS_PROCESS_INNER_H
-#define SS_PROCESS_INNER_H
+/* supervised: a plugin in process mode, which outlives its generations, and the supervisor:
+ * what both are made of, for the files that make them. All of it runs under the supervisor's
+ * lock; what is not said to be otherwise, on its thread. */
+#ifndef SS_SUPERVISED_H
+#define SS_SUPERVISED_H
 
 #include "base/clock.h"
 #include "process/generation.h"

@@ -13,7 +13,7 @@
 
 enum { KEPT = 64 * 1024, ID_ROOM = 129, ID_EVERY = 16 /* mutations, for it needs a file */ };
 
-static char folder[] = P_tmpdir "/slipstream-elf-XXXXXX";
+static char folder[] = P_tmpdir "/slipstream-file-XXXXXX";
 
 static uint8_t *load(const char *path, size_t *len) {
     uint8_t *bytes = malloc(KEPT);
@@ -207,7 +207,7 @@ int main(int argc, char **argv) {
     REQUIRE(kinds[SS_FILE_DAMAGED] > 0 && kinds[SS_FILE_FOREIGN] > 0);
     REQUIRE(constructors < kinds[SS_FILE_ELF]);
     REQUIRE(ids > (unsigned long)iterations / ID_EVERY / 10);
-    printf("elf: %ld mutations of each of %d files; %lu still libraries, %lu damaged\n", iterations,
+    printf("file: %ld mutations of each of %d files; %lu still libraries, %lu damaged\n", iterations,
            argc - 2, kinds[SS_FILE_ELF], kinds[SS_FILE_DAMAGED]);
     return 0;
 }

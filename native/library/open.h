@@ -1,0 +1,40 @@
+/* open: a library that is open, with its constructor.
+ * Between the marks stand only declarations; the build parses them. */
+#ifndef SS_OPEN_H
+#define SS_OPEN_H
+
+#include "library/file.h"
+#include "library/peek.h"
+
+#include <slipstream.h>
+
+/* cdef:begin */
+
+/* What became of a library's mapping when it was closed. */
+#define SS_MAPPING_NONE 0 /* it was never opened */
+#define SS_MAPPING_GONE 1 /* closed, and nothing of it is mapped any more */
+#define SS_MAPPING_RESIDENT 2 /* kept on purpose: SLIPSTREAM_FLAG_RESIDENT */
+#define SS_MAPPING_GO 3 /* kept on purpose: a Go runtime cannot be unmapped */
+#define SS_MAPPING_THREADS 4 /* kept on purpose: threads of the library still run */
+#define SS_MAPPING_PINNED 5 /* closed, but the loader keeps it mapped */
+/* cdef:end */
+
+typedef const slipstream_plugin *(SLIPSTREAM_CALL *ss_constructor)(const slipstream_host *);
+
+typedef struct ss_library {
+    const char *path; /* these two are the caller's, */
+    const char *shown; /* the second one for people; the rest is made by ss_library_open */
+    void *handle;
+    ss_file file;
+    ss_threads before; /* the threads that there were */
+} ss_library;
+
+/* Looks at the file and opens it. Its constructor; NULL if it is refused. In either case
+ * ss_library_close is to follow. */
+ss_constructor ss_library_open(ss_library *library, ss_refusal *why);
+
+/* SS_MAPPING_*. To be called when nobody is in the library any more; `comm` is the name of the
+ * thread that has called it, `flags` are the table's. */
+uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm);
+
+#endif

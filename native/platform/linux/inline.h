@@ -1,0 +1,77 @@
+/* inline: of Linux, what is too hot for a call, and its types. Behind platform.h. */
+#ifndef SS_PLATFORM_LINUX_INLINE_H
+#define SS_PLATFORM_LINUX_INLINE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+typedef pthread_t ss_os_thread;
+typedef pthread_mutex_t ss_os_mutex;
+typedef pthread_cond_t ss_os_condition;
+typedef pthread_once_t ss_os_once;
+#define SS_OS_ONCE PTHREAD_ONCE_INIT
+
+static inline uint64_t ss_os_clock_ns(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t ss_os_now_ns(void) {
+    return ss_os_clock_ns(CLOCK_MONOTONIC);
+}
+
+static inline uint64_t ss_os_wall_ns(void) {
+    return ss_os_clock_ns(CLOCK_REALTIME);
+}
+
+static inline struct timespec ss_os_timespec(uint64_t ns) {
+    return (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+}
+
+static inline uintptr_t ss_os_self(void) {
+#if defined(__x86_64__) || defined(__aarch64__)
+    return (uintptr_t)__builtin_thread_pointer();
+#else
+    return (uintptr_t)pthread_self();
+#endif
+}
+
+static inline bool ss_os_mutex_init(ss_os_mutex *mutex) {
+    return pthread_mutex_init(mutex, NULL) == 0;
+}
+
+static inline void ss_os_mutex_destroy(ss_os_mutex *mutex) {
+    pthread_mutex_destroy(mutex);
+}
+
+static inline void ss_os_mutex_lock(ss_os_mutex *mutex) {
+    pthread_mutex_lock(mutex);
+}
+
+static inline void ss_os_mutex_unlock(ss_os_mutex *mutex) {
+    pthread_mutex_unlock(mutex);
+}
+
+static inline void ss_os_condition_destroy(ss_os_condition *condition) {
+    pthread_cond_destroy(condition);
+}
+
+/* The condition's clock is that of ss_os_now_ns: ss_os_condition_init saw to it. */
+static inline bool ss_os_condition_wait(ss_os_condition *condition, ss_os_mutex *mutex,
+                                        uint64_t until) {
+    const struct timespec end = ss_os_timespec(until);
+    return pthread_cond_timedwait(condition, mutex, &end) == 0;
+}
+
+static inline void ss_os_condition_wake_all(ss_os_condition *condition) {
+    pthread_cond_broadcast(condition);
+}
+
+static inline void ss_os_call_once(ss_os_once *once, void (*function)(void)) {
+    pthread_once(once, function);
+}
+
+#endif

@@ -1,0 +1,58 @@
+/* library: opening and closing libraries, and what is mapped where. */
+#include "platform/linux/inner.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Calls of the loader under way. A library whose constructor or destructor hangs keeps the
+ * loader's lock, for which exit() would wait for ever. */
+static _Atomic int in_loader;
+
+static void leave_hung_loader(int status, void *unused) {
+    (void)unused;
+    for (int i = 0; i < 20 && atomic_load(&in_loader) != 0; i++)
+        ss_os_sleep_ns(50 * 1000000);
+    if (atomic_load(&in_loader) != 0)
+        _exit(status);
+}
+
+static void watch_exit(void) {
+    on_exit(leave_hung_loader, NULL);
+}
+
+void *ss_os_library_open(const char *path, char *why, size_t room) {
+    static ss_os_once once = SS_OS_ONCE;
+    ss_os_call_once(&once, watch_exit);
+    atomic_fetch_add(&in_loader, 1);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    atomic_fetch_sub(&in_loader, 1);
+    if (library != NULL)
+        return library;
+    const char *said = dlerror();
+    const size_t prefix = strlen(path);
+    if (said != NULL && strncmp(said, path, prefix) == 0 && said[prefix] == ':')
+        said += prefix + 2;
+    snprintf(why, room, "%s", said == NULL ? "unknown reason" : said);
+    return NULL;
+}
+
+void *ss_os_library_symbol(void *library, const char *name) {
+    return dlsym(library, name);
+}
+
+void ss_os_library_close(void *library) {
+    atomic_fetch_add(&in_loader, 1);
+    dlclose(library);
+    atomic_fetch_sub(&in_loader, 1);
+}
+
+static bool is_of_path(const ss_os_mapping *m, void *path) {
+    return ss_os_mapping_is_of(m, path);
+}
+
+bool ss_os_library_is_mapped(const char *path) {
+    return ss_os_each_mapping(is_of_path, (void *)(uintptr_t)path);
+}

@@ -1,0 +1,203 @@
+/* peek: looking at memory and at the process without trusting either. */
+#include "platform/linux/inner.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* write() checks the range for us where process_vm_readv is forbidden (some sandboxes). */
+static bool read_by_pipe(const void *address, void *out, size_t len) {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
+        return false;
+    size_t done = 0;
+    while (done < len) {
+        const size_t piece = len - done < 512 ? len - done : 512;
+        if (write(fds[1], (const char *)address + done, piece) != (ssize_t)piece ||
+            read(fds[0], (char *)out + done, piece) != (ssize_t)piece)
+            break;
+        done += piece;
+    }
+    close(fds[0]);
+    close(fds[1]);
+    return done == len;
+}
+
+ssize_t ss_os_read_directly(const void *address, void *out, size_t len) {
+    const struct iovec to = {out, len};
+    const struct iovec from = {(void *)(uintptr_t)address, len};
+    return process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+}
+
+bool ss_os_read_memory(const void *address, void *out, size_t len) {
+    if (address == NULL)
+        return false;
+    const ssize_t n = ss_os_read_directly(address, out, len);
+    if (n < 0 && (errno == ENOSYS || errno == EPERM))
+        return read_by_pipe(address, out, len);
+    return n == (ssize_t)len;
+}
+
+/* ---- Mappings -------------------------------------------------------------------------- */
+
+bool ss_os_each_mapping(bool (*visit)(const ss_os_mapping *, void *), void *context) {
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char *line = NULL;
+    size_t room = 0;
+    bool found = false;
+    ss_os_mapping m;
+    if (maps == NULL)
+        return false;
+    while (!found && getline(&line, &room, maps) > 0) {
+        char flags[5];
+        unsigned long start;
+        unsigned long end;
+        int at = 0;
+        if (sscanf(line, "%lx-%lx %4s %*s %*s %*s %n", &start, &end, flags, &at) < 3)
+            continue;
+        m.start = start;
+        m.end = end;
+        m.executable = flags[2] == 'x';
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(m.path, sizeof m.path, "%s", at > 0 ? line + at : "");
+        found = visit(&m, context);
+    }
+    free(line);
+    fclose(maps);
+    return found;
+}
+
+bool ss_os_mapping_is_of(const ss_os_mapping *m, const char *path) {
+    const size_t len = strlen(path);
+    return strncmp(m->path, path, len) == 0 &&
+           (m->path[len] == '\0' || strcmp(m->path + len, " (deleted)") == 0);
+}
+
+typedef struct address_search {
+    const uintptr_t *addresses;
+    int count;
+    uint32_t found; /* bit n: address n */
+} address_search;
+
+static bool mark_executable(const ss_os_mapping *m, void *context) {
+    address_search *search = context;
+    for (int i = 0; i < search->count; i++)
+        if (m->executable && search->addresses[i] >= m->start && search->addresses[i] < m->end)
+            search->found |= UINT32_C(1) << i;
+    return false;
+}
+
+int ss_os_find_not_executable(const uintptr_t *addresses, int count) {
+    address_search search = {addresses, count, 0};
+    ss_os_each_mapping(mark_executable, &search);
+    for (int i = 0; i < count; i++)
+        if (addresses[i] != 0 && (search.found >> i & 1) == 0)
+            return i;
+    return -1;
+}
+
+/* ---- Threads --------------------------------------------------------------------------- */
+
+size_t ss_os_thread_ids(int *ids, size_t room) {
+    DIR *tasks = opendir("/proc/self/task");
+    size_t count = 0;
+    if (tasks == NULL)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(tasks)) != NULL && count < room;) {
+        const int id = atoi(entry->d_name);
+        if (id > 0)
+            ids[count++] = id;
+    }
+    closedir(tasks);
+    return count;
+}
+
+int ss_os_thread_own_id(void) {
+    return gettid();
+}
+
+static bool read_task_file(int id, const char *name, char *out, size_t room) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/%s", id, name);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const ssize_t n = read(fd, out, room - 1);
+    close(fd);
+    if (n <= 0)
+        return false;
+    out[n] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+    return true;
+}
+
+bool ss_os_thread_get_name(int id, char *out, size_t room) {
+    return read_task_file(id, "comm", out, room);
+}
+
+typedef struct range_search {
+    const char *path;
+    uintptr_t low;
+    uintptr_t high;
+} range_search;
+
+static bool widen(const ss_os_mapping *m, void *context) {
+    range_search *search = context;
+    if (m->executable && ss_os_mapping_is_of(m, search->path)) {
+        if (search->low == 0 || m->start < search->low)
+            search->low = m->start;
+        if (m->end > search->high)
+            search->high = m->end;
+    }
+    return false;
+}
+
+typedef struct end_search {
+    uintptr_t address;
+    uintptr_t end;
+} end_search;
+
+static bool find_end(const ss_os_mapping *m, void *context) {
+    end_search *search = context;
+    if (search->address < m->start || search->address >= m->end)
+        return false;
+    search->end = m->end;
+    return true;
+}
+
+/* A waiting thread's stack, from its pointer upward, holds the addresses it returns to. */
+bool ss_os_thread_is_in(int id, const char *path) {
+    enum { WORDS = 512, PIECES = 16 };
+    range_search range = {path, 0, 0};
+    uintptr_t words[WORDS];
+    char line[256];
+    if (!read_task_file(id, "syscall", line, sizeof line))
+        return false;
+    /* "number arg0 ... arg5 stack pc"; a running thread has only "running". */
+    char *last = strrchr(line, ' ');
+    if (last == NULL)
+        return false;
+    *last = '\0';
+    last = strrchr(line, ' ');
+    if (last == NULL)
+        return false;
+    uintptr_t stack = (uintptr_t)strtoull(last + 1, NULL, 16);
+    end_search top = {stack, stack};
+    ss_os_each_mapping(widen, &range);
+    ss_os_each_mapping(find_end, &top);
+    for (int piece = 0; piece < PIECES && stack < top.end; piece++, stack += sizeof words) {
+        const size_t left = top.end - stack;
+        const size_t bytes = left < sizeof words ? left : sizeof words;
+        if (!ss_os_read_memory((const void *)stack, words, bytes))
+            return false;
+        for (size_t i = 0; i < bytes / sizeof words[0]; i++)
+            if (words[i] >= range.low && words[i] < range.high)
+                return true;
+    }
+    return false;
+}

@@ -1,0 +1,186 @@
+/* platform: everything that the core asks of an operating system. A folder beside this file
+ * keeps to it for one system; nothing of it knows rings, plugins or Python, and no other file
+ * of the core (process/ aside, which only Linux has) includes a header of a system.
+ *
+ * A port is a folder with:
+ *
+ *   inline.h    the types below that are marked so, and what is too hot for a call
+ *   *.c         the rest
+ *
+ * All times are nanoseconds; points in time are those of ss_os_now_ns. Where errno is set, its
+ * values are those of the C library. Unless it says otherwise, any thread may call anything.
+ *
+ * Between the marks stand only declarations; the build parses them. */
+#ifndef SS_PLATFORM_H
+#define SS_PLATFORM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "platform/cpu.h"
+
+#if defined(__linux__)
+#include "platform/linux/inline.h"
+#else
+#error "no folder of native/platform is for this system"
+#endif
+
+/* A point in time that never comes. */
+#define SS_OS_NEVER UINT64_MAX
+
+/* ---- Time ------------------------------------------------------------------------------ */
+
+/* inline.h. A clock that nobody sets: it does not jump, and goes on while nothing runs. */
+static inline uint64_t ss_os_now_ns(void);
+/* inline.h. The time of day, since 1970. */
+static inline uint64_t ss_os_wall_ns(void);
+/* May last longer, and end early where a signal comes in between. */
+void ss_os_sleep_ns(uint64_t ns);
+/* Lets somebody else have this processor who is ready to run, if there is anybody. */
+void ss_os_yield(void);
+
+/* ---- Words to wait for ------------------------------------------------------------------ */
+
+/* Waits as long as *word is `seen`, `ns` at most, for ss_os_wake. May return early, for no
+ * reason at all. That it still is `seen` is looked at in one step with going to sleep, so that a
+ * wake behind a change of the word is never lost. `shared`: the word lies in memory that
+ * another process sees; only where there is process mode. */
+void ss_os_wait(const _Atomic uint32_t *word, uint32_t seen, uint64_t ns, bool shared);
+/* Wakes one who waits for the word, if there is one. A call into the system: look first whether
+ * it is needed. The word need not be there any more when it is called. */
+void ss_os_wake(const _Atomic uint32_t *word, bool shared);
+
+/* An asymmetric fence. After a thread has called ss_os_barrier, each other thread has run a
+ * full fence at some point in between; so those need none of their own in a hot path, but must
+ * keep the compiler from reordering. True if this system has it; asking also makes this process
+ * one that others reach, so ask before the first word is written that it shall cover. */
+bool ss_os_has_barrier(void);
+/* False if it could not be had after all: then nothing is known. */
+bool ss_os_barrier(void);
+
+/* ---- Threads ---------------------------------------------------------------------------- */
+
+/* inline.h. A number that no other living thread has, not 0; hot: cheaper than a call. */
+static inline uintptr_t ss_os_self(void);
+
+/* inline.h: types `ss_os_thread`, `ss_os_mutex`, `ss_os_condition`, `ss_os_once`, and a constant
+ * SS_OS_ONCE for the last. */
+
+/* Starts a thread in which no handler of the application's runs: where there are signals all are
+ * blocked, but for those that a fault of the thread itself raises, for a crash reporter wants to
+ * see them. `run` returns NULL. */
+bool ss_os_thread_start(ss_os_thread *thread, void *(*run)(void *), void *argument);
+/* Names the calling thread, for debuggers and people; 15 bytes at most count. */
+void ss_os_thread_set_name(const char *name);
+/* Returns once the thread has ended, its thread-local destructors included. */
+void ss_os_thread_join(ss_os_thread thread);
+/* Instead of a join: nobody asks for its end. */
+void ss_os_thread_detach(ss_os_thread thread);
+
+/* inline.h. Mutexes are not recursive; a condition is waited for with its mutex held, which it
+ * holds again afterwards. The wait may return early; false if `until` has come. */
+static inline bool ss_os_mutex_init(ss_os_mutex *mutex);
+static inline void ss_os_mutex_destroy(ss_os_mutex *mutex);
+static inline void ss_os_mutex_lock(ss_os_mutex *mutex);
+static inline void ss_os_mutex_unlock(ss_os_mutex *mutex);
+bool ss_os_condition_init(ss_os_condition *condition);
+static inline void ss_os_condition_destroy(ss_os_condition *condition);
+static inline bool ss_os_condition_wait(ss_os_condition *condition, ss_os_mutex *mutex,
+                                        uint64_t until);
+static inline void ss_os_condition_wake_all(ss_os_condition *condition);
+
+/* inline.h. Calls `function` unless somebody has; returns when it was called. */
+static inline void ss_os_call_once(ss_os_once *once, void (*function)(void));
+
+/* ---- Memory ------------------------------------------------------------------------------ */
+
+/* What a mapping may start at: the largest page of any Linux, the granularity of Windows. */
+#define SS_OS_PAGE 65536
+
+/* `head` bytes and behind them `bytes` bytes that are there twice, side by side, so that nothing
+ * in them wraps. All of it is 0, there (no fault later for lack of memory), and no part of core
+ * files if that can be had. Both are multiples of SS_OS_PAGE. NULL with errno set.
+ *
+ * `fd` not NULL: also a descriptor for another process, which whoever gets it can only read,
+ * whatever it tries; ENOTSUP where there is no process mode. The caller closes it. */
+uint8_t *ss_os_mirror_new(size_t head, size_t bytes, int *fd);
+/* The same in another process, to be read only. */
+const uint8_t *ss_os_mirror_open(int fd, size_t head, size_t bytes);
+void ss_os_mirror_free(const uint8_t *base, size_t head, size_t bytes);
+
+/* `size` bytes, 0, pages of their own. With `fd` as above, but that the other process can write
+ * to them; nobody can change their size. */
+void *ss_os_area_new(size_t size, int *fd);
+void *ss_os_area_open(int fd, size_t size);
+void ss_os_area_free(void *area, size_t size);
+
+/* Overwrites what nobody shall find later; no compiler leaves it out. */
+void ss_os_wipe(void *memory, size_t len);
+
+/* Copies `len` bytes from an address that may not be readable; false instead of a fault. */
+bool ss_os_read_memory(const void *address, void *out, size_t len);
+/* The index of the first address that is not NULL and does not lie in memory that may be
+ * executed; -1 if all do. 32 of them at most. */
+int ss_os_find_not_executable(const uintptr_t *addresses, int count);
+
+/* ---- Libraries --------------------------------------------------------------------------- */
+
+/* Opens a library by an absolute path, with its symbols for itself alone, all of them resolved.
+ * NULL with the reason in `why`, without the path. This runs code of the library, which may hang
+ * and keep the system's loader locked: the end of the process does not wait for that. */
+void *ss_os_library_open(const char *path, char *why, size_t room);
+/* NULL if there is none. */
+void *ss_os_library_symbol(void *library, const char *name);
+void ss_os_library_close(void *library);
+/* Is the file with this path mapped into the process? */
+bool ss_os_library_is_mapped(const char *path);
+
+/* Numbers of this process's threads; how many of them fitted. */
+size_t ss_os_thread_ids(int *ids, size_t room);
+int ss_os_thread_own_id(void);
+/* Its name; false if it has ended. */
+bool ss_os_thread_get_name(int id, char *out, size_t room);
+/* Would this thread return into the library that is mapped from `path`? Only for one that waits;
+ * what cannot be seen is not there. */
+bool ss_os_thread_is_in(int id, const char *path);
+
+/* ---- Files ------------------------------------------------------------------------------- */
+
+/* Opens a regular file for reading. Never waits, and opens nothing else, for that may already do
+ * something: no device, no pipe, no link. -1 with errno set, to 0 if it is no regular file. */
+int ss_os_file_open(const char *path, size_t *size);
+/* False if there are fewer bytes. */
+bool ss_os_file_read(int fd, uint64_t at, void *out, size_t len);
+/* The whole of it, for a file that nobody cuts short meanwhile. NULL with errno set. */
+const uint8_t *ss_os_file_map(int fd, size_t size);
+void ss_os_file_unmap(const uint8_t *file, size_t size);
+/* Appends all of it; false with errno set, to 0 if the file takes nothing. */
+bool ss_os_file_append(int fd, const void *data, size_t len);
+/* Keeps errno. */
+void ss_os_file_close(int fd);
+
+/* ---- The rest ---------------------------------------------------------------------------- */
+
+/* Bytes that nobody can guess; false if there are none to be had. */
+bool ss_os_random(void *out, size_t len);
+
+/* cdef:begin */
+/* True in the child of a fork: everything here belongs to the parent. Ask once in the parent
+ * before anybody can fork. */
+bool ss_os_forked(void);
+
+/* Something that the core asks of this system. */
+typedef struct ss_os_trial {
+    const char *name;  /* as the system calls it */
+    const char *found; /* until the next one */
+    bool works;
+} ss_os_trial;
+
+/* Tries thing number `number` as the core uses it; false behind the last. May start children,
+ * and last some seconds where something does not work. */
+bool ss_os_try(uint32_t number, ss_os_trial *out);
+/* cdef:end */
+
+#endif

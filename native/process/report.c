@@ -1,0 +1,76 @@
+#include "process/report.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "library/file.h"
+#include "process/generation.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static void copy_fault(const ss_control *control, ss_report *report) {
+    ss_fault fault;
+    memcpy(&fault, &control->fault, sizeof fault); /* hostile, and so is the path in it */
+    if (fault.written == 0)
+        return;
+    report->has_fault = 1;
+    report->code = fault.code;
+    report->address = fault.address;
+    report->pc = fault.pc;
+    report->sp = fault.sp;
+    report->module_start = fault.module_start;
+    report->module_offset = fault.module_offset;
+    report->registers =
+        fault.registers < SS_REPORT_REGISTERS ? fault.registers : SS_REPORT_REGISTERS;
+    memcpy(report->values, fault.values, sizeof report->values);
+    fault.module[sizeof fault.module - 1] = '\0';
+    ss_text_escape(report->module, sizeof report->module, fault.module, strlen(fault.module));
+    ss_file_build_id(fault.module, report->build_id, sizeof report->build_id);
+}
+
+/* An application that ignores SIGCHLD takes the status away; then only a signal that the
+ * worker itself could note is known. */
+static void find_status(const ss_generation *generation, ss_report *report) {
+    const int32_t noted = generation->control->fault.signal; /* hostile */
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    report->exit_code = -1;
+    if (waitid(P_PIDFD, (id_t)generation->pidfd, &info, WEXITED | WNOHANG) == 0 &&
+        info.si_pid == generation->pid) {
+        if (info.si_code == CLD_EXITED)
+            report->exit_code = info.si_status;
+        else
+            report->signal = info.si_status;
+    } else if (report->has_fault && noted > 0 && noted < NSIG) {
+        report->signal = noted;
+    }
+}
+
+static void say_reason(const ss_generation *generation, ss_report *report) {
+    const size_t room = sizeof report->reason;
+    if (generation->kill_reason[0] != '\0')
+        snprintf(report->reason, room, "killed by the host: %s", generation->kill_reason);
+    else if (report->signal != 0)
+        snprintf(report->reason, room, "died of signal %d (%s)", report->signal,
+                 strsignal(report->signal));
+    else if (report->exit_code >= 0)
+        snprintf(report->reason, room, "ended by itself with exit code %d", report->exit_code);
+    else
+        snprintf(report->reason, room, "ended; its status is not known");
+}
+
+void ss_report_fill(ss_report *report, const ss_generation *generation) {
+    memset(report, 0, sizeof *report);
+    report->pid = generation->pid;
+    report->time_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
+    report->uptime_ms = (ss_clock_ns(CLOCK_MONOTONIC) - generation->started_ns) / 1000000;
+    copy_fault(generation->control, report);
+    find_status(generation, report);
+    say_reason(generation, report);
+    for (uint32_t i = 0; i < SS_REPORT_LINES; i++)
+        memcpy(report->lines[i],
+               generation->last.text[(generation->last.next + i) % SS_REPORT_LINES],
+               SS_REPORT_LINE);
+}

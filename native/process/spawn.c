@@ -1,0 +1,193 @@
+/* spawn: starts a worker, with what it is to have and nothing else of the host. */
+#include "process/generation.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    CHILD_FDS = SS_FD_HOST + 1,
+    FIRST_FREE_FD = 16, /* above what the child gets under fixed numbers */
+    SEND_ROOM = 1024 * 1024, /* a whole config in pieces */
+    FLUSH_MS = 60 * 1000, /* where callbacks may take as long as they like */
+};
+
+/* ---- Descriptors ------------------------------------------------------------------- */
+
+/* Moves a descriptor out of the way of the fixed numbers. */
+static int lift(int fd) {
+    if (fd < 0 || fd >= FIRST_FREE_FD)
+        return fd;
+    const int high = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    close(fd);
+    return high;
+}
+
+static bool lift_pair(const int ends[2], int *ours, int *childs) {
+    *ours = lift(ends[0]);
+    *childs = lift(ends[1]);
+    return *ours >= 0 && *childs >= 0 && fcntl(*ours, F_SETFL, O_NONBLOCK) == 0;
+}
+
+static bool make_channel(int *ours, int *childs) {
+    const int room = SEND_ROOM;
+    int ends[2];
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0 &&
+           lift_pair(ends, ours, childs) &&
+           setsockopt(*ours, SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0;
+}
+
+/* Neither side may wait: a full pipe drops what a plugin prints. */
+static bool make_pipe(int *ours, int *childs) {
+    int ends[2];
+    return pipe2(ends, O_CLOEXEC) == 0 && lift_pair(ends, ours, childs) &&
+           fcntl(*childs, F_SETFL, O_NONBLOCK) == 0;
+}
+
+/* Makes what host and worker share, the worker's ends under the numbers that it finds them
+ * at. NULL, or what could not be had, with errno set. */
+static const char *make_descriptors(ss_generation *generation, const ss_ring *ring,
+                                    int child[CHILD_FDS]) {
+    int control = -1;
+    if (!make_channel(&generation->channel, &child[SS_FD_CHANNEL]))
+        return "a socket pair";
+    if (!make_pipe(&generation->out.fd, &child[STDOUT_FILENO]) ||
+        !make_pipe(&generation->err.fd, &child[STDERR_FILENO]))
+        return "pipes";
+    generation->control = ss_control_new(&control);
+    child[SS_FD_CONTROL] = lift(control);
+    child[SS_FD_RING] = lift(fcntl(ss_ring_fd(ring), F_DUPFD_CLOEXEC, FIRST_FREE_FD));
+    if (generation->control == NULL || child[SS_FD_CONTROL] < 0 || child[SS_FD_RING] < 0)
+        return "shared memory";
+    child[SS_FD_HOST] = lift((int)syscall(SYS_pidfd_open, getpid(), 0));
+    return child[SS_FD_HOST] < 0 ? "a pidfd" : NULL;
+}
+
+/* ---- The program ------------------------------------------------------------------- */
+
+/* The environment that a worker gets: what programs need to find things, nothing else. */
+static char **clean_environment(void) {
+    static const char *const kept[] = {
+        "PATH=", "HOME=", "USER=", "LOGNAME=", "LANG=", "LANGUAGE=", "LC_", "TZ=", "TMPDIR=",
+        "LD_LIBRARY_PATH=", "SSL_CERT_", "RUST_BACKTRACE=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=",
+        "LSAN_OPTIONS=", "TSAN_OPTIONS=",
+    };
+    size_t count = 0;
+    size_t used = 0;
+    while (environ != NULL && environ[count] != NULL)
+        count++;
+    char **out = calloc(count + 1, sizeof *out);
+    for (size_t i = 0; out != NULL && i < count; i++)
+        for (size_t k = 0; k < sizeof kept / sizeof kept[0]; k++)
+            if (strncmp(environ[i], kept[k], strlen(kept[k])) == 0) {
+                out[used++] = environ[i];
+                break;
+            }
+    return out;
+}
+
+static int spawn(const char *program, const int child[CHILD_FDS], pid_t *pid) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigset_t all;
+    char host[16];
+    char *const argv[] = {(char *)(uintptr_t) "slipstream-worker", host, NULL};
+    char **environment = clean_environment();
+    if (environment == NULL)
+        return ENOMEM;
+    snprintf(host, sizeof host, "%d", (int)getpid());
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    for (int fd = STDOUT_FILENO; fd < CHILD_FDS; fd++)
+        posix_spawn_file_actions_adddup2(&actions, child[fd], fd);
+    /* A host may block and ignore what it likes; its worker shall not inherit that. */
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    const int error = posix_spawn(pid, program, &actions, &attributes, argv, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    free(environment);
+    return error;
+}
+
+static bool say_start(ss_generation *generation, size_t ring_bytes, uint32_t overflow) {
+    const ss_spec *s = &generation->spec->values;
+    const ss_start start = {.ring_bytes = ring_bytes,
+                            .memory = s->memory,
+                            .open_files = s->open_files,
+                            .log_id = s->log_id,
+                            .log_level = s->log_level,
+                            .overflow = overflow,
+                            .flush_idle_ms = s->flush_idle_ms,
+                            .max_attempts = s->max_attempts,
+                            .core_files = s->core_files,
+                            .flush_timeout_ms =
+                                s->callback_timeout_ms != 0 ? s->callback_timeout_ms : FLUSH_MS};
+    ss_body body;
+    ss_body_start(&body, &start, sizeof start);
+    ss_body_add_text(&body, s->path);
+    ss_body_add_text(&body, s->shown);
+    ss_body_add_text(&body, s->config_dir);
+    ss_body_add_text(&body, s->data_dir);
+    ss_body_add_text(&body, s->user);
+    if (!body.is_cut)
+        ss_generation_say(generation, SS_TO_WORKER_START, 0, body.data, body.len);
+    return !body.is_cut;
+}
+
+ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_ring *ring,
+                                   uint32_t overflow, char *why, size_t room) {
+    int child[CHILD_FDS] = {-1, -1, -1, -1, -1, -1, -1};
+    ss_generation *generation = calloc(1, sizeof *generation);
+    const char *missing = "memory";
+    int error = ENOMEM;
+    if (generation != NULL) {
+        generation->pidfd = generation->channel = generation->out.fd = generation->err.fd = -1;
+        generation->out.level = SLIPSTREAM_LOG_INFO;
+        generation->err.level = SLIPSTREAM_LOG_WARN;
+        missing = make_descriptors(generation, ring, child);
+        error = errno;
+    }
+    if (missing == NULL) {
+        error = spawn(program, child, &generation->pid);
+        missing = error != 0 ? "the worker program" : NULL;
+    }
+    if (missing == NULL) {
+        generation->pidfd = (int)syscall(SYS_pidfd_open, generation->pid, 0);
+        error = errno;
+        missing = generation->pidfd < 0 ? "a pidfd of the worker" : NULL;
+    }
+    for (int fd = 0; fd < CHILD_FDS; fd++)
+        ss_close_fd(&child[fd]);
+    if (missing != NULL) {
+        snprintf(why, room, "cannot start %s: it needs %s: %s", program, missing, strerror(error));
+        ss_generation_free(generation, NULL);
+        return NULL;
+    }
+    generation->spec = spec;
+    spec->references++;
+    generation->started_ns = ss_clock_ns(CLOCK_MONOTONIC);
+    generation->deadline_ns =
+        generation->started_ns + (uint64_t)spec->values.load_timeout_ms * 1000000;
+    if (!say_start(generation, ss_ring_bytes(ring), overflow)) {
+        snprintf(why, room, "the paths of the plugin are too long");
+        ss_generation_free(generation, NULL);
+        return NULL;
+    }
+    return generation;
+}

@@ -1,0 +1,53 @@
+#include "process/worker_setup.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* As far as the hard limit goes; a change of the user would forbid it otherwise. */
+static void allow_core_files(void) {
+    struct rlimit limits;
+    if (getrlimit(RLIMIT_CORE, &limits) == 0) {
+        limits.rlim_cur = limits.rlim_max;
+        setrlimit(RLIMIT_CORE, &limits);
+    }
+    prctl(PR_SET_DUMPABLE, 1);
+}
+
+static void limit(int resource, uint64_t value) {
+    const struct rlimit wanted = {value, value};
+    setrlimit((__rlimit_resource_t)resource, &wanted);
+}
+
+bool ss_worker_map(const ss_start *start, ss_view *view) {
+    if (!ss_view_open(view, SS_FD_RING, SS_FD_CONTROL, start->ring_bytes, start->overflow))
+        return false;
+    close(SS_FD_RING);
+    close(SS_FD_CONTROL);
+    return true;
+}
+
+static bool become(const char *user) {
+    if (user[0] == '\0')
+        return true;
+    const struct passwd *entry = getpwnam(user);
+    return entry != NULL && initgroups(user, entry->pw_gid) == 0 && setgid(entry->pw_gid) == 0 &&
+           setuid(entry->pw_uid) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+}
+
+bool ss_worker_confine(const ss_start *start, const char *user) {
+    if (start->open_files != 0)
+        limit(RLIMIT_NOFILE, start->open_files);
+    if (start->memory != 0)
+        limit(RLIMIT_AS, start->memory + 2 * start->ring_bytes);
+    if (!become(user))
+        return false;
+    if (start->core_files)
+        allow_core_files();
+    else
+        limit(RLIMIT_CORE, 0);
+    return true;
+}

@@ -1,0 +1,14 @@
+/* worker_setup: what a worker takes over from its host, and what it gives up. */
+#ifndef SS_WORKER_SETUP_H
+#define SS_WORKER_SETUP_H
+
+#include "process/protocol.h"
+#include "ring/ring.h"
+
+/* Maps ring and control area and closes their descriptors, so that the plugin does not even
+ * find them. */
+bool ss_worker_map(const ss_start *start, ss_view *view);
+/* Limits, user and core files. False when it cannot become the user. */
+bool ss_worker_confine(const ss_start *start, const char *user);
+
+#endif

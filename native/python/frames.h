@@ -1,0 +1,11 @@
+/* frames: frames to and from plain Python values; not for the hot path. */
+#ifndef SS_FRAMES_H
+#define SS_FRAMES_H
+
+#include <Python.h>
+
+/* Functions of the module: encode_frame and decode_frame. */
+PyObject *ss_door_encode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *ss_door_decode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count);
+
+#endif

@@ -1,0 +1,92 @@
+/* control: the area that a ring's consumer writes, and in process mode all that a worker can
+ * write. The host believes nothing in it: see ss_ring_acked. */
+#ifndef SS_CONTROL_H
+#define SS_CONTROL_H
+
+#include "base/histogram.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Each group of words that one side writes often has a cache line of its own. */
+#define SS_LINE _Alignas(64)
+
+/* A value that the consumer tells the producer, and value ^ key ^ place, so that stray
+ * writes are told from honest ones. The check is written first. */
+typedef struct ss_told {
+    _Atomic uint64_t value;
+    _Atomic uint64_t check;
+} ss_told;
+
+/* Written by the handler of a deadly signal. */
+typedef struct ss_fault {
+    uint32_t written;
+    int32_t signal;
+    int32_t code;
+    uint32_t registers; /* how many of `values` */
+    uint64_t address;
+    uint64_t pc;
+    uint64_t sp;
+    uint64_t values[32];
+    uint64_t module_start; /* the mapping that holds pc */
+    uint64_t module_offset; /* of pc in the module's file */
+    char module[256];
+} ss_fault;
+
+typedef struct ss_control {
+    SS_LINE ss_told acked;
+    ss_told started; /* last ordinal that was handed to the plugin */
+    ss_told run;     /* how many frames the call in progress got, 0 outside of one */
+    SS_LINE _Atomic uint32_t sleeping;
+    _Atomic uint32_t flush_done;
+    _Atomic int32_t flush_status;
+    _Atomic uint32_t damaged;      /* the consumer found the ring unreadable */
+    _Atomic uint32_t flushing;     /* the plugin's flush is being called */
+    /* drop_oldest: bytes that are being copied out; equal when there are none. */
+    SS_LINE _Atomic uint64_t claim_from;
+    _Atomic uint64_t claim_to;
+    _Atomic uint64_t taken; /* the last ordinal that was copied out, or found to be lost */
+    /* Counters; shown, never relied on. */
+    SS_LINE _Atomic uint64_t delivered;
+    _Atomic uint64_t failed;
+    _Atomic uint64_t calls;
+    _Atomic uint64_t call_ticks;
+    _Atomic uint64_t buckets[SS_TIME_BUCKETS]; /* of ticks: bucket n is below 2^n */
+    SS_LINE ss_fault fault;
+} ss_control;
+
+/* Places of the told values, mixed into their checks. */
+#define SS_PLACE_ACKED 1
+#define SS_PLACE_STARTED 2
+#define SS_PLACE_RUN 3
+
+static inline void ss_tell(ss_told *told, uint64_t key, uint64_t place, uint64_t value) {
+    atomic_store_explicit(&told->check, ~(value ^ key ^ (place << 56)), memory_order_relaxed);
+    /* Pairs with the acquire in ss_hear, and in ss_ring_acked: whoever sees the value sees its
+     * check, and everything that was done before. */
+    atomic_store_explicit(&told->value, value, memory_order_release);
+}
+
+/* False if value and check do not fit, be it for a moment. */
+static inline bool ss_hear(const ss_told *told, uint64_t key, uint64_t place, uint64_t *value) {
+    for (int tries = 0; tries < 100; tries++) {
+        /* Pairs with the release in ss_tell. */
+        const uint64_t heard = atomic_load_explicit(&told->value, memory_order_acquire);
+        const uint64_t check = atomic_load_explicit(&told->check, memory_order_acquire);
+        if (check == ~(heard ^ key ^ (place << 56))) {
+            *value = heard;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A control area, zeroed. With `fd` it is shared memory, and the caller closes *fd. NULL
+ * with errno set when it cannot be had. */
+ss_control *ss_control_new(int *fd);
+/* The same in the process that got the descriptor. */
+ss_control *ss_control_open(int fd);
+void ss_control_free(ss_control *control);
+
+#endif

@@ -1,0 +1,29 @@
+"""cffi's ``ffi`` and ``lib``, and what turns values of C into Python's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slipstream import _core
+
+if TYPE_CHECKING:
+    from slipstream._native.cdef import CData, Pointer, char
+
+MODULE_FILE: str = _core.__file__
+ffi = _core.ffi
+lib = _core.lib
+
+
+def text(pointer: Pointer[char]) -> str:
+    """Return a NUL-terminated text of the core as a string, "" for NULL."""
+    return "" if pointer == ffi.NULL else ffi.string(pointer).decode("utf-8", "replace")
+
+
+def address(pointer: CData) -> int:
+    """Return a C pointer as a number."""
+    return int(ffi.cast("uintptr_t", pointer))
+
+
+def forked() -> bool:
+    """Say whether this process is the child of a fork: then nothing here may be used."""
+    return lib.ss_os_forked()

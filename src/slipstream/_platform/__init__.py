@@ -1,0 +1,39 @@
+"""What differs between systems: how files are opened and locked, who may replace one, signals.
+
+A module for each kind of system offers the same names; nothing else here asks which system this is.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("slipstream does not run on Windows yet; it runs on Linux")
+
+from slipstream._platform.posix import (
+    STOP_SIGNALS,
+    create_private,
+    is_private_folder,
+    lock,
+    make_library,
+    open_for_append,
+    open_to_read,
+    user_folder,
+    wait_readable,
+    wake_pipe,
+    who_may_replace,
+)
+
+__all__ = [
+    "STOP_SIGNALS",
+    "create_private",
+    "is_private_folder",
+    "lock",
+    "make_library",
+    "open_for_append",
+    "open_to_read",
+    "user_folder",
+    "wait_readable",
+    "wake_pipe",
+    "who_may_replace",
+]

@@ -1,0 +1,98 @@
+"""Linux, and systems that are alike in what this needs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import stat
+from pathlib import Path
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks a program to stop."""
+
+
+def open_to_read(path: str | os.PathLike[str], *, follow: bool = True) -> int:
+    """Open a file for reading, without waiting for the other end of a FIFO.
+
+    Args:
+        path: The file.
+        follow: Whether it may be a symbolic link.
+
+    Returns:
+        A descriptor that no child inherits.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    return os.open(path, flags | (0 if follow else os.O_NOFOLLOW))
+
+
+def create_private(path: str | os.PathLike[str]) -> int:
+    """Create a file that was not there, for this user alone; returns its descriptor."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(path, flags, 0o600)
+
+
+def open_for_append(path: str | os.PathLike[str]) -> int:
+    """Open a file to which every write appends, and create it where it is missing."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def lock(descriptor: int) -> None:
+    """Lock an open file until it is closed, also against other processes.
+
+    Raises:
+        OSError: Somebody else has it.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def make_library(descriptor: int, *, shared: bool) -> None:
+    """Let an open file be loaded and not be written; by other users as well if it is `shared`."""
+    os.fchmod(descriptor, 0o555 if shared else 0o500)
+
+
+def user_folder() -> str:
+    """Return a name for a folder of this user's among those of others."""
+    return f"slipstream-{os.getuid()}"
+
+
+def is_private_folder(path: Path) -> bool:
+    """Say whether this is a folder, no link to one, that only this user can look into."""
+    info = path.lstat()
+    mine = info.st_uid == os.getuid() and not info.st_mode & 0o077
+    return stat.S_ISDIR(info.st_mode) and mine
+
+
+def who_may_replace(status: os.stat_result) -> tuple[str, str] | None:
+    """Say who, beside root and this user, could replace a file or what is in a folder.
+
+    Args:
+        status: Of the file or folder.
+
+    Returns:
+        What is wrong with it, and the command that mends it; None if nobody could.
+    """
+    is_sticky_folder = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    if status.st_mode & stat.S_IWOTH and not is_sticky_folder:
+        mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+        return f"is writable for everybody ({mode}), so anybody could replace the library", (
+            "chmod o-w"
+        )
+    if status.st_uid not in (0, os.geteuid()):
+        owner = f"belongs to another user (uid {status.st_uid})"
+        return f"{owner}, who could replace the library", f"chown {os.geteuid()}"
+    return None
+
+
+def wake_pipe() -> tuple[int, int]:
+    """Return the ends of a pipe, for reading and for writing, neither of which ever waits."""
+    return os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def wait_readable(descriptor: int, seconds: float | None) -> bool:
+    """Wait until there is something to read, so long at most; says whether there is."""
+    return bool(select.select([descriptor], [], [], seconds)[0])

@@ -18,12 +18,15 @@ import traceback
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
 from slipstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from slipstream._native.cdef import ss_log_queue
 
 _QUEUE_BYTES = 1 << 20
 _SLICE_MS = 500
@@ -117,6 +120,8 @@ class LogPump(Handle):
         afterwards: Called by the thread whenever it has looked for lines.
     """
 
+    pointer: ss_log_queue
+
     def __init__(self, level: str, emit: Callable[[LogLine], None] | None = None) -> None:
         """Start the thread.
 
@@ -203,7 +208,7 @@ class LogPump(Handle):
             self._thread.join(2 * _SLICE_MS / 1000)
 
 
-def _read(queue: Any, pump: weakref.ref[LogPump]) -> None:
+def _read(queue: ss_log_queue, pump: weakref.ref[LogPump]) -> None:
     """Empty the queue until the pump is closed, or gone."""
     while (reader := pump()) is not None and not reader.is_closed:
         reader.look()
@@ -212,6 +217,6 @@ def _read(queue: Any, pump: weakref.ref[LogPump]) -> None:
     lib.ss_log_queue_release(queue)
 
 
-def _end(queue: Any) -> None:
+def _end(queue: ss_log_queue) -> None:
     lib.ss_log_queue_wake(queue)
     lib.ss_log_queue_release(queue)

@@ -24,7 +24,7 @@ class Handle:
     """Something that has to be given back. A context manager.
 
     Attributes:
-        pointer: What those who made it know it by, until it is closed.
+        pointer: What those who made it know it by, until it is closed; each class says its type.
         is_closed: It was closed, or belongs to the parent of a forked process.
     """
 

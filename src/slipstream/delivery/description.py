@@ -16,6 +16,7 @@ from slipstream.config import Mode
 from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
+    from slipstream._native.cdef import Pointer, char, ss_metric
     from slipstream.delivery.host import Host
 
 
@@ -55,7 +56,7 @@ class Identity:
     kinds: int
 
 
-def claims_of(pointer: Any, claim: Callable[[Any, int], Any]) -> list[bytes]:
+def claims_of(pointer: Any, claim: Callable[[Any, int], Pointer[char]]) -> list[bytes]:
     """Return the payload names that a plugin claims.
 
     Args:
@@ -68,7 +69,7 @@ def claims_of(pointer: Any, claim: Callable[[Any, int], Any]) -> list[bytes]:
     return found
 
 
-def metrics_of(handle: Handle, read: Callable[[Any, int, Any], int]) -> list[Metric]:
+def metrics_of(handle: Handle, read: Callable[[Any, int, ss_metric], int]) -> list[Metric]:
     """Return the numbers that a plugin reports; none once the handle is closed.
 
     Args:

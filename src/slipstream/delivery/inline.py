@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Slot(Delivery):
     """What both kinds of inline plugin share: a slot of the sequencer."""
 
-    _last: Any = ffi.new("ss_stats *")
+    _last = ffi.new("ss_stats *")
 
     def _look(self) -> tuple[PluginState, str, float]:
         if self._slot < 0:

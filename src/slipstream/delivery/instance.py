@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypeVarTuple
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from slipstream._native.cdef import ss_instance, ss_instance_info
     from slipstream.config import PluginConfig
     from slipstream.library import PrivateCopy
     from slipstream.logs import LogPump
     from slipstream.status import Metric
+
+Ts = TypeVarTuple("Ts")
 
 _SLICE = 0.1
 _LONGEST = 4_000_000.0  # seconds; what 32 bits of milliseconds hold
@@ -97,6 +100,7 @@ class Instance(Handle):
         is_loaded: Between a `load` that succeeded and `unload`.
     """
 
+    pointer: ss_instance
     description: Description
 
     def __init__(self, pump: LogPump, copy: PrivateCopy, config: PluginConfig, name: str) -> None:
@@ -138,7 +142,9 @@ class Instance(Handle):
 
     # ---- Steps --------------------------------------------------------------------
 
-    def _step(self, what: str, timeout: float, start: Callable[..., int], *args: object) -> Any:
+    def _step(
+        self, what: str, timeout: float, start: Callable[[ss_instance, *Ts], int], *args: *Ts
+    ) -> ss_instance_info | None:
         """Run a step on the instance's thread and wait for it.
 
         Returns:
@@ -169,7 +175,9 @@ class Instance(Handle):
                 return False
         return True
 
-    def _begin(self, what: str, start: Callable[..., int], *args: object) -> Any:
+    def _begin(
+        self, what: str, start: Callable[[ss_instance, *Ts], int], *args: *Ts
+    ) -> ss_instance_info:
         """Run a step of loading; what is known afterwards."""
         timeout = self.config.load_timeout
         info = self._step(what, timeout, start, *args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -21,6 +21,7 @@ from slipstream.status import SUPERVISED_STATES, Metric, PluginState, Status
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from slipstream._native.cdef import Pointer, char, ss_spec, ss_supervised_info
     from slipstream.config import PluginConfig
     from slipstream.delivery.host import Host
     from slipstream.library import PrivateCopy
@@ -81,7 +82,7 @@ class Generation:
             raise _refused(info, self.copy)
         self.describe(info, info.next_flags)
 
-    def describe(self, info: Any, flags: int) -> None:
+    def describe(self, info: ss_supervised_info, flags: int) -> None:
         """Take over what the worker says of the plugin."""
         name, version = _native.text(info.name), _native.text(info.version)
         self.description = Description(name, version, flags, 0, info.kinds)
@@ -220,7 +221,9 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def _spec(generation: Generation, data_dir: Path | None, log_level: int) -> tuple[Any, list[Any]]:
+def _spec(
+    generation: Generation, data_dir: Path | None, log_level: int
+) -> tuple[ss_spec, list[Pointer[char]]]:
     """Return an ``ss_spec`` and what has to stay alive as long as it is used."""
     copy, config = generation.copy, generation.config
     texts = {
@@ -257,7 +260,7 @@ def _spec(generation: Generation, data_dir: Path | None, log_level: int) -> tupl
     return spec, list(kept.values())
 
 
-def _refused(info: Any, copy: PrivateCopy) -> Exception:
+def _refused(info: ss_supervised_info, copy: PrivateCopy) -> Exception:
     text = _native.text(info.text)
     hint = _native.text(info.hint)
     if info.status != lib.SLIPSTREAM_OK:

@@ -6,7 +6,7 @@ import os
 import time
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -21,6 +21,7 @@ from slipstream.status import Counters, PluginState, counters_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from slipstream._native.cdef import Pointer, ss_queue, ss_queue_stats, uint32_t
     from slipstream.config import PluginConfig
     from slipstream.delivery.host import Host
 
@@ -43,6 +44,8 @@ _HINDERED = {
 class Queue(Handle):
     """The native ring and its rules for being full."""
 
+    pointer: ss_queue
+
     def __init__(self, config: PluginConfig, *, shared: bool) -> None:
         """Make a ring and populate it.
 
@@ -53,7 +56,7 @@ class Queue(Handle):
         Raises:
             PluginLoadError: There is not enough memory, or no memory files.
         """
-        self._stats: Any = ffi.new("ss_queue_stats *")
+        self._stats = ffi.new("ss_queue_stats *")
         pointer = lib.ss_queue_new(
             config.ring_bytes,
             shared,
@@ -69,7 +72,7 @@ class Queue(Handle):
             )
         super().__init__(pointer, lib.ss_queue_free)
 
-    def stats(self) -> Any:
+    def stats(self) -> ss_queue_stats:
         """Return the native counters; the last ones once it is closed."""
         with self.asking():
             if not self.is_closed:
@@ -107,7 +110,12 @@ class Queue(Handle):
         return Flush(wait, by_itself=True)
 
     def _wait_for_flush(
-        self, number: Any, target: int, left: float, timeout: float, hindrance: Callable[[], str]
+        self,
+        number: Pointer[uint32_t],
+        target: int,
+        left: float,
+        timeout: float,
+        hindrance: Callable[[], str],
     ) -> None:
         end = time.monotonic() + left
         while True:

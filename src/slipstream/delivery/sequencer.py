@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVarTuple
 
 from slipstream import _native
 from slipstream._native import Door, ffi, lib
@@ -20,7 +20,10 @@ from slipstream.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from slipstream._native.cdef import Pointer, ss_instance, ss_sequencer, ss_stats, uint32_t
     from slipstream.logs import LogPump
+
+Ts = TypeVarTuple("Ts")
 
 _SLICE_MS = 100
 
@@ -52,6 +55,8 @@ class Sequencer(Handle):
         door: The fast-call functions that send events.
     """
 
+    pointer: ss_sequencer
+
     def __init__(self, pump: LogPump, timeout: float) -> None:
         """Make an empty core.
 
@@ -71,7 +76,7 @@ class Sequencer(Handle):
         """Say whether this thread is inside of a plugin's callback."""
         return bool(lib.ss_sequencer_inside(self.pointer))
 
-    def _call(self, what: str, function: Callable[..., int], *args: object) -> None:
+    def _call(self, what: str, function: Callable[[ss_sequencer, *Ts], int], *args: *Ts) -> None:
         """Call a core function that waits for broadcasts under way."""
         end = time.monotonic() + self.timeout
         while True:
@@ -91,7 +96,13 @@ class Sequencer(Handle):
                     "full ring with overflow: 'block' does so, too",
                 )
 
-    def attach(self, holder: object, what: str, function: Callable[..., int], *args: object) -> int:
+    def attach(
+        self,
+        holder: object,
+        what: str,
+        function: Callable[[ss_sequencer, *Ts, int, Pointer[uint32_t]], int],
+        *args: *Ts,
+    ) -> int:
         """Add a plugin behind the others.
 
         Args:
@@ -123,14 +134,14 @@ class Sequencer(Handle):
             _SLICE_MS,
         )
 
-    def detach(self, slot: int) -> Any:
+    def detach(self, slot: int) -> ss_stats:
         """Remove a slot; afterwards no call into it is under way. Returns its last ``ss_stats``."""
         stats = ffi.new("ss_stats *")
         self._call("unload", lib.ss_sequencer_detach, slot, _SLICE_MS, stats)
         self._attached.pop(slot, None)
         return stats
 
-    def replace(self, slot: int, instance: Any) -> None:
+    def replace(self, slot: int, instance: ss_instance) -> None:
         """Put another loaded native instance in a slot's place."""
         self._call("reload", lib.ss_sequencer_replace, slot, instance, _SLICE_MS)
 
@@ -164,7 +175,7 @@ class Sequencer(Handle):
             lib.ss_sequencer_unhold(self.pointer, is_stuck())
             _native.raise_parked()
 
-    def stats(self, slot: int) -> Any:
+    def stats(self, slot: int) -> ss_stats:
         """Return what is known of a slot, an ``ss_stats``; never waits for a broadcast."""
         stats = ffi.new("ss_stats *")
         with self.asking():
@@ -179,7 +190,7 @@ class Sequencer(Handle):
             super().close()
 
 
-def _release(core: Any) -> bool:
+def _release(core: ss_sequencer) -> bool:
     """Let go of a core, to which the door has a reference of its own."""
     inside = lib.ss_sequencer_inside(core)
     if inside or lib.ss_sequencer_close(core, _SLICE_MS) == lib.SLIPSTREAM_TIMEOUT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -14,6 +14,7 @@ from slipstream.errors import SlipstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from slipstream._native.cdef import ss_supervised, ss_supervised_info, ss_supervisor
     from slipstream.delivery.queue import Queue
     from slipstream.logs import LogPump
 
@@ -37,6 +38,8 @@ def find_program() -> Path:
 class Supervisor(Handle):
     """The native thread that starts and watches workers, and kills them when it ends."""
 
+    pointer: ss_supervisor
+
     def __init__(self, pump: LogPump) -> None:
         """Start the thread.
 
@@ -52,6 +55,8 @@ class Supervisor(Handle):
 class Supervised(Handle):
     """A plugin in the supervisor's hands, over all its processes. Killed when it is closed."""
 
+    pointer: ss_supervised
+
     def __init__(self, supervisor: Supervisor, queue: Queue, dead_letter: Handle) -> None:
         """Announce it; nothing runs yet."""
         pointer = lib.ss_supervised_new(supervisor.pointer, queue.pointer, dead_letter.pointer)
@@ -59,7 +64,7 @@ class Supervised(Handle):
             raise MemoryError
         super().__init__(pointer, lib.ss_supervised_free, supervisor, queue, dead_letter)
 
-    def info(self) -> Any:
+    def info(self) -> ss_supervised_info:
         """Return what is known of it, an ``ss_supervised_info``: nothing once it is closed.
 
         Its texts are good until somebody asks again: read them under `asking`.
@@ -70,7 +75,9 @@ class Supervised(Handle):
                 lib.ss_supervised_describe(self.pointer, info)
         return info
 
-    def wait(self, done: Callable[[Any], bool], timeout: float) -> Any:
+    def wait(
+        self, done: Callable[[ss_supervised_info], bool], timeout: float
+    ) -> ss_supervised_info:
         """Wait until what is known of it fits.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -16,6 +16,7 @@ from slipstream.errors import PluginFailed
 from slipstream.status import CONSUMER_STATES, Metric, PluginState, Status
 
 if TYPE_CHECKING:
+    from slipstream._native.cdef import ss_thread
     from slipstream.delivery.host import Host
 
 _MAX_ATTEMPTS = 5
@@ -25,6 +26,8 @@ _SLICE = 0.02  # seconds between two looks whether what was lost at the end can 
 
 class Consumer(Handle):
     """A loaded instance that takes events out of a ring, on its own thread."""
+
+    pointer: ss_thread
 
     def __init__(self, host: Host, instance: Instance, queue: Queue, dead_letter: Handle) -> None:
         """Let it begin."""
@@ -62,7 +65,7 @@ class Consumer(Handle):
         return float(lib.ss_thread_late_ns(self.pointer)) / 1e9
 
 
-def _free_consumer(consumer: Any) -> bool:
+def _free_consumer(consumer: ss_thread) -> bool:
     if lib.ss_thread_state(consumer, ffi.new("int32_t *")) == lib.SS_THREAD_RUNNING:
         return False
     lib.ss_thread_free(consumer)

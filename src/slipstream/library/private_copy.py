@@ -47,6 +47,8 @@ class PrivateCopy(Handle):
         digest: SHA-256 of the copy's bytes, in hexadecimal.
     """
 
+    pointer: int
+
     def __init__(
         self,
         original: Path,

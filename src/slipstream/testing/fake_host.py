@@ -58,6 +58,8 @@ class FakeHost(Handle):
         logs: The lines that the plugin and the core have logged so far.
     """
 
+    pointer: list[Instance]
+
     def __init__(  # noqa: PLR0913 - all but the first are rarely given, and by name
         self,
         library: str | Path,
@@ -136,8 +138,7 @@ class FakeHost(Handle):
     def _live(self) -> Instance:
         if not self.pointer:
             raise PluginFailed("the plugin is not open", "call open or load first")
-        instance: Instance = self.pointer[0]
-        return instance
+        return self.pointer[0]
 
     def deliver(
         self, *events: Event | bytes, attempt: int = 1, first_ordinal: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import weakref
@@ -9,9 +10,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from slipstream import _native
+from slipstream._native import Door
 from slipstream.config import Limits, Mode, PluginConfig, load_config
 from slipstream.delivery.host import Host
 from slipstream.delivery.launcher import Launcher, LibraryPlugin
@@ -23,14 +25,14 @@ from slipstream.errors import (
     PluginFailed,
     PluginNotLoaded,
 )
-from slipstream.events import Event, Payload
+from slipstream.events import Payload
 from slipstream.library import check_library_path
 from slipstream.loaded import Loaded, Plugin
 from slipstream.logs import LEVELS, LogPump
 
-_T = TypeVar("_T")
+P = ParamSpec("P")
+T = TypeVar("T")
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
-Bytes = bytes | bytearray | memoryview
 
 _log = logging.getLogger("slipstream")
 
@@ -47,6 +49,26 @@ def _closed(_offset: int, _index: int) -> ClosedError:
 _native.explain(_native.ANY, {_native.lib.SLIPSTREAM_WRONG_STATE: _closed})
 
 
+_sending: list[str] = []  # the names of the door's calls that a manager has
+
+
+def _of_the_door(
+    native: Callable[Concatenate[Door, P], T],
+) -> Callable[Concatenate[PluginManager, P], T]:
+    """Return a method like one of the door, so that the class shows what its objects have.
+
+    A manager itself has the door's own, in which no Python runs.
+    """
+
+    def call(self: PluginManager, /, *arguments: P.args, **named: P.kwargs) -> T:
+        return native(self._sequencer.door, *arguments, **named)
+
+    _sending.append(native.__name__)
+    call.__name__, call.__doc__ = native.__name__, native.__doc__
+    call.__signature__ = inspect.signature(native)  # type: ignore[attr-defined]
+    return call
+
+
 class PluginManager:
     """Hosts plugins and streams events to them. A context manager.
 
@@ -57,35 +79,16 @@ class PluginManager:
     The calls that send events are native functions, set when the manager is made. The
     quickest, in this order: `broadcast_frames`, `broadcast_many` of ready frames,
     `broadcast` of a ready frame, `mapping_update` and its likes, `broadcast` of an event.
-
-    Attributes:
-        has_subscribers: ``has_subscribers(kind: int) -> bool``: does any plugin want this
-            kind of event? One bit test; ask before making anything expensive.
-        broadcast: ``broadcast(event) -> None``: sends an event of `slipstream.events`, or
-            the bytes of one frame, to all subscribers. Raises `FrameError` for bytes that
-            are not exactly one well-formed frame, `BroadcastError` for what is too large,
-            `ClosedError`. What a plugin does with it is never raised here.
-        broadcast_many: ``broadcast_many(events) -> int``: the same for a list or iterable
-            of both; returns their number. If one is refused none is sent.
-        broadcast_frames: ``broadcast_frames(buffer) -> int``: the same for a buffer of
-            whole frames, one behind the other; returns their number. If one is refused,
-            those before it were sent: the error's `index` is their number.
-        mapping_update: ``mapping_update(program_id, mapping_name, key, value, height)``:
-            four bytes-like values and a height or None, without an object in between.
-        mapping_removal: ``mapping_removal(program_id, mapping_name, key, height)``: a key
-            of None is the whole mapping.
-        staking_reward: ``staking_reward(staker, validator, reward, new_stake, height)``.
-        block: ``block(block, height)``.
     """
 
-    has_subscribers: Callable[[int], bool]
-    broadcast: Callable[[Event | bytes], None]
-    broadcast_many: Callable[[Iterable[Event | bytes]], int]
-    broadcast_frames: Callable[[Bytes], int]
-    mapping_update: Callable[[Bytes, Bytes, Bytes, Bytes, int | None], None]
-    mapping_removal: Callable[[Bytes, Bytes, Bytes | None, int | None], None]
-    staking_reward: Callable[[Bytes, Bytes, int, int, int | None], None]
-    block: Callable[[Bytes, int | None], None]
+    has_subscribers = _of_the_door(Door.has_subscribers)
+    broadcast = _of_the_door(Door.broadcast)
+    broadcast_many = _of_the_door(Door.broadcast_many)
+    broadcast_frames = _of_the_door(Door.broadcast_frames)
+    mapping_update = _of_the_door(Door.mapping_update)
+    mapping_removal = _of_the_door(Door.mapping_removal)
+    staking_reward = _of_the_door(Door.staking_reward)
+    block = _of_the_door(Door.block)
 
     def __init__(
         self,
@@ -119,15 +122,8 @@ class PluginManager:
         self._controller = 0  # the thread that has it
         self._loaded = Loaded()
         self._closed = False
-        door = self._sequencer.door
-        self.has_subscribers = door.has_subscribers
-        self.broadcast = door.broadcast
-        self.broadcast_many = door.broadcast_many
-        self.broadcast_frames = door.broadcast_frames
-        self.mapping_update = door.mapping_update
-        self.mapping_removal = door.mapping_removal
-        self.staking_reward = door.staking_reward
-        self.block = door.block
+        for name in _sending:
+            setattr(self, name, getattr(self._sequencer.door, name))
         self._finalizer = weakref.finalize(
             self, _close, self._loaded, self._sequencer, self._launcher, self._pump
         )
@@ -430,7 +426,7 @@ def _as_mode(mode: Mode | str) -> Mode:
         ) from None
 
 
-def _in_thread(function: Callable[..., _T], *arguments: object) -> Awaitable[_T]:
+def _in_thread(function: Callable[..., T], *arguments: object) -> Awaitable[T]:
     """Run a function that waits, on a thread of its own, for a coroutine."""
     import asyncio  # noqa: PLC0415 - whoever awaits this has it already
 

@@ -7,28 +7,34 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from slipstream import _native
-from slipstream._native import ffi, lib
-from slipstream._native.handle import Handle
 from slipstream.config import Mode
 from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
-    from slipstream._native.cdef import Pointer, char, ss_metric
     from slipstream.delivery.host import Host
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a plugin says of itself."""
+    """What a plugin says of itself.
+
+    Attributes:
+        name: Its own name.
+        version: Its version.
+        flags: SLIPSTREAM_FLAG_*.
+        abi_minor: Of the header that it was built with; 0 where that is not known.
+        kinds: Set of subscribed kinds, one bit each; once it is loaded.
+        claims: The payload names that it claims; once it is loaded.
+    """
 
     name: str
     version: str
     flags: int
     abi_minor: int
-    kinds: int
+    kinds: int = 0
+    claims: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,37 +60,6 @@ class Identity:
     config_file: Path | None
     flags: int
     kinds: int
-
-
-def claims_of(pointer: Any, claim: Callable[[Any, int], Pointer[char]]) -> list[bytes]:
-    """Return the payload names that a plugin claims.
-
-    Args:
-        pointer: What has been loaded.
-        claim: The core's function that gives them one by one.
-    """
-    found: list[bytes] = []
-    while (name := claim(pointer, len(found))) != ffi.NULL:
-        found.append(ffi.string(name))
-    return found
-
-
-def metrics_of(handle: Handle, read: Callable[[Any, int, ss_metric], int]) -> list[Metric]:
-    """Return the numbers that a plugin reports; none once the handle is closed.
-
-    Args:
-        handle: What may be asked for them.
-        read: The core's function that gives them one by one.
-    """
-    found: list[Metric] = []
-    metric = ffi.new("ss_metric *")
-    with handle.asking():
-        while (
-            not handle.is_closed and read(handle.pointer, len(found), metric) == lib.SLIPSTREAM_OK
-        ):
-            value = metric.gauge if metric.is_gauge else metric.count
-            found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
-    return found
 
 
 @dataclass(frozen=True, slots=True)

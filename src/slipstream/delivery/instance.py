@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import enum
 import time
-from typing import TYPE_CHECKING, Self, TypeVarTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeVarTuple
 
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
-from slipstream.delivery.description import Description, claims_of, metrics_of
+from slipstream.delivery.description import Description
 from slipstream.errors import (
     PluginFailed,
     PluginLoadError,
@@ -22,16 +23,16 @@ from slipstream.errors import (
     Refusal,
     SlipstreamError,
 )
+from slipstream.status import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from slipstream._native.cdef import ss_instance, ss_instance_info
+    from slipstream._native.cdef import Pointer, char, ss_instance, ss_instance_info, ss_metric
     from slipstream.config import PluginConfig
     from slipstream.library import PrivateCopy
     from slipstream.logs import LogPump
-    from slipstream.status import Metric
 
 Ts = TypeVarTuple("Ts")
 
@@ -88,6 +89,37 @@ class Mapping(enum.IntEnum):
     STUCK = 100, "stays mapped: a call into it did not return"
 
 
+def claims_of(pointer: Any, claim: Callable[[Any, int], Pointer[char]]) -> tuple[bytes, ...]:
+    """Return the payload names that a plugin claims.
+
+    Args:
+        pointer: What has been loaded.
+        claim: The core's function that gives them one by one.
+    """
+    found: list[bytes] = []
+    while (name := claim(pointer, len(found))) != ffi.NULL:
+        found.append(ffi.string(name))
+    return tuple(found)
+
+
+def metrics_of(handle: Handle, read: Callable[[Any, int, ss_metric], int]) -> list[Metric]:
+    """Return the numbers that a plugin reports; none once the handle is closed.
+
+    Args:
+        handle: What may be asked for them.
+        read: The core's function that gives them one by one.
+    """
+    found: list[Metric] = []
+    metric = ffi.new("ss_metric *")
+    with handle.asking():
+        while (
+            not handle.is_closed and read(handle.pointer, len(found), metric) == lib.SLIPSTREAM_OK
+        ):
+            value = metric.gauge if metric.is_gauge else metric.count
+            found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
+    return found
+
+
 class Instance(Handle):
     """A library's instance, from opening to unmapping. An instance that is dropped ends itself.
 
@@ -95,7 +127,7 @@ class Instance(Handle):
         copy: The private copy that is open.
         config: The config of this version.
         log_id: The number that its log lines carry.
-        description: What the plugin says of itself; its kinds after `load`.
+        description: What the plugin says of itself.
         loaded_with: What `load` got, for doing it again.
         is_loaded: Between a `load` that succeeded and `unload`.
     """
@@ -135,7 +167,9 @@ class Instance(Handle):
         # What is closed it frees; any other then ends itself, on threads of its own.
         super().__init__(pointer, lib.ss_instance_abandon, pump, copy)
         try:
-            self._begin("opening and constructing", lib.ss_instance_open)
+            info = self._begin("opening and constructing", lib.ss_instance_open)
+            name, version = _native.text(info.name), _native.text(info.version)
+            self.description = Description(name, version, info.flags, info.abi_minor)
         except BaseException:
             self.close(config.unload_timeout)
             raise
@@ -192,20 +226,13 @@ class Instance(Handle):
             raise PluginLoadError(
                 _native.text(info.text), _native.text(info.hint), REFUSALS[info.refusal]
             )
-        self.description = Description(
-            _native.text(info.name),
-            _native.text(info.version),
-            info.flags,
-            info.abi_minor,
-            info.kinds,
-        )
         return info
 
     def load(self, settled: bytes, data_dir: Path | None, reason: LoadReason) -> None:
         """Call `on_load` and read what the plugin subscribes to.
 
         Args:
-            settled: The JSON that it gets.
+            settled: The config that it gets, packed.
             data_dir: The plugin's own folder, if it has one.
             reason: Why.
 
@@ -223,6 +250,8 @@ class Instance(Handle):
                 f"{_native.text(info.text)}",
                 "the text is the plugin's own; look at its part of the config",
             )
+        claims = claims_of(self.pointer, lib.ss_instance_claim)
+        self.description = replace(self.description, kinds=info.kinds, claims=claims)
         self.is_loaded = True
 
     def deliver(
@@ -319,10 +348,6 @@ class Instance(Handle):
         """Wait for a step that was started elsewhere; False if it does not end in time."""
         self._stuck_in = "on_broadcast"
         return self._settle(time.monotonic() + timeout)
-
-    def claims(self) -> list[bytes]:
-        """Return the payload names that the plugin claims."""
-        return claims_of(self.pointer, lib.ss_instance_claim)
 
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reports by `slipstream.metrics/1`."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.config import Mode, Reload
 from slipstream.delivery.crash_report import CrashReport, take_reports
-from slipstream.delivery.description import Description, claims_of, metrics_of
-from slipstream.delivery.instance import REFUSALS, LoadReason
+from slipstream.delivery.description import Description
+from slipstream.delivery.instance import REFUSALS, LoadReason, claims_of, metrics_of
 from slipstream.delivery.queue import Queued
 from slipstream.delivery.supervisor import Supervised
 from slipstream.errors import PluginLoadError, PluginStartError, Refusal
@@ -39,10 +40,14 @@ class Generation:
         copy: The private copy that is open.
         config: The config of this version.
         log_id: The number that its log lines carry.
-        description: What the plugin says of itself; its kinds once it is loaded.
+        description: What the plugin says of itself.
+        before: How many generations had run when this was opened.
+        is_waiting: It is opened, or going to be, and was not told to take over.
     """
 
     description: Description
+    before: int
+    is_waiting = True
 
     def __init__(
         self, host: Host, worker: Supervised, copy: PrivateCopy, config: PluginConfig, name: str
@@ -80,16 +85,13 @@ class Generation:
         )
         if not info.next_opened:
             raise _refused(info, self.copy)
-        self.describe(info, info.next_flags)
-
-    def describe(self, info: ss_supervised_info, flags: int) -> None:
-        """Take over what the worker says of the plugin."""
         name, version = _native.text(info.name), _native.text(info.version)
-        self.description = Description(name, version, flags, 0, info.kinds)
+        self.description = Description(name, version, info.next_flags, 0)
+        self.before = info.generation
 
     def close(self, timeout: float = _SPARE) -> None:
-        """Give it up if it waits to be loaded; the library is not needed any more."""
-        if not self._worker.is_closed and self._worker.info().next_opened:
+        """Give it up if it was not told to take over; its library is not needed any more."""
+        if self.is_waiting and self._worker.info().busy:
             lib.ss_supervised_cancel(self._worker.pointer)
             self._worker.wait(lambda i: not i.busy, timeout)
         self.copy.close()
@@ -121,11 +123,11 @@ class ProcessPlugin(Queued[Generation]):
 
     def _switch(self, fresh: Generation, settled: bytes, data_dir: Path | None) -> str:  # noqa: ARG002
         old, config = self.present, fresh.config
-        before = self._worker.info().generation
         reason = LoadReason.START if old is None else LoadReason.RELOAD
         # The old one drains, is hurried, unloads, exits; the new one loads; else the old one again.
         timeout = 4 * self.config.unload_timeout
         timeout += 2 * (config.load_timeout + self.config.load_timeout) + _SPARE
+        fresh.is_waiting = False
         try:
             status = lib.ss_supervised_switch(
                 self._worker.pointer,
@@ -136,17 +138,17 @@ class ProcessPlugin(Queued[Generation]):
             )
             info = self._worker.wait(lambda i: not i.busy, 0 if status else timeout)
             failed = info.status != lib.SLIPSTREAM_OK or info.refusal != lib.SS_REFUSED_NOTHING
-            if status or info.busy or failed or info.generation == before:
+            if status or info.busy or failed or info.generation == fresh.before:
                 raise _refused(info, fresh.copy)
         except BaseException:
             fresh.close()
             raise
-        fresh.describe(info, info.flags)
+        claims = claims_of(self._worker.pointer, lib.ss_supervised_claim)
+        fresh.description = replace(fresh.description, kinds=info.kinds, claims=claims)
         self.present, self.config, self._copy = fresh, config, fresh.copy
         if old is not None:
             old.close()
-        claims = claims_of(self._worker.pointer, lib.ss_supervised_claim)
-        self._attach(fresh.description.kinds, claims, fresh.log_id)
+        self._attach(fresh)
         return ""
 
     # ---- Asking -------------------------------------------------------------------

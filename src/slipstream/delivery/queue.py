@@ -192,15 +192,15 @@ class Queued(Reloadable[V]):
         super().__init__(host, config, name)
         self._queue = Queue(config, shared=self.mode is Mode.PROCESS)
 
-    def _attach(self, kinds: int, claims: list[bytes], log_id: int) -> None:
-        """Let the sequencer put events into the ring, or take over what a new version wants."""
-        sequencer = self._host.sequencer
+    def _attach(self, fresh: V) -> None:
+        """Let the sequencer put into the ring what the version wants that serves now."""
+        sequencer, described = self._host.sequencer, fresh.description
         if self._slot < 0:
-            function = lib.ss_sequencer_attach_queue
+            attach, queue = lib.ss_sequencer_attach_queue, self._queue.pointer
             self._slot = sequencer.attach(
-                self, "load", function, self._queue.pointer, kinds, log_id
+                self, "load", attach, queue, described.kinds, fresh.log_id
             )
-        sequencer.renew_queue(self._slot, kinds, log_id, claims)
+        sequencer.renew_queue(self._slot, described.kinds, fresh.log_id, described.claims)
 
     def _look(self) -> tuple[PluginState, str, float]:
         state, reason, since = self._look_at_consumer()

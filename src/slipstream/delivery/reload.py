@@ -162,7 +162,7 @@ class Reloadable(Delivery, Generic[V]):
 
         Args:
             fresh: The new version; closed if it is not started.
-            settled: The JSON for its `on_load`.
+            settled: The config for its `on_load`, packed.
             data_dir: The plugin's own folder, if it has one.
         """
 
@@ -185,18 +185,18 @@ class InHost(Reloadable[Instance]):
 
     def _switch(self, fresh: Instance, settled: bytes, data_dir: Path | None) -> str:
         old = self.present
-        serving = old is not None and old.is_loaded
-        overlap = serving and fresh.config.reload is Reload.OVERLAP
+        serving = None if old is None or not old.is_loaded else old
+        overlap = serving is not None and fresh.config.reload is Reload.OVERLAP
         reason = LoadReason.START if old is None else LoadReason.RELOAD
         timeout = self.config.unload_timeout
         problems: list[str] = []
         try:
             if overlap:
                 fresh.load(settled, data_dir, reason)
-            if old is not None and serving:
-                self._withdraw(old, overlap=overlap)
+            if serving is not None:
+                self._withdraw(serving, overlap=overlap)
                 if not (overlap and self.serves_to_the_last):
-                    problems.append(old.unload(timeout))
+                    problems.append(serving.unload(timeout))
             if not overlap:
                 fresh.load(settled, data_dir, reason)
             self._take_over(fresh)
@@ -205,8 +205,8 @@ class InHost(Reloadable[Instance]):
                 try:
                     fresh.close(timeout)
                 finally:
-                    if old is not None and serving:
-                        self._go_back(old, error)
+                    if serving is not None:
+                        self._go_back(serving, error)
             raise
         finally:
             if old is not None and self.present is not old:

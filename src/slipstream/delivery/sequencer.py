@@ -18,7 +18,7 @@ from slipstream.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from slipstream._native.cdef import Pointer, ss_instance, ss_sequencer, ss_stats, uint32_t
     from slipstream.logs import LogPump
@@ -119,7 +119,7 @@ class Sequencer(Handle):
         self._attached[slot[0]] = holder
         return int(slot[0])
 
-    def renew_queue(self, slot: int, kinds: int, log_id: int, claims: list[bytes]) -> None:
+    def renew_queue(self, slot: int, kinds: int, log_id: int, claims: Iterable[bytes]) -> None:
         """Change what a plugin behind a ring wants, and which payload names it claims."""
         texts = [ffi.new("char[]", claim) for claim in claims]
         names = ffi.new("const char *[]", texts)

@@ -96,7 +96,7 @@ class ThreadPlugin(Queued[Instance], InHost):
     def _take_over(self, fresh: Instance) -> None:
         self._consume(fresh)
         self.present, self.config, self._beside = fresh, fresh.config, None
-        self._attach(fresh.description.kinds, fresh.claims(), fresh.log_id)
+        self._attach(fresh)
 
     def _go_on(self, old: Instance) -> None:
         self._beside = None

@@ -62,7 +62,9 @@ PYTHON = {
     "capture": Room("files of frames", (*_SENDING, "_platform")),
     "status": Room("states and counters, in words", ("_native",)),
     "config": Room("what a config file says", ("errors", "text", "files")),
-    "library": Room("may it be loaded; its copy", ("errors", "text", "_platform", "files")),
+    "library": Room(
+        "may it be loaded; its copy", ("errors", "text", "_platform", "files", "_native")
+    ),
     "logs": Room("lines from the core, for logging", ("errors", "_native")),
     "aleo": Room("Aleo text and bytes: a leaf", ("errors", "events")),
     "streams": Room(

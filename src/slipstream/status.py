@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from slipstream._native import lib
+
 
 class PluginState(StrEnum):
     """Where a plugin is in its life."""
@@ -20,6 +22,30 @@ class PluginState(StrEnum):
     UNLOADING = "unloading"
     FAILED = "failed"
     UNLOADED = "unloaded"
+
+
+# What each layer's own states are to whoever asks. Beside them stand a ring that is paused or
+# stalled while it is delivered from, and what a reload, an unload or a failure of both is in.
+SLOT_STATES = {
+    lib.SS_SLOT_RUNNING: PluginState.RUNNING,
+    lib.SS_SLOT_PAUSED: PluginState.PAUSED,
+    lib.SS_SLOT_RELOADING: PluginState.LOADING,
+    lib.SS_SLOT_FAILED: PluginState.FAILED,
+}
+CONSUMER_STATES = {
+    lib.SS_THREAD_RUNNING: PluginState.RUNNING,
+    lib.SS_THREAD_ENDED: PluginState.LOADING,  # between two versions
+    lib.SS_THREAD_FAILED: PluginState.FAILED,
+}
+SUPERVISED_STATES = {
+    lib.SS_SUPERVISED_LOADING: PluginState.LOADING,
+    lib.SS_SUPERVISED_RUNNING: PluginState.RUNNING,
+    lib.SS_SUPERVISED_BACKOFF: PluginState.BACKOFF,
+    lib.SS_SUPERVISED_QUARANTINED: PluginState.QUARANTINED,
+    lib.SS_SUPERVISED_UNLOADING: PluginState.UNLOADING,
+    lib.SS_SUPERVISED_FAILED: PluginState.FAILED,
+    lib.SS_SUPERVISED_UNLOADED: PluginState.UNLOADED,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ ss_decision ss_supervised_step(ss_supervised *w, ss_event event) {
     event.spec = w->spec == NULL ? NULL : &w->spec->values;
     self->random = self->random * 6364136223846793005 + 1442695040888963407;
     event.random = self->random >> 33; /* the low bits of such a row are no good */
-    const ss_decision decision = ss_step(&w->at, &event);
+    const ss_decision decision = ss_decide(&w->at, &event);
     for (uint32_t i = 0; i < decision.count; i++)
         perform(w, &event, &decision.actions[i]);
     if (decision.count > 0 || decision.accepted || decision.acted)

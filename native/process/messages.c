@@ -1,7 +1,6 @@
 /* messages: what a worker tells the host. All of it is hostile. */
 #include "process/supervised.h"
 
-#include "base/text.h"
 #include "frame/dead_letter.h"
 #include "plugin/status.h"
 
@@ -9,19 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void copy_text(char *out, size_t room, const char **at, const char *end) {
-    const char *text = ss_next_text(at, end);
-    ss_text_escape(out, room, text, strlen(text));
-}
-
 static void on_refused(ss_supervised *w, const ss_message *head, const char *data) {
     const char *end = data + head->len;
     const bool failed_load = head->type == SS_TO_HOST_FAILED_LOAD;
     ss_event event = {.type = SS_SAID_REFUSED};
     char text[SS_MESSAGE_MAX];
     char hint[sizeof w->hint];
-    copy_text(text, sizeof text, &data, end);
-    copy_text(hint, sizeof hint, &data, end);
+    ss_copy_text(text, sizeof text, &data, end);
+    ss_copy_text(hint, sizeof hint, &data, end);
     if (failed_load)
         event.status = (int32_t)head->number;
     else
@@ -51,40 +45,6 @@ static void on_event_failed(ss_supervised *w, ss_generation *p, uint64_t ordinal
     ss_generation_say(p, SS_TO_WORKER_NOTED, ordinal, NULL, 0);
 }
 
-static void keep_opened(ss_supervised *w, const ss_event *event) {
-    ss_generation *p = w->next;
-    const char *at = event->data + sizeof(ss_opened);
-    const char *end = event->data + event->head->len;
-    ss_opened opened;
-    memcpy(&opened, event->data, sizeof opened);
-    copy_text(p->name, sizeof p->name, &at, end);
-    copy_text(p->version, sizeof p->version, &at, end);
-    p->flags = opened.flags;
-    if (ss_is_opened(&w->at)) {
-        w->info.next_flags = p->flags;
-        snprintf(w->name, sizeof w->name, "%s", p->name);
-        snprintf(w->version, sizeof w->version, "%s", p->version);
-    }
-}
-
-static void keep_loaded(ss_generation *p, const ss_event *event) {
-    const size_t len = event->head->len;
-    p->kinds = event->head->number;
-    p->claims = malloc(len + 1);
-    if (p->claims != NULL) {
-        memcpy(p->claims, event->data, len + 1); /* with the NUL behind it */
-        p->claims_len = len;
-    }
-}
-
-void ss_supervised_keep(ss_supervised *w, const ss_event *event) {
-    w->next->deadline_ns = 0;
-    if (event->type == SS_SAID_OPENED)
-        keep_opened(w, event);
-    else
-        keep_loaded(w->next, event);
-}
-
 static void on_metric(ss_supervised *w, const ss_message *head, const char *data, size_t len) {
     metric new = {.bits = head->number};
     if (len < sizeof new.is_gauge + 2)
@@ -92,8 +52,8 @@ static void on_metric(ss_supervised *w, const ss_message *head, const char *data
     memcpy(&new.is_gauge, data, sizeof new.is_gauge);
     const char *end = data + len;
     data += sizeof new.is_gauge;
-    copy_text(new.name, sizeof new.name, &data, end);
-    copy_text(new.label, sizeof new.label, &data, end);
+    ss_copy_text(new.name, sizeof new.name, &data, end);
+    ss_copy_text(new.label, sizeof new.label, &data, end);
     for (uint32_t i = 0; i <= w->metric_count && i < METRICS_MAX; i++) {
         metric *known = &w->metrics[i];
         if (i == w->metric_count)

@@ -2,6 +2,7 @@
 #include "process/supervised.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void ss_supervised_note_change(ss_supervised *w) {
@@ -100,4 +101,38 @@ int32_t ss_supervised_metric(ss_supervised *w, uint32_t index, ss_metric *out) {
     }
     pthread_mutex_unlock(&w->supervisor->lock);
     return status;
+}
+
+static void keep_opened(ss_supervised *w, const ss_event *event) {
+    ss_generation *p = w->next;
+    const char *at = event->data + sizeof(ss_opened);
+    const char *end = event->data + event->head->len;
+    ss_opened opened;
+    memcpy(&opened, event->data, sizeof opened);
+    ss_copy_text(p->name, sizeof p->name, &at, end);
+    ss_copy_text(p->version, sizeof p->version, &at, end);
+    p->flags = opened.flags;
+    if (ss_is_opened(&w->at)) {
+        w->info.next_flags = p->flags;
+        snprintf(w->name, sizeof w->name, "%s", p->name);
+        snprintf(w->version, sizeof w->version, "%s", p->version);
+    }
+}
+
+static void keep_loaded(ss_generation *p, const ss_event *event) {
+    const size_t len = event->head->len;
+    p->kinds = event->head->number;
+    p->claims = malloc(len + 1);
+    if (p->claims != NULL) {
+        memcpy(p->claims, event->data, len + 1); /* with the NUL behind it */
+        p->claims_len = len;
+    }
+}
+
+void ss_supervised_keep(ss_supervised *w, const ss_event *event) {
+    w->next->deadline_ns = 0;
+    if (event->type == SS_SAID_OPENED)
+        keep_opened(w, event);
+    else
+        keep_loaded(w->next, event);
 }

@@ -346,7 +346,7 @@ static void from_current(ss_standing *at, const ss_event *e, ss_decision *d) {
     }
 }
 
-ss_decision ss_step(ss_standing *at, const ss_event *e) {
+ss_decision ss_decide(ss_standing *at, const ss_event *e) {
     ss_decision d = {0};
     if (e->type < SS_TICK)
         d.accepted = ask(at, e, &d);

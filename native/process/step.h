@@ -131,7 +131,7 @@ typedef struct ss_decision {
     ss_action actions[SS_ACTIONS_MAX];
 } ss_decision;
 
-ss_decision ss_step(ss_standing *at, const ss_event *event);
+ss_decision ss_decide(ss_standing *at, const ss_event *event);
 
 /* An opened generation waits for SS_ASKED_SWITCH. */
 static inline bool ss_is_opened(const ss_standing *at) {

@@ -85,6 +85,8 @@ void ss_supervised_expect(ss_supervised *w);
 void ss_supervised_refuse(ss_supervised *w, const ss_event *event);
 uint32_t ss_supervised_log_id(const ss_supervised *w);
 void ss_supervised_log(ss_supervised *w, uint32_t level, const char *text);
+/* What the next generation has said of itself is taken over. */
+void ss_supervised_keep(ss_supervised *w, const ss_event *event);
 
 /* In crashes.c: what was in flight; then what follows from it. */
 ss_in_flight ss_supervised_find_in_flight(ss_supervised *w, const ss_generation *p,
@@ -95,8 +97,6 @@ void ss_supervised_skip(ss_supervised *w, uint64_t ordinal);
 /* In messages.c: what a worker tells. False when the process was freed. */
 bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,
                               const char *data);
-/* What the next generation has said of itself is taken over. */
-void ss_supervised_keep(ss_supervised *w, const ss_event *event);
 
 /* In watchdog.c: is it late, or does it write nonsense? `punctual`: so are we. */
 void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual);

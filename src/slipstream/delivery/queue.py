@@ -218,8 +218,7 @@ class Queued(Reloadable[V]):
 
     def counters(self) -> Counters:
         """Return the counters."""
-        stats = self._queue.stats()
-        return counters_of(stats, stats.calls)
+        return self._queue.counters()
 
     def pause(self) -> None:
         """Hold events back; they are kept until the ring is full, then told of by a GAP."""

@@ -18,6 +18,7 @@ from slipstream.delivery.description import Delivery, Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.library import PrivateCopy
+from slipstream.status import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +183,10 @@ class InHost(Reloadable[Instance]):
 
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
         return Instance(self._host.pump, copy, config, self.name)
+
+    def metrics(self) -> list[Metric]:
+        """Return the numbers that the plugin reports."""
+        return [] if self.present is None else self.present.metrics()
 
     def _switch(self, fresh: Instance, settled: bytes, data_dir: Path | None) -> str:
         old = self.present

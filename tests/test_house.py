@@ -33,11 +33,10 @@ def room_of(path: Path) -> str:
     return first.removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The rooms that a file imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def imported(path: Path) -> Iterator[list[str]]:
+    """What a file imports from this package, for its types alone too: the parts of each name."""
     here = ["slipstream", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -47,14 +46,23 @@ def imports(path: Path) -> Iterator[str]:
             names = [f"{base}.{alias.name}" for alias in node.names]
         else:
             continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] != "slipstream":
-                continue
-            room = parts[1] if len(parts) > 1 else "__init__"
-            if room not in {room_of(module) for module in MODULES} | {"_core"}:
-                room = "__init__"  # a name that the package itself offers
-            yield room
+        yield from (name.split(".")[1:] for name in names if name.split(".")[0] == "slipstream")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The rooms that a file imports."""
+    for parts in imported(path):
+        # A name that is no room is one that the package itself offers.
+        yield parts[0] if parts and parts[0] in {*PYTHON, "_core"} else "__init__"
+
+
+def module_of(parts: list[str]) -> str:
+    """The module that an imported name is, or stands in."""
+    for length in range(len(parts), 0, -1):
+        path = PACKAGE.joinpath(*parts[:length])
+        if path.with_suffix(".py").is_file():
+            return "/".join(parts[:length])
+    return "/".join([*parts[:1], "__init__"]) if parts else "__init__"
 
 
 @pytest.mark.parametrize("plan", [NATIVE, PYTHON], ids=["native", "python"])
@@ -83,6 +91,17 @@ def test_imports(path: Path) -> None:
                 f"{path.name} imports slipstream.{imported}, and {room} may not use that: move what "
                 f"is needed down, or, if {room} really stands on it, say so in tools/house.py"
             )
+
+
+def test_no_circle_in_the_package() -> None:
+    found = {
+        (str(path.relative_to(PACKAGE).with_suffix("")), module_of(parts), ".".join(parts))
+        for path in MODULES
+        for parts in imported(path)
+        if path.name != "__init__.py"  # a package's face hands on what is in it
+    }
+    way = "\n".join(f"{one} -> {other}: {what}" for one, other, what in circle(found))
+    assert not way, f"{way}\nmove what both need into a module below them"
 
 
 def test_the_codecs_need_no_extension() -> None:

@@ -44,8 +44,8 @@ class Handle:
         self.pointer = pointer
         # Re-entrant: a signal handler may ask or close while this thread does.
         self._lock = threading.RLock()
-        self._free = weakref.finalize(self, _give_back, free, pointer, needs)
-        self._free.atexit = False  # at the end of the process its owner closes it, in order
+        self._finalizer = weakref.finalize(self, _give_back, free, pointer, needs)
+        self._finalizer.atexit = False  # at the end of the process its owner closes it, in order
         _living.add(self)
 
     if not TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Handle:
             with self._lock:
                 self.is_closed = True
                 vars(self).pop("pointer", None)
-            self._free()
+            self._finalizer()
         return None
 
 
@@ -88,7 +88,7 @@ def _give_back(free: Callable[[Any], object], pointer: Any, needs: tuple[object,
         _left.append(needs)
         for need in needs:
             if isinstance(need, Handle):
-                need._free.detach()  # noqa: SLF001 - of this very module
+                need._finalizer.detach()  # noqa: SLF001 - of this very module
 
 
 def _disown() -> None:
@@ -96,7 +96,7 @@ def _disown() -> None:
     for handle in _living:
         handle.is_closed = True
         vars(handle).pop("pointer", None)
-        handle._free.detach()  # noqa: SLF001 - of this very module
+        handle._finalizer.detach()  # noqa: SLF001 - of this very module
 
 
 os.register_at_fork(after_in_child=_disown)

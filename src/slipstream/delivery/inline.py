@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.config import Mode
-from slipstream.delivery.description import Delivery, Flush
+from slipstream.delivery.description import Flush
+from slipstream.delivery.plugin import Delivery
 from slipstream.delivery.reload import InHost
 from slipstream.errors import PluginFailed, SlipstreamError
-from slipstream.status import SLOT_STATES, Counters, Metric, PluginState, Status, counters_of
+from slipstream.status import SLOT_STATES, Counters, PluginState, Status, counters_of
 
 if TYPE_CHECKING:
     from slipstream.delivery.instance import Instance
@@ -80,14 +81,17 @@ class InlinePlugin(Slot, InHost):
 
     def _take_over(self, fresh: Instance) -> None:
         sequencer = self._host.sequencer
-        if self._slot < 0:
+        first = self._slot < 0
+        if first:
             attach = lib.ss_sequencer_attach
             self._slot = sequencer.attach(self, "load", attach, fresh.pointer)
-            sequencer.set_dead_letter(self._slot, self._dead_letter.pointer)
         else:
             sequencer.replace(self._slot, fresh.pointer)
         self.present, self.config, self._beside = fresh, fresh.config, None
-        sequencer.set_state(self._slot, self._after)
+        if first:
+            sequencer.set_dead_letter(self._slot, self._dead_letter.pointer)
+        else:
+            sequencer.set_state(self._slot, self._after)
 
     def _go_on(self, old: Instance) -> None:
         sequencer = self._host.sequencer
@@ -101,10 +105,6 @@ class InlinePlugin(Slot, InHost):
             self._host.sequencer.set_state(self._slot, lib.SS_SLOT_FAILED)
 
     # ---- Asking and steering ------------------------------------------------------
-
-    def metrics(self) -> list[Metric]:
-        """Return the numbers that the plugin reports."""
-        return [] if self.present is None else self.present.metrics()
 
     def resume(self) -> None:
         """Deliver again.

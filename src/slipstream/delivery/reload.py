@@ -14,10 +14,12 @@ from slipstream._native import lib
 from slipstream._native.handle import Handle
 from slipstream.capture import open_for_append
 from slipstream.config import Mode, Overflow, Reload, plugin_config
-from slipstream.delivery.description import Delivery, Description, Identity
+from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
+from slipstream.delivery.plugin import Delivery
 from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.library import PrivateCopy
+from slipstream.status import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +184,10 @@ class InHost(Reloadable[Instance]):
 
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
         return Instance(self._host.pump, copy, config, self.name)
+
+    def metrics(self) -> list[Metric]:
+        """Return the numbers that the plugin reports."""
+        return [] if self.present is None else self.present.metrics()
 
     def _switch(self, fresh: Instance, settled: bytes, data_dir: Path | None) -> str:
         old = self.present

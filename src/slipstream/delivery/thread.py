@@ -10,10 +10,11 @@ from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
 from slipstream.config import Mode
 from slipstream.delivery.instance import Instance
-from slipstream.delivery.queue import Queue, Queued
+from slipstream.delivery.queue import Queue
+from slipstream.delivery.queued import Queued
 from slipstream.delivery.reload import InHost
 from slipstream.errors import PluginFailed
-from slipstream.status import CONSUMER_STATES, Metric, PluginState, Status
+from slipstream.status import CONSUMER_STATES, PluginState, Status
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_thread
@@ -116,10 +117,6 @@ class ThreadPlugin(Queued[Instance], InHost):
         if self._consumer is None:
             return PluginState.LOADING, "", 0
         return (*self._consumer.look(), 0)
-
-    def metrics(self) -> list[Metric]:
-        """Return the numbers that the plugin reports."""
-        return [] if self.present is None else self.present.metrics()
 
     # ---- The end ------------------------------------------------------------------
 

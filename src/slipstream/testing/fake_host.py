@@ -92,7 +92,7 @@ class FakeHost(Handle):
         self._pump = LogPump(log_level, self.logs.append)
         opened: list[Instance] = []  # one, once it is open
         super().__init__(opened, partial(_end, self._pump, timeout))
-        self._free.atexit = True
+        self._finalizer.atexit = True
 
     def __enter__(self) -> Self:
         try:
@@ -138,7 +138,7 @@ class FakeHost(Handle):
     def _live(self) -> Instance:
         if not self.pointer:
             raise PluginFailed("the plugin is not open", "call open or load first")
-        return self.pointer[0]
+        return self.pointer[-1]
 
     def deliver(
         self, *events: Event | bytes, attempt: int = 1, first_ordinal: int | None = None

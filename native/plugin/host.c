@@ -39,7 +39,7 @@ static void host_set_error(void *ctx, const char *text, size_t len) {
         misbehaved(host, "set_error called with a text that is NULL");
         return;
     }
-    if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_self()) {
+    if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_os_self()) {
         ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
                             "set_error called outside of a call of the host: %.*s",
                             (int)(len < 1024 ? len : 1024), text);

@@ -95,6 +95,14 @@ def test_sequencer(built, kind) -> None:
     assert "rounds of slots" in run(built / kind / "sequencer", 2_000 * MORE)
 
 
+def test_blame(built) -> None:
+    assert "blamed" in run(built / "asan" / "blame")
+
+
+def test_step(built) -> None:
+    assert "standings" in run(built / "asan" / "step")
+
+
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_watch(built, kind) -> None:
     assert "rounds watched" in run(built / kind / "watch", 3 * MORE)

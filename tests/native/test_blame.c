@@ -12,18 +12,18 @@ static void check_times(void) {
         .state = SS_SUPERVISED_RUNNING, .current = SS_PHASE_RUNNING, .has_run = true};
     ss_event event = {SS_HAS_ENDED, .why = "why", .spec = &patient, .now_ns = 5000 * MS};
     event.random = 50; /* a twentieth of the delay */
-    ss_step(&at, &event);
+    ss_decide(&at, &event);
     REQUIRE(at.restart_at_ns == 5105 * MS && at.blame.crashes == 1);
     event = (ss_event){SS_TICK, .spec = &patient, .now_ns = at.restart_at_ns - 1};
-    REQUIRE(!ss_step(&at, &event).acted && at.plan == SS_PLAN_NONE);
+    REQUIRE(!ss_decide(&at, &event).acted && at.plan == SS_PLAN_NONE);
     event.now_ns++;
-    REQUIRE(ss_step(&at, &event).acted && at.plan == SS_PLAN_START);
+    REQUIRE(ss_decide(&at, &event).acted && at.plan == SS_PLAN_START);
     REQUIRE(at.load_reason == SLIPSTREAM_LOAD_RESTART);
     event = (ss_event){SS_NOT_SPAWNED, .of_next = true, .problem = "", .spec = &patient, .now_ns = 5200 * MS};
-    ss_step(&at, &event);
+    ss_decide(&at, &event);
     REQUIRE(at.blame.failed_starts == 1 && at.restart_at_ns == 5400 * MS);
     event = (ss_event){SS_ASKED_RESUME, .now_ns = 5201 * MS};
-    ss_step(&at, &event);
+    ss_decide(&at, &event);
     REQUIRE(at.restart_at_ns == 5201 * MS && ss_blame_recent(&at.blame, &patient, 5201 * MS) == 0);
 }
 
@@ -93,14 +93,14 @@ static void check_blame(void) {
     ss_event event = {SS_HAS_ENDED, .spec = &patient, .in_flight = {11, 12, 1, false}};
     at.blame.poison = 12;
     at.blame.poison_crashes = 2;
-    const ss_decision d = ss_step(&at, &event);
+    const ss_decision d = ss_decide(&at, &event);
     REQUIRE(d.actions[1].type == SS_DO_SKIP && d.actions[1].number == 12);
     at.blame.flush_crashes = 2;
     at.blame.failed_starts = 4;
     at.next = SS_PHASE_LOADING;
     at.plan = SS_PLAN_START;
     event = (ss_event){SS_SAID_LOADED, .of_next = true};
-    const ss_decision run = ss_step(&at, &event);
+    const ss_decision run = ss_decide(&at, &event);
     REQUIRE(run.actions[1].type == SS_DO_RUN && run.actions[1].number == 1);
     REQUIRE(at.blame.failed_starts == 0);
 }

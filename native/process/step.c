@@ -143,6 +143,8 @@ static void current_ended(ss_standing *at, const ss_event *e, ss_decision *d) {
     at->current = SS_PHASE_NONE;
     act(d, SS_DO_DROP_CURRENT, NULL, 0);
     if (at->plan == SS_PLAN_STOP) {
+        if (at->next != SS_PHASE_NONE)
+            drop_next(at, d);
         set_plan(at, SS_PLAN_NONE);
         show(at, d, SS_SUPERVISED_UNLOADED, expected ? "" : e->why);
     } else if (at->handing_over && at->next == SS_PHASE_LOADED) {
@@ -269,6 +271,7 @@ static bool ask(ss_standing *at, const ss_event *e, ss_decision *d) {
         return true;
     case SS_ASKED_STOP:
         set_plan(at, SS_PLAN_STOP);
+        at->prepared = false;
         if (at->state != SS_SUPERVISED_FAILED)
             show(at, d, SS_SUPERVISED_UNLOADING, "");
         return true;

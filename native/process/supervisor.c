@@ -271,6 +271,8 @@ int32_t ss_supervised_stop(ss_supervised *w, uint32_t timeout_ms) {
     pthread_mutex_lock(&w->supervisor->lock);
     w->stop_timeout_ms = timeout_ms;
     ss_supervised_step(w, (ss_event){.type = SS_ASKED_STOP});
+    ss_kept_spec_release(w->prepared);
+    w->prepared = NULL;
     pthread_mutex_unlock(&w->supervisor->lock);
     kick(w->supervisor);
     return SLIPSTREAM_OK;

@@ -81,6 +81,10 @@ def test_file(built, examples, compile_plugin) -> None:
     assert "still libraries" in run(built / "asan" / "file", 200_000 * MORE, *libraries)
 
 
+def test_tables(built) -> None:
+    assert "taken" in run(built / "asan" / "table", 20_000 * MORE)
+
+
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_log_queue(built, kind) -> None:
     assert "lines of 4 writers" in run(built / kind / "log_queue", 20_000 * MORE)
@@ -89,6 +93,14 @@ def test_log_queue(built, kind) -> None:
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_sequencer(built, kind) -> None:
     assert "rounds of slots" in run(built / kind / "sequencer", 2_000 * MORE)
+
+
+def test_blame(built) -> None:
+    assert "blamed" in run(built / "asan" / "blame")
+
+
+def test_step(built) -> None:
+    assert "standings" in run(built / "asan" / "step")
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])

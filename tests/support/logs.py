@@ -22,14 +22,20 @@ class _Catcher(logging.Handler):
 
 
 @contextmanager
-def capture_logs() -> Iterator[list[dict]]:
-    """``with capture_logs() as logs``: every line of the library, also below the level."""
+def capture_logs(*, alone: bool = False) -> Iterator[list[dict]]:
+    """``with capture_logs() as logs``: every line of the library, also below the level.
+
+    Args:
+        alone: Nobody else gets them; pytest keeps all that it gets to the test's end.
+    """
     logger = logging.getLogger("slipstream")
     catcher, level = _Catcher(), logger.level
     logger.addHandler(catcher)
     logger.setLevel(logging.DEBUG)
+    logger.propagate = not alone
     try:
         yield catcher.lines
     finally:
+        logger.propagate = True
         logger.setLevel(level)
         logger.removeHandler(catcher)

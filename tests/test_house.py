@@ -14,39 +14,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "slipstream"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+CORE = ROOT / "native"
+SOURCES = sorted(CORE.glob("*/**/*.[ch]"))
 LINES_AT_MOST = 400
+TEST_LINES_AT_MOST = 600
 
-# What each room may import from this package, beside itself. Arrows go down only: a room's row
-# names rooms above it in this table, never below.
-FOUNDATION = {"_platform", "text", "files", "errors", "_native", "events", "frames"}
-SUPPORT = {"capture", "status", "config", "library", "logs"}
-ALLOWED = {
-    "_platform": set(),
-    "text": set(),
-    "files": {"_platform"},
-    "errors": set(),
-    "_native": {"errors", "_core"},
-    "events": {"errors", "_native"},
-    "frames": {"errors", "_native", "events"},
-    "capture": FOUNDATION,
-    "status": {"_native"},
-    "config": {"text", "files", "errors"},
-    "library": FOUNDATION,
-    "logs": FOUNDATION,
-    "aleo": {"errors", "events"},
-    "streams": FOUNDATION | {"capture", "aleo"},
-    "delivery": FOUNDATION | SUPPORT,
-    "loaded": FOUNDATION | SUPPORT | {"delivery"},
-    "manager": FOUNDATION | SUPPORT | {"delivery", "loaded"},
-    "__init__": FOUNDATION | SUPPORT | {"loaded", "manager"},
-    "check": FOUNDATION | SUPPORT | {"delivery", "__init__"},
-    "testing": FOUNDATION | SUPPORT | {"delivery", "manager", "__init__"},
-    "cli": FOUNDATION
-    | SUPPORT
-    | {"aleo", "streams", "delivery", "loaded", "manager", "check", "__init__"},
-}
-# Types only, at no cost and no cycle at run time.
-FOR_TYPES: set[tuple[str, str]] = set()
+sys.path.insert(0, str(ROOT / "tools"))
+
+import house  # noqa: E402 - found by the path above
+from house import NATIVE, PYTHON  # noqa: E402 - found by the path above
+
+from support.c_code import CALLS, arrows, circle, includes  # noqa: E402 - found by the path above
 
 
 def room_of(path: Path) -> str:
@@ -55,17 +33,10 @@ def room_of(path: Path) -> str:
     return first.removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """The rooms that a file imports, and whether that is for types only."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for_types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
+def imported(path: Path) -> Iterator[list[str]]:
+    """What a file imports from this package, for its types alone too: the parts of each name."""
     here = ["slipstream", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -75,30 +46,62 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
             names = [f"{base}.{alias.name}" for alias in node.names]
         else:
             continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] != "slipstream":
-                continue
-            room = parts[1] if len(parts) > 1 else "__init__"
-            if room not in {room_of(module) for module in MODULES} | {"_core"}:
-                room = "__init__"  # a name that the package itself offers
-            yield room, id(node) in for_types
+        yield from (name.split(".")[1:] for name in names if name.split(".")[0] == "slipstream")
 
 
-def test_the_table_goes_down_only() -> None:
-    order = list(ALLOWED)
-    for room, below in ALLOWED.items():
-        for name in below - {"_core"}:
-            assert order.index(name) < order.index(room), f"{room} may not be below {name}"
+def imports(path: Path) -> Iterator[str]:
+    """The rooms that a file imports."""
+    for parts in imported(path):
+        # A name that is no room is one that the package itself offers.
+        yield parts[0] if parts and parts[0] in {*PYTHON, "_core"} else "__init__"
+
+
+def module_of(parts: list[str]) -> str:
+    """The module that an imported name is, or stands in."""
+    for length in range(len(parts), 0, -1):
+        path = PACKAGE.joinpath(*parts[:length])
+        if path.with_suffix(".py").is_file():
+            return "/".join(parts[:length])
+    return "/".join([*parts[:1], "__init__"]) if parts else "__init__"
+
+
+@pytest.mark.parametrize("plan", [NATIVE, PYTHON], ids=["native", "python"])
+def test_the_plan_goes_down_only(plan) -> None:
+    order = list(plan)
+    for name, room in plan.items():
+        for below in room.uses:
+            assert order.index(below) < order.index(name), f"{name} may not stand on {below}"
+
+
+def test_the_plan_and_the_code_have_the_same_rooms() -> None:
+    assert {path.name for path in CORE.iterdir() if path.is_dir()} == set(NATIVE)
+    assert {room_of(module) for module in MODULES} == set(PYTHON)
+
+
+def test_the_picture_shows_the_plan() -> None:
+    assert house.PICTURE.read_text(encoding="utf-8") == house.picture(), "run tools/house.py"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports(path: Path) -> None:
     room = room_of(path)
-    assert room in ALLOWED, f"{room} is not in the table of this test"
-    for imported, for_types in imports(path):
-        if imported != room and not (for_types and (room, imported) in FOR_TYPES):
-            assert imported in ALLOWED[room], f"{path.name} imports slipstream.{imported}"
+    for imported in imports(path):
+        if imported not in {room, "_core"}:
+            assert imported in PYTHON[room].uses, (
+                f"{path.name} imports slipstream.{imported}, and {room} may not use that: move what "
+                f"is needed down, or, if {room} really stands on it, say so in tools/house.py"
+            )
+
+
+def test_no_circle_in_the_package() -> None:
+    found = {
+        (str(path.relative_to(PACKAGE).with_suffix("")), module_of(parts), ".".join(parts))
+        for path in MODULES
+        for parts in imported(path)
+        if path.name != "__init__.py"  # a package's face hands on what is in it
+    }
+    way = "\n".join(f"{one} -> {other}: {what}" for one, other, what in circle(found))
+    assert not way, f"{way}\nmove what both need into a module below them"
 
 
 def test_the_codecs_need_no_extension() -> None:
@@ -119,9 +122,9 @@ def test_one_door_to_cffi() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 line = ast.unparse(node)
-                assert not re.search(r"\b(cffi|_core)\b", line) or path.parent.name == "_native", (
-                    line
-                )
+                assert (
+                    not re.search(r"\b(cffi|_core|ctypes)\b", line) or path.parent.name == "_native"
+                ), line
 
 
 def code_lines(path: Path) -> int:
@@ -139,7 +142,83 @@ def code_lines(path: Path) -> int:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_has_two_jobs(path: Path) -> None:
-    assert code_lines(path) <= LINES_AT_MOST
+    lines = code_lines(path)
+    assert lines <= LINES_AT_MOST, f"{lines} lines: move one of its jobs into a module of its own"
+
+
+# ---- The core --------------------------------------------------------------------------------
+
+
+def test_wings_call_only_what_they_stand_on() -> None:
+    for unit, other, what in sorted(arrows(SOURCES, CORE)):
+        wing, below = unit.split("/")[0], other.split("/")[0]
+        if wing != below:
+            assert below in NATIVE, f"{unit}: {what}, which is no wing"
+            assert below in NATIVE[wing].uses, (
+                f"{unit}: {what}, and {wing} may not use {below}: move what is needed down, or, if "
+                f"{wing} really stands on it, say so in tools/house.py"
+            )
+
+
+def test_no_circle_in_the_core() -> None:
+    """A header may know another's types; what counts is who needs whom to do its work."""
+    found = circle({arrow for arrow in arrows(SOURCES, CORE) if f" {CALLS} " in arrow[2]})
+    way = "\n".join(f"{unit} -> {other}: {what}" for unit, other, what in found)
+    assert not found, f"{way}\nmove what both need into a file below them"
+
+
+def test_headers_are_named_by_their_wing() -> None:
+    for path in SOURCES:
+        for name, quoted in includes(path):
+            where = f"{path.relative_to(ROOT)} includes {name}"
+            assert not quoted or name.split("/")[0] in NATIVE, f'{where}: write "wing/file.h"'
+
+
+# What only one system has, or has in its own way, is behind native/platform. Mode process is made
+# of these, and exists on Linux only; the door needs Python's own header.
+SYSTEM_HEADERS = re.compile(
+    r"(linux|sys|asm|net|netinet|arpa)/.*|(pthread|unistd|fcntl|dlfcn|signal|poll|spawn|sched|pwd|grp"
+    r"|semaphore|elf|link|ucontext|endian|threads|x86intrin|immintrin|time|dirent)\.h"
+)
+SYSTEM_ROOMS = {"platform", "process"}
+
+
+def test_systems_are_behind_the_platform() -> None:
+    for path in SOURCES:
+        if path.relative_to(CORE).parts[0] in SYSTEM_ROOMS:
+            continue
+        for name, _ in includes(path):
+            assert not SYSTEM_HEADERS.fullmatch(name), (
+                f"{path.relative_to(ROOT)} includes <{name}>: use platform/platform.h, or add what "
+                "is missing there"
+            )
+        code = path.read_text(encoding="utf-8")
+        found = re.search(r"__builtin_thread_pointer|\bsyscall\(|__linux__|_WIN32", code)
+        assert not found, f"{path.relative_to(ROOT)} knows its system: {found and found[0]}"
+
+
+def test_only_the_platform_module_asks_which_system_this_is() -> None:
+    for path in MODULES:
+        if room_of(path) != "_platform":
+            code = path.read_text(encoding="utf-8")
+            assert "sys.platform" not in code, f"{path.name}: ask slipstream._platform"
+            assert "os.name" not in code, f"{path.name}: ask slipstream._platform"
+
+
+def test_no_file_has_two_jobs() -> None:
+    for path in SOURCES:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= LINES_AT_MOST, (
+            f"{path.relative_to(ROOT)} has {lines} lines, more than {LINES_AT_MOST}: move one of its "
+            "jobs into a file of its own"
+        )
+    for path in sorted((ROOT / "tests").rglob("*.[chp]*")):
+        if path.suffix in {".c", ".h", ".py"} and path.name != "slipstream-1.0.h":
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            assert lines <= TEST_LINES_AT_MOST, (
+                f"{path.relative_to(ROOT)} has {lines} lines, more than {TEST_LINES_AT_MOST}: it has "
+                "two subjects; give each a file"
+            )
 
 
 def public(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:

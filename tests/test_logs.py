@@ -10,8 +10,8 @@ import pytest
 
 from slipstream import Payload, PluginManager
 from slipstream._native import lib
-from slipstream.delivery.instance import Metric
 from slipstream.logs import LogLine, LogPump
+from slipstream.status import Metric
 from support.logs import capture_logs
 from support.recorded import EXPLICIT_ACK
 
@@ -79,7 +79,7 @@ def test_the_lowest_level(compile_plugin) -> None:
                 # IGNORED is "not enabled" here; both count as delivered, so ask the frame's log.
                 talker.tell(f"enabled/{n}")
                 assert talker.plugin.counters.delivered == before + 1
-                enabled.append(bool(lib.ss_log_queue_wants(manager._pump.queue, n)))
+                enabled.append(bool(lib.ss_log_queue_wants(manager._pump.pointer, n)))
             assert enabled == [n >= at for n in range(7)]
 
 
@@ -129,12 +129,12 @@ def test_long_lines_are_cut(talker) -> None:
 
 
 def test_a_flood_is_dropped_and_counted(manager, talker) -> None:
-    manager._pump._reader.acquire()  # the reader is busy elsewhere
+    manager._pump._lock.acquire()  # the reader is busy elsewhere
     try:
         manager.broadcast(Payload(b"repeat/30000", b"z" * 100))
     finally:
         with capture_logs() as logs:
-            manager._pump._reader.release()
+            manager._pump._lock.release()
             manager._pump.drain()
     lines = [line for line in logs if line["event"] == "z" * 100]
     (dropped,) = [line["event"] for line in logs if "were dropped" in line["event"]]
@@ -179,13 +179,13 @@ def test_a_pump_hands_lines_to_whoever_asks() -> None:
 
     pump = LogPump("info", keep)
     pump.names[7] = "seven"
-    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_DEBUG, 7, b"not wanted", 10)
-    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"wanted", 6)
+    lib.ss_log_queue_put(pump.pointer, lib.SLIPSTREAM_LOG_DEBUG, 7, b"not wanted", 10)
+    lib.ss_log_queue_put(pump.pointer, lib.SLIPSTREAM_LOG_INFO, 7, b"wanted", 6)
     assert arrived.wait(240)  # the thread has brought it, nobody drained
     assert lines == [LogLine(lib.SLIPSTREAM_LOG_INFO, 7, "wanted")]
-    lib.ss_log_queue_put(pump.queue, lib.SLIPSTREAM_LOG_INFO, 7, b"last", 4)
-    pump.stop()
-    pump.stop()
+    lib.ss_log_queue_put(pump.pointer, lib.SLIPSTREAM_LOG_INFO, 7, b"last", 4)
+    pump.close()
+    pump.close()
     pump.drain()
     assert lines[-1].text == "last"
 

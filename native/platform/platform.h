@@ -7,8 +7,10 @@
  *   inline.h    the types below that are marked so, and what is too hot for a call
  *   *.c         the rest
  *
- * All times are nanoseconds; points in time are those of ss_os_now_ns. Where errno is set, its
- * values are those of the C library. Unless it says otherwise, any thread may call anything.
+ * All times are nanoseconds; points in time are those of ss_os_now_ns. Paths and texts are bytes
+ * as Python's os.fsencode gives them. Where errno is set, its values are those of the C library.
+ * Unless it says otherwise, any thread may call anything. tests/native/test_platform.c tries what
+ * stands here.
  *
  * Between the marks stand only declarations; the build parses them. */
 #ifndef SS_PLATFORM_H
@@ -32,7 +34,7 @@
 
 /* ---- Time ------------------------------------------------------------------------------ */
 
-/* inline.h. A clock that nobody sets: it does not jump, and goes on while nothing runs. */
+/* inline.h. A clock that nobody sets. */
 static inline uint64_t ss_os_now_ns(void);
 /* inline.h. The time of day, since 1970. */
 static inline uint64_t ss_os_wall_ns(void);
@@ -170,6 +172,17 @@ bool ss_os_random(void *out, size_t len);
 /* True in the child of a fork: everything here belongs to the parent. Ask once in the parent
  * before anybody can fork. */
 bool ss_os_forked(void);
+
+/* Something that the core asks of this system. */
+typedef struct ss_os_trial {
+    const char *name;  /* as the system calls it */
+    const char *found; /* until the next one */
+    bool works;
+} ss_os_trial;
+
+/* Tries thing number `number` as the core uses it; false behind the last. May start children,
+ * and last some seconds where something does not work. */
+bool ss_os_try(uint32_t number, ss_os_trial *out);
 /* cdef:end */
 
 #endif

@@ -1,7 +1,7 @@
 #include "python/frames.h"
 
 #include "python/arguments.h"
-#include "door_doc.h"
+#include "python/door_doc.h"
 
 /* What stands in a frame's payload, as the extension's functions see it: an application's own
  * kind is one span. */

@@ -16,12 +16,11 @@ from slipstream.errors import (
 from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from slipstream.config import Mode
-    from slipstream.delivery.description import Delivery, Flush, Identity
-    from slipstream.logs import LogPump
+    from slipstream.delivery.description import Flush, Identity
+    from slipstream.delivery.plugin import Delivery
 
 _log = logging.getLogger("slipstream")
 
@@ -37,11 +36,9 @@ _GETTING_THERE = {
 class Plugin:
     """A loaded plugin. Its values are read when they are asked for; it is never stale."""
 
-    def __init__(self, identity: Identity, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery) -> None:
         """Wrap a plugin that its delivery has loaded."""
-        self._identity = identity
-        self._delivery = delivery
-        self._ended: tuple[Status, Counters] | None = None
+        self.delivery = delivery  # the mode's part; for the manager
 
     def __repr__(self) -> str:
         return f"<Plugin {self.name} {self.version} {self.mode} {self.state}>"
@@ -49,37 +46,37 @@ class Plugin:
     @property
     def identity(self) -> Identity:
         """Everything that is fixed about it."""
-        return self._identity
+        return self.delivery.identity
 
     @property
     def name(self) -> str:
         """Its name in this host."""
-        return self._identity.name
+        return self.delivery.identity.name
 
     @property
     def version(self) -> str:
         """Its own version."""
-        return self._identity.version
+        return self.delivery.identity.version
 
     @property
     def mode(self) -> Mode:
         """Where its callbacks run."""
-        return self._identity.mode
+        return self.delivery.identity.mode
 
     @property
     def path(self) -> Path | None:
         """The library, or None for a plugin written in Python."""
-        return self._identity.path
+        return self.delivery.identity.path
 
     @property
     def digest(self) -> str:
         """SHA-256 of the library, in hexadecimal."""
-        return self._identity.digest
+        return self.delivery.identity.digest
 
     @property
     def status(self) -> Status:
         """State, reason and since when."""
-        return self._ended[0] if self._ended else self._delivery.status()
+        return self.delivery.status()
 
     @property
     def state(self) -> PluginState:
@@ -99,28 +96,12 @@ class Plugin:
     @property
     def counters(self) -> Counters:
         """What happened to its events; after an unload the last values."""
-        return self._ended[1] if self._ended else self._delivery.counters()
+        return self.delivery.counters()
 
     @property
     def metrics(self) -> list[Metric]:
         """The numbers that the plugin itself reports; none after an unload."""
-        return [] if self._ended else self._delivery.metrics()
-
-    # The manager's side ------------------------------------------------------------
-
-    @property
-    def delivery(self) -> Delivery:
-        """The mode's part; for the manager."""
-        return self._delivery
-
-    def renew(self, identity: Identity) -> None:
-        """Take a new generation's identity, after a reload."""
-        self._identity = identity
-
-    def end(self, reason: str, unload: Callable[[], None]) -> None:
-        """Unload and keep the last values; if that fails the plugin is as it was."""
-        unload()
-        self._ended = (Status(PluginState.UNLOADED, reason), self._delivery.counters())
+        return self.delivery.metrics()
 
 
 # Seconds. A flush that runs while the caller waits is not begun with less, unless the caller
@@ -135,14 +116,9 @@ class Loaded:
         plugins: By name, in the order of loading.
     """
 
-    def __init__(self, pump: LogPump) -> None:
-        """Nothing is loaded yet.
-
-        Args:
-            pump: Has the names for the plugins' log lines.
-        """
+    def __init__(self) -> None:
+        """Nothing is loaded yet."""
         self.plugins: dict[str, Plugin] = {}
-        self._pump = pump
 
     def find(self, name: str) -> Plugin:
         """Return a plugin.
@@ -175,10 +151,9 @@ class Loaded:
                 "give this one another `name` in its config, or unload the other",
             )
 
-    def add(self, identity: Identity, delivery: Delivery) -> Plugin:
+    def add(self, delivery: Delivery) -> Plugin:
         """Take in a plugin that runs; return it."""
-        plugin = Plugin(identity, delivery)
-        self.plugins[identity.name] = plugin
+        plugin = self.plugins[delivery.name] = Plugin(delivery)
         return plugin
 
     def flush(self, timeout: float) -> None:
@@ -241,21 +216,13 @@ class Loaded:
             raise interrupt
 
     def _end(self, plugin: Plugin, timeout: float) -> None:
-        problem = ""
-        log_id = plugin.delivery.log_id  # afterwards it may not know it any more
-
-        def stop() -> None:
-            nonlocal problem
-            problem = plugin.delivery.stop(timeout)
-
-        plugin.end("unloaded", stop)
+        problem = plugin.delivery.close(timeout)
         if problem:
             _log.warning(
                 "plugin unloaded, but not cleanly",
                 extra={"plugin": plugin.name, "problem": problem},
             )
         else:
-            self._pump.forget(log_id)
             _log.info("plugin unloaded", extra={"plugin": plugin.name})
 
 

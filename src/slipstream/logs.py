@@ -10,17 +10,23 @@ The logger is ``slipstream``. What a line says beside its text stands in fields 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._native.handle import Handle
 from slipstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from slipstream._native.cdef import ss_log_queue
 
 _QUEUE_BYTES = 1 << 20
 _SLICE_MS = 500
@@ -43,6 +49,7 @@ LEVELS: dict[str, int] = {
 }
 
 _log = logging.getLogger("slipstream")
+_numbers = itertools.count(1)
 # What every record has; all else came as a field.
 _RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
@@ -105,14 +112,15 @@ class LogLine:
         return _MISBEHAVING.get(self.level, "")
 
 
-class LogPump:
-    """The queue of log lines and the thread that empties it.
+class LogPump(Handle):
+    """The queue of log lines, which is its pointer, and the thread that empties it.
 
     Attributes:
-        queue: The native queue.
-        names: From an instance's number to the name that its lines carry.
+        names: From the number that lines carry to the plugin that they are of.
         afterwards: Called by the thread whenever it has looked for lines.
     """
+
+    pointer: ss_log_queue
 
     def __init__(self, level: str, emit: Callable[[LogLine], None] | None = None) -> None:
         """Start the thread.
@@ -126,60 +134,57 @@ class LogPump:
         """
         if level not in LEVELS:
             raise ConfigError(f"{level!r} is no log level", f"use one of {', '.join(LEVELS)}")
-        self.queue: Any = lib.ss_log_queue_new(_QUEUE_BYTES)
-        if self.queue == ffi.NULL:
+        _native.forked()  # which is told from the first call on
+        queue = lib.ss_log_queue_new(_QUEUE_BYTES)
+        if queue == ffi.NULL:
             raise MemoryError
-        lib.ss_log_queue_set_level(self.queue, LEVELS[level])
+        super().__init__(queue, _end)
+        lib.ss_log_queue_set_level(queue, LEVELS[level])
         self.names: dict[int, str] = {}
         self.afterwards: Callable[[], None] | None = None
-        self._emit = self._to_logging if emit is None else emit
-        # Re-entrant: a signal handler may close the manager while this thread drains.
-        self._reader = threading.RLock()
-        self._stopping = False
-        lib.ss_log_queue_retain(self.queue)  # the thread's own, since nobody waits for its end
+        self._emit = emit
         self._thread = threading.Thread(
-            target=self._run, args=(self.queue,), name="slipstream-log", daemon=True
+            target=_read, args=(queue, weakref.ref(self)), name="slipstream-log", daemon=True
         )
         self._thread.start()
+        lib.ss_log_queue_retain(queue)  # the thread's own, since nobody waits for its end
 
-    def _run(self, queue: Any) -> None:
-        while not self._stopping:
-            lib.ss_log_queue_wait(queue, _SLICE_MS)
-            self.drain()
-            if self.afterwards is not None and not self._stopping and not _native.forked():
-                self._look_after(self.afterwards)
-        lib.ss_log_queue_release(queue)
+    def open_log(self, name: str) -> int:
+        """Return a number for log lines, which then carry this name."""
+        number = next(_numbers)
+        self.names[number] = name
+        return number
 
-    @staticmethod
-    def _look_after(afterwards: Callable[[], None]) -> None:
-        try:
-            afterwards()
-        except Exception:  # noqa: BLE001 - whatever it is, lines have to be read further on
-            traceback.print_exc(file=sys.stderr)
-
-    def forget(self, log_id: int) -> None:
-        """Hand on the last lines of an instance that is closed, and forget its name."""
+    def close_log(self, log_id: int) -> None:
+        """Hand on the last lines of a number, and forget its name."""
         self.drain()
         self.names.pop(log_id, None)
 
+    def look(self) -> None:
+        """Hand every waiting line on, and do what comes afterwards."""
+        self.drain()
+        try:
+            if self.afterwards is not None and not self.is_closed:
+                self.afterwards()
+        except Exception:  # noqa: BLE001 - whatever it is, lines have to be read further on
+            traceback.print_exc(file=sys.stderr)
+
     def drain(self) -> None:
         """Hand every waiting line on."""
-        if _native.forked():
+        if self.is_closed:
             return
-        with self._reader:
-            if self._stopping:
-                return
+        with self._lock:
             line = ffi.new("ss_log_line *")
-            while lib.ss_log_queue_next(self.queue, line):
+            while not self.is_closed and lib.ss_log_queue_next(self.pointer, line):
                 self._hand_on(LogLine(line.level, line.log_id, _native.text(line.text)))
-            dropped = lib.ss_log_queue_dropped(self.queue)
+            dropped = 0 if self.is_closed else lib.ss_log_queue_dropped(self.pointer)
             if dropped:
                 text = f"{dropped} log lines were dropped: the queue was full"
                 self._hand_on(LogLine(lib.SLIPSTREAM_LOG_WARN, 0, text))
 
     def _hand_on(self, line: LogLine) -> None:
         try:
-            self._emit(line)
+            (self._emit or self._to_logging)(line)
         except Exception:  # noqa: BLE001 - a broken log must not break what is logged
             traceback.print_exc(file=sys.stderr)
 
@@ -194,17 +199,24 @@ class LogPump:
             fields["contract"] = line.contract
         _log.log(level, line.text, extra=fields)
 
-    def stop(self) -> None:
-        """Empty the queue and end the thread. The queue lives as long as its last writer."""
-        if _native.forked():
-            return
+    def close(self) -> None:
+        """Hand the last lines on, and end the thread. The queue lives as long as its writers."""
         self.drain()
-        with self._reader:
-            if self._stopping:
-                return
-            self._stopping = True
-        lib.ss_log_queue_wake(self.queue)
+        super().close()
+        self.afterwards = None  # those who look after something refer to the pump as well
         if self._thread is not threading.current_thread():
             self._thread.join(2 * _SLICE_MS / 1000)
-        lib.ss_log_queue_release(self.queue)
-        self.queue = ffi.NULL
+
+
+def _read(queue: ss_log_queue, pump: weakref.ref[LogPump]) -> None:
+    """Empty the queue until the pump is closed, or gone."""
+    while (reader := pump()) is not None and not reader.is_closed:
+        reader.look()
+        del reader  # while this waits, others may let go of it
+        lib.ss_log_queue_wait(queue, _SLICE_MS)
+    lib.ss_log_queue_release(queue)
+
+
+def _end(queue: ss_log_queue) -> None:
+    lib.ss_log_queue_wake(queue)
+    lib.ss_log_queue_release(queue)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from slipstream._native import lib
+
 
 class PluginState(StrEnum):
     """Where a plugin is in its life."""
@@ -20,6 +22,30 @@ class PluginState(StrEnum):
     UNLOADING = "unloading"
     FAILED = "failed"
     UNLOADED = "unloaded"
+
+
+# What each layer's own states are to whoever asks. Beside them stand a ring that is paused or
+# stalled while it is delivered from, and what a reload, an unload or a failure of both is in.
+SLOT_STATES = {
+    lib.SS_SLOT_RUNNING: PluginState.RUNNING,
+    lib.SS_SLOT_PAUSED: PluginState.PAUSED,
+    lib.SS_SLOT_RELOADING: PluginState.LOADING,
+    lib.SS_SLOT_FAILED: PluginState.FAILED,
+}
+CONSUMER_STATES = {
+    lib.SS_THREAD_RUNNING: PluginState.RUNNING,
+    lib.SS_THREAD_ENDED: PluginState.LOADING,  # between two versions
+    lib.SS_THREAD_FAILED: PluginState.FAILED,
+}
+SUPERVISED_STATES = {
+    lib.SS_SUPERVISED_LOADING: PluginState.LOADING,
+    lib.SS_SUPERVISED_RUNNING: PluginState.RUNNING,
+    lib.SS_SUPERVISED_BACKOFF: PluginState.BACKOFF,
+    lib.SS_SUPERVISED_QUARANTINED: PluginState.QUARANTINED,
+    lib.SS_SUPERVISED_UNLOADING: PluginState.UNLOADING,
+    lib.SS_SUPERVISED_FAILED: PluginState.FAILED,
+    lib.SS_SUPERVISED_UNLOADED: PluginState.UNLOADED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +79,15 @@ class Counters:
         return self.broadcast - self.acknowledged
 
 
-def counters_of(stats: Any, callbacks_timed: int) -> Counters:
-    """Return the counters of a slot or of a ring.
-
-    Args:
-        stats: The core's own.
-        callbacks_timed: The one that is not called the same in both.
-    """
+def counters_of(stats: Any) -> Counters:
+    """Return the core's counters of a slot or of a ring."""
     return Counters(
         broadcast=stats.broadcast,
         delivered=stats.delivered,
         failed=stats.failed,
         dropped=stats.dropped,
         acknowledged=stats.acknowledged,
-        callbacks_timed=callbacks_timed,
+        callbacks_timed=stats.samples,
         callback_ns=stats.total_ns,
         callback_buckets=tuple(stats.buckets),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import mmap
 import os
 import resource
 import shutil
@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 
 import slipstream
-from slipstream.check import machine
-from slipstream.check.machine import State, examine
 
 COMMAND = str(Path(sys.executable).with_name("slipstream"))
 
@@ -56,42 +54,52 @@ def test_every_check_says_what_it_is_for(command) -> None:
     assert all(name in table for name in names)
 
 
-def finding(name: str) -> machine.Finding:
-    return next(found for found in examine() if found.name == name)
+@pytest.fixture(scope="module")
+def broken_system(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = Path(__file__).with_name("broken_system.c").read_text()
+    return compile_(tmp_path_factory.mktemp("broken"), source)
 
 
-def test_what_is_missing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each probe notices when the thing that it tries does not work."""
+REFUSED = "Function not implemented"
 
-    def refuse(*_arguments: object, **_keywords: object) -> None:
-        raise OSError(38, "Function not implemented")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "memfd_create", refuse)
-        for name in ("memfd_create", "seals", "F_SEAL_FUTURE_WRITE", "shared futex"):
-            assert finding(name).state is State.MISSING
-            assert finding(name).detail == "Function not implemented"
-    with monkeypatch.context() as patch:
-        patch.setattr(machine.fcntl, "fcntl", lambda *_: 0)  # seals that do nothing
-        assert finding("seals").detail == "a sealed file could be resized"
-        assert finding("F_SEAL_FUTURE_WRITE").detail == "a sealed file could be mapped for writing"
-    with monkeypatch.context() as patch:
-        patch.setattr(machine, "_FUTEX_WAKE", 99)
-        patch.setattr(machine, "_PATIENCE", 0.2)
-        assert finding("shared futex").state is State.MISSING
-    with monkeypatch.context() as patch:
-        patch.setattr(machine, "_MADV_WIPEONFORK", mmap.MADV_NORMAL)
-        assert finding("MADV_WIPEONFORK").state is State.FALLBACK
-    with monkeypatch.context() as patch:
-        patch.setattr(machine, "_PR_SET_PDEATHSIG", 2)  # asks instead of setting
-        patch.setattr(machine, "_PATIENCE", 0.2)
-        assert finding("PR_SET_PDEATHSIG").state is State.FALLBACK
-    with monkeypatch.context() as patch:
-        patch.setattr(machine, "_MEMBARRIER_REGISTER", 1 << 30)
-        assert finding("membarrier").detail == "Invalid argument"
-    with monkeypatch.context() as patch:
-        patch.setattr(machine.platform, "machine", lambda: "pdp11")
-        assert "pdp11" in finding("shared futex").detail
+@pytest.mark.parametrize(
+    ("broken", "found"),
+    [
+        ("nothing", {}),
+        ("memfd_create", dict.fromkeys(
+            ("memfd_create", "seals", "F_SEAL_FUTURE_WRITE", "shared futex"), ("missing", REFUSED)
+        )),
+        ("seals", {
+            "seals": ("missing", "a sealed file could be resized"),
+            "F_SEAL_FUTURE_WRITE": ("missing", "a sealed file could be mapped for writing"),
+        }),
+        ("wake", {"shared futex": ("missing", "another process was not woken")}),
+        ("futex", {"shared futex": ("missing", REFUSED)}),
+        ("pidfd", {"pidfd_open": ("missing", REFUSED)}),
+        ("membarrier", {"membarrier": ("fallback", REFUSED)}),
+        ("prctl", {"PR_SET_PDEATHSIG": ("fallback", "prctl refused it")}),
+        ("pdeathsig", {"PR_SET_PDEATHSIG": ("fallback", "a child outlived its parent")}),
+        ("readv", {"process_vm_readv": ("fallback", "Operation not permitted")}),
+        ("madvise", {"MADV_WIPEONFORK": ("fallback", "the kernel does not know it")}),
+        ("wipe", {"MADV_WIPEONFORK": ("fallback", "not wiped in a child")}),
+        ("maps", {"/proc/self/maps": ("missing", "does not tell code from data")}),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_seen(
+    broken_system: Path, broken: str, found: dict[str, tuple[str, str]]
+) -> None:
+    """The core notices what does not work, by the calls that it makes itself."""
+    preloaded = [*os.environ.get("LD_PRELOAD", "").split(), str(broken_system)]
+    done = subprocess.run(
+        [COMMAND, "doctor", "--json"],
+        env={**os.environ, "LD_PRELOAD": " ".join(preloaded), "BROKEN": broken},
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    machine = {f["name"]: f for f in json.loads(done.stdout)["machine"]}
+    tried = itertools.takewhile(lambda f: f["name"] != "executable temp folder", machine.values())
+    assert {f["name"]: (f["state"], f["detail"]) for f in tried if f["state"] != "ok"} == found
+    assert done.returncode == any(state == "missing" for state, _ in found.values())
 
 
 def test_low_limits_are_seen() -> None:

@@ -376,10 +376,10 @@ def test_a_full_disk_for_dead_letters(manager, compile_plugin, tmp_path) -> None
     plugin = manager.load_plugin(native.config(statuses=[-1, -1]))
     with open("/dev/full", "wb", buffering=0) as full, capture_logs() as logs:
         delivery = plugin.delivery
-        delivery._sequencer.set_dead_letter(delivery._slot, full.fileno())
+        manager._sequencer.set_dead_letter(delivery._slot, full.fileno())
         manager.block(b"", 1)
         manager.flush()
-        delivery._sequencer.set_dead_letter(delivery._slot, -1)
+        manager._sequencer.set_dead_letter(delivery._slot, -1)
     assert any("cannot write to the dead-letter file" in line["event"] for line in logs)
 
 

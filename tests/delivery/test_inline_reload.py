@@ -151,8 +151,10 @@ def test_neither_version_starts(manager, compile_plugin, tmp_path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("0")
     # The old one is started again with the very JSON that it had; make its library refuse.
-    delivery = plugin.delivery
-    delivery._settled = delivery._settled.replace(b'"load_status":0', b'"load_status":-5')
+    present = plugin.delivery.present
+    settled, data_dir = present.loaded_with
+    broken = settled.replace(b'"load_status":0', b'"load_status":-5')
+    present.loaded_with = (broken, data_dir)
     with pytest.raises(PluginFailed) as caught:
         manager.reload_plugin("recorder", native.config(load_status=-6))
     assert "the new version was not started" in caught.value.message

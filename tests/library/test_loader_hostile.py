@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import slipstream.delivery.launcher
+import slipstream.delivery.reload
 from slipstream import (
     InvalidPluginPath,
     PluginAlreadyLoaded,
@@ -213,7 +213,7 @@ def test_a_library_replaced_after_the_copy_does_not_matter(
         path.write_bytes(b"something else")
         return copy
 
-    monkeypatch.setattr(slipstream.delivery.launcher, "PrivateCopy", copy_and_swap)
+    monkeypatch.setattr(slipstream.delivery.reload, "PrivateCopy", copy_and_swap)
     plugin = host.load_plugin({"libpath": str(path)})
     assert plugin.digest == hashlib.sha256(good.read_bytes()).hexdigest()
     host.block(b"", 1)

@@ -130,7 +130,7 @@ def test_only_what_nobody_uses_is_swept(source, monkeypatch) -> None:
 def test_a_killed_process_is_cleaned_up_after(source, monkeypatch) -> None:
     script = (
         "import os, sys; from pathlib import Path; from slipstream.library import PrivateCopy;"
-        "PrivateCopy(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+        "copy = PrivateCopy(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", script, source], timeout=600, check=False)
     assert len(copies_in(source.parent)) == 1

@@ -54,6 +54,13 @@ def run(program: Path, *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
+def test_platform(built, kind, tmp_path) -> None:
+    library = tmp_path / "witness.so"
+    shutil.copy(built / kind / "witness0.so", library)
+    assert "all that it promises" in run(built / kind / "platform", tmp_path, library)
+
+
 def test_text(built) -> None:
     assert "random texts" in run(built / "asan" / "text", 200_000 * MORE)
 
@@ -72,6 +79,10 @@ def test_file(built, examples, compile_plugin) -> None:
         compile_plugin(source(), "-Wl,--hash-style=sysv", name="sysv"),
     ]
     assert "still libraries" in run(built / "asan" / "file", 200_000 * MORE, *libraries)
+
+
+def test_tables(built) -> None:
+    assert "taken" in run(built / "asan" / "table", 20_000 * MORE)
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])

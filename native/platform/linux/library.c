@@ -1,5 +1,5 @@
 /* library: opening and closing libraries, and what is mapped where. */
-#include "platform/linux/maps.h"
+#include "platform/linux/inner.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

@@ -8,10 +8,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Allocates all of it, so that without memory the answer is an error here, not SIGBUS later. */
-static int memory_file(size_t size) {
+/* Allocates all of it, so that without memory the answer is an error here, not SIGBUS later.
+ * `sealed`: it will be sealed. */
+static int memory_file(size_t size, bool sealed) {
     int fd = memfd_create("slipstream", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM)) /* it cannot be sealed, but used */
+    if (fd < 0 && !sealed && (errno == ENOSYS || errno == EPERM))
         fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
@@ -55,7 +56,7 @@ static uint8_t *map_mirror(int fd, size_t head, size_t bytes, int rights, int fl
 }
 
 uint8_t *ss_os_mirror_new(size_t head, size_t bytes, int *fd) {
-    const int file = memory_file(head + bytes);
+    const int file = memory_file(head + bytes, fd != NULL);
     if (file < 0)
         return NULL;
     /* Populated: the first lap of whoever writes shall not be slow. */
@@ -89,7 +90,7 @@ static void *map_area(int fd, size_t size, int flags) {
 void *ss_os_area_new(size_t size, int *fd) {
     if (fd == NULL)
         return map_area(-1, size, MAP_PRIVATE | MAP_ANONYMOUS);
-    const int file = memory_file(size);
+    const int file = memory_file(size, true);
     if (file < 0)
         return NULL;
     void *area = map_area(file, size, MAP_SHARED | MAP_POPULATE);

@@ -1,5 +1,5 @@
 /* peek: looking at memory and at the process without trusting either. */
-#include "platform/linux/maps.h"
+#include "platform/linux/inner.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,12 +28,16 @@ static bool read_by_pipe(const void *address, void *out, size_t len) {
     return done == len;
 }
 
-bool ss_os_read_memory(const void *address, void *out, size_t len) {
+ssize_t ss_os_read_directly(const void *address, void *out, size_t len) {
     const struct iovec to = {out, len};
     const struct iovec from = {(void *)(uintptr_t)address, len};
+    return process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+}
+
+bool ss_os_read_memory(const void *address, void *out, size_t len) {
     if (address == NULL)
         return false;
-    const ssize_t n = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+    const ssize_t n = ss_os_read_directly(address, out, len);
     if (n < 0 && (errno == ENOSYS || errno == EPERM))
         return read_by_pipe(address, out, len);
     return n == (ssize_t)len;

@@ -1,5 +1,5 @@
 /* system: files, random bytes, and whether this is a forked child. */
-#include "platform/platform.h"
+#include "platform/linux/inner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +85,10 @@ static void make_fork_mark(void) {
     }
     *(uint8_t *)page = 1;
     fork_mark = page;
+}
+
+bool ss_os_has_fork_mark(void) {
+    return fork_mark != NULL;
 }
 
 bool ss_os_forked(void) {

@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from slipstream.config import PluginConfig
 from slipstream.delivery.instance import Instance
 from slipstream.errors import PluginLoadError
 from slipstream.library import PrivateCopy
@@ -18,15 +19,13 @@ from slipstream.logs import LogPump
 
 
 def _probe(library: Path, timeout: float) -> dict[str, object]:
-    pump = LogPump("info")
+    config = PluginConfig(libpath=library, folder=library.parent, load_timeout=timeout)
     try:
-        copy = PrivateCopy(library)
-        instance = Instance(pump.queue, 0, copy, library.parent)
-        try:
-            instance.open(timeout)
-            described = instance.describe()
-        finally:
-            instance.close(timeout)
+        with (
+            LogPump("info") as pump,
+            Instance(pump, PrivateCopy(library), config, library.stem) as instance,
+        ):
+            described = instance.description
     except PluginLoadError as error:
         return {"message": error.message, "hint": error.hint, "refusal": error.refusal}
     return {

@@ -6,10 +6,13 @@ import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+
+if TYPE_CHECKING:
+    from slipstream._native.cdef import ss_supervised
 
 _log = logging.getLogger("slipstream")
 
@@ -93,7 +96,7 @@ class CrashReport:
 
 
 def take_reports(
-    worker: Any, plugin: str, path: Path, digest: str, folder: Path | None
+    worker: ss_supervised, plugin: str, path: Path, digest: str, folder: Path | None
 ) -> list[CrashReport]:
     """Take a worker's waiting crash reports, and write each to a file.
 

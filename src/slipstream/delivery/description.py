@@ -1,29 +1,37 @@
-"""What a plugin says of itself, what it is to its host, and what each mode does for it."""
+"""What a plugin says of itself, and what it is to its host."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from slipstream.config import Mode
-from slipstream.status import Counters, Metric, Status
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a plugin says of itself."""
+    """What a plugin says of itself.
+
+    Attributes:
+        name: Its own name.
+        version: Its version.
+        flags: SLIPSTREAM_FLAG_*.
+        abi_minor: Of the header that it was built with; 0 where that is not known.
+        kinds: Set of subscribed kinds, one bit each; once it is loaded.
+        claims: The payload names that it claims; once it is loaded.
+    """
 
     name: str
     version: str
     flags: int
     abi_minor: int
-    kinds: int
-
-    def has(self, flag: int) -> bool:
-        """Say whether a SLIPSTREAM_FLAG_* is set."""
-        return self.flags & flag != 0
+    kinds: int = 0
+    claims: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,40 +70,3 @@ class Flush:
 
     wait: Callable[[float], None]
     by_itself: bool
-
-
-class Delivery(Protocol):
-    """What a mode does for one plugin; see slipstream.delivery."""
-
-    @property
-    def log_id(self) -> int:
-        """The number that its log lines carry."""
-
-    def status(self) -> Status:
-        """Return the state."""
-
-    def counters(self) -> Counters:
-        """Return the counters; may be called at any time."""
-
-    def metrics(self) -> list[Metric]:
-        """Return the plugin's own numbers."""
-
-    def pause(self) -> None:
-        """Hold events back; what comes meanwhile is told by a GAP."""
-
-    def resume(self) -> None:
-        """Deliver again."""
-
-    def ask_flush(self, timeout: float) -> Flush:
-        """Ask for everything delivered to be made durable, `timeout` being all the time for it.
-
-        Raises:
-            PluginFailed: The plugin cannot get there at present.
-        """
-
-    def stop(self, timeout: float) -> str:
-        """Unload; returns what became of the library, for the log.
-
-        Raises:
-            PluginFailed: It could not even begin; the plugin is loaded as before.
-        """

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeVarTuple
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._native.handle import Handle
 from slipstream.delivery.description import Description
 from slipstream.errors import (
     PluginFailed,
@@ -27,8 +27,14 @@ from slipstream.status import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from slipstream._native.cdef import Pointer, char, ss_instance, ss_instance_info, ss_metric
+    from slipstream.config import PluginConfig
     from slipstream.library import PrivateCopy
+    from slipstream.logs import LogPump
+
+Ts = TypeVarTuple("Ts")
 
 _SLICE = 0.1
 _LONGEST = 4_000_000.0  # seconds; what 32 bits of milliseconds hold
@@ -52,205 +58,201 @@ class LoadReason(enum.IntEnum):
     RESTART = lib.SLIPSTREAM_LOAD_RESTART
 
 
-def neither_started(new: BaseException, old: SlipstreamError) -> PluginFailed:
-    """Return the error of a reload after which no version runs.
+class Mapping(enum.IntEnum):
+    """What became of the library's mapping.
+
+    Attributes:
+        meaning: One phrase for people.
+        problem: The same if it stays mapped, else "".
+    """
+
+    meaning: str
+    problem: str
+
+    def __new__(cls, value: int, meaning: str = "") -> Self:
+        """Make one of them, or find it by its number."""
+        self = int.__new__(cls, value)
+        self._value_ = value
+        self.meaning = meaning
+        self.problem = meaning if meaning.startswith("stays") else ""
+        return self
+
+    NONE = lib.SS_MAPPING_NONE, "was never opened"
+    GONE = lib.SS_MAPPING_GONE, "unmapped"
+    RESIDENT = lib.SS_MAPPING_RESIDENT, "stays mapped: it asks for it (RESIDENT)"
+    GO = lib.SS_MAPPING_GO, "stays mapped: a Go runtime cannot be unmapped"
+    THREADS = lib.SS_MAPPING_THREADS, "stays mapped: threads of it still run"
+    PINNED = (
+        lib.SS_MAPPING_PINNED,
+        "stays mapped: a unique symbol, a thread-local destructor or its own flags pin it",
+    )
+    STUCK = 100, "stays mapped: a call into it did not return"
+
+
+def claims_of(pointer: Any, claim: Callable[[Any, int], Pointer[char]]) -> tuple[bytes, ...]:
+    """Return the payload names that a plugin claims.
 
     Args:
-        new: Why the new version was not started.
-        old: Why the old one could not be started again.
+        pointer: What has been loaded.
+        claim: The core's function that gives them one by one.
     """
-    text = new.message if isinstance(new, SlipstreamError) else repr(new)
-    return PluginFailed(
-        f"the new version was not started: {text}; and the old one could not be started "
-        f"again: {old.message}",
-        "mend one of them and reload, or unload the plugin",
-    )
+    found: list[bytes] = []
+    while (name := claim(pointer, len(found))) != ffi.NULL:
+        found.append(ffi.string(name))
+    return tuple(found)
 
 
-class Mapping(enum.IntEnum):
-    """What became of the library's mapping."""
+def metrics_of(handle: Handle, read: Callable[[Any, int, ss_metric], int]) -> list[Metric]:
+    """Return the numbers that a plugin reports; none once the handle is closed.
 
-    NONE = lib.SS_MAPPING_NONE
-    GONE = lib.SS_MAPPING_GONE
-    RESIDENT = lib.SS_MAPPING_RESIDENT
-    GO = lib.SS_MAPPING_GO
-    THREADS = lib.SS_MAPPING_THREADS
-    PINNED = lib.SS_MAPPING_PINNED
-    STUCK = 100
-
-    @property
-    def meaning(self) -> str:
-        """One phrase for people."""
-        return _MEANINGS[self]
-
-
-_MEANINGS = {
-    Mapping.NONE: "was never opened",
-    Mapping.GONE: "unmapped",
-    Mapping.RESIDENT: "stays mapped: it asks for it (RESIDENT)",
-    Mapping.GO: "stays mapped: a Go runtime cannot be unmapped",
-    Mapping.THREADS: "stays mapped: threads of it still run",
-    Mapping.PINNED: "stays mapped: a unique symbol, a thread-local destructor or its own "
-    "flags pin it",
-    Mapping.STUCK: "stays mapped: a call into it did not return",
-}
+    Args:
+        handle: What may be asked for them.
+        read: The core's function that gives them one by one.
+    """
+    found: list[Metric] = []
+    metric = ffi.new("ss_metric *")
+    with handle.asking():
+        while (
+            not handle.is_closed and read(handle.pointer, len(found), metric) == lib.SLIPSTREAM_OK
+        ):
+            value = metric.gauge if metric.is_gauge else metric.count
+            found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
+    return found
 
 
-class Instance:
-    """A library's instance, from opening to unmapping."""
+class Instance(Handle):
+    """A library's instance, from opening to unmapping. An instance that is dropped ends itself.
 
-    def __init__(self, log: Any, log_id: int, copy: PrivateCopy, config_dir: Path) -> None:
-        """Make the instance's thread; nothing of the library runs yet.
+    Attributes:
+        copy: The private copy that is open.
+        config: The config of this version.
+        log_id: The number that its log lines carry.
+        description: What the plugin says of itself.
+        loaded_with: What `load` got, for doing it again.
+        is_loaded: Between a `load` that succeeded and `unload`.
+    """
+
+    pointer: ss_instance
+    description: Description
+
+    def __init__(self, pump: LogPump, copy: PrivateCopy, config: PluginConfig, name: str) -> None:
+        """Look at the file, open it, construct the instance and check its table.
 
         Args:
-            log: The native log queue.
-            log_id: The number that its log lines carry.
-            copy: The private copy to open; removed when the instance is closed.
-            config_dir: What `slipstream.config/1` gives as the config's folder.
+            pump: Takes its log lines.
+            copy: The private copy to open; closed with the instance.
+            config: `folder` and the deadlines are used.
+            name: The name that its log lines carry.
+
+        Raises:
+            PluginLoadError: It was refused; `refusal` says why. Nothing is left of it.
         """
-        self.copy = copy
-        self.log_id = log_id
-        self._freeing = threading.Lock()  # metrics are asked for by any thread
-        self._handle: Any = lib.ss_instance_new(
-            log, log_id, bytes(copy.path), bytes(copy.original), bytes(config_dir)
+        self.copy, self.config = copy, config
+        self.log_id = pump.open_log(name)
+        self.loaded_with: tuple[bytes, Path | None] = (b"", None)
+        self.is_loaded = False
+        self._pump = pump
+        self._stuck_in = ""
+        pointer = lib.ss_instance_new(
+            pump.pointer, self.log_id, bytes(copy.path), bytes(copy.original), bytes(config.folder)
         )
-        if self._handle == ffi.NULL:
+        if pointer == ffi.NULL:
             copy.close()
+            pump.close_log(self.log_id)
             raise PluginLoadError(
                 f"no thread or memory for {copy.original}",
                 "check the limits on processes and memory: ulimit -u, ulimit -v",
                 Refusal.CANNOT_OPEN,
             )
-        self._stuck_in = ""
+        # What is closed it frees; any other then ends itself, on threads of its own.
+        super().__init__(pointer, lib.ss_instance_abandon, pump, copy)
+        try:
+            info = self._begin("opening and constructing", lib.ss_instance_open)
+            name, version = _native.text(info.name), _native.text(info.version)
+            self.description = Description(name, version, info.flags, info.abi_minor)
+        except BaseException:
+            self.close(config.unload_timeout)
+            raise
 
-    @property
-    def handle(self) -> Any:
-        """The native handle, for the dispatcher."""
-        return self._handle
+    # ---- Steps --------------------------------------------------------------------
 
-    def _info(self) -> Any:
-        info = ffi.new("ss_instance_info *")
-        lib.ss_instance_describe(self._handle, info)
-        return info
+    def _step(
+        self, what: str, timeout: float, start: Callable[[ss_instance, *Ts], int], *args: *Ts
+    ) -> ss_instance_info | None:
+        """Run a step on the instance's thread and wait for it.
 
-    def _run(self, what: str, timeout: float, start: Callable[[], int]) -> bool:
-        """Start a step and wait for it. False if it, or the one before, did not end in time."""
+        Returns:
+            What is known of the instance afterwards (``ss_instance_info``); None if the step, or
+            the one before, does not end in time.
+        """
         end = time.monotonic() + timeout
         if not self._settle(end):
-            return False
+            return None
         self._stuck_in = what  # also if we are left by a KeyboardInterrupt
-        status = start()
+        status = start(self.pointer, *args)
         if status != lib.SLIPSTREAM_OK:
             self._stuck_in = ""
             raise _native.status_error(status, what)
-        return self._settle(end)
+        if not self._settle(end):
+            return None
+        info = ffi.new("ss_instance_info *")
+        lib.ss_instance_describe(self.pointer, info)
+        return info
 
     def _settle(self, end: float) -> bool:
         """Wait for the step under way, if there is one; False if it does not end in time."""
         while self._stuck_in:
             left = end - time.monotonic()
-            if lib.ss_instance_wait(self._handle, _ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
+            if lib.ss_instance_wait(self.pointer, _ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
                 self._stuck_in = ""
             elif left <= 0:
                 return False
         return True
 
-    def is_stuck(self) -> bool:
-        """Say whether a call into the library has not returned in time, and has not since."""
-        return not self._settle(0.0)
-
-    def _late(self, what: str, timeout: float) -> PluginLoadError:
-        return PluginLoadError(
-            f"{self.copy.original}: {what} did not return within {timeout:.3g} seconds",
-            "raise `load_timeout` if it needs longer; else attach a debugger to this process, "
-            f"thread slip-{self.log_id}",
-            Refusal.TIMED_OUT,
-        )
-
-    def open(self, timeout: float) -> None:
-        """Look at the file, open it, construct the instance and check its table.
-
-        Raises:
-            PluginLoadError: It was refused; `refusal` says why.
-        """
-        if not self._run("open", timeout, lambda: lib.ss_instance_open(self._handle)):
-            raise self._late("opening and constructing", timeout)
-        self._raise_refusal()
-
-    def _raise_refusal(self) -> None:
-        info = self._info()
+    def _begin(
+        self, what: str, start: Callable[[ss_instance, *Ts], int], *args: *Ts
+    ) -> ss_instance_info:
+        """Run a step of loading; what is known afterwards."""
+        timeout = self.config.load_timeout
+        info = self._step(what, timeout, start, *args)
+        if info is None:
+            raise PluginLoadError(
+                f"{self.copy.original}: {what} did not return within {timeout:.3g} seconds",
+                "raise `load_timeout` if it needs longer; else attach a debugger to this process, "
+                f"thread slip-{self.log_id}",
+                Refusal.TIMED_OUT,
+            )
         if info.refusal != lib.SS_REFUSED_NOTHING:
             raise PluginLoadError(
                 _native.text(info.text), _native.text(info.hint), REFUSALS[info.refusal]
             )
+        return info
 
-    def set_data_dir(self, folder: Path) -> None:
-        """Set the plugin's own folder, before `load`."""
-        _native.check(lib.ss_instance_set_data_dir(self._handle, bytes(folder)), "load")
-
-    def load(self, config: bytes, reason: LoadReason, timeout: float) -> None:
+    def load(self, settled: bytes, data_dir: Path | None, reason: LoadReason) -> None:
         """Call `on_load` and read what the plugin subscribes to.
+
+        Args:
+            settled: The config that it gets, packed.
+            data_dir: The plugin's own folder, if it has one.
+            reason: Why.
 
         Raises:
             PluginStartError: `on_load` failed.
             PluginLoadError: It took too long, or the table lacks a function.
         """
-        if not self._run(
-            "on_load",
-            timeout,
-            lambda: lib.ss_instance_load(self._handle, config, len(config), reason),
-        ):
-            raise self._late("on_load", timeout)
-        self._raise_refusal()
-        info = self._info()
+        self.loaded_with = settled, data_dir
+        if data_dir is not None and lib.ss_instance_set_data_dir(self.pointer, bytes(data_dir)):
+            raise MemoryError
+        info = self._begin("on_load", lib.ss_instance_load, settled, len(settled), reason)
         if info.status != lib.SLIPSTREAM_OK:
-            name = _native.text(info.name)
             raise PluginStartError(
-                f"{name} did not start ({_native.status_name(info.status)}): "
+                f"{self.description.name} did not start ({_native.status_name(info.status)}): "
                 f"{_native.text(info.text)}",
                 "the text is the plugin's own; look at its part of the config",
             )
-
-    def describe(self) -> Description:
-        """Return what the plugin says of itself, after `open`; kinds after `load`."""
-        info = self._info()
-        return Description(
-            _native.text(info.name),
-            _native.text(info.version),
-            info.flags,
-            info.abi_minor,
-            info.kinds,
-        )
-
-    def claims(self) -> list[bytes]:
-        """Return the payload names that the plugin claims."""
-        found: list[bytes] = []
-        while (name := lib.ss_instance_claim(self._handle, len(found))) != ffi.NULL:
-            found.append(ffi.string(name))
-        return found
-
-    def finish(self, timeout: float) -> bool:
-        """Wait for a step that was started elsewhere; False if it does not end in time."""
-        self._stuck_in = "on_broadcast"
-        return self._settle(time.monotonic() + timeout)
-
-    def metrics(self) -> list[Metric]:
-        """Return the numbers that the plugin reports by `slipstream.metrics/1`."""
-        found: list[Metric] = []
-        if _native.forked():
-            raise _native.closed_error()
-        with self._freeing:
-            if self._handle == ffi.NULL:
-                return found
-            metric = ffi.new("ss_metric *")
-            while lib.ss_instance_metric(self._handle, len(found), metric) == lib.SLIPSTREAM_OK:
-                value = metric.gauge if metric.is_gauge else metric.count
-                found.append(Metric(_native.text(metric.name), _native.text(metric.label), value))
-        return found
-
-    def acknowledged(self) -> int:
-        """Return the last ordinal that a plugin with EXPLICIT_ACK has acknowledged."""
-        return int(self._info().acknowledged)
+        claims = claims_of(self.pointer, lib.ss_instance_claim)
+        self.description = replace(self.description, kinds=info.kinds, claims=claims)
+        self.is_loaded = True
 
     def deliver(
         self, frames: bytes, count: int, first_ordinal: int, attempt: int, timeout: float
@@ -270,18 +272,13 @@ class Instance:
         Raises:
             PluginFailed: It did not return in time.
         """
-        if not self._run(
-            "on_broadcast",
-            timeout,
-            lambda: lib.ss_instance_deliver(
-                self._handle, attempt, count, first_ordinal, frames, len(frames)
-            ),
-        ):
+        run = (attempt, count, first_ordinal, frames, len(frames))
+        info = self._step("on_broadcast", timeout, lib.ss_instance_deliver, *run)
+        if info is None:
             raise PluginFailed(
                 f"on_broadcast did not return within {timeout:.3g} seconds",
-                "attach a debugger to this process, thread slip-" + str(self.log_id),
+                f"attach a debugger to this process, thread slip-{self.log_id}",
             )
-        info = self._info()
         failed = info.status != lib.SLIPSTREAM_OK
         return info.status, _native.text(info.text) if failed else ""
 
@@ -291,13 +288,12 @@ class Instance:
         Raises:
             PluginFailed: It failed, or did not return in time.
         """
-        ms = _ms(timeout)
-        if not self._run("flush", timeout, lambda: lib.ss_instance_flush(self._handle, ms)):
+        info = self._step("flush", timeout, lib.ss_instance_flush, _ms(timeout))
+        if info is None:
             raise PluginFailed(
                 f"flush did not return within {timeout:.3g} seconds",
                 "look at what it writes to: a full disk, a lock, a slow network",
             )
-        info = self._info()
         if info.status != lib.SLIPSTREAM_OK:
             raise PluginFailed(
                 f"flush failed ({_native.status_name(info.status)}): {_native.text(info.text)}",
@@ -305,45 +301,60 @@ class Instance:
             )
 
     def unload(self, timeout: float) -> str:
-        """Call `on_unload`; returns the plugin's error, "" if there was none."""
-        ms = _ms(timeout)
-        lib.ss_instance_stop(self._handle)
-        if not self._run("on_unload", timeout, lambda: lib.ss_instance_unload(self._handle, ms)):
+        """Call `on_unload` if it is loaded; returns the plugin's error, "" if there was none."""
+        self.is_loaded = False
+        lib.ss_instance_stop(self.pointer)
+        info = self._step("on_unload", timeout, lib.ss_instance_unload, _ms(timeout))
+        if info is None:
             return f"{self._stuck_in} did not return within {timeout:.3g} seconds"
-        info = self._info()
         if info.status != lib.SLIPSTREAM_OK:
-            return f"on_unload failed ({_native.status_name(info.status)}): " + _native.text(
-                info.text
-            )
+            text = _native.text(info.text)
+            return f"on_unload failed ({_native.status_name(info.status)}): {text}"
         return ""
 
-    def close(self, timeout: float) -> Mapping:
-        """Destroy the instance, join its thread and close the library.
+    def close(self, timeout: float = 10.0) -> Mapping:
+        """Unload, destroy the instance, join its thread and close the library.
+
+        Args:
+            timeout: The longest wait for each step, in seconds.
 
         Returns:
             What became of the mapping. While a call into the library does not return its
             thread is not joined and the library not unmapped; should it return after all,
             the core does what is left: `on_unload`, destroy, unmap.
         """
-        if self._handle == ffi.NULL:
+        if self.is_closed:
             return Mapping.NONE
-        closed = False
+        mapping = Mapping.STUCK
         with contextlib.suppress(SlipstreamError):  # no thread to be had
-            closed = not self._stuck_in and self._run(
-                "destroy", timeout, lambda: lib.ss_instance_close(self._handle)
-            )
-        mapping = Mapping(self._info().mapping) if closed else Mapping.STUCK
-        with self._freeing:
-            handle, self._handle = self._handle, ffi.NULL
-        if closed:
-            lib.ss_instance_free(handle)
-        else:
-            lib.ss_instance_abandon(handle)
+            if self._settle(0.0):
+                self.unload(timeout)
+            if self._settle(0.0):
+                info = self._step("destroy", timeout, lib.ss_instance_close)
+                mapping = mapping if info is None else Mapping(info.mapping)
+        super().close()
         self.copy.close()
+        if not mapping.problem:
+            self._pump.close_log(self.log_id)
         return mapping
 
-    def discard(self, timeout: float) -> Mapping:
-        """Close an instance that will not serve; if it was loaded, unload it first."""
-        if not self._stuck_in:
-            self.unload(timeout)
-        return self.close(timeout)
+    # ---- Asking -------------------------------------------------------------------
+
+    def is_stuck(self) -> bool:
+        """Say whether a call into the library has not returned in time, and has not since."""
+        return not self._settle(0.0)
+
+    def finish(self, timeout: float) -> bool:
+        """Wait for a step that was started elsewhere; False if it does not end in time."""
+        self._stuck_in = "on_broadcast"
+        return self._settle(time.monotonic() + timeout)
+
+    def metrics(self) -> list[Metric]:
+        """Return the numbers that the plugin reports by `slipstream.metrics/1`."""
+        return metrics_of(self, lib.ss_instance_metric)
+
+    def acknowledged(self) -> int:
+        """Return the last ordinal that a plugin with EXPLICIT_ACK has acknowledged."""
+        info = ffi.new("ss_instance_info *")
+        lib.ss_instance_describe(self.pointer, info)
+        return int(info.acknowledged)

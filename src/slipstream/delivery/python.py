@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from slipstream import _native, frames
 from slipstream._native import ffi, lib
-from slipstream.config import is_plugin_name
+from slipstream.config import Mode, is_plugin_name
+from slipstream.delivery.description import Identity
 from slipstream.delivery.inline import Slot
 from slipstream.errors import PluginLoadError, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from slipstream.delivery.sequencer import Sequencer
+    from slipstream.delivery.host import Host
     from slipstream.events import Event, EventKind
 
 _log = logging.getLogger("slipstream")
@@ -66,45 +67,56 @@ def checked_name(plugin: object) -> str:
 class InlinePython(Slot):
     """A plugin written in Python, called on the broadcasting thread."""
 
-    def __init__(self, sequencer: Sequencer, plugin: PythonPlugin, name: str, log_id: int) -> None:
+    def __init__(self, host: Host, plugin: PythonPlugin, name: str) -> None:
         """Call the plugin's `on_load` if it has one, and attach it.
 
         Args:
-            sequencer: Where it is attached.
+            host: What it shares with others.
             plugin: The object.
             name: Its name in this host.
-            log_id: The number that the core's log lines about it carry.
 
         Raises:
             PluginLoadError: What it subscribes to or claims makes no sense.
             Exception: What its own functions raise.
         """
+        super().__init__(host, name)
         self._plugin = plugin
-        self._name = name
-        self.log_id = log_id
-        self._handle: Any = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
         on_load = getattr(plugin, "on_load", None)
         if on_load is not None:
             on_load()
+        self._handle: Any = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
+        self._log_id = host.pump.open_log(name)
         try:
-            self.kinds = _kinds_of(plugin, name)
-            claims = _claims_of(plugin, name)
-            super().__init__(sequencer, sequencer.attach_function(self.kinds, self._handle, log_id))
+            kinds = _kinds_of(plugin, name)
+            self._attach(kinds, _claims_of(plugin, name))
         except BaseException:
-            self._call_on_unload()
+            self.close(0.0)
             raise
-        try:
-            for claim in claims:
-                sequencer.claim(self._slot, claim)
-        except BaseException:
-            self.stop(0.0)
-            raise
+        self.identity = Identity(
+            name=name,
+            version=str(getattr(plugin, "version", "0")),
+            mode=Mode.INLINE,
+            path=None,
+            digest="",
+            config_file=None,
+            flags=lib.SLIPSTREAM_FLAG_PROMPT,
+            kinds=kinds,
+        )
+
+    def _attach(self, kinds: int, claims: list[bytes]) -> None:
+        sequencer = self._host.sequencer
+        attach, function = lib.ss_sequencer_attach_function, lib.ss_python_on_broadcast
+        self._slot = sequencer.attach(
+            self, "install", attach, kinds, self._handle, self._log_id, function
+        )
+        for claim in claims:
+            sequencer.claim(self._slot, claim)
 
     def _on_broadcast(self, _attempt: int, ordinal: int, frame: memoryview) -> int:
         try:
             self._plugin.on_broadcast(frames.decode(frame)[0])
         except Exception:
-            _log.exception("on_broadcast raised", extra={"plugin": self._name, "ordinal": ordinal})
+            _log.exception("on_broadcast raised", extra={"plugin": self.name, "ordinal": ordinal})
             return int(lib.SLIPSTREAM_FAILED)
         except BaseException as error:  # KeyboardInterrupt: for whoever broadcasts
             _native.park(error)
@@ -118,15 +130,15 @@ class InlinePython(Slot):
         try:
             on_unload()
         except Exception as error:
-            _log.exception("on_unload raised", extra={"plugin": self._name})
+            _log.exception("on_unload raised", extra={"plugin": self.name})
             return f"on_unload raised {error!r}"
         return ""
 
-    def stop(self, timeout: float) -> str:  # noqa: ARG002 - Python code cannot be cut short
-        """Detach and call `on_unload` if there is one."""
-        self._detach()
+    def _end(self, timeout: float) -> list[str]:  # noqa: ARG002 - Python code cannot be cut short
         self._handle = None  # it refers to this object, as this one does to it
-        return self._call_on_unload()
+        problem = self._call_on_unload()
+        self._host.pump.close_log(self._log_id)
+        return [problem]
 
 
 def _kinds_of(plugin: PythonPlugin, name: str) -> int:

@@ -1,15 +1,15 @@
-"""A plugin's ring, as thread and process mode use it."""
+"""The ring of a plugin in thread or process mode, with its rules for being full."""
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._native.handle import Handle
 from slipstream.capture import CaptureWriter
 from slipstream.config import Overflow
 from slipstream.delivery.description import Flush
@@ -19,6 +19,7 @@ from slipstream.status import Counters, counters_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from slipstream._native.cdef import Pointer, ss_queue, ss_stats, uint32_t
     from slipstream.config import PluginConfig
 
 _SLICE_MS = 100
@@ -30,12 +31,10 @@ _OVERFLOW = {
 }
 
 
-class Queue:
-    """The native ring and its rules for being full.
+class Queue(Handle):
+    """The native ring and its rules for being full."""
 
-    Attributes:
-        handle: The native queue.
-    """
+    pointer: ss_queue
 
     def __init__(self, config: PluginConfig, *, shared: bool) -> None:
         """Make a ring and populate it.
@@ -47,44 +46,38 @@ class Queue:
         Raises:
             PluginLoadError: There is not enough memory, or no memory files.
         """
-        self._freeing = threading.Lock()  # counters are asked for by any thread
-        self._stats: Any = ffi.new("ss_queue_stats *")
-        self.handle: Any = lib.ss_queue_new(
+        self._stats = ffi.new("ss_stats *")
+        pointer = lib.ss_queue_new(
             config.ring_bytes,
             shared,
             _OVERFLOW[config.overflow],
             int(config.block_timeout * 1000),
         )
-        if self.handle == ffi.NULL:
+        if pointer == ffi.NULL:
             reason = os.strerror(ffi.errno)
             raise PluginLoadError(
                 f"cannot make a ring of {config.ring_bytes} bytes: {reason}",
                 "use a smaller `ring_bytes`; `slipstream doctor` tests what rings need",
                 Refusal.CANNOT_OPEN,
             )
+        super().__init__(pointer, lib.ss_queue_free)
 
-    @property
-    def is_free(self) -> bool:
-        """Whether the memory was given back."""
-        return bool(self.handle == ffi.NULL)
-
-    def stats(self) -> Any:
-        """Return the native counters; the last ones once it is freed."""
-        with self._freeing:
-            if self.handle != ffi.NULL:
-                stats = ffi.new("ss_queue_stats *")
-                lib.ss_queue_describe(self.handle, stats)
+    def stats(self) -> ss_stats:
+        """Return the native counters; the last ones once it is closed."""
+        with self.asking():
+            if not self.is_closed:
+                stats = ffi.new("ss_stats *")
+                lib.ss_queue_describe(self.pointer, stats)
                 self._stats = stats
             return self._stats
 
     def counters(self) -> Counters:
         """Return the counters."""
-        stats = self.stats()
-        return counters_of(stats, stats.calls)
+        return counters_of(self.stats())
 
     def pause(self, *, paused: bool) -> None:
         """Hold deliveries back, or let them go on."""
-        lib.ss_queue_pause(self.handle, paused)
+        lib.ss_queue_pause(self.pointer, paused)
 
     def ask_flush(self, timeout: float, hindrance: Callable[[], str]) -> Flush:
         """Ask for a flush, at whose end everything broadcast so far is acknowledged.
@@ -98,7 +91,7 @@ class Queue:
             not, or if its `flush` failed.
         """
         target = self.stats().broadcast
-        number = ffi.new("uint32_t *", lib.ss_queue_ask_flush(self.handle))
+        number = ffi.new("uint32_t *", lib.ss_queue_ask_flush(self.pointer))
 
         def wait(left: float) -> None:
             self._wait_for_flush(number, target, left, timeout, hindrance)
@@ -106,12 +99,17 @@ class Queue:
         return Flush(wait, by_itself=True)
 
     def _wait_for_flush(
-        self, number: Any, target: int, left: float, timeout: float, hindrance: Callable[[], str]
+        self,
+        number: Pointer[uint32_t],
+        target: int,
+        left: float,
+        timeout: float,
+        hindrance: Callable[[], str],
     ) -> None:
         end = time.monotonic() + left
         while True:
             left = max(0, min(_SLICE_MS, int((end - time.monotonic()) * 1000)))
-            status = lib.ss_queue_flushed(self.handle, number, target, left)
+            status = lib.ss_queue_flushed(self.pointer, number, target, left)
             if status == lib.SLIPSTREAM_OK:
                 return
             if status != lib.SLIPSTREAM_TIMEOUT:
@@ -132,7 +130,7 @@ class Queue:
         """Yield the frames that were never acknowledged; only after the consumer is gone."""
         ordinal = ffi.new("uint64_t *")
         size = ffi.new("size_t *")
-        while (frame := lib.ss_queue_leftover(self.handle, ordinal, size)) != ffi.NULL:
+        while (frame := lib.ss_queue_leftover(self.pointer, ordinal, size)) != ffi.NULL:
             yield bytes(ffi.buffer(frame, size[0]))
 
     def save_leftover(self, folder: Path | None, name: str) -> str:
@@ -145,7 +143,7 @@ class Queue:
         Returns:
             What there is to tell of it; "" if nothing was left.
         """
-        count = sum(1 for _ in self.leftover())
+        count = 0 if self.is_closed else sum(1 for _ in self.leftover())
         if count == 0:
             return ""
         told = f"{count} events were not acknowledged"
@@ -161,14 +159,12 @@ class Queue:
             return f"{told}, and could not be written to {path}: {error}"
         return f"{told}, written to {path}"
 
-    def free(self) -> None:
-        """Give the memory back; nobody may use the port any more."""
-        with self._freeing:
-            if self.handle != ffi.NULL:
-                lib.ss_queue_describe(self.handle, self._stats)
-                lib.ss_queue_free(self.handle)
-                self.handle = ffi.NULL
+    def close(self) -> None:
+        """Give the memory back; nobody may use the ring any more. Its last counters stay."""
+        if not self.is_closed:
+            self.stats()
+            super().close()
 
     def hold_nobody(self) -> None:
         """Let no broadcast wait for room: nobody takes anything out."""
-        lib.ss_queue_hold_nobody(self.handle, True)  # noqa: FBT003 - a native function
+        lib.ss_queue_hold_nobody(self.pointer, True)  # noqa: FBT003 - a native function

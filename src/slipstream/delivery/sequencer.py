@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVarTuple
 
 from slipstream import _native
 from slipstream._native import Door, ffi, lib
+from slipstream._native.handle import Handle
 from slipstream.errors import (
     BroadcastError,
     PluginFailed,
     PluginLoadError,
     SlipstreamError,
 )
-from slipstream.status import Counters, counters_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from slipstream.delivery.instance import Instance
+    from slipstream._native.cdef import Pointer, ss_instance, ss_sequencer, ss_stats, uint32_t
+    from slipstream.logs import LogPump
+
+Ts = TypeVarTuple("Ts")
 
 _SLICE_MS = 100
 
@@ -45,78 +48,78 @@ for _what in ("load", "install"):
     )
 
 
-class Sequencer:
+class Sequencer(Handle):
     """The native core and its door. Slots are numbers of attached plugins.
 
     Attributes:
         door: The fast-call functions that send events.
     """
 
-    def __init__(self, log: Any, timeout: float) -> None:
+    pointer: ss_sequencer
+
+    def __init__(self, pump: LogPump, timeout: float) -> None:
         """Make an empty core.
 
         Args:
-            log: The native log queue; must outlive this.
+            pump: Takes its log lines.
             timeout: The longest wait for broadcasts under way, in seconds.
         """
-        self._core: Any = lib.ss_sequencer_new(log, int.from_bytes(os.urandom(8)) | 1)
-        if self._core == ffi.NULL:
+        core = lib.ss_sequencer_new(pump.pointer, int.from_bytes(os.urandom(8)) | 1)
+        if core == ffi.NULL:
             raise MemoryError
+        self._attached: dict[int, object] = {}  # what must not go while it is in a slot
+        super().__init__(core, _release, self._attached)
         self.timeout = timeout
-        self.door = Door(_native.address(self._core))
+        self.door = Door(_native.address(core))
 
     def inside_callback(self) -> bool:
         """Say whether this thread is inside of a plugin's callback."""
-        return bool(lib.ss_sequencer_inside(self._core))
+        return bool(lib.ss_sequencer_inside(self.pointer))
 
-    def _call(self, what: str, function: Callable[..., int], *args: object) -> None:
+    def _call(self, what: str, function: Callable[[ss_sequencer, *Ts], int], *args: *Ts) -> None:
         """Call a core function that waits for broadcasts under way."""
         end = time.monotonic() + self.timeout
         while True:
             # Signal handlers run between two slices.
-            status = function(self._core, *args)
+            status = function(self.pointer, *args)
             _native.raise_parked()  # of a callback that this call has caused
-            if status != lib.SLIPSTREAM_TIMEOUT:
-                _native.check(status, what)
+            if status == lib.SLIPSTREAM_OK:
                 return
+            if status != lib.SLIPSTREAM_TIMEOUT:
+                raise _native.status_error(status, what)
             if time.monotonic() >= end:
                 raise PluginFailed(
                     f"cannot {what}: a broadcast is under way for more than "
                     f"{self.timeout:g} seconds, in the callback of plugin number "
-                    f"{lib.ss_sequencer_busy_slot(self._core)}, or waiting for room in its ring",
+                    f"{lib.ss_sequencer_busy_slot(self.pointer)}, or waiting for room in its ring",
                     "an inline plugin blocks its broadcaster: run it in mode thread or process; a "
                     "full ring with overflow: 'block' does so, too",
                 )
 
-    def attach(self, instance: Instance) -> int:
-        """Add a loaded instance behind the others; returns its slot."""
+    def attach(
+        self,
+        holder: object,
+        what: str,
+        function: Callable[[ss_sequencer, *Ts, int, Pointer[uint32_t]], int],
+        *args: *Ts,
+    ) -> int:
+        """Add a plugin behind the others.
+
+        Args:
+            holder: What has to stay as long as it is attached.
+            what: For messages: what is tried.
+            function: One of ``ss_sequencer_attach*``.
+            args: Its own arguments.
+
+        Returns:
+            The plugin's slot.
+        """
         slot = ffi.new("uint32_t *")
-        self._call("load", lib.ss_sequencer_attach, instance.handle, _SLICE_MS, slot)
+        self._call(what, function, *args, _SLICE_MS, slot)
+        self._attached[slot[0]] = holder
         return int(slot[0])
 
-    def attach_function(self, kinds: int, context: Any, log_id: int) -> int:
-        """Add a plugin written in Python; `context` is a cffi handle of its callback."""
-        slot = ffi.new("uint32_t *")
-        callback = lib.ss_python_on_broadcast
-        self._call(
-            "install",
-            lib.ss_sequencer_attach_function,
-            kinds,
-            context,
-            log_id,
-            callback,
-            _SLICE_MS,
-            slot,
-        )
-        return int(slot[0])
-
-    def attach_queue(self, queue: Any, kinds: int, log_id: int) -> int:
-        """Add a plugin behind a ring; returns its slot."""
-        slot = ffi.new("uint32_t *")
-        self._call("load", lib.ss_sequencer_attach_queue, queue, kinds, log_id, _SLICE_MS, slot)
-        return int(slot[0])
-
-    def renew_queue(self, slot: int, kinds: int, log_id: int, claims: list[bytes]) -> None:
+    def renew_queue(self, slot: int, kinds: int, log_id: int, claims: Iterable[bytes]) -> None:
         """Change what a plugin behind a ring wants, and which payload names it claims."""
         texts = [ffi.new("char[]", claim) for claim in claims]
         names = ffi.new("const char *[]", texts)
@@ -131,15 +134,16 @@ class Sequencer:
             _SLICE_MS,
         )
 
-    def detach(self, slot: int) -> Counters:
-        """Remove a slot; afterwards no call into it is under way. Returns its last counters."""
+    def detach(self, slot: int) -> ss_stats:
+        """Remove a slot; afterwards no call into it is under way. Returns its last ``ss_stats``."""
         stats = ffi.new("ss_stats *")
         self._call("unload", lib.ss_sequencer_detach, slot, _SLICE_MS, stats)
-        return counters_of(stats, stats.samples)
+        self._attached.pop(slot, None)
+        return stats
 
-    def replace(self, slot: int, instance: Instance) -> None:
-        """Put another loaded instance in a slot's place."""
-        self._call("reload", lib.ss_sequencer_replace, slot, instance.handle, _SLICE_MS)
+    def replace(self, slot: int, instance: ss_instance) -> None:
+        """Put another loaded native instance in a slot's place."""
+        self._call("reload", lib.ss_sequencer_replace, slot, instance, _SLICE_MS)
 
     def set_state(self, slot: int, state: int) -> None:
         """Let a slot run, pause or reload (SS_SLOT_*)."""
@@ -155,7 +159,7 @@ class Sequencer:
         """Route payloads of this name to the slot."""
         self._call("claim a payload name", lib.ss_sequencer_claim, slot, name, _SLICE_MS)
 
-    @contextmanager
+    @contextlib.contextmanager
     def held(self, slot: int, is_stuck: Callable[[], bool]) -> Iterator[None]:
         """Let all broadcasts wait meanwhile; `slot` is named as the busy one.
 
@@ -168,33 +172,28 @@ class Sequencer:
         try:
             yield
         finally:
-            lib.ss_sequencer_unhold(self._core, is_stuck())
+            lib.ss_sequencer_unhold(self.pointer, is_stuck())
             _native.raise_parked()
 
-    def _stats(self, slot: int) -> Any:
-        if self._core == ffi.NULL or _native.forked():
-            raise _native.closed_error()
+    def stats(self, slot: int) -> ss_stats:
+        """Return what is known of a slot, an ``ss_stats``; never waits for a broadcast."""
         stats = ffi.new("ss_stats *")
-        lib.ss_sequencer_stats(self._core, slot, stats)
+        with self.asking():
+            lib.ss_sequencer_stats(self.pointer, slot, stats)
         return stats
-
-    def state(self, slot: int) -> tuple[int, int]:
-        """Return a slot's state (SS_SLOT_*) and its last status that was not OK."""
-        stats = self._stats(slot)
-        return stats.state, stats.status
-
-    def counters(self, slot: int) -> Counters:
-        """Return a slot's counters; never waits for a broadcast."""
-        stats = self._stats(slot)
-        return counters_of(stats, stats.samples)
 
     def close(self) -> None:
         """Refuse every event from now on, and let go of the core."""
-        if self._core == ffi.NULL or _native.forked():
-            return
-        try:
-            self._call("close", lib.ss_sequencer_close, _SLICE_MS)
-        except SlipstreamError:
-            return  # a callback never returns; what it uses must stay
-        lib.ss_sequencer_release(self._core)  # the door keeps its own reference
-        self._core = ffi.NULL
+        if not self.is_closed:
+            with contextlib.suppress(SlipstreamError):
+                self._call("close", lib.ss_sequencer_close, _SLICE_MS)
+            super().close()
+
+
+def _release(core: ss_sequencer) -> bool:
+    """Let go of a core, to which the door has a reference of its own."""
+    inside = lib.ss_sequencer_inside(core)
+    if inside or lib.ss_sequencer_close(core, _SLICE_MS) == lib.SLIPSTREAM_TIMEOUT:
+        return False  # a callback does not return; what it uses must stay
+    lib.ss_sequencer_release(core)
+    return True

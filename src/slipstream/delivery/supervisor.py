@@ -1,20 +1,22 @@
-"""The native supervisor from Python's side: its handle, and waiting for what it does."""
+"""The native supervisor and the workers that it looks after, from Python's side."""
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._native.handle import Handle
 from slipstream.errors import SlipstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_log = logging.getLogger("slipstream")
+    from slipstream._native.cdef import ss_supervised, ss_supervised_info, ss_supervisor
+    from slipstream.delivery.queue import Queue
+    from slipstream.logs import LogPump
 
 PROGRAM = Path(_native.MODULE_FILE).resolve().with_name("slipstream-worker")
 
@@ -33,48 +35,63 @@ def find_program() -> Path:
     return PROGRAM
 
 
-class Supervisor:
-    """The native thread that starts and watches workers; made when the first is needed."""
+class Supervisor(Handle):
+    """The native thread that starts and watches workers, and kills them when it ends."""
 
-    def __init__(self, log: Any) -> None:
-        """Take the log queue; nothing is started yet."""
-        self._log_queue = log
-        self._handle: Any = ffi.NULL
+    pointer: ss_supervisor
 
-    @property
-    def handle(self) -> Any:
-        """The native supervisor."""
-        if self._handle == ffi.NULL:
-            self._handle = lib.ss_supervisor_new(self._log_queue, bytes(find_program()))
-            if self._handle == ffi.NULL:
-                raise SlipstreamError(
-                    "no thread to be had for supervising workers", "check ulimit -u"
-                )
-        return self._handle
+    def __init__(self, pump: LogPump) -> None:
+        """Start the thread.
 
-    def close(self) -> None:
-        """Kill what still runs and end the thread. Does nothing the second time."""
-        if self._handle != ffi.NULL and not _native.forked():
-            lib.ss_supervisor_free(self._handle)
-            self._handle = ffi.NULL
+        Raises:
+            SlipstreamError: There is no program for workers, or no thread to be had.
+        """
+        pointer = lib.ss_supervisor_new(pump.pointer, bytes(find_program()))
+        if pointer == ffi.NULL:
+            raise SlipstreamError("no thread to be had for supervising workers", "check ulimit -u")
+        super().__init__(pointer, lib.ss_supervisor_free)
 
 
-def wait_for(worker: Any, done: Callable[[Any], bool], timeout: float) -> Any:
-    """Wait until a worker's description fits.
+class Supervised(Handle):
+    """A plugin in the supervisor's hands, over all its processes. Killed when it is closed."""
 
-    Args:
-        worker: The native worker.
-        done: Looks at an ``ss_supervised_info``.
-        timeout: In seconds.
+    pointer: ss_supervised
 
-    Returns:
-        The last description; whether it fits is for the caller to look at.
-    """
-    info = ffi.new("ss_supervised_info *")
-    end = time.monotonic() + timeout
-    while True:
-        lib.ss_supervised_describe(worker, info)
-        left = end - time.monotonic()
-        if done(info) or left <= 0:
-            return info
-        lib.ss_supervised_wait(worker, info.changes, int(min(left, 0.1) * 1000) + 1)
+    def __init__(self, supervisor: Supervisor, queue: Queue, dead_letter: Handle) -> None:
+        """Announce it; nothing runs yet."""
+        pointer = lib.ss_supervised_new(supervisor.pointer, queue.pointer, dead_letter.pointer)
+        if pointer == ffi.NULL:
+            raise MemoryError
+        super().__init__(pointer, lib.ss_supervised_free, supervisor, queue, dead_letter)
+
+    def info(self) -> ss_supervised_info:
+        """Return what is known of it, an ``ss_supervised_info``: nothing once it is closed.
+
+        Its texts are good until somebody asks again: read them under `asking`.
+        """
+        info = ffi.new("ss_supervised_info *")
+        with self.asking():
+            if not self.is_closed:
+                lib.ss_supervised_describe(self.pointer, info)
+        return info
+
+    def wait(
+        self, done: Callable[[ss_supervised_info], bool], timeout: float
+    ) -> ss_supervised_info:
+        """Wait until what is known of it fits.
+
+        Args:
+            done: Looks at an ``ss_supervised_info``.
+            timeout: In seconds.
+
+        Returns:
+            What is known at last; whether it fits is for the caller to look at.
+        """
+        end = time.monotonic() + timeout
+        info = ffi.new("ss_supervised_info *")
+        while True:
+            lib.ss_supervised_describe(self.pointer, info)
+            left = end - time.monotonic()
+            if done(info) or left <= 0:
+                return info
+            lib.ss_supervised_wait(self.pointer, info.changes, int(min(left, 0.1) * 1000) + 1)

@@ -16,9 +16,12 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import stat
+from functools import partial
 from pathlib import Path
 
+from slipstream._native.handle import Handle
 from slipstream._platform import (
     create_private,
     is_private_folder,
@@ -35,14 +38,16 @@ _numbers = itertools.count(1)
 _swept: set[Path] = set()
 
 
-class PrivateCopy:
-    """A copy of a library under a unique name.
+class PrivateCopy(Handle):
+    """A copy of a library under a unique name. What is mapped of it stays mapped when it goes.
 
     Attributes:
         original: The library that was copied.
         path: The copy.
         digest: SHA-256 of the copy's bytes, in hexadecimal.
     """
+
+    pointer: int
 
     def __init__(
         self,
@@ -65,7 +70,8 @@ class PrivateCopy:
         """
         self.original = original
         self._shared = shared
-        self.path, self._lock = self._create(original)
+        self.path, descriptor = self._create(original)
+        super().__init__(descriptor, partial(_remove, self.path))
         try:
             self.digest = self._fill(of or original)
             if expected is not None and self.digest != expected.lower():
@@ -104,21 +110,18 @@ class PrivateCopy:
                     digest.update(chunk)
                     rest = memoryview(chunk)
                     while rest:
-                        rest = rest[os.write(self._lock, rest) :]
+                        rest = rest[os.write(self.pointer, rest) :]
             finally:
                 os.close(descriptor)
-            make_library(self._lock, shared=self._shared)
+            make_library(self.pointer, shared=self._shared)
         except OSError as error:
             raise _cannot_copy(self.original, error) from None
         return digest.hexdigest()
 
-    def close(self) -> None:
-        """Remove the copy. What is mapped of it stays mapped. Does nothing the second time."""
-        if self._lock >= 0:
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-            os.close(self._lock)
-            self._lock = -1
+
+def _remove(path: Path, descriptor: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(descriptor)
 
 
 def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
@@ -145,7 +148,7 @@ def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
     """Make a locked empty file. It gets its final name last: a sweep finds only locked ones."""
     _sweep(folder)
     # Whatever the library is called, the copy's name is short and needs no escape.
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in stem)
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", stem)
     name = f".{plain[:64]}.{os.getpid()}-{next(_numbers)}"
     draft = folder / f"{name}.new"
     path = folder / f"{name}{_SUFFIX}"

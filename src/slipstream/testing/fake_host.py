@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from slipstream import _native, frames
 from slipstream._native import lib
+from slipstream._native.handle import Handle
 from slipstream.config import PluginConfig, plugin_config
 from slipstream.delivery.description import Description
 from slipstream.delivery.instance import Instance, LoadReason
@@ -43,17 +45,20 @@ class Answer:
         return _native.status_name(self.status)
 
 
-class FakeHost:
+class FakeHost(Handle):
     """A host of one native plugin, whose every step the test takes itself.
 
     It uses the same loader as the real host: the same checks and refusals, the same host
     table, all calls on one native thread. It has no sequencer: `deliver` calls
     `on_broadcast` with the attempt and the ordinal that the test wants. A context manager
-    that opens and loads the plugin, and closes it at the end.
+    that opens and loads the plugin, and closes it at the end; a host that is dropped closes
+    itself.
 
     Attributes:
         logs: The lines that the plugin and the core have logged so far.
     """
+
+    pointer: list[Instance]
 
     def __init__(  # noqa: PLR0913 - all but the first are rarely given, and by name
         self,
@@ -77,15 +82,17 @@ class FakeHost:
         """
         self.logs: list[LogLine] = []
         path = Path(library).absolute()
-        self._config = PluginConfig.from_mapping(
-            {**(config or {}), "libpath": str(path)}, folder=path.parent
-        )
+        keys = {**(config or {}), "libpath": str(path)}
+        read = PluginConfig.from_mapping(keys, folder=path.parent)
+        self._config = replace(read, load_timeout=timeout, unload_timeout=timeout)
         self._name = name
         self._data_dir = data_dir
         self._timeout = timeout
         self._ordinal = 0
         self._pump = LogPump(log_level, self.logs.append)
-        self._instance: Instance | None = None
+        opened: list[Instance] = []  # one, once it is open
+        super().__init__(opened, partial(_end, self._pump, timeout))
+        self._finalizer.atexit = True
 
     def __enter__(self) -> Self:
         try:
@@ -94,9 +101,6 @@ class FakeHost:
             self.close()
             raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def open(self) -> Description:
         """Copy and open the library, construct the instance and check its table.
@@ -107,11 +111,9 @@ class FakeHost:
         Raises:
             PluginLoadError: It was refused; `refusal` says why.
         """
-        self._instance = Instance(
-            self._pump.queue, 1, PrivateCopy(self._config.libpath), self._config.folder
-        )
-        self._instance.open(self._timeout)
-        return self._instance.describe()
+        copy = PrivateCopy(self._config.libpath)
+        self.pointer.append(Instance(self._pump, copy, self._config, self._config.libpath.stem))
+        return self._live().description
 
     def load(self, reason: LoadReason = LoadReason.START) -> Description:
         """Call `on_load`, after `open` if that was not called, and ask what it subscribes to.
@@ -126,17 +128,17 @@ class FakeHost:
             PluginLoadError: It was refused.
             PluginStartError: Its `on_load` failed.
         """
-        name = self._name or (self._instance.describe() if self._instance else self.open()).name
+        if not self.pointer:
+            self.open()
         instance = self._live()
-        if self._data_dir is not None:
-            instance.set_data_dir(self._data_dir)
-        instance.load(plugin_config(self._config, name), reason, self._timeout)
-        return instance.describe()
+        settled = plugin_config(self._config, self._name or instance.description.name)
+        instance.load(settled, self._data_dir, reason)
+        return instance.description
 
     def _live(self) -> Instance:
-        if self._instance is None:
+        if not self.pointer:
             raise PluginFailed("the plugin is not open", "call open or load first")
-        return self._instance
+        return self.pointer[-1]
 
     def deliver(
         self, *events: Event | bytes, attempt: int = 1, first_ordinal: int | None = None
@@ -179,9 +181,11 @@ class FakeHost:
         Returns:
             What became of the library; `Mapped.GONE` is as it should be.
         """
-        mapped = Mapped.NONE if self._instance is None else self._instance.discard(self._timeout)
-        self._instance = None
-        self._pump.stop()
+        mapped = Mapped.NONE
+        if not self.is_closed:
+            for instance in self.pointer:
+                mapped = instance.close(self._timeout)
+            super().close()
         return mapped
 
     @property
@@ -199,6 +203,12 @@ class FakeHost:
         """What the core has logged about breaches of the contract, so far."""
         self._pump.drain()
         return [line.text for line in self.logs if line.contract]
+
+
+def _end(pump: LogPump, timeout: float, opened: list[Instance]) -> None:
+    for instance in opened:
+        instance.close(timeout)
+    pump.close()
 
 
 def _frame(event: Event | bytes, ordinal: int) -> bytes:

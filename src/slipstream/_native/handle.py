@@ -1,0 +1,102 @@
+"""One life for all that is held for Python: what the core has made, and files that must go in time.
+
+A handle is closed by `close`, at the end of a `with`, or when nobody refers to it any more,
+whatever comes first. Afterwards, and in a forked child, it has no pointer: whoever uses it all
+the same gets a `ClosedError`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+from slipstream import _native
+from slipstream._native import lib
+
+_living: weakref.WeakSet[Handle] = weakref.WeakSet()
+_left: list[object] = []  # what calls that do not return may still use
+
+
+class Handle:
+    """Something that has to be given back. A context manager.
+
+    Attributes:
+        pointer: What those who made it know it by, until it is closed; each class says its type.
+        is_closed: It was closed, or belongs to the parent of a forked process.
+    """
+
+    pointer: Any
+    is_closed = False
+
+    def __init__(self, pointer: Any, free: Callable[[Any], object], *needs: object) -> None:
+        """Hold something.
+
+        Args:
+            pointer: What is held.
+            free: Gives it back; called once, and never in a forked child. It must not refer to
+                this object. False: a call that does not return uses it; so it stays for good,
+                and so do the handles that it needs.
+            needs: What it uses, which lives at least as long.
+        """
+        self.pointer = pointer
+        # Re-entrant: a signal handler may ask or close while this thread does.
+        self._lock = threading.RLock()
+        self._finalizer = weakref.finalize(self, _give_back, free, pointer, needs)
+        self._finalizer.atexit = False  # at the end of the process its owner closes it, in order
+        _living.add(self)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Answer for what is missing: the pointer, once it is closed."""
+            if name == "pointer":
+                raise _native.closed_error()
+            message = f"{type(self).__name__} has no attribute {name!r}"
+            raise AttributeError(message)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def asking(self) -> threading.RLock:
+        """Return the lock under which nobody closes it, for questions of any thread.
+
+        Raises:
+            ClosedError: In a forked child; there the lock may be held for good.
+        """
+        if lib.ss_os_forked():
+            raise _native.closed_error()
+        return self._lock
+
+    def close(self) -> object:
+        """Give it back. Does nothing the second time, and nothing in a forked child."""
+        if not self.is_closed:
+            with self._lock:
+                self.is_closed = True
+                vars(self).pop("pointer", None)
+            self._finalizer()
+        return None
+
+
+def _give_back(free: Callable[[Any], object], pointer: Any, needs: tuple[object, ...]) -> None:
+    if not lib.ss_os_forked() and free(pointer) is False:
+        _left.append(needs)
+        for need in needs:
+            if isinstance(need, Handle):
+                need._finalizer.detach()  # noqa: SLF001 - of this very module
+
+
+def _disown() -> None:
+    """Let a forked child use nothing of its parent's, and give nothing of it back."""
+    for handle in _living:
+        handle.is_closed = True
+        vars(handle).pop("pointer", None)
+        handle._finalizer.detach()  # noqa: SLF001 - of this very module
+
+
+os.register_at_fork(after_in_child=_disown)

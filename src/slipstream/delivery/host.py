@@ -1,0 +1,63 @@
+"""What all plugins of a manager share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipstream.delivery.sequencer import Sequencer
+from slipstream.delivery.supervisor import Supervisor
+from slipstream.errors import ConfigError
+from slipstream.logs import LogPump
+
+
+@dataclass(eq=False)
+class Host:
+    """What all plugins of a manager share.
+
+    Attributes:
+        pump: Takes their log lines.
+        sequencer: Where they are attached.
+        data_dir: Holds a folder for each of them; None: they get none.
+        log_level: The lowest level of their log lines, SLIPSTREAM_LOG_*.
+    """
+
+    pump: LogPump
+    sequencer: Sequencer
+    data_dir: Path | None
+    log_level: int
+    _supervisor: Supervisor | None = None
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """What looks after worker processes; its thread starts when it is first needed."""
+        if self._supervisor is None:
+            self._supervisor = Supervisor(self.pump)
+        return self._supervisor
+
+    def folder(self, name: str) -> Path | None:
+        """Return a plugin's own folder, which need not be there; None if there are none."""
+        return None if self.data_dir is None else self.data_dir / name
+
+    def make_folder(self, name: str) -> Path | None:
+        """Return a plugin's own folder, and make it where it is missing.
+
+        Raises:
+            ConfigError: That cannot be done.
+        """
+        if self.data_dir is None:
+            return None
+        folder = self.data_dir / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make the data folder {folder}: {error.strerror}",
+                "check `data_dir` of the manager and its permissions",
+            ) from None
+        return folder
+
+    def close(self) -> None:
+        """End the supervisor, and with it every worker that still runs."""
+        if self._supervisor is not None:
+            self._supervisor.close()

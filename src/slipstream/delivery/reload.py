@@ -1,0 +1,258 @@
+"""One reload for every mode: another version of a plugin is opened, checked, and takes over.
+
+A plugin's first load is the same, with nothing to take over from. In a worker process the core
+lets versions take over; how that is done with instances in this process stands here as well.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from slipstream._native import lib
+from slipstream._native.handle import Handle
+from slipstream.capture import open_for_append
+from slipstream.config import Mode, Overflow, Reload, plugin_config
+from slipstream.delivery.description import Description, Identity
+from slipstream.delivery.instance import Instance, LoadReason
+from slipstream.delivery.plugin import Delivery
+from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
+from slipstream.library import PrivateCopy
+from slipstream.status import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from slipstream.config import PluginConfig
+    from slipstream.delivery.host import Host
+
+
+class Version(Protocol):
+    """One version of a plugin, from opening to its end."""
+
+    copy: PrivateCopy
+    config: PluginConfig
+    log_id: int
+    description: Description
+
+    def close(self, timeout: float) -> object:
+        """Give it up, or end it."""
+
+
+V = TypeVar("V", bound=Version)
+
+
+class Reloadable(Delivery, Generic[V]):
+    """A plugin that is a library: its versions come one after the other.
+
+    Attributes:
+        mode: Where its callbacks run.
+        config: The config of the present version, or of the first one until that is loaded.
+        present: The version that serves; None before the first one does.
+    """
+
+    mode: Mode
+    present: V | None = None
+    _kept: tuple[str, ...] = ()  # what the configs of all versions have in common
+
+    def __init__(self, host: Host, config: PluginConfig, name: str) -> None:
+        """Begin with a plugin of which nothing runs yet.
+
+        Args:
+            host: What it shares with others.
+            config: Its config.
+            name: Its name, as far as it is known.
+
+        Raises:
+            PluginLoadError: What its mode needs is not to be had.
+            CaptureError: Its dead-letter file cannot be opened.
+        """
+        super().__init__(host, name)
+        self.config = config
+        self._dead_letter = _open_dead_letter(config)
+
+    @property
+    def log_id(self) -> int:
+        """The number that the present version's log lines carry."""
+        return 0 if self.present is None else self.present.log_id
+
+    def bring(
+        self, config: PluginConfig, path: Path, accept: Callable[[str], None] | None = None
+    ) -> str:
+        """Open a version of the library, check it, and let it take over.
+
+        Args:
+            config: The version's config.
+            path: The library.
+            accept: For the first version, whose name is the plugin's unless the config has
+                another: raises if that cannot be taken.
+
+        Returns:
+            What did not go well, "" if all did.
+
+        Raises:
+            SlipstreamError: It was refused or not started; nothing is left of it. The version
+                before goes on, or was started again; else the plugin's state is `failed`.
+        """
+        for key in self._kept:
+            if getattr(self.config, key) != getattr(config, key):
+                raise ConfigError(
+                    f"`{key}` of {self.name} cannot be changed by a reload",
+                    "unload it and load it again",
+                )
+        copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
+        fresh = self._open(copy, config)
+        try:
+            if accept is not None:
+                self.name = config.name or fresh.description.name
+                accept(self.name)
+            self._host.pump.names[fresh.log_id] = self.name
+            self._check(fresh)
+            data_dir = self._host.make_folder(self.name)
+            settled = plugin_config(config, self.name)
+        except BaseException:
+            fresh.close(config.unload_timeout)
+            raise
+        problem = self._switch(fresh, settled, data_dir)
+        self.identity = Identity(
+            name=self.name,
+            version=fresh.description.version,
+            mode=self.mode,
+            path=path,
+            digest=copy.digest,
+            config_file=config.source,
+            flags=fresh.description.flags,
+            kinds=fresh.description.kinds,
+        )
+        return problem
+
+    def _check(self, fresh: V) -> None:
+        """Refuse a version that was opened, but does not go with its config."""
+        config, flags = fresh.config, fresh.description.flags
+        explicit = self.mode is not Mode.INLINE and flags & lib.SLIPSTREAM_FLAG_EXPLICIT_ACK
+        if explicit and config.overflow is Overflow.DROP_OLDEST:
+            raise PluginLoadError(
+                f"{fresh.description.name} acknowledges events itself (EXPLICIT_ACK); "
+                "overflow: 'drop_oldest' would take them from under it",
+                "use overflow: 'block' or 'drop_newest'",
+            )
+        if self.present is not None and config.reload is Reload.OVERLAP:
+            both = flags & self.present.description.flags
+            if not both & lib.SLIPSTREAM_FLAG_MULTI_INSTANCE:
+                raise PluginLoadError(
+                    "reload: overlap needs a plugin with the flag MULTI_INSTANCE, in both versions",
+                    "use reload: 'replace' in the config",
+                )
+
+    @abstractmethod
+    def _open(self, copy: PrivateCopy, config: PluginConfig) -> V:
+        """Open, check and construct a version, beside the one that serves.
+
+        Args:
+            copy: The library's private copy; closed with the version, also if it is refused.
+            config: The version's config.
+
+        Raises:
+            PluginLoadError: It was refused; `refusal` says why. Nothing is left of it.
+        """
+
+    @abstractmethod
+    def _switch(self, fresh: V, settled: bytes, data_dir: Path | None) -> str:
+        """Load a version that is open, and let it take over.
+
+        Args:
+            fresh: The new version; closed if it is not started.
+            settled: The config for its `on_load`, packed.
+            data_dir: The plugin's own folder, if it has one.
+        """
+
+
+def _open_dead_letter(config: PluginConfig) -> Handle:
+    """Open the capture of events that fail for good; the descriptor is -1 where there is none."""
+    if config.dead_letter is None:
+        return Handle(-1, int)
+    return Handle(open_for_append(config.dead_letter), os.close)
+
+
+class InHost(Reloadable[Instance]):
+    """A plugin whose instance lives in this process."""
+
+    # Does the old version serve until the very moment at which the new one does?
+    serves_to_the_last = False
+
+    def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
+        return Instance(self._host.pump, copy, config, self.name)
+
+    def metrics(self) -> list[Metric]:
+        """Return the numbers that the plugin reports."""
+        return [] if self.present is None else self.present.metrics()
+
+    def _switch(self, fresh: Instance, settled: bytes, data_dir: Path | None) -> str:
+        old = self.present
+        serving = None if old is None or not old.is_loaded else old
+        overlap = serving is not None and fresh.config.reload is Reload.OVERLAP
+        reason = LoadReason.START if old is None else LoadReason.RELOAD
+        timeout = self.config.unload_timeout
+        problems: list[str] = []
+        try:
+            if overlap:
+                fresh.load(settled, data_dir, reason)
+            if serving is not None:
+                self._withdraw(serving, overlap=overlap)
+                if not (overlap and self.serves_to_the_last):
+                    problems.append(serving.unload(timeout))
+            if not overlap:
+                fresh.load(settled, data_dir, reason)
+            self._take_over(fresh)
+        except BaseException as error:
+            if self.present is old:
+                try:
+                    fresh.close(timeout)
+                finally:
+                    if serving is not None:
+                        self._go_back(serving, error)
+            raise
+        finally:
+            if old is not None and self.present is not old:
+                problems.append(old.unload(timeout) if old.is_loaded else "")
+                problems.append(old.close(timeout).problem)
+        return "; ".join(filter(None, problems))
+
+    def _go_back(self, old: Instance, cause: BaseException) -> None:
+        """Let the old version go on, from its kept copy if it was unloaded already."""
+        if old.is_loaded:
+            self._go_on(old)
+            return
+        try:
+            again = self._open(PrivateCopy(old.copy.original, of=old.copy.path), old.config)
+            self._switch(again, *old.loaded_with)
+        except SlipstreamError as error:
+            self._fail(f"neither version could be started: {error.message}")
+            text = cause.message if isinstance(cause, SlipstreamError) else repr(cause)
+            raise PluginFailed(
+                f"the new version was not started: {text}; and the old one could not be started "
+                f"again: {error.message}",
+                "mend one of them and reload, or unload the plugin",
+            ) from cause
+
+    @abstractmethod
+    def _withdraw(self, old: Instance, *, overlap: bool) -> None:
+        """Give the old version nothing more; what it has is made durable.
+
+        Raises:
+            PluginFailed: It does not get there; it goes on as before.
+        """
+
+    @abstractmethod
+    def _take_over(self, fresh: Instance) -> None:
+        """Make a loaded version the present one, and give it the events."""
+
+    @abstractmethod
+    def _go_on(self, old: Instance) -> None:
+        """Give the old version, which is still loaded, the events again."""
+
+    @abstractmethod
+    def _fail(self, reason: str) -> None:
+        """Say that no version is left that could serve."""

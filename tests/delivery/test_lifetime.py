@@ -283,7 +283,7 @@ def test_many_loads_and_unloads_leave_nothing(examples) -> None:
     """1,000 cycles; SLIPSTREAM_LONG=1 makes it 10,000."""
     count = 10_000 if os.environ.get("SLIPSTREAM_LONG") else 1_000
     config = {"libpath": str(examples / "minimal" / "minimal.so")}
-    with PluginManager(log_level="error") as manager, capture_logs(alone=True) as logs:
+    with PluginManager(log_level="error") as manager, capture_logs() as logs:
 
         def cycles() -> None:
             for i in range(count // 4):
@@ -322,7 +322,7 @@ def test_many_managers_leave_nothing() -> None:
             one()
         logs.clear()
 
-    with capture_logs(alone=True) as logs:
+    with capture_logs() as logs:
         some()
         gc.collect()
         before = Footprint.now()

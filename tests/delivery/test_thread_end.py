@@ -25,7 +25,7 @@ def test_many_loads_and_unloads_leave_nothing(examples) -> None:
     config = {
         "libpath": str(examples / "minimal" / "minimal.so"), "mode": "thread", "ring_bytes": RING,
     }  # fmt: skip
-    with PluginManager(log_level="error") as manager, capture_logs(alone=True) as logs:
+    with PluginManager(log_level="error") as manager, capture_logs() as logs:
 
         def cycle(i: int) -> None:
             plugin = manager.load_plugin(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import time
 
@@ -98,6 +99,7 @@ def test_a_forked_child_gives_nothing_back_and_waits_for_nobody() -> None:
     held.wait(10)
     child = os.fork()
     if child == 0:
+        signal.alarm(10)  # rather than wait for ever
         del dropped
         handle.close()
         try:

@@ -9,7 +9,7 @@ import slipstream._core
 if TYPE_CHECKING:
     from slipstream._native.cdef import CData, Pointer, char
 
-extension = slipstream._core
+extension = slipstream._core  # noqa: SLF001 - the package's own
 MODULE_FILE: str = extension.__file__
 ffi = extension.ffi
 lib = extension.lib

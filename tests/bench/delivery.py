@@ -63,6 +63,7 @@ def records(path: Path) -> list[tuple[int, int, int]]:
 def wake_us(probe: Path, folder: Path, rounds: int) -> list[float]:
     """The times from a broadcast to its callback, after an idle gap; without the first few."""
     file = folder / "wake"
+    file.unlink(missing_ok=True)
     with PluginManager("process", insecure_paths=True, log_level="error") as manager:
         manager.load_plugin({"libpath": str(probe), "file": str(file)})
         for _ in range(rounds):

@@ -23,11 +23,13 @@ Compile = Callable[..., Path]
 # A runner in the background may ignore or block these, and what it starts then does so as well:
 # the hosts of tests that are sent signals, and pytest itself. For SIGINT the interpreter installs
 # its handler only where it is not ignored; without it, Ctrl-C ends pytest and no summary tells.
+# The others must not end pytest, whose runner does not want it (nohup, say): a handler that does
+# nothing is, other than "ignored", not handed on to what is started.
+_NOTHING = lambda _number, _frame: None  # noqa: E731 - a handler, not a function to call
 _AS_USUAL = {
     signal.SIGINT: signal.default_int_handler,
-    **dict.fromkeys(
-        (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD), signal.SIG_DFL
-    ),
+    signal.SIGCHLD: signal.SIG_DFL,
+    **dict.fromkeys((signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM), _NOTHING),
 }
 for _number, _usual in _AS_USUAL.items():
     if signal.getsignal(_number) is signal.SIG_IGN:

@@ -61,6 +61,14 @@ def test_it():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_hangup_does_not_end_tests_that_nohup_runs(tmp_path) -> None:
+    done = pytest_in_the_background(
+        tmp_path, "def test_it():\n    os.kill(os.getpid(), signal.SIGHUP)\n    time.sleep(0.1)\n"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 def test_this_run_has_its_signals_as_usual() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     for name in IGNORED:

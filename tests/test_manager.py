@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import re
 import threading
 import weakref
-from unittest import mock
 
 import pytest
 
@@ -189,36 +187,6 @@ def test_a_python_plugin_is_let_go(manager) -> None:
     with pytest.raises(PluginNotLoaded, match="written in Python"):
         manager.install(RecordingPlugin())
         manager.reload_plugin("recorder")
-
-
-# ---- What the class shows -----------------------------------------------------------------------
-
-SENDING = ("broadcast", "broadcast_frames", "broadcast_many", "has_subscribers", "block")
-SENDING += ("mapping_removal", "mapping_update", "staking_reward")
-
-
-def test_a_class_shows_what_its_objects_have(manager) -> None:
-    for name in SENDING:
-        shown, native = getattr(PluginManager, name), getattr(manager, name)
-        assert native.__self__ is manager._sequencer.door
-        assert shown.__doc__ == native.__doc__
-        of_class = [str(one) for one in inspect.signature(shown).parameters.values()]
-        assert of_class[1:] == [str(one) for one in inspect.signature(native).parameters.values()]
-    recorder = RecordingPlugin()
-    manager.install(recorder)
-    PluginManager.block(manager, b"by the class", 1)
-    assert recorder.events[0].block == b"by the class"
-
-
-def test_a_double_that_has_what_a_manager_has() -> None:
-    double = mock.create_autospec(PluginManager, instance=True)
-    double.mapping_update(b"p", b"m", b"k", b"v", 1)
-    double.flush(timeout=1)
-    for wrong in (lambda: double.mapping_update(b"p", b"m"), lambda: double.block(b"", 1, 2)):
-        with pytest.raises(TypeError):
-            wrong()
-    with pytest.raises(AttributeError):
-        double.braodcast(b"")
 
 
 # ---- Configs -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import ParamSpec, Self, TypeVar
+from typing import Self, TypeVar
 
 from slipstream import _native
 from slipstream._native import Door
@@ -31,7 +31,6 @@ from slipstream.library import check_library_path
 from slipstream.loaded import Loaded, Plugin
 from slipstream.logs import LEVELS, LogPump
 
-P = ParamSpec("P")
 T = TypeVar("T")
 Bytes = bytes | bytearray | memoryview
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]

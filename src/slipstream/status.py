@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slipstream._native import lib
+
+if TYPE_CHECKING:
+    from slipstream._native.cdef import ss_stats
 
 
 class PluginState(StrEnum):
@@ -79,7 +82,7 @@ class Counters:
         return self.broadcast - self.acknowledged
 
 
-def counters_of(stats: Any) -> Counters:
+def counters_of(stats: ss_stats) -> Counters:
     """Return the core's counters of a slot or of a ring."""
     return Counters(
         broadcast=stats.broadcast,

@@ -31,10 +31,8 @@ _OVERFLOW = {
 }
 
 
-class Queue(Handle):
+class Queue(Handle["ss_queue"]):
     """The native ring and its rules for being full."""
-
-    pointer: ss_queue
 
     def __init__(self, config: PluginConfig, *, shared: bool) -> None:
         """Make a ring and populate it.

@@ -169,7 +169,7 @@ class Reloadable(Delivery, Generic[V]):
         """
 
 
-def _open_dead_letter(config: PluginConfig) -> Handle:
+def _open_dead_letter(config: PluginConfig) -> Handle[int]:
     """Open the capture of events that fail for good; the descriptor is -1 where there is none."""
     if config.dead_letter is None:
         return Handle(-1, int)

@@ -51,13 +51,11 @@ class HasWorker(Protocol):
         """Kill the worker if it still runs."""
 
 
-class Supervisor(Handle):
+class Supervisor(Handle["ss_supervisor"]):
     """The native thread that starts and watches workers, and kills them when it ends.
 
     Beside it a thread of Python's writes crash reports down that nobody asks for.
     """
-
-    pointer: ss_supervisor
 
     def __init__(self, pump: LogPump) -> None:
         """Start the threads.
@@ -115,12 +113,10 @@ def _end(ended: threading.Event, supervisor: ss_supervisor) -> None:
     lib.ss_supervisor_free(supervisor)
 
 
-class Supervised(Handle):
+class Supervised(Handle["ss_supervised"]):
     """A plugin in the supervisor's hands, over all its processes. Killed when it is closed."""
 
-    pointer: ss_supervised
-
-    def __init__(self, supervisor: Supervisor, queue: Queue, dead_letter: Handle) -> None:
+    def __init__(self, supervisor: Supervisor, queue: Queue, dead_letter: Handle[int]) -> None:
         """Announce it; nothing runs yet."""
         pointer = lib.ss_supervised_new(supervisor.pointer, queue.pointer, dead_letter.pointer)
         if pointer == ffi.NULL:

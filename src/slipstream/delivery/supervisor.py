@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slipstream.logs import LogPump
 
 _LOOK_EVERY = 0.25  # seconds
+_END_WAIT = 5.0  # seconds; it may be writing a report
 PROGRAM = Path(_native.MODULE_FILE).resolve().with_name("slipstream-worker")
 
 
@@ -98,7 +99,7 @@ class Supervisor(Handle["ss_supervisor"]):
                 plugin.kill()
         super().close()
         if self._thread is not threading.current_thread():
-            self._thread.join(_LOOK_EVERY)
+            self._thread.join(_END_WAIT)
 
 
 def _collect(ended: threading.Event, supervisor: weakref.ref[Supervisor]) -> None:

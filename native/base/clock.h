@@ -23,14 +23,6 @@ static inline uint64_t ss_ticks_to_ns(uint64_t ticks) {
     return (ticks >> 32) * rate + ((ticks & 0xFFFFFFFF) * rate >> 32);
 }
 
-/* For those who have not yet moved to the platform's names. */
-static inline uint64_t ss_clock_ns(clockid_t clock) {
-    return ss_os_clock_ns(clock);
-}
-static inline struct timespec ss_deadline(uint32_t ms) {
-    return ss_os_timespec(ss_os_now_ns() + (uint64_t)ms * 1000000);
-}
-
 static inline uint64_t ss_ticks(void) {
     return ss_ticks_are_even ? ss_cpu_ticks() : ss_os_now_ns();
 }

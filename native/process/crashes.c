@@ -75,7 +75,7 @@ void ss_supervised_skip(ss_supervised *w, uint64_t ordinal) {
 
 int32_t ss_supervised_take_report(ss_supervised *w, ss_report *out) {
     int32_t status = SLIPSTREAM_NOT_FOUND;
-    pthread_mutex_lock(&w->supervisor->lock);
+    ss_os_mutex_lock(&w->supervisor->lock);
     if (w->report_count > 0) {
         *out = *w->reports[0];
         free(w->reports[0]);
@@ -83,6 +83,6 @@ int32_t ss_supervised_take_report(ss_supervised *w, ss_report *out) {
         memmove(w->reports, w->reports + 1, w->report_count * sizeof w->reports[0]);
         status = SLIPSTREAM_OK;
     }
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     return status;
 }

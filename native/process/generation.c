@@ -79,7 +79,7 @@ void ss_generation_say_load(ss_generation *generation, uint32_t reason) {
                           left < SS_MESSAGE_MAX ? left : SS_MESSAGE_MAX);
     }
     ss_generation_say(generation, SS_TO_WORKER_LOAD, reason, NULL, 0);
-    generation->deadline_ns = ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)s->load_timeout_ms * 1000000;
+    generation->deadline_ns = ss_os_now_ns() + (uint64_t)s->load_timeout_ms * 1000000;
 }
 
 void ss_generation_kill(ss_generation *generation, const char *reason) {

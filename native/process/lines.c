@@ -36,7 +36,7 @@ void ss_lines_drain(ss_lines *lines, ss_last_lines *last, ss_log_queue *log, uin
     char chunk[16 * 1024];
     ssize_t n = -1;
     int rounds = 16; /* others wait, too */
-    const uint64_t second = ss_clock_ns(CLOCK_MONOTONIC) / 1000000000;
+    const uint64_t second = ss_os_now_ns() / 1000000000;
     if (second != lines->second) {
         tell_withheld(lines, log, log_id);
         lines->second = second;

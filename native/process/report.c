@@ -64,8 +64,8 @@ static void say_reason(const ss_generation *generation, ss_report *report) {
 void ss_report_fill(ss_report *report, const ss_generation *generation) {
     memset(report, 0, sizeof *report);
     report->pid = generation->pid;
-    report->time_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
-    report->uptime_ms = (ss_clock_ns(CLOCK_MONOTONIC) - generation->started_ns) / 1000000;
+    report->time_ns = (int64_t)ss_os_wall_ns();
+    report->uptime_ms = (ss_os_now_ns() - generation->started_ns) / 1000000;
     copy_fault(generation->control, report);
     find_status(generation, report);
     say_reason(generation, report);

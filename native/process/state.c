@@ -7,12 +7,12 @@
 
 void ss_supervised_note_change(ss_supervised *w) {
     w->info.changes++;
-    pthread_cond_broadcast(&w->supervisor->changed);
+    ss_os_condition_wake_all(&w->supervisor->changed);
 }
 
 void ss_supervised_show(ss_supervised *w, const char *reason) {
     const uint32_t state = w->at.state;
-    w->info.since_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
+    w->info.since_ns = (int64_t)ss_os_wall_ns();
     snprintf(w->reason, sizeof w->reason, "%s", reason);
     /* Who cannot deliver must not hold up the broadcaster either. */
     const bool waits = state == SS_SUPERVISED_QUARANTINED || state == SS_SUPERVISED_FAILED;
@@ -44,19 +44,19 @@ void ss_supervised_log(ss_supervised *w, uint32_t level, const char *text) {
 }
 
 int32_t ss_supervised_wait(ss_supervised *w, uint64_t changes, uint32_t ms) {
-    const struct timespec end = ss_deadline(ms);
-    int error = 0;
-    pthread_mutex_lock(&w->supervisor->lock);
-    while (w->info.changes == changes && error == 0)
-        error = pthread_cond_timedwait(&w->supervisor->changed, &w->supervisor->lock, &end);
+    const uint64_t end = now_ns() + ms * MS;
+    bool in_time = true;
+    ss_os_mutex_lock(&w->supervisor->lock);
+    while (w->info.changes == changes && in_time)
+        in_time = ss_os_condition_wait(&w->supervisor->changed, &w->supervisor->lock, end);
     const bool changed = w->info.changes != changes;
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     return changed ? SLIPSTREAM_OK : SLIPSTREAM_TIMEOUT;
 }
 
 void ss_supervised_describe(ss_supervised *w, ss_supervised_info *out) {
     const char *const from[] = {w->name, w->version, w->reason, w->text, w->hint};
-    pthread_mutex_lock(&w->supervisor->lock);
+    ss_os_mutex_lock(&w->supervisor->lock);
     for (int i = 0; i < 5; i++)
         snprintf(w->shown[i], sizeof w->shown[i], "%s", from[i]);
     *out = w->info;
@@ -64,7 +64,7 @@ void ss_supervised_describe(ss_supervised *w, ss_supervised_info *out) {
     out->busy = w->at.plan != SS_PLAN_NONE;
     out->next_opened = ss_is_opened(&w->at);
     out->reports = w->report_count;
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     out->name = w->shown[0];
     out->version = w->shown[1];
     out->reason = w->shown[2];
@@ -74,20 +74,20 @@ void ss_supervised_describe(ss_supervised *w, ss_supervised_info *out) {
 
 const char *ss_supervised_claim(ss_supervised *w, uint32_t index) {
     const char *found = NULL;
-    pthread_mutex_lock(&w->supervisor->lock);
+    ss_os_mutex_lock(&w->supervisor->lock);
     for (size_t at = 0; at < w->claims_len && found == NULL; at += strlen(w->claims + at) + 1)
         if (index-- == 0)
             found = w->claims + at;
     if (found != NULL)
         snprintf(w->shown[4], sizeof w->shown[4], "%s", found);
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     return found == NULL ? NULL : w->shown[4];
 }
 
 int32_t ss_supervised_metric(ss_supervised *w, uint32_t index, ss_metric *out) {
     int32_t status = SLIPSTREAM_NOT_FOUND;
     memset(out, 0, sizeof *out);
-    pthread_mutex_lock(&w->supervisor->lock);
+    ss_os_mutex_lock(&w->supervisor->lock);
     if (index < w->metric_count) {
         const metric *m = &w->metrics[index]; /* never removed, names never change */
         out->name = m->name;
@@ -99,7 +99,7 @@ int32_t ss_supervised_metric(ss_supervised *w, uint32_t index, ss_metric *out) {
             out->count = m->bits;
         status = SLIPSTREAM_OK;
     }
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     return status;
 }
 

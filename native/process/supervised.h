@@ -9,8 +9,6 @@
 #include "process/step.h"
 #include "process/supervisor.h"
 
-#include <pthread.h>
-
 enum {
     REPORTS_MAX = 16,
     METRICS_MAX = 128,
@@ -55,9 +53,9 @@ struct ss_supervised {
 struct ss_supervisor {
     ss_log_queue *log;
     char *program;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
+    ss_os_thread thread;
+    ss_os_mutex lock;
+    ss_os_condition changed;
     int kick;
     bool stopping;
     uint64_t last_tick_ns;
@@ -66,7 +64,7 @@ struct ss_supervisor {
 };
 
 static inline uint64_t now_ns(void) {
-    return ss_clock_ns(CLOCK_MONOTONIC);
+    return ss_os_now_ns();
 }
 
 /* In actions.c: decides about an event, and does what follows. Time, a random number and the

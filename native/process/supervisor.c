@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,8 +99,8 @@ static void *run(void *argument) {
     ss_supervisor *self = argument;
     struct pollfd *fds = NULL;
     size_t room = 0;
-    pthread_setname_np(pthread_self(), "slip-supervisor");
-    pthread_mutex_lock(&self->lock);
+    ss_os_thread_set_name("slip-supervisor");
+    ss_os_mutex_lock(&self->lock);
     while (!self->stopping) {
         size_t used = 0;
         size_t wanted = 1;
@@ -122,12 +121,12 @@ static void *run(void *argument) {
                 used = add_fds(w->next, fds, used);
         }
         const int ms = sleep_ms(self, now_ns());
-        pthread_mutex_unlock(&self->lock);
+        ss_os_mutex_unlock(&self->lock);
         poll(fds, (nfds_t)used, ms);
         uint64_t count;
         if (read(self->kick, &count, sizeof count) < 0 && errno != EAGAIN)
             count = 0;
-        pthread_mutex_lock(&self->lock);
+        ss_os_mutex_lock(&self->lock);
         const uint64_t now = now_ns();
         const bool punctual = now - self->last_tick_ns < (TICK_MS + LATE_TICK_MS) * MS;
         self->last_tick_ns = now;
@@ -139,7 +138,7 @@ static void *run(void *argument) {
         ss_supervised_step(w, (ss_event){.type = SS_ASKED_FREE});
         tick(w);
     }
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     free(fds);
     return NULL;
 }
@@ -154,9 +153,6 @@ static void kick(ss_supervisor *self) {
 
 ss_supervisor *ss_supervisor_new(ss_log_queue *log, const char *program) {
     ss_supervisor *self = calloc(1, sizeof *self);
-    pthread_condattr_t clock;
-    sigset_t all;
-    sigset_t before;
     if (self == NULL)
         return NULL;
     self->log = log;
@@ -166,17 +162,8 @@ ss_supervisor *ss_supervisor_new(ss_log_queue *log, const char *program) {
     if (!ss_os_random(&self->random, sizeof self->random))
         self->random = self->last_tick_ns; /* it only keeps plugins from starting in step */
     ss_ticks_start();
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->changed, &clock);
-    pthread_condattr_destroy(&clock);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const bool started = self->program != NULL && self->kick >= 0 &&
-                         pthread_create(&self->thread, NULL, run, self) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!started) {
+    if (self->program == NULL || self->kick < 0 || !ss_os_mutex_init(&self->lock) ||
+        !ss_os_condition_init(&self->changed) || !ss_os_thread_start(&self->thread, run, self)) {
         if (self->kick >= 0)
             close(self->kick);
         free(self->program);
@@ -190,16 +177,16 @@ ss_supervisor *ss_supervisor_new(ss_log_queue *log, const char *program) {
 void ss_supervisor_free(ss_supervisor *self) {
     if (self == NULL)
         return;
-    pthread_mutex_lock(&self->lock);
+    ss_os_mutex_lock(&self->lock);
     self->stopping = true;
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     kick(self);
-    pthread_join(self->thread, NULL);
+    ss_os_thread_join(self->thread);
     while (self->supervised != NULL)
         ss_supervised_free(self->supervised);
     close(self->kick);
-    pthread_cond_destroy(&self->changed);
-    pthread_mutex_destroy(&self->lock);
+    ss_os_condition_destroy(&self->changed);
+    ss_os_mutex_destroy(&self->lock);
     ss_log_queue_release(self->log);
     free(self->program);
     free(self);
@@ -212,19 +199,19 @@ ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, int dead_
     w->supervisor = self;
     w->queue = queue;
     w->dead_letter = dead_letter;
-    w->info.since_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
-    pthread_mutex_lock(&self->lock);
+    w->info.since_ns = (int64_t)ss_os_wall_ns();
+    ss_os_mutex_lock(&self->lock);
     w->next_supervised = self->supervised;
     self->supervised = w;
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     return w;
 }
 
 /* OK, or WRONG_STATE where that cannot be asked for now. */
 static int32_t ask(ss_supervised *w, ss_event event) {
-    pthread_mutex_lock(&w->supervisor->lock);
+    ss_os_mutex_lock(&w->supervisor->lock);
     const bool accepted = ss_supervised_step(w, event).accepted;
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     kick(w->supervisor);
     return accepted ? SLIPSTREAM_OK : SLIPSTREAM_WRONG_STATE;
 }
@@ -233,11 +220,11 @@ int32_t ss_supervised_prepare(ss_supervised *w, const ss_spec *given) {
     ss_kept_spec *spec = ss_kept_spec_new(given);
     if (spec == NULL)
         return SLIPSTREAM_NO_MEMORY;
-    pthread_mutex_lock(&w->supervisor->lock);
+    ss_os_mutex_lock(&w->supervisor->lock);
     const bool accepted = ss_supervised_step(w, (ss_event){.type = SS_ASKED_PREPARE}).accepted;
     if (accepted)
         w->prepared = spec;
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     kick(w->supervisor);
     if (accepted)
         return SLIPSTREAM_OK;
@@ -248,7 +235,7 @@ int32_t ss_supervised_prepare(ss_supervised *w, const ss_spec *given) {
 int32_t ss_supervised_switch(ss_supervised *w, uint32_t reason, uint32_t overlap,
                              const char *config, size_t len) {
     int32_t status = SLIPSTREAM_WRONG_STATE;
-    pthread_mutex_lock(&w->supervisor->lock);
+    ss_os_mutex_lock(&w->supervisor->lock);
     if (ss_is_opened(&w->at)) {
         status = SLIPSTREAM_NO_MEMORY;
         if (ss_kept_spec_set_config(w->next->spec, config, len)) {
@@ -258,7 +245,7 @@ int32_t ss_supervised_switch(ss_supervised *w, uint32_t reason, uint32_t overlap
                                              .overlap = overlap != 0});
         }
     }
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     kick(w->supervisor);
     return status;
 }
@@ -268,12 +255,12 @@ int32_t ss_supervised_cancel(ss_supervised *w) {
 }
 
 int32_t ss_supervised_stop(ss_supervised *w, uint32_t timeout_ms) {
-    pthread_mutex_lock(&w->supervisor->lock);
+    ss_os_mutex_lock(&w->supervisor->lock);
     w->stop_timeout_ms = timeout_ms;
     ss_supervised_step(w, (ss_event){.type = SS_ASKED_STOP});
     ss_kept_spec_release(w->prepared);
     w->prepared = NULL;
-    pthread_mutex_unlock(&w->supervisor->lock);
+    ss_os_mutex_unlock(&w->supervisor->lock);
     kick(w->supervisor);
     return SLIPSTREAM_OK;
 }
@@ -284,19 +271,19 @@ int32_t ss_supervised_resume(ss_supervised *w) {
 
 void ss_supervised_free(ss_supervised *w) {
     ss_supervisor *self = w->supervisor;
-    pthread_mutex_lock(&self->lock);
+    ss_os_mutex_lock(&self->lock);
     ss_supervised_step(w, (ss_event){.type = SS_ASKED_FREE});
     kick(self);
-    const struct timespec end = ss_deadline(FREE_WAIT_MS);
+    const uint64_t end = now_ns() + FREE_WAIT_MS * MS;
     while (!w->at.gone && !self->stopping &&
-           pthread_cond_timedwait(&self->changed, &self->lock, &end) == 0) {
+           ss_os_condition_wait(&self->changed, &self->lock, end)) {
     }
     for (ss_supervised **at = &self->supervised; *at != NULL; at = &(*at)->next_supervised)
         if (*at == w) {
             *at = w->next_supervised;
             break;
         }
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     for (uint32_t i = 0; i < w->report_count; i++)
         free(w->reports[i]);
     ss_kept_spec_release(w->spec);

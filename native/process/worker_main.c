@@ -41,8 +41,8 @@ static struct worker {
     uint32_t end_reason;
     char *config;
     size_t config_len;
-    pthread_mutex_t note_lock;
-    pthread_cond_t noted;
+    ss_os_mutex note_lock;
+    ss_os_condition noted;
     uint64_t noted_ordinal;
     uint64_t sent_bits[SS_SERIES_MAX];
 } worker;
@@ -189,12 +189,12 @@ static void event_failed(void *context, int32_t status, uint64_t ordinal, const 
     const size_t text = ss_host_error(ss_instance_host(worker.instance), told + sizeof status,
                                       sizeof told - sizeof status);
     tell(SS_TO_HOST_EVENT_FAILED, ordinal, told, sizeof status + text, true);
-    const struct timespec end = ss_deadline(NOTE_WAIT_MS);
-    pthread_mutex_lock(&worker.note_lock);
+    const uint64_t end = ss_os_now_ns() + NOTE_WAIT_MS * UINT64_C(1000000);
+    ss_os_mutex_lock(&worker.note_lock);
     while (worker.noted_ordinal < ordinal &&
-           pthread_cond_clockwait(&worker.noted, &worker.note_lock, CLOCK_MONOTONIC, &end) == 0) {
+           ss_os_condition_wait(&worker.noted, &worker.note_lock, end)) {
     }
-    pthread_mutex_unlock(&worker.note_lock);
+    ss_os_mutex_unlock(&worker.note_lock);
 }
 
 static void consume(void *unused) {
@@ -226,10 +226,10 @@ static void on_ended(void) {
 }
 
 static void on_noted(uint64_t ordinal) {
-    pthread_mutex_lock(&worker.note_lock);
+    ss_os_mutex_lock(&worker.note_lock);
     worker.noted_ordinal = ordinal;
-    pthread_cond_broadcast(&worker.noted);
-    pthread_mutex_unlock(&worker.note_lock);
+    ss_os_condition_wake_all(&worker.noted);
+    ss_os_mutex_unlock(&worker.note_lock);
 }
 
 static void send_metrics(void) {
@@ -328,9 +328,8 @@ int main(int argc, char **argv) {
     worker.channel = SS_FD_CHANNEL;
     worker.ended = eventfd(0, EFD_CLOEXEC);
     worker.log = ss_log_queue_new(128 * 1024);
-    pthread_mutex_init(&worker.note_lock, NULL);
-    pthread_cond_init(&worker.noted, NULL);
-    if (worker.ended < 0 || worker.log == NULL)
+    if (worker.ended < 0 || worker.log == NULL || !ss_os_mutex_init(&worker.note_lock) ||
+        !ss_os_condition_init(&worker.noted))
         return EXIT_SET_UP;
     ss_log_queue_set_sink(worker.log, send_log);
     for (;;) {

@@ -123,6 +123,7 @@ static void free_instance(ss_instance *self) {
  * the library; on a thread of its own, because the library's destructors may hang. */
 static void *closer_thread(void *argument) {
     ss_instance *self = argument;
+    ss_os_thread_set_name("slip-close");
     ss_os_thread_join(self->thread);
     self->mapping =
         ss_library_close(&self->plugin.library, self->plugin.table.plugin.flags, self->comm);

@@ -117,7 +117,6 @@ class LogPump(Handle["ss_log_queue"]):
 
     Attributes:
         names: From the number that lines carry to the plugin that they are of.
-        afterwards: Called by the thread whenever it has looked for lines.
     """
 
     def __init__(self, level: str, emit: Callable[[LogLine], None] | None = None) -> None:
@@ -139,7 +138,6 @@ class LogPump(Handle["ss_log_queue"]):
         super().__init__(queue, _end)
         lib.ss_log_queue_set_level(queue, LEVELS[level])
         self.names: dict[int, str] = {}
-        self.afterwards: Callable[[], None] | None = None
         self._emit = emit
         self._thread = threading.Thread(
             target=_read, args=(queue, weakref.ref(self)), name="slipstream-log", daemon=True
@@ -157,15 +155,6 @@ class LogPump(Handle["ss_log_queue"]):
         """Hand on the last lines of a number, and forget its name."""
         self.drain()
         self.names.pop(log_id, None)
-
-    def look(self) -> None:
-        """Hand every waiting line on, and do what comes afterwards."""
-        self.drain()
-        try:
-            if self.afterwards is not None and not self.is_closed:
-                self.afterwards()
-        except Exception:  # noqa: BLE001 - whatever it is, lines have to be read further on
-            traceback.print_exc(file=sys.stderr)
 
     def drain(self) -> None:
         """Hand every waiting line on."""
@@ -201,7 +190,6 @@ class LogPump(Handle["ss_log_queue"]):
         """Hand the last lines on, and end the thread. The queue lives as long as its writers."""
         self.drain()
         super().close()
-        self.afterwards = None  # those who look after something refer to the pump as well
         if self._thread is not threading.current_thread():
             self._thread.join(2 * _SLICE_MS / 1000)
 
@@ -209,7 +197,7 @@ class LogPump(Handle["ss_log_queue"]):
 def _read(queue: ss_log_queue, pump: weakref.ref[LogPump]) -> None:
     """Empty the queue until the pump is closed, or gone."""
     while (reader := pump()) is not None and not reader.is_closed:
-        reader.look()
+        reader.drain()
         del reader  # while this waits, others may let go of it
         lib.ss_log_queue_wait(queue, _SLICE_MS)
     lib.ss_log_queue_release(queue)

@@ -17,7 +17,7 @@ from slipstream import _native
 from slipstream._native import Door
 from slipstream.config import Limits, Mode, PluginConfig, load_config
 from slipstream.delivery.host import Host
-from slipstream.delivery.launcher import Launcher, LibraryPlugin
+from slipstream.delivery.launcher import LibraryPlugin, launch
 from slipstream.delivery.python import InlinePython, PythonPlugin, checked_name
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.errors import (
@@ -140,16 +140,13 @@ class PluginManager(metaclass=_ShowsNative):
         self._sequencer = Sequencer(self._pump, wait_timeout)
         folder = None if data_dir is None else Path(data_dir).absolute()
         self._host = Host(self._pump, self._sequencer, folder, LEVELS[log_level])
-        self._launcher = Launcher(self._host)
         self._control = threading.Lock()
         self._controller = 0  # the thread that has it
         self._loaded = Loaded()
         self._closed = False
         for name in _NATIVE:
             setattr(self, name, getattr(self._sequencer.door, name))
-        self._finalizer = weakref.finalize(
-            self, _close, self._loaded, self._sequencer, self._launcher, self._pump
-        )
+        self._finalizer = weakref.finalize(self, _close, self._loaded, self._host)
 
     @classmethod
     def from_config_files(
@@ -246,7 +243,7 @@ class PluginManager(metaclass=_ShowsNative):
         loaded.refuse_same_library(path)
         if config.name is not None:
             loaded.refuse_same_name(config.name)
-        plugin = loaded.add(self._launcher.launch(config, path, mode, loaded.refuse_same_name))
+        plugin = loaded.add(launch(self._host, config, path, mode, loaded.refuse_same_name))
         _log.info(
             "plugin loaded",
             extra={"plugin": plugin.name, "version": plugin.version, "mode": str(mode)},
@@ -358,7 +355,7 @@ class PluginManager(metaclass=_ShowsNative):
         with self._controlling("close the manager"):
             self._closed = True
             self._finalizer.detach()
-            _close(self._loaded, self._sequencer, self._launcher, self._pump)
+            _close(self._loaded, self._host)
 
     # ---- Asking and steering --------------------------------------------------------
 
@@ -464,14 +461,11 @@ def _as_config(config: ConfigSource) -> PluginConfig:
     return load_config(config)
 
 
-def _close(loaded: Loaded, sequencer: Sequencer, launcher: Launcher, pump: LogPump) -> None:
+def _close(loaded: Loaded, host: Host) -> None:
     """Unload and close; also what runs for a manager that nobody closed."""
     if _native.forked():
         return
     try:
         loaded.unload_all(10.0)
     finally:
-        launcher.close()
-        pump.drain()
-        sequencer.close()
-        pump.close()
+        host.close()

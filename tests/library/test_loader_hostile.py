@@ -29,7 +29,7 @@ from slipstream.library import PrivateCopy
 from support.gated import wait_until
 from support.hostile_libraries import COMPILED, FILES, Case, FileCase, segments_end, source, write
 from support.logs import capture_logs
-from support.process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
+from support.process_tools import Footprint, copies_in, mapped_copies, native_threads, run_python
 from support.toolbox import require
 
 pytestmark = pytest.mark.skipif(
@@ -446,9 +446,9 @@ static int32_t on_load(void *i, const char *json, size_t len, uint32_t reason) {
         with pytest.raises(PluginLoadError) as caught:
             host.load_plugin({"libpath": str(library), "load_timeout": 0.2})
         assert caught.value.refusal is Refusal.TIMED_OUT
-        wait_until(lambda: not instance_threads() and mapped_copies() == before, "it is not undone")
+        wait_until(lambda: not native_threads() and mapped_copies() == before, "it is not undone")
         host.flush()  # drains the log
-    assert instance_threads() == []
+    assert native_threads() == []
     assert mapped_copies() == before
     lines = [line["event"] for line in logs]
     assert lines == ["on_unload was called", "destroy was called"]

@@ -58,6 +58,9 @@ class Host:
         return folder
 
     def close(self) -> None:
-        """End the supervisor, and with it every worker that still runs."""
+        """Kill every worker that still runs, and close what is shared."""
         if self._supervisor is not None:
             self._supervisor.close()
+        self.pump.drain()
+        self.sequencer.close()
+        self.pump.close()

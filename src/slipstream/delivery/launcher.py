@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING
 
 from slipstream.config import Mode
@@ -26,49 +25,28 @@ _MODES: dict[Mode, type[LibraryPlugin]] = {
 }
 
 
-class Launcher:
-    """Brings up the plugins of one manager."""
+def launch(
+    host: Host, config: PluginConfig, path: Path, mode: Mode, accept: Callable[[str], None]
+) -> LibraryPlugin:
+    """Bring a plugin up.
 
-    def __init__(self, host: Host) -> None:
-        """Begin without plugins."""
-        self._host = host
-        self._processes: weakref.WeakSet[ProcessPlugin] = weakref.WeakSet()
-        host.pump.afterwards = self.look_after
+    Args:
+        host: What it shares with the other plugins of its manager.
+        config: Its config.
+        path: Its library.
+        mode: Where its callbacks run.
+        accept: Raises if the effective name cannot be taken.
 
-    def look_after(self) -> None:
-        """Take the crash reports that wait."""
-        for plugin in list(self._processes):
-            plugin.collect_reports()
+    Returns:
+        The plugin, running.
 
-    def close(self) -> None:
-        """Kill workers that still run, and end their supervisor."""
-        for plugin in list(self._processes):
-            plugin.kill()
-        self._host.close()
-
-    def launch(
-        self, config: PluginConfig, path: Path, mode: Mode, accept: Callable[[str], None]
-    ) -> LibraryPlugin:
-        """Bring a plugin up.
-
-        Args:
-            config: Its config.
-            path: Its library.
-            mode: Where its callbacks run.
-            accept: Raises if the effective name cannot be taken.
-
-        Returns:
-            The plugin, running.
-
-        Raises:
-            SlipstreamError: It was refused, or did not start; nothing is left of it.
-        """
-        plugin = _MODES[mode](self._host, config, config.name or path.stem)
-        try:
-            plugin.bring(config, path, accept)
-        except BaseException:
-            plugin.close(config.unload_timeout)
-            raise
-        if isinstance(plugin, ProcessPlugin):
-            self._processes.add(plugin)
-        return plugin
+    Raises:
+        SlipstreamError: It was refused, or did not start; nothing is left of it.
+    """
+    plugin = _MODES[mode](host, config, config.name or path.stem)
+    try:
+        plugin.bring(config, path, accept)
+    except BaseException:
+        plugin.close(config.unload_timeout)
+        raise
+    return plugin

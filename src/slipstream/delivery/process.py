@@ -113,6 +113,7 @@ class ProcessPlugin(Queued[Generation]):
         self.reports: deque[CrashReport] = deque(maxlen=_REPORTS_KEPT)
         self._worker = Supervised(host.supervisor, self._queue, self._dead_letter)
         self._copy: PrivateCopy | None = None  # the one that crash reports speak of
+        host.supervisor.look_after(self)
 
     # ---- Versions -----------------------------------------------------------------
 

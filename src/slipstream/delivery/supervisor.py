@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
+import traceback
+import weakref
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from slipstream.delivery.queue import Queue
     from slipstream.logs import LogPump
 
+_LOOK_EVERY = 0.25  # seconds
+_END_WAIT = 5.0  # seconds; it may be writing a report
 PROGRAM = Path(_native.MODULE_FILE).resolve().with_name("slipstream-worker")
 
 
@@ -35,11 +42,24 @@ def find_program() -> Path:
     return PROGRAM
 
 
+class HasWorker(Protocol):
+    """A plugin whose worker is supervised."""
+
+    def collect_reports(self) -> None:
+        """Take waiting crash reports and write them to files."""
+
+    def kill(self) -> None:
+        """Kill the worker if it still runs."""
+
+
 class Supervisor(Handle["ss_supervisor"]):
-    """The native thread that starts and watches workers, and kills them when it ends."""
+    """The native thread that starts and watches workers, and kills them when it ends.
+
+    Beside it a thread of Python's writes crash reports down that nobody asks for.
+    """
 
     def __init__(self, pump: LogPump) -> None:
-        """Start the thread.
+        """Start the threads.
 
         Raises:
             SlipstreamError: There is no program for workers, or no thread to be had.
@@ -47,7 +67,51 @@ class Supervisor(Handle["ss_supervisor"]):
         pointer = lib.ss_supervisor_new(pump.pointer, bytes(find_program()))
         if pointer == ffi.NULL:
             raise SlipstreamError("no thread to be had for supervising workers", "check ulimit -u")
-        super().__init__(pointer, lib.ss_supervisor_free)
+        ended = threading.Event()
+        super().__init__(pointer, partial(_end, ended))
+        self._plugins: weakref.WeakSet[HasWorker] = weakref.WeakSet()
+        self._thread = threading.Thread(
+            target=_collect, args=(ended, weakref.ref(self)), name="slipstream-crashes", daemon=True
+        )
+        self._thread.start()
+
+    def look_after(self, plugin: HasWorker) -> None:
+        """Write its crash reports down, and kill it at the end."""
+        with self._lock:
+            self._plugins.add(plugin)
+
+    def _all(self) -> list[HasWorker]:
+        with self._lock:
+            return list(self._plugins)
+
+    def collect_reports(self) -> None:
+        """Write down the crash reports that wait."""
+        for plugin in self._all():
+            try:
+                plugin.collect_reports()
+            except Exception:  # noqa: BLE001 - others may have crashed as well
+                traceback.print_exc(file=sys.stderr)
+
+    def close(self) -> None:
+        """Kill what still runs, and end the threads."""
+        if not self.is_closed:
+            for plugin in self._all():
+                plugin.kill()
+        super().close()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_END_WAIT)
+
+
+def _collect(ended: threading.Event, supervisor: weakref.ref[Supervisor]) -> None:
+    """Take crash reports now and then, until the supervisor is closed, or gone."""
+    while not ended.wait(_LOOK_EVERY) and (held := supervisor()) is not None:
+        held.collect_reports()
+        del held  # while this waits, others may let go of it
+
+
+def _end(ended: threading.Event, supervisor: ss_supervisor) -> None:
+    ended.set()
+    lib.ss_supervisor_free(supervisor)
 
 
 class Supervised(Handle["ss_supervised"]):

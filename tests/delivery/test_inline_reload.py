@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -19,6 +21,7 @@ from slipstream import (
     frames,
 )
 from slipstream.testing import RecordingPlugin
+from support.gated import wait_until
 from support.process_tools import Footprint, mapped_copies
 from support.recorded import BATCH, EXPLICIT_ACK, GAP, MULTI, PROMPT, SOME, Recorder
 
@@ -169,6 +172,39 @@ def test_neither_version_starts(manager, compile_plugin, tmp_path) -> None:
     assert native.ordinals == [1, 2]
     manager.unload_plugin("recorder")
     assert mapped_copies() == set()
+
+
+@pytest.mark.parametrize("moment", ["in flush", "in on_unload", "in on_load"])
+def test_ctrl_c_during_a_reload_leaves_the_old_version(
+    manager, compile_plugin, tmp_path, moment
+) -> None:
+    native = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
+    hold = tmp_path / "hold"
+    more = {
+        "in flush": {"hold": str(hold)}, "in on_unload": {"unload_ms": 800}, "in on_load": {},
+    }[moment]  # fmt: skip
+    config = native.config(**more)
+    plugin = manager.load_plugin(config)
+    manager.block(b"", 1)
+    hold.touch()
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        manager.reload_plugin("recorder", {**config, "load_ms": 800})
+    timer.join()
+    if moment == "in flush":  # which goes on: calls into one plugin do not overlap
+        assert plugin.state is PluginState.PAUSED
+        hold.unlink()
+        wait_until(lambda: not plugin.delivery.present.is_stuck(), "its flush does not return")
+        manager.resume("recorder")
+    assert plugin.state is PluginState.RUNNING
+    manager.block(b"", 2)
+    assert native.ordinals == [1, 2]
+    manager.reload_plugin("recorder", native.config())
+    manager.block(b"", 3)
+    manager.unload_plugin("recorder")
+    assert native.ordinals == [1, 2, 3]
+    wait_until(lambda: mapped_copies() == set(), "a version stays mapped")
 
 
 def test_a_paused_plugin_stays_paused_over_a_reload(manager, compile_plugin, tmp_path) -> None:

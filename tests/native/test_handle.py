@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import time
 
@@ -98,6 +99,7 @@ def test_a_forked_child_gives_nothing_back_and_waits_for_nobody() -> None:
     held.wait(10)
     child = os.fork()
     if child == 0:
+        signal.alarm(10)  # rather than wait for ever
         del dropped
         handle.close()
         try:
@@ -123,7 +125,7 @@ def test_nothing_is_left_of_what_is_dropped(compile_plugin, tmp_path, circle) ->
     native = Recorder(compile_plugin, tmp_path)
     config = PluginConfig.from_mapping(native.config(ring_bytes=65536), folder=tmp_path)
     LogPump("info").close()  # what only the first one brings
-    before, threads = Footprint.now(), thread_names()
+    before = Footprint.now()
     pump = LogPump("info")
     sequencer = Sequencer(pump, 1.0)
     queue = Queue(config, shared=True)
@@ -139,7 +141,7 @@ def test_nothing_is_left_of_what_is_dropped(compile_plugin, tmp_path, circle) ->
     wait_for_footprint(before)
     assert native.calls == ["load", "unload", "destroy"]
     assert copies_in(native.library.parent) == []
-    assert thread_names() == threads
+    assert [name for name in thread_names() if name.startswith("slip-")] == []
 
 
 def test_a_fake_host_that_is_dropped_ends_itself(compile_plugin, tmp_path) -> None:

@@ -96,7 +96,7 @@ dist: $(VENV)/.build ## build dist/*.whl and check it in a clean environment
 
 clean: ## remove what was built
 	@$(MAKE) -s -C examples clean
-	@rm -rf build dist $(core)
+	@rm -rf build dist $(core) src/slipstream/_native/cdef.pyi
 
 distclean: clean ## remove .venv and the caches of tools as well
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

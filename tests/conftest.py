@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from slipstream import PluginManager
@@ -22,16 +23,28 @@ Compile = Callable[..., Path]
 # A runner in the background may ignore or block these, and what it starts then does so as well:
 # the hosts of tests that are sent signals, and pytest itself. For SIGINT the interpreter installs
 # its handler only where it is not ignored; without it, Ctrl-C ends pytest and no summary tells.
+# The others must not end pytest, whose runner does not want it (nohup, say): a handler that does
+# nothing is, other than "ignored", not handed on to what is started.
+_NOTHING = lambda _number, _frame: None  # noqa: E731 - a handler, not a function to call
 _AS_USUAL = {
     signal.SIGINT: signal.default_int_handler,
-    **dict.fromkeys(
-        (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD), signal.SIG_DFL
-    ),
+    signal.SIGCHLD: signal.SIG_DFL,
+    **dict.fromkeys((signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM), _NOTHING),
 }
 for _number, _usual in _AS_USUAL.items():
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, _AS_USUAL)
+
+# How long an example takes tells nothing on a machine that is busy with other things. The parent
+# is what hypothesis itself takes, which differs under CI.
+hypothesis.settings.register_profile(
+    "slipstream",
+    hypothesis.settings.default,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("slipstream")
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +76,7 @@ def examples() -> Path:
     if not all((folder / name / f"{name}.so").exists() for name in ("minimal", "tally", "ledger")):
         tool = shutil.which("make")
         assert tool is not None, "no make on this machine"
-        subprocess.run([tool, "-s", "-j2", "-C", str(folder), "all"], check=True, timeout=240)
+        subprocess.run([tool, "-s", "-j2", "-C", str(folder), "all"], check=True, timeout=600)
     return folder
 
 

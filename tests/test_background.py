@@ -30,7 +30,7 @@ def pytest_in_the_background(folder: Path, test: str) -> subprocess.CompletedPro
     shutil.copy(Path(__file__).with_name("conftest.py"), folder)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_it.py").write_text(f"import os, signal, subprocess, sys, time\n{test}")
-    return run_python(RUNNER, folder, "--rootdir", folder, timeout=250)
+    return run_python(RUNNER, folder, "--rootdir", folder)
 
 
 def test_ctrl_c_ends_the_tests_with_a_summary(tmp_path) -> None:
@@ -59,6 +59,14 @@ def test_it():
 """,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_hangup_does_not_end_tests_that_nohup_runs(tmp_path) -> None:
+    done = pytest_in_the_background(
+        tmp_path, "def test_it():\n    os.kill(os.getpid(), signal.SIGHUP)\n    time.sleep(0.1)\n"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 def test_this_run_has_its_signals_as_usual() -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import re
 import threading
-import time
 import weakref
-from unittest import mock
 
 import pytest
 
@@ -69,22 +66,23 @@ def test_control_from_inside_of_a_load_is_refused_at_once(manager) -> None:
             except PluginFailed as error:
                 errors.append(error.message)
 
-    start = time.monotonic()
     manager.install(Meddler())
+    # Had it waited, it would say for how long.
     assert errors == ["cannot install a plugin from inside of another load or unload"]
-    assert time.monotonic() - start < 5
 
 
 def test_control_does_not_wait_for_ever(compile_plugin, tmp_path) -> None:
     recorder = Recorder(compile_plugin, tmp_path, flags=0)
     with PluginManager(wait_timeout=0.3) as manager:
-        manager.load_plugin(recorder.config(event_ms=1500))
+        manager.load_plugin(recorder.held_config())
+        recorder.hold("event")
         thread = threading.Thread(target=manager.block, args=(b"", 1))
         thread.start()
-        time.sleep(0.2)
+        recorder.wait_until_held("event")
         with pytest.raises(PluginFailed, match="a broadcast is under way for more than 0.3"):
             manager.unload_plugin("recorder")
         assert manager.list_plugins() == ["recorder"]  # it can be tried again
+        recorder.release("event")
         thread.join()
         manager.unload_plugin("recorder")
     assert recorder.calls == ["load", "event", "unload", "destroy"]
@@ -191,36 +189,6 @@ def test_a_python_plugin_is_let_go(manager) -> None:
         manager.reload_plugin("recorder")
 
 
-# ---- What the class shows -----------------------------------------------------------------------
-
-SENDING = ("broadcast", "broadcast_frames", "broadcast_many", "has_subscribers", "block")
-SENDING += ("mapping_removal", "mapping_update", "staking_reward")
-
-
-def test_a_class_shows_what_its_objects_have(manager) -> None:
-    for name in SENDING:
-        shown, native = getattr(PluginManager, name), getattr(manager, name)
-        assert native.__self__ is manager._sequencer.door
-        assert shown.__doc__ == native.__doc__
-        of_class = [str(one) for one in inspect.signature(shown).parameters.values()]
-        assert of_class[1:] == [str(one) for one in inspect.signature(native).parameters.values()]
-    recorder = RecordingPlugin()
-    manager.install(recorder)
-    PluginManager.block(manager, b"by the class", 1)
-    assert recorder.events[0].block == b"by the class"
-
-
-def test_a_double_that_has_what_a_manager_has() -> None:
-    double = mock.create_autospec(PluginManager, instance=True)
-    double.mapping_update(b"p", b"m", b"k", b"v", 1)
-    double.flush(timeout=1)
-    for wrong in (lambda: double.mapping_update(b"p", b"m"), lambda: double.block(b"", 1, 2)):
-        with pytest.raises(TypeError):
-            wrong()
-    with pytest.raises(AttributeError):
-        double.braodcast(b"")
-
-
 # ---- Configs -----------------------------------------------------------------------------------
 
 
@@ -281,10 +249,9 @@ def test_the_same_for_asyncio(compile_plugin, tmp_path) -> None:
 def test_flush_names_who_is_late_and_how_far(compile_plugin, tmp_path) -> None:
     slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
     bad = Recorder(compile_plugin, tmp_path, name="bad", flags=EXPLICIT_ACK)
-    hold = tmp_path / "hold"
     with PluginManager() as manager:
         manager.load_plugin(bad.config(flush_status=-13))
-        manager.load_plugin(slow.config(hold=str(hold)))
+        manager.load_plugin(slow.held_config())
         manager.broadcast_many(SOME)
         with pytest.raises(FlushTimeout) as caught:
             manager.flush(60)
@@ -293,7 +260,7 @@ def test_flush_names_who_is_late_and_how_far(compile_plugin, tmp_path) -> None:
         assert "slow" not in text
         manager.unload_plugin("bad")
         manager.broadcast_many(SOME)
-        hold.touch()
+        slow.hold("flush")
         with pytest.raises(FlushTimeout) as caught:
             manager.flush(0.2)
         text = caught.value.message
@@ -303,14 +270,14 @@ def test_flush_names_who_is_late_and_how_far(compile_plugin, tmp_path) -> None:
         manager.block(b"", 7)
         with pytest.raises(PluginFailed, match="has not returned yet"):
             manager.resume("slow")
-        hold.unlink()
+        slow.release("flush")
         wait_until(lambda: resumed(manager, "slow"), "its flush still has not returned")
         manager.flush(60)
         assert manager.plugins["slow"].counters.acknowledged == 11
         assert manager.plugins["slow"].counters.lag == 0
         manager.pause("slow")
         with pytest.raises(FlushTimeout, match="it is paused"):
-            manager.flush(5)
+            manager.flush(240)
     assert [e["kind"] for e in slow.events][-1] == 5
 
 
@@ -324,14 +291,13 @@ def resumed(manager: PluginManager, name: str) -> bool:
 
 
 def test_who_got_no_time_to_flush_is_not_called_late(compile_plugin, tmp_path) -> None:
-    hold = tmp_path / "hold"
     slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
     next_one = Recorder(compile_plugin, tmp_path, name="next_one", flags=EXPLICIT_ACK)
     with PluginManager() as manager:
-        manager.load_plugin(slow.config(hold=str(hold)))
+        manager.load_plugin(slow.held_config())
         manager.load_plugin(next_one.config())
         manager.broadcast_many(SOME)
-        hold.touch()
+        slow.hold("flush")
         with pytest.raises(FlushTimeout) as caught:
             manager.flush(1)
         late = caught.value.message.partition(": ")[2].split("; ")
@@ -345,7 +311,7 @@ def test_who_got_no_time_to_flush_is_not_called_late(compile_plugin, tmp_path) -
         )
         # It was not even begun: that would have paused it.
         assert next_one.calls.count("flush") == 0
-        hold.unlink()
+        slow.release("flush")
         wait_until(lambda: resumed(manager, "slow"), "its flush still has not returned")
         manager.flush(60)
         lags = [plugin.counters.lag for plugin in manager.plugins.values()]
@@ -354,19 +320,18 @@ def test_who_got_no_time_to_flush_is_not_called_late(compile_plugin, tmp_path) -
 
 @pytest.mark.parametrize("mode", ["thread", "process"])
 def test_who_has_a_thread_of_its_own_flushes_meanwhile(compile_plugin, tmp_path, mode) -> None:
-    hold = tmp_path / "hold"
     slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
     apart = Recorder(compile_plugin, tmp_path, name="apart", flags=EXPLICIT_ACK)
 
     def let_go() -> None:
         apart.wait_for("flush")
-        hold.unlink()
+        slow.release("flush")
 
     with PluginManager() as manager:
-        manager.load_plugin(slow.config(hold=str(hold)))
+        manager.load_plugin(slow.held_config())
         manager.load_plugin(apart.config(mode=mode, flush_interval=600))
         manager.broadcast_many(SOME)
-        hold.touch()
+        slow.hold("flush")
         thread = threading.Thread(target=let_go)
         thread.start()
         manager.flush(60)
@@ -374,16 +339,15 @@ def test_who_has_a_thread_of_its_own_flushes_meanwhile(compile_plugin, tmp_path,
 
 
 def test_who_got_a_part_of_the_time_says_who_had_the_rest(compile_plugin, tmp_path) -> None:
-    first, second = tmp_path / "first.hold", tmp_path / "second.hold"
     slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
     stuck = Recorder(compile_plugin, tmp_path, name="stuck", flags=EXPLICIT_ACK)
     with PluginManager() as manager:
-        manager.load_plugin(slow.config(hold=str(first)))
-        manager.load_plugin(stuck.config(hold=str(second)))
+        manager.load_plugin(slow.held_config())
+        manager.load_plugin(stuck.held_config())
         manager.broadcast_many(SOME)
-        first.touch()
-        second.touch()
-        threading.Timer(0.5, first.unlink).start()
+        slow.hold("flush")
+        stuck.hold("flush")
+        threading.Timer(0.5, slow.release, ("flush",)).start()
         with pytest.raises(FlushTimeout) as caught:
             manager.flush(3)
         # On a machine that is so busy that `slow` took all, the middle says that.
@@ -394,23 +358,22 @@ def test_who_got_a_part_of_the_time_says_who_had_the_rest(compile_plugin, tmp_pa
             r"no time was left for its flush): slow took \S+ of the 3 seconds",
             told[1],
         )
-        second.unlink()
+        stuck.release("flush")
         wait_until(lambda: resumed(manager, "stuck"), "its flush still has not returned")
 
 
 def test_nobody_is_late_who_has_nothing_to_flush(compile_plugin, tmp_path) -> None:
-    hold = tmp_path / "hold"
     slow = Recorder(compile_plugin, tmp_path, name="slow", flags=EXPLICIT_ACK)
     idle = Recorder(compile_plugin, tmp_path, name="idle", flags=EXPLICIT_ACK, kinds="1")
     plain = Recorder(compile_plugin, tmp_path, name="plain")
     with PluginManager() as manager:
         for recorder in (slow, idle, plain):
-            manager.load_plugin(recorder.config(hold=str(hold)))
+            manager.load_plugin(recorder.held_config())
         manager.block(b"", 7)
-        hold.touch()
+        slow.hold("flush")
         with pytest.raises(FlushTimeout) as caught:
             manager.flush(0.2)
-        hold.unlink()
+        slow.release("flush")
         assert "slow (paused)" in caught.value.message
         assert ";" not in caught.value.message
         assert "flush" not in idle.calls

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from slipstream.testing import (
     RecordingPlugin,
     build_plugin,
 )
+from support.gated import wait_until
 from support.process_tools import Footprint, copies_in
 from support.recorded import BATCH, EXPLICIT_ACK, SOME, Recorder
 
@@ -134,15 +134,13 @@ def test_a_fake_host_of_what_cannot_be_loaded(compile_plugin, tmp_path) -> None:
     native = Recorder(compile_plugin, tmp_path)
     with pytest.raises(PluginStartError, match="log is missing"), FakeHost(native.library):
         pass
-    slow = {"log": str(native.log), "event_ms": 400}
-    with FakeHost(native.library, slow, timeout=0.1) as host:
+    native.hold("event")
+    with FakeHost(native.library, native.held_config(), timeout=0.1) as host:
         with pytest.raises(PluginFailed, match="did not return within 0.1 seconds"):
             host.deliver(SOME[0])
         assert host.close() is Mapped.STUCK
-    end = time.monotonic() + 10  # it returns late, and then undoes itself
-    while Footprint.now() != before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert Footprint.now() == before
+    native.release("event")  # it returns late, and then undoes itself
+    wait_until(lambda: Footprint.now() == before, "it does not undo itself")
     assert native.calls == ["load", "event", "unload", "destroy"]
 
 

@@ -5,8 +5,11 @@
 #
 # What Debian has to provide and is missing is installed with apt-get, as root or by a sudo that
 # asks for no password; otherwise the command to type is named and nothing is changed. Without
-# anything missing no network is needed. --tests also wants a second compiler (clang), g++ and gdb,
-# which some tests use; they are skipped where those are missing.
+# anything missing no network is needed. --tests also wants a second compiler (clang) with its
+# sanitizers, g++ and gdb, which some tests use; they are skipped where those are missing.
+#
+# Whether a tool is there is found out by using it as the build and the tests do: a compiler is of
+# no use without its libraries, which are packages of their own.
 #
 # PYTHON names the interpreter; otherwise the first of python3, python3.11 ... that is 3.11 or
 # newer is taken.
@@ -18,7 +21,17 @@ oldest=3.11
 
 say() { printf '%s\n' "bootstrap: $*" >&2; }
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
-includes() { printf '#include <%s>\n' "$1" | "${CC:-cc}" ${2:+-I "$2"} -E -x c - >/dev/null 2>&1; }
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# makes COMPILER... : whether it makes a program of the C or C++ source on standard input.
+makes() { "$@" -o "$scratch/program" - >/dev/null 2>&1; }
+# The same, and the program runs: sanitizers are libraries of their own, which may not get along
+# with the machine.
+runs() { makes "$@" && "$scratch/program" -runs=1 >/dev/null 2>&1; }
+program() { printf '#include <%s>\nint main(void) { return 0; }\n' "${1:-stdio.h}"; }
+fuzzer() { printf 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n'; }
 
 find_python() {
     for candidate in ${PYTHON:-python3 python3.11 python3.12 python3.13 python3.14}; do
@@ -31,7 +44,8 @@ find_python() {
 
 # The Debian packages that are missing, one name a line.
 missing_packages() {
-    command -v "${CC:-cc}" >/dev/null || echo gcc libc6-dev
+    # CC may be a command with arguments.
+    program | makes ${CC:-cc} -x c || echo gcc libc6-dev
     if [ -z "$python" ]; then
         echo python3 python3-venv python3-dev
     else
@@ -39,15 +53,34 @@ missing_packages() {
         name=python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "$name-venv"
         headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-        [ -f "$headers/Python.h" ] || echo "$name-dev"
+        program Python.h | makes ${CC:-cc} -I "$headers" -x c || echo "$name-dev"
     fi
-    includes sqlite3.h || echo libsqlite3-dev
+    program sqlite3.h | makes ${CC:-cc} -x c -lsqlite3 || echo libsqlite3-dev
 }
 
+# What the tests need beyond that. They call the compilers by these names, whatever CC is.
 optional_packages() {
-    command -v clang >/dev/null || echo clang
-    command -v c++ >/dev/null || echo g++
-    command -v gdb >/dev/null || echo gdb
+    program | makes gcc -x c || echo gcc libc6-dev
+    program cstdio | makes g++ -x c++ || echo g++
+    program cstdio | makes c++ -x c++ || echo g++
+    gdb -q -batch -ex 'print 1 + 1' 2>/dev/null | grep -q '= 2' || echo gdb
+    if ! program | makes clang -x c || ! program cstdio | makes clang++ -x c++; then
+        echo clang
+    elif ! program | runs clang -fsanitize=address,undefined -x c ||
+        ! fuzzer | runs clang -fsanitize=fuzzer,address,undefined -x c; then
+        clang_runtime
+    fi
+}
+
+# The package with clang's sanitizers has its version in its name, and had another name once.
+clang_runtime() {
+    version=$(clang -dumpversion | cut -d. -f1)
+    name=libclang-rt-$version-dev
+    old=libclang-common-$version-dev
+    if ! apt-cache show "$name" >/dev/null 2>&1 && apt-cache show "$old" >/dev/null 2>&1; then
+        name=$old
+    fi
+    echo "$name"
 }
 
 # How to become root here: nothing if we are, "sudo -n" if that asks for nothing, else fails.
@@ -96,13 +129,20 @@ if [ -n "$missing" ]; then
 fi
 
 if [ "$tests" = --tests ]; then
-    wanted=$(optional_packages | tr '\n' ' ')
+    had=
+    wanted=$(optional_packages | sort -u | tr '\n' ' ')
+    # Twice: what goes with a compiler can be told only once that is there.
     # shellcheck disable=SC2086
-    if [ -n "$wanted" ] && ! install_packages $wanted; then
+    while [ "$wanted" != "$had" ] && install_packages $wanted; do
+        had=$wanted
+        wanted=$(optional_packages | sort -u | tr '\n' ' ')
+        [ -n "$wanted" ] || break
+    done
+    if [ -n "$wanted" ]; then
         say "some tests are skipped without: $wanted"
         say "  next: sudo apt-get install -y $wanted"
     fi
-    command -v cargo >/dev/null || say "the Rust example is skipped without cargo (optional)"
+    cargo --version >/dev/null 2>&1 || say "the Rust example is skipped without cargo (optional)"
 fi
 
 if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then

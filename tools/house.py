@@ -118,16 +118,16 @@ def _tower(title: str, rooms: dict[str, Room], left: int) -> tuple[list[str], in
     wide = max(map(len, plan))
     width = wide * (_WIDTH + _GAP) - _GAP
     height = 40 + len(plan) * (_HEIGHT + _RISE)
-    place: dict[str, tuple[float, float]] = {}
+    place: dict[str, tuple[int, int]] = {}
     for number, floor in enumerate(plan):
-        start = left + (width - len(floor) * (_WIDTH + _GAP) + _GAP) / 2
+        start = left + (width - len(floor) * (_WIDTH + _GAP) + _GAP) // 2
         for index, name in enumerate(floor):
             y = height - (number + 1) * (_HEIGHT + _RISE) + _RISE + 10
             place[name] = (start + index * (_WIDTH + _GAP), y)
     shapes = [f'<text class="title" x="{left}" y="20">{escape(title)}</text>']
     for name, below in stairs(rooms):
         (x, y), (to_x, to_y) = place[name], place[below]
-        ends = f'x1="{x + _WIDTH / 2}" y1="{y + _HEIGHT}" x2="{to_x + _WIDTH / 2}" y2="{to_y}"'
+        ends = f'x1="{x + _WIDTH // 2}" y1="{y + _HEIGHT}" x2="{to_x + _WIDTH // 2}" y2="{to_y}"'
         shapes.append(f'<line class="stair" {ends}/>')
     for name, (x, y) in place.items():
         box = f'x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="4"'

@@ -6,9 +6,6 @@
 
 #include "platform/platform.h"
 
-/* For those who have not yet moved to the platform's name. */
-#define ss_self ss_os_self
-
 typedef struct ss_lock {
     _Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody may wait */
     uint32_t reserved;

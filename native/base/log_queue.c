@@ -110,6 +110,8 @@ static record *record_at(ss_log_queue *q, uint64_t at) {
     return (record *)(void *)(q->ring + ((size_t)at & q->mask));
 }
 
+/* All in one order with ss_log_queue_wait: either it sees that `signal` has changed, or we see
+ * that it waits. */
 static void announce(ss_log_queue *q) {
     atomic_fetch_add_explicit(&q->signal, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&q->waiting, memory_order_seq_cst) != 0)
@@ -134,7 +136,8 @@ void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const ch
     const size_t size = (sizeof(record) + len + 7) & ~(size_t)7;
     uint64_t at = atomic_load_explicit(&q->tail, memory_order_relaxed);
     do {
-        /* Signed: `at` may be behind the reader by now; then the exchange below fails. */
+        /* Signed: `at` may be behind the reader by now; then the exchange below fails. Pairs
+         * with the release in ss_log_queue_next: what is free was zeroed. */
         const uint64_t head = atomic_load_explicit(&q->head, memory_order_acquire);
         if ((int64_t)(at + size - head) > (int64_t)(q->mask + 1)) {
             atomic_fetch_add_explicit(&q->dropped, 1, memory_order_relaxed);
@@ -151,6 +154,7 @@ void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const ch
     ring_write(q, at + behind_size, (const uint8_t *)&new + behind_size,
                sizeof new - behind_size);
     ring_write(q, at + sizeof new, text, len);
+    /* Pairs with the acquire in ss_log_queue_next. */
     atomic_store_explicit(&record_at(q, at)->size, (uint32_t)size, memory_order_release);
     announce(q);
 }
@@ -185,6 +189,7 @@ bool ss_log_queue_wait(ss_log_queue *q, uint32_t ms) {
 bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     record head;
     const uint64_t at = atomic_load_explicit(&q->head, memory_order_relaxed);
+    /* Pairs with the release in ss_log_queue_put. */
     const uint32_t size = atomic_load_explicit(&record_at(q, at)->size, memory_order_acquire);
     if (size == 0)
         return false;
@@ -192,6 +197,7 @@ bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     ring_take(q, at + behind_size, (uint8_t *)&head + behind_size, sizeof head - behind_size);
     ring_take(q, at + sizeof head, q->raw, head.len);
     ring_clear(q, at, size);
+    /* Pairs with the acquire in ss_log_queue_put. */
     atomic_store_explicit(&q->head, at + size, memory_order_release);
     line->time_ns = head.time_ns;
     line->level = head.level;

@@ -1,20 +1,21 @@
 #include "frame/frame.h"
 
-#include <endian.h>
+#include "platform/cpu.h"
+
 #include <string.h>
 
 static void store_u16(uint8_t *p, uint32_t value) {
-    const uint16_t word = htole16((uint16_t)value);
+    const uint16_t word = SS_CPU_LE16((uint16_t)value);
     memcpy(p, &word, sizeof word);
 }
 
 static void store_u32(uint8_t *p, uint32_t value) {
-    const uint32_t word = htole32(value);
+    const uint32_t word = SS_CPU_LE32(value);
     memcpy(p, &word, sizeof word);
 }
 
 static void store_u64(uint8_t *p, uint64_t value) {
-    const uint64_t word = htole64(value);
+    const uint64_t word = SS_CPU_LE64(value);
     memcpy(p, &word, sizeof word);
 }
 

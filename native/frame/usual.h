@@ -3,15 +3,15 @@
 #define SS_USUAL_H
 
 #include "frame/frame.h"
+#include "platform/cpu.h"
 
-#include <endian.h>
 #include <string.h>
 
 /* slipstream_load_u64, as one instruction. */
 static inline uint64_t ss_load_word(const uint8_t *p) {
     uint64_t word;
     memcpy(&word, p, sizeof word);
-    return le64toh(word);
+    return SS_CPU_LE64(word);
 }
 
 /* Has it stream, sequence and time? At least a header is readable. */

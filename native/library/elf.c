@@ -1,30 +1,14 @@
 #include "library/elf.h"
 
-#include <elf.h>
+#include "library/elf_format.h"
+#include "platform/platform.h"
+
 #include <slipstream.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* More than any library has; a file that claims more is not searched for long. */
 enum { SEGMENTS_READ = 64, NOTES_READ = 64, BUILD_ID_MAX = 64 };
-
-/* The files are of this machine's own width and byte order, or refused before. */
-#if UINTPTR_MAX > 0xFFFFFFFF
-typedef Elf64_Ehdr file_header;
-typedef Elf64_Phdr segment;
-typedef Elf64_Dyn dynamic;
-typedef Elf64_Sym symbol;
-typedef Elf64_Nhdr note;
-enum { OWN_CLASS = ELFCLASS64, WORD_BITS = 64 };
-#else
-typedef Elf32_Ehdr file_header;
-typedef Elf32_Phdr segment;
-typedef Elf32_Dyn dynamic;
-typedef Elf32_Sym symbol;
-typedef Elf32_Nhdr note;
-enum { OWN_CLASS = ELFCLASS32, WORD_BITS = 32 };
-#endif
 
 typedef struct image {
     const uint8_t *file; /* NULL: `fd` is read piece by piece */
@@ -43,7 +27,7 @@ static bool get(const image *im, uint64_t at, void *out, size_t len) {
     if (at > im->len || len > im->len - at)
         return false;
     if (im->file == NULL)
-        return pread(im->fd, out, len, (off_t)at) == (ssize_t)len;
+        return ss_os_file_read(im->fd, at, out, len);
     memcpy(out, im->file + at, len);
     return true;
 }
@@ -60,9 +44,9 @@ static bool get_segment(const image *im, uint32_t index, segment *out) {
 static uint64_t file_offset(const image *im, uint64_t address) {
     segment s;
     for (uint32_t i = 0; i < im->segment_count; i++)
-        if (get_segment(im, i, &s) && s.p_type == PT_LOAD && address >= s.p_vaddr &&
-            address - s.p_vaddr < s.p_filesz)
-            return address - s.p_vaddr + s.p_offset;
+        if (get_segment(im, i, &s) && s.type == SEGMENT_LOAD && address >= s.address &&
+            address - s.address < s.file_size)
+            return address - s.address + s.offset;
     return 0;
 }
 
@@ -76,9 +60,8 @@ static bool name_is(const image *im, uint64_t offset, const char *wanted) {
 /* True if symbol number `index` is a definition that others can see, named `name`. */
 static bool matches(const image *im, uint32_t index, const char *name, symbol *out) {
     return get(im, im->symbols + (uint64_t)index * sizeof *out, out, sizeof *out) &&
-           name_is(im, out->st_name, name) && out->st_shndx != SHN_UNDEF &&
-           (out->st_info >> 4) != STB_LOCAL && (out->st_other & 3) != STV_HIDDEN &&
-           (out->st_other & 3) != STV_INTERNAL;
+           name_is(im, out->name, name) && out->section != 0 && (out->info >> 4) != BIND_LOCAL &&
+           (out->other & 3) != VISIBLE_HIDDEN && (out->other & 3) != VISIBLE_INTERNAL;
 }
 
 static bool find_by_gnu_hash(const image *im, const char *name, symbol *out) {
@@ -119,7 +102,7 @@ static bool find_by_hash(const image *im, const char *name, symbol *out) {
     uint64_t steps = 0;
     if (!get_u32(im, im->hash + sizeof head + (uint64_t)(hash % head[0]) * 4, &index))
         return false;
-    while (index != STN_UNDEF && steps++ <= head[1]) { /* a chain may be a circle */
+    while (index != 0 && steps++ <= head[1]) { /* a chain may be a circle */
         if (matches(im, index, name, out))
             return true;
         if (!get_u32(im, chain + (uint64_t)index * 4, &index))
@@ -137,31 +120,31 @@ static bool find_symbol(const image *im, const char *name, symbol *out) {
 
 static bool read_dynamic(image *im, const segment *s, ss_file *out) {
     dynamic d;
-    const uint64_t count = s->p_filesz / sizeof d;
+    const uint64_t count = s->file_size / sizeof d;
     for (uint64_t i = 0; i < count; i++) {
-        if (!get(im, s->p_offset + i * sizeof d, &d, sizeof d))
+        if (!get(im, s->offset + i * sizeof d, &d, sizeof d))
             return false;
-        switch (d.d_tag) {
-        case DT_NULL:
+        switch (d.tag) {
+        case DYNAMIC_END:
             return true;
-        case DT_SYMTAB:
-            im->symbols = file_offset(im, d.d_un.d_ptr);
+        case DYNAMIC_SYMBOLS:
+            im->symbols = file_offset(im, d.value);
             break;
-        case DT_STRTAB:
-            im->names = file_offset(im, d.d_un.d_ptr);
+        case DYNAMIC_NAMES:
+            im->names = file_offset(im, d.value);
             break;
-        case DT_STRSZ:
-            im->names_len = d.d_un.d_val;
+        case DYNAMIC_NAMES_LEN:
+            im->names_len = d.value;
             break;
-        case DT_GNU_HASH:
-            im->gnu_hash = file_offset(im, d.d_un.d_ptr);
+        case DYNAMIC_GNU_HASH:
+            im->gnu_hash = file_offset(im, d.value);
             break;
-        case DT_HASH:
-            im->hash = file_offset(im, d.d_un.d_ptr);
+        case DYNAMIC_HASH:
+            im->hash = file_offset(im, d.value);
             break;
-        case DT_FLAGS_1:
-            out->no_delete = (d.d_un.d_val & DF_1_NODELETE) != 0;
-            if ((d.d_un.d_val & DF_1_PIE) != 0)
+        case DYNAMIC_FLAGS_1:
+            out->no_delete = (d.value & FLAG_NO_DELETE) != 0;
+            if ((d.value & FLAG_PIE) != 0)
                 out->kind = SS_FILE_PROGRAM;
             break;
         default:
@@ -175,24 +158,27 @@ static bool read_dynamic(image *im, const segment *s, ss_file *out) {
  * of a segment. Any type will do if `type` is 0. Where its text lies goes to *text. */
 static bool find_note(const image *im, const segment *s, const char *owner, uint32_t type,
                       uint64_t *text, uint32_t *len) {
-    const uint64_t mask = s->p_align == 8 ? 7 : 3;
-    uint64_t at = s->p_offset;
-    const uint64_t end = s->p_offset + s->p_filesz;
+    const uint64_t mask = s->align == 8 ? 7 : 3;
+    uint64_t at = s->offset;
+    const uint64_t end = s->offset + s->file_size;
     note n;
     char name[4];
     for (int i = 0; i < NOTES_READ && at < end && get(im, at, &n, sizeof n); i++) {
-        *text = at + (((uint64_t)n.n_namesz + sizeof n + mask) & ~mask);
-        *len = n.n_descsz;
-        if (n.n_namesz == 4 && (type == 0 || n.n_type == type) && get(im, at + sizeof n, name, 4) &&
+        *text = at + (((uint64_t)n.name_len + sizeof n + mask) & ~mask);
+        *len = n.text_len;
+        if (n.name_len == 4 && (type == 0 || n.type == type) && get(im, at + sizeof n, name, 4) &&
             memcmp(name, owner, 4) == 0)
             return true;
-        at = *text + ((n.n_descsz + mask) & ~mask);
+        at = *text + ((n.text_len + mask) & ~mask);
     }
     return false;
 }
 
 bool ss_elf_is(const uint8_t *file, size_t len) {
-    return len >= SELFMAG && memcmp(file, ELFMAG, SELFMAG) == 0;
+    return len >= 4 && memcmp(file,
+                              "\x7F"
+                              "ELF",
+                              4) == 0;
 }
 
 void ss_elf_look(const uint8_t *file, size_t len, ss_file *out) {
@@ -204,32 +190,32 @@ void ss_elf_look(const uint8_t *file, size_t len, ss_file *out) {
     uint32_t text_len;
     bool has_dynamic = false;
     out->kind = SS_FILE_DAMAGED;
-    if (len < EI_NIDENT + 4)
+    if (len < IDENT + 4)
         return;
-    out->bits = file[EI_CLASS] == ELFCLASS32 ? 32 : 64;
+    out->bits = file[CLASS_AT] == CLASS_32 ? 32 : 64;
     const uint16_t own = ss_elf_own_machine();
-    if (file[EI_DATA] == ELFDATA2MSB)
+    if (file[DATA_AT] == BIG_ENDIAN_DATA)
         out->machine = (uint16_t)(file[18] << 8 | file[19]);
     else
         out->machine = (uint16_t)(file[19] << 8 | file[18]);
-    if (file[EI_CLASS] != OWN_CLASS || file[EI_DATA] != ELFDATA2LSB || out->machine != own) {
+    if (file[CLASS_AT] != OWN_CLASS || file[DATA_AT] != LITTLE_ENDIAN_DATA || out->machine != own) {
         out->kind = SS_FILE_FOREIGN;
         return;
     }
     if (!get(&im, 0, &h, sizeof h))
         return;
-    if (h.e_type == ET_REL || h.e_type == ET_EXEC) {
-        out->kind = h.e_type == ET_REL ? SS_FILE_OBJECT : SS_FILE_PROGRAM;
+    if (h.type == TYPE_OBJECT || h.type == TYPE_PROGRAM) {
+        out->kind = h.type == TYPE_OBJECT ? SS_FILE_OBJECT : SS_FILE_PROGRAM;
         return;
     }
-    if (h.e_type != ET_DYN || h.e_phentsize != sizeof s || h.e_phnum == 0)
+    if (h.type != TYPE_SHARED || h.segment_size != sizeof s || h.segment_count == 0)
         return;
-    im.segments = h.e_phoff;
-    im.segment_count = h.e_phnum;
+    im.segments = h.segments;
+    im.segment_count = h.segment_count;
     for (uint32_t i = 0; i < im.segment_count; i++) {
-        if (!get_segment(&im, i, &s) || s.p_offset > len || s.p_filesz > len - s.p_offset)
+        if (!get_segment(&im, i, &s) || s.offset > len || s.file_size > len - s.offset)
             return; /* cut off: the loader would map what is not there */
-        has_dynamic = has_dynamic || s.p_type == PT_DYNAMIC;
+        has_dynamic = has_dynamic || s.type == SEGMENT_DYNAMIC;
     }
     if (!has_dynamic)
         return;
@@ -237,17 +223,17 @@ void ss_elf_look(const uint8_t *file, size_t len, ss_file *out) {
     for (uint32_t i = 0; i < im.segment_count; i++) {
         if (!get_segment(&im, i, &s))
             continue;
-        if (s.p_type == PT_DYNAMIC && !read_dynamic(&im, &s, out)) {
+        if (s.type == SEGMENT_DYNAMIC && !read_dynamic(&im, &s, out)) {
             out->kind = SS_FILE_DAMAGED;
             return;
         }
         /* A library made by Go carries a note of the owner "Go". */
-        if (s.p_type == PT_NOTE && find_note(&im, &s, "Go\0", 0, &text, &text_len))
+        if (s.type == SEGMENT_NOTE && find_note(&im, &s, "Go\0", 0, &text, &text_len))
             out->is_go = true;
     }
     if (find_symbol(&im, SLIPSTREAM_CONSTRUCTOR, &found)) {
         out->has_constructor = true;
-        out->constructor_is_function = (found.st_info & 15) == STT_FUNC;
+        out->constructor_is_function = (found.info & 15) == SYMBOL_FUNCTION;
     }
     out->has_rust_constructor = find_symbol(&im, "_create_plugin", &found);
     for (uint32_t major = 2; major < 10 && out->other_major == 0; major++) {
@@ -264,8 +250,8 @@ static void read_build_id(const image *im, uint32_t segments, char *out, size_t 
     uint32_t len;
     segment s;
     for (uint32_t i = 0; i < segments && i < SEGMENTS_READ && get_segment(im, i, &s); i++) {
-        if (s.p_type != PT_NOTE || s.p_offset > im->len || s.p_filesz > im->len - s.p_offset ||
-            !find_note(im, &s, ELF_NOTE_GNU, NT_GNU_BUILD_ID, &text, &len))
+        if (s.type != SEGMENT_NOTE || s.offset > im->len || s.file_size > im->len - s.offset ||
+            !find_note(im, &s, "GNU", NOTE_BUILD_ID, &text, &len))
             continue;
         if (len <= sizeof id && 2 * (size_t)len < room && get(im, text, id, len))
             for (uint32_t k = 0; k < len; k++)
@@ -277,47 +263,41 @@ static void read_build_id(const image *im, uint32_t segments, char *out, size_t 
 void ss_elf_build_id(int fd, size_t len, char *out, size_t room) {
     image im = {.fd = fd, .len = len};
     file_header h;
-    if (get(&im, 0, &h, sizeof h) && ss_elf_is(h.e_ident, sizeof h.e_ident) &&
-        h.e_ident[EI_CLASS] == OWN_CLASS && h.e_ident[EI_DATA] == ELFDATA2LSB &&
-        h.e_phentsize == sizeof(segment)) {
-        im.segments = h.e_phoff;
-        read_build_id(&im, h.e_phnum, out, room);
+    if (get(&im, 0, &h, sizeof h) && ss_elf_is(h.ident, sizeof h.ident) &&
+        h.ident[CLASS_AT] == OWN_CLASS && h.ident[DATA_AT] == LITTLE_ENDIAN_DATA &&
+        h.segment_size == sizeof(segment)) {
+        im.segments = h.segments;
+        read_build_id(&im, h.segment_count, out, room);
     }
 }
 
 uint16_t ss_elf_own_machine(void) {
 #if defined(__x86_64__)
-    return EM_X86_64;
+    return MACHINE_X86_64;
 #elif defined(__aarch64__)
-    return EM_AARCH64;
+    return MACHINE_AARCH64;
 #elif defined(__i386__)
-    return EM_386;
+    return MACHINE_X86;
 #elif defined(__arm__)
-    return EM_ARM;
+    return MACHINE_ARM;
 #elif defined(__riscv)
-    return EM_RISCV;
+    return MACHINE_RISCV;
 #else
 #error "this machine is not known to the loader yet"
 #endif
 }
 
 const char *ss_elf_machine_name(uint16_t machine) {
-    switch (machine) {
-    case EM_X86_64:
-        return "x86-64";
-    case EM_AARCH64:
-        return "AArch64";
-    case EM_386:
-        return "x86";
-    case EM_ARM:
-        return "ARM";
-    case EM_RISCV:
-        return "RISC-V";
-    case EM_PPC64:
-        return "PowerPC 64";
-    case EM_S390:
-        return "S/390";
-    default:
-        return "an unknown machine";
-    }
+    static const struct {
+        uint16_t machine;
+        const char *name;
+    } names[] = {
+        {MACHINE_X86_64, "x86-64"}, {MACHINE_AARCH64, "AArch64"}, {MACHINE_X86, "x86"},
+        {MACHINE_ARM, "ARM"},       {MACHINE_RISCV, "RISC-V"},    {MACHINE_PPC64, "PowerPC 64"},
+        {MACHINE_S390, "S/390"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].machine == machine)
+            return names[i].name;
+    return "an unknown machine";
 }

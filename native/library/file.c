@@ -1,14 +1,10 @@
 #include "library/file.h"
 
 #include "library/elf.h"
+#include "platform/platform.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* Formats that are told apart by their first bytes, and not read further. */
 static const struct {
@@ -37,26 +33,19 @@ void ss_file_look(const uint8_t *file, size_t len, ss_file *out) {
 /* ---- Is it a plugin? ------------------------------------------------------------------ */
 
 static bool look(const char *path, const char *shown, ss_file *out, ss_refusal *why) {
-    struct stat info;
-    const char *reason = NULL;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &info) != 0)
-        reason = strerror(errno);
-    else if (!S_ISREG(info.st_mode))
-        reason = "it is not a regular file";
-    const size_t len = reason == NULL ? (size_t)info.st_size : 0;
-    void *file = len == 0 ? NULL : mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (file == MAP_FAILED)
-        reason = strerror(errno);
+    size_t len = 0;
+    const int fd = ss_os_file_open(path, &len);
+    const uint8_t *file = fd < 0 || len == 0 ? NULL : ss_os_file_map(fd, len);
+    const bool readable = fd >= 0 && (len == 0 || file != NULL);
     if (fd >= 0)
-        close(fd);
-    if (reason != NULL) {
-        ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot read %s: %s", shown, reason);
+        ss_os_file_close(fd);
+    if (!readable) {
+        ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot read %s: %s", shown,
+                  errno == 0 ? "it is not a regular file" : strerror(errno));
         return ss_advise(why, "check the path and its permissions: ls -l %s", shown);
     }
     ss_file_look(file, len, out);
-    if (file != NULL)
-        munmap(file, len);
+    ss_os_file_unmap(file, len);
     return true;
 }
 
@@ -125,29 +114,12 @@ bool ss_file_check(const char *path, const char *shown, ss_file *out, ss_refusal
 
 /* ---- Which build is it? --------------------------------------------------------------- */
 
-/* To open a device, or a FIFO, may already do something; what /proc makes up has no size. */
-static int open_plain(const char *path, size_t *len) {
-    struct stat info;
-    char again[32];
-    int fd = -1;
-    const int place = path[0] == '/' ? open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
-    if (place < 0)
-        return -1;
-    if (fstat(place, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0) {
-        *len = (size_t)info.st_size;
-        snprintf(again, sizeof again, "/proc/self/fd/%d", place);
-        fd = open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* nor wait for a lease to end */
-    }
-    close(place);
-    return fd;
-}
-
 void ss_file_build_id(const char *path, char *out, size_t room) {
     size_t len;
     out[0] = '\0';
-    const int fd = open_plain(path, &len);
+    const int fd = path[0] == '/' ? ss_os_file_open(path, &len) : -1;
     if (fd < 0)
         return;
     ss_elf_build_id(fd, len, out, room);
-    close(fd);
+    ss_os_file_close(fd);
 }

@@ -1,45 +1,16 @@
 #include "library/open.h"
 
-#include <dlfcn.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
+#include "platform/platform.h"
+
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-/* Calls of the loader under way. A library whose constructor or destructor hangs keeps the
- * loader's lock, for which exit() would wait for ever. */
-static _Atomic int in_loader;
-
-static void leave_hung_loader(int status, void *unused) {
-    const struct timespec slice = {0, 50 * 1000000};
-    (void)unused;
-    for (int i = 0; i < 20 && atomic_load(&in_loader) != 0; i++)
-        nanosleep(&slice, NULL);
-    if (atomic_load(&in_loader) != 0)
-        _exit(status);
-}
-
-static void watch_exit(void) {
-    on_exit(leave_hung_loader, NULL);
-}
 
 static bool open_it(ss_library *library, ss_refusal *why) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_exit);
+    char reason[1024];
     ss_peek_threads(&library->before);
-    atomic_fetch_add(&in_loader, 1);
-    library->handle = dlopen(library->path, RTLD_NOW | RTLD_LOCAL);
-    atomic_fetch_sub(&in_loader, 1);
+    library->handle = ss_os_library_open(library->path, reason, sizeof reason);
     if (library->handle != NULL)
         return true;
-    const char *reason = dlerror();
-    const size_t prefix = strlen(library->path);
-    if (reason != NULL && strncmp(reason, library->path, prefix) == 0 && reason[prefix] == ':')
-        reason += prefix + 2;
-    ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot open %s: %s", library->shown,
-              reason == NULL ? "unknown reason" : reason);
+    ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot open %s: %s", library->shown, reason);
     return ss_advise(why, "see which library or symbol is missing: ldd -r %s", library->shown);
 }
 
@@ -48,13 +19,13 @@ ss_constructor ss_library_open(ss_library *library, ss_refusal *why) {
     ss_constructor create = NULL;
     if (!ss_file_check(library->path, shown, &library->file, why) || !open_it(library, why))
         return NULL;
-    void *symbol = dlsym(library->handle, SLIPSTREAM_CONSTRUCTOR);
+    void *symbol = ss_os_library_symbol(library->handle, SLIPSTREAM_CONSTRUCTOR);
     const uintptr_t address = (uintptr_t)symbol;
     if (symbol == NULL) {
         ss_refuse(why, SS_REFUSED_NO_CONSTRUCTOR, "%s does not export %s", shown,
                   SLIPSTREAM_CONSTRUCTOR);
         ss_advise(why, "declare it with SLIPSTREAM_EXPORT and look at nm -D %s", shown);
-    } else if (ss_peek_executable(&address, 1) >= 0) {
+    } else if (ss_os_find_not_executable(&address, 1) >= 0) {
         ss_refuse(why, SS_REFUSED_NO_CONSTRUCTOR,
                   "%s exports %s as a function, but it lies in memory that cannot be executed",
                   shown, SLIPSTREAM_CONSTRUCTOR);
@@ -76,8 +47,6 @@ uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm)
         return SS_MAPPING_GO;
     if (ss_peek_thread_of(library->path, comm, &library->before))
         return SS_MAPPING_THREADS;
-    atomic_fetch_add(&in_loader, 1);
-    dlclose(handle);
-    atomic_fetch_sub(&in_loader, 1);
-    return ss_peek_mapped(library->path) ? SS_MAPPING_PINNED : SS_MAPPING_GONE;
+    ss_os_library_close(handle);
+    return ss_os_library_is_mapped(library->path) ? SS_MAPPING_PINNED : SS_MAPPING_GONE;
 }

@@ -1,24 +1,13 @@
-/* peek: looking at memory and at the process without trusting either. */
+/* peek: looking at texts and at threads without trusting whom they come from. */
 #ifndef SS_PEEK_H
 #define SS_PEEK_H
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
-
-/* Copies `len` bytes from an address that may not be readable; false instead of a fault. */
-bool ss_peek_read(const void *address, void *out, size_t len);
 
 /* Copies a NUL-terminated text of at most room - 1 bytes. Its length; -1 if it is not
  * readable, -2 if it does not end within `room`. */
 int ss_peek_text(const char *address, char *out, size_t room);
-
-/* The index of the first address that is not NULL and does not lie in memory that may be
- * executed; -1 if all do. */
-int ss_peek_executable(const uintptr_t *addresses, int count);
-
-/* True if a file of this path is mapped into the process. */
-bool ss_peek_mapped(const char *path);
 
 /* Threads of this process, by number. */
 enum { SS_THREADS_MAX = 4096 };

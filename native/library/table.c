@@ -1,6 +1,7 @@
 #include "library/table.h"
 
 #include "library/peek.h"
+#include "platform/platform.h"
 
 #include <string.h>
 
@@ -68,13 +69,13 @@ static bool check_text(const char *address, const text_rule *rule, char *out, co
 static bool read_table(const slipstream_plugin *at, slipstream_plugin *copy, const char *shown,
                        ss_refusal *why) {
     uint32_t size = 0;
-    if (!ss_peek_read(at, &size, sizeof size)) {
+    if (!ss_os_read_memory(at, &size, sizeof size)) {
         ss_refuse(why, SS_REFUSED_TABLE_UNREADABLE,
                   "%s: the constructor returned %p, which is not readable memory", shown,
                   (const void *)at);
         return ss_advise(why, "return a table that lives until destroy has returned");
     }
-    if (size >= sizeof *copy && ss_peek_read(at, copy, sizeof *copy))
+    if (size >= sizeof *copy && ss_os_read_memory(at, copy, sizeof *copy))
         return true;
     if (size < sizeof *copy)
         ss_refuse(why, SS_REFUSED_TABLE_TOO_SMALL,
@@ -99,7 +100,7 @@ static bool check_functions(const slipstream_plugin *table, const char *shown, s
         return ss_advise(why, "destroy is required; give it a function that frees the instance");
     }
     memcpy(addresses, (const char *)table + offsetof(slipstream_plugin, destroy), sizeof addresses);
-    const int bad = ss_peek_executable(addresses, FUNCTIONS);
+    const int bad = ss_os_find_not_executable(addresses, FUNCTIONS);
     if (bad < 0)
         return true;
     ss_refuse(why, SS_REFUSED_FUNCTION_INVALID,

@@ -45,4 +45,15 @@ static inline void ss_cpu_pause(void) {
 #endif
 }
 
+/* A word from or for little-endian bytes, as frames have them. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SS_CPU_LE16(word) (word)
+#define SS_CPU_LE32(word) (word)
+#define SS_CPU_LE64(word) (word)
+#else
+#define SS_CPU_LE16(word) __builtin_bswap16(word)
+#define SS_CPU_LE32(word) __builtin_bswap32(word)
+#define SS_CPU_LE64(word) __builtin_bswap64(word)
+#endif
+
 #endif

@@ -7,8 +7,10 @@
  *   inline.h    the types below that are marked so, and what is too hot for a call
  *   *.c         the rest
  *
- * All times are nanoseconds; points in time are those of ss_os_now_ns. Where errno is set, its
- * values are those of the C library. Unless it says otherwise, any thread may call anything.
+ * All times are nanoseconds; points in time are those of ss_os_now_ns. Paths and texts are bytes
+ * as Python's os.fsencode gives them. Where errno is set, its values are those of the C library.
+ * Unless it says otherwise, any thread may call anything. tests/native/test_platform.c tries what
+ * stands here.
  *
  * Between the marks stand only declarations; the build parses them. */
 #ifndef SS_PLATFORM_H
@@ -32,7 +34,7 @@
 
 /* ---- Time ------------------------------------------------------------------------------ */
 
-/* inline.h. A clock that nobody sets: it does not jump, and goes on while nothing runs. */
+/* inline.h. A clock that nobody sets. */
 static inline uint64_t ss_os_now_ns(void);
 /* inline.h. The time of day, since 1970. */
 static inline uint64_t ss_os_wall_ns(void);

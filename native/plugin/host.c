@@ -39,7 +39,7 @@ static void host_set_error(void *ctx, const char *text, size_t len) {
         misbehaved(host, "set_error called with a text that is NULL");
         return;
     }
-    if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_self()) {
+    if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_os_self()) {
         ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
                             "set_error called outside of a call of the host: %.*s",
                             (int)(len < 1024 ? len : 1024), text);
@@ -112,7 +112,7 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
     host->log = log;
     host->log_id = log_id;
     if (ss_host_config_keep_dir(&host->config.config_dir, config_dir) != SLIPSTREAM_OK ||
-        pthread_mutex_init(&host->metrics.lock, NULL) != 0) {
+        !ss_os_mutex_init(&host->metrics.lock)) {
         ss_host_config_free(&host->config);
         return false;
     }
@@ -121,7 +121,7 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
 }
 
 void ss_host_free(ss_host *host) {
-    pthread_mutex_destroy(&host->metrics.lock);
+    ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);
     ss_log_queue_release(host->log);
 }

@@ -43,7 +43,7 @@ bool ss_host_config_open(ss_host_config *config, char *packed, size_t len) {
 }
 
 void ss_host_config_close(ss_host_config *config) {
-    explicit_bzero(config->packed, config->packed_len);
+    ss_os_wipe(config->packed, config->packed_len);
     config->packed = NULL;
 }
 

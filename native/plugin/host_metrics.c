@@ -51,7 +51,7 @@ static int32_t find_series(ss_host *host, const char *name, const char *label, u
     *out = known_series(metrics, name, label, is_gauge);
     if (*out != NULL)
         return SLIPSTREAM_OK;
-    pthread_mutex_lock(&metrics->lock);
+    ss_os_mutex_lock(&metrics->lock);
     *out = known_series(metrics, name, label, is_gauge);
     const uint32_t count = atomic_load_explicit(&metrics->count, memory_order_relaxed);
     if (*out == NULL && count < SS_SERIES_MAX) {
@@ -62,7 +62,7 @@ static int32_t find_series(ss_host *host, const char *name, const char *label, u
         atomic_store_explicit(&metrics->count, count + 1, memory_order_release);
         *out = series;
     }
-    pthread_mutex_unlock(&metrics->lock);
+    ss_os_mutex_unlock(&metrics->lock);
     return *out == NULL ? SLIPSTREAM_TOO_LARGE : SLIPSTREAM_OK;
 }
 

@@ -3,9 +3,9 @@
 #ifndef SS_HOST_METRICS_H
 #define SS_HOST_METRICS_H
 
+#include "platform/platform.h"
+
 #include <slipstream.h>
-#include <pthread.h>
-#include <stdatomic.h>
 
 enum { SS_SERIES_MAX = 128 };
 
@@ -31,7 +31,7 @@ typedef struct ss_series {
 } ss_series;
 
 typedef struct ss_host_metrics {
-    pthread_mutex_t lock; /* for adding one */
+    ss_os_mutex lock; /* for adding one */
     _Atomic uint32_t count;
     uint32_t reserved;
     ss_series series[SS_SERIES_MAX];

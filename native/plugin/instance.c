@@ -1,14 +1,10 @@
 #include "plugin/instance.h"
 
-#include "base/clock.h"
 #include "plugin/steps.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef enum ss_step {
     SS_STEP_NONE,
@@ -28,11 +24,11 @@ struct ss_instance {
     char comm[16];
 
     /* The step that the instance's thread is to run; guarded by `lock`. */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
+    ss_os_mutex lock;
+    ss_os_condition changed;
     ss_step step;
-    pthread_t thread;
-    pthread_t closer;
+    ss_os_thread thread;
+    ss_os_thread closer;
     bool has_closer;
     bool abandoned;
     uint32_t mapping; /* SS_MAPPING_*, once it is closed */
@@ -56,19 +52,19 @@ struct ss_instance {
  * further down, the C library lets go.) */
 __attribute__((noinline)) static void scrub_stack(void) {
     char below[32 * 1024];
-    explicit_bzero(below, sizeof below);
+    ss_os_wipe(below, sizeof below);
 }
 
 static void *own_thread(void *argument) {
     ss_instance *self = argument;
     ss_plugin *plugin = &self->plugin;
-    pthread_setname_np(pthread_self(), self->comm);
-    pthread_mutex_lock(&self->lock);
+    ss_os_thread_set_name(self->comm);
+    ss_os_mutex_lock(&self->lock);
     for (;;) {
         while (self->step == SS_STEP_NONE)
-            pthread_cond_wait(&self->changed, &self->lock);
+            ss_os_condition_wait(&self->changed, &self->lock, SS_OS_NEVER);
         const ss_step wanted = self->step;
-        pthread_mutex_unlock(&self->lock);
+        ss_os_mutex_unlock(&self->lock);
         switch (wanted) {
         case SS_STEP_OPEN:
             ss_plugin_open(plugin);
@@ -95,27 +91,27 @@ static void *own_thread(void *argument) {
         case SS_STEP_NONE:
             break;
         }
-        pthread_mutex_lock(&self->lock);
+        ss_os_mutex_lock(&self->lock);
         if (self->abandoned) {
-            pthread_mutex_unlock(&self->lock);
+            ss_os_mutex_unlock(&self->lock);
             ss_plugin_unload(plugin, self->timeout_ms);
             ss_plugin_destroy(plugin);
             scrub_stack();
             return NULL;
         }
         self->step = SS_STEP_NONE;
-        pthread_cond_broadcast(&self->changed);
+        ss_os_condition_wake_all(&self->changed);
     }
 }
 
 static void free_instance(ss_instance *self) {
     if (self->mapping == SS_MAPPING_THREADS)
         return; /* they may still use the host table */
-    pthread_cond_destroy(&self->changed);
-    pthread_mutex_destroy(&self->lock);
+    ss_os_condition_destroy(&self->changed);
+    ss_os_mutex_destroy(&self->lock);
     ss_plugin_free(&self->plugin);
     if (self->config != NULL)
-        explicit_bzero(self->config, self->config_len); /* if on_load never came */
+        ss_os_wipe(self->config, self->config_len); /* if on_load never came */
     free(self->config);
     free(self->frames);
     free(self->path);
@@ -127,43 +123,28 @@ static void free_instance(ss_instance *self) {
  * the library; on a thread of its own, because the library's destructors may hang. */
 static void *closer_thread(void *argument) {
     ss_instance *self = argument;
-    pthread_join(self->thread, NULL);
+    ss_os_thread_join(self->thread);
     self->mapping =
         ss_library_close(&self->plugin.library, self->plugin.table.plugin.flags, self->comm);
-    pthread_mutex_lock(&self->lock);
+    ss_os_mutex_lock(&self->lock);
     self->step = SS_STEP_NONE;
-    pthread_cond_broadcast(&self->changed);
+    ss_os_condition_wake_all(&self->changed);
     const bool abandoned = self->abandoned;
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     if (abandoned)
         free_instance(self);
     return NULL;
 }
 
-/* Starts a thread with all signals blocked, since handlers are the host's business, but
- * for those that a fault of the thread itself raises: a crash reporter wants to see them. */
-static bool start_thread(pthread_t *thread, void *(*run)(void *), void *argument) {
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
-        sigdelset(&all, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(thread, NULL, run, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error == 0;
-}
-
 static int32_t post(ss_instance *self, ss_step wanted) {
     int32_t status = SLIPSTREAM_WRONG_STATE;
-    pthread_mutex_lock(&self->lock);
+    ss_os_mutex_lock(&self->lock);
     if (self->step == SS_STEP_NONE && !self->has_closer) {
         self->step = wanted;
-        pthread_cond_broadcast(&self->changed);
+        ss_os_condition_wake_all(&self->changed);
         status = SLIPSTREAM_OK;
     }
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     return status;
 }
 
@@ -171,7 +152,6 @@ static int32_t post(ss_instance *self, ss_step wanted) {
 
 ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *path,
                              const char *shown, const char *config_dir) {
-    pthread_condattr_t clock;
     ss_instance *self = calloc(1, sizeof *self);
     if (self == NULL)
         return NULL;
@@ -183,13 +163,9 @@ ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *pat
     self->shown = strdup(shown);
     self->plugin.library = (ss_library){.path = self->path, .shown = self->shown};
     snprintf(self->comm, sizeof self->comm, "slip-%u", (unsigned)log_id);
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->changed, &clock);
-    pthread_condattr_destroy(&clock);
-    if (self->path == NULL || self->shown == NULL ||
-        !start_thread(&self->thread, own_thread, self)) {
+    if (self->path == NULL || self->shown == NULL || !ss_os_mutex_init(&self->lock) ||
+        !ss_os_condition_init(&self->changed) ||
+        !ss_os_thread_start(&self->thread, own_thread, self)) {
         free_instance(self);
         return NULL;
     }
@@ -197,26 +173,26 @@ ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *pat
 }
 
 void ss_instance_free(ss_instance *self) {
-    pthread_join(self->closer, NULL);
+    ss_os_thread_join(self->closer);
     free_instance(self);
 }
 
 void ss_instance_abandon(ss_instance *self) {
-    pthread_mutex_lock(&self->lock);
+    ss_os_mutex_lock(&self->lock);
     const bool has_closer = self->has_closer;
     const bool closed = has_closer && self->step == SS_STEP_NONE;
-    pthread_t closer = self->closer;
+    ss_os_thread closer = self->closer;
     self->abandoned = true;
     ss_instance_stop(self);
     if (!has_closer && self->step == SS_STEP_NONE) { /* the step returned just now */
         self->step = SS_STEP_UNLOAD;
-        pthread_cond_broadcast(&self->changed);
+        ss_os_condition_wake_all(&self->changed);
     }
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     if (closed)
         ss_instance_free(self);
-    else if (has_closer || start_thread(&closer, closer_thread, self))
-        pthread_detach(closer);
+    else if (has_closer || ss_os_thread_start(&closer, closer_thread, self))
+        ss_os_thread_detach(closer);
 }
 
 int32_t ss_instance_open(ss_instance *self) {
@@ -271,28 +247,28 @@ int32_t ss_instance_unload(ss_instance *self, uint32_t timeout_ms) {
 
 int32_t ss_instance_close(ss_instance *self) {
     int32_t status = SLIPSTREAM_WRONG_STATE;
-    pthread_mutex_lock(&self->lock);
+    ss_os_mutex_lock(&self->lock);
     if (self->step == SS_STEP_NONE && !self->has_closer) {
         /* It waits for the instance's thread, which waits for the step. */
-        self->has_closer = start_thread(&self->closer, closer_thread, self);
+        self->has_closer = ss_os_thread_start(&self->closer, closer_thread, self);
         status = self->has_closer ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY;
     }
     if (status == SLIPSTREAM_OK) {
         self->step = SS_STEP_CLOSE;
-        pthread_cond_broadcast(&self->changed);
+        ss_os_condition_wake_all(&self->changed);
     }
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     return status;
 }
 
 int32_t ss_instance_wait(ss_instance *self, uint32_t ms) {
-    const struct timespec end = ss_deadline(ms);
-    int error = 0;
-    pthread_mutex_lock(&self->lock);
-    while (self->step != SS_STEP_NONE && error == 0)
-        error = pthread_cond_timedwait(&self->changed, &self->lock, &end);
+    const uint64_t end = ss_os_now_ns() + (uint64_t)ms * 1000000;
+    bool in_time = true;
+    ss_os_mutex_lock(&self->lock);
+    while (self->step != SS_STEP_NONE && in_time)
+        in_time = ss_os_condition_wait(&self->changed, &self->lock, end);
     const bool done = self->step == SS_STEP_NONE;
-    pthread_mutex_unlock(&self->lock);
+    ss_os_mutex_unlock(&self->lock);
     return done ? SLIPSTREAM_OK : SLIPSTREAM_TIMEOUT;
 }
 

@@ -11,7 +11,7 @@ enum { CLAIMS_MAX = 1024, CLAIM_ROOM = 256 };
 
 /* Around every call into the plugin. */
 static void enter(ss_plugin *self) {
-    ss_host_enter(&self->host, ss_self());
+    ss_host_enter(&self->host, ss_os_self());
 }
 
 static void leave(ss_plugin *self) {
@@ -52,11 +52,12 @@ static void read_claims(ss_plugin *self) {
     enter(self);
     const void *extension = table->get_extension(table->instance, SLIPSTREAM_EXT_PAYLOAD);
     uintptr_t name_at = 0;
-    const bool readable = extension != NULL && ss_peek_read(extension, &payload, sizeof payload) &&
+    const bool readable = extension != NULL &&
+                          ss_os_read_memory(extension, &payload, sizeof payload) &&
                           payload.struct_size >= sizeof payload && payload.name_at != NULL;
     if (readable)
         memcpy(&name_at, &payload.name_at, sizeof name_at);
-    if (readable && ss_peek_executable(&name_at, 1) < 0)
+    if (readable && ss_os_find_not_executable(&name_at, 1) < 0)
         self->claims = calloc(CLAIMS_MAX + 1, sizeof *self->claims);
     else if (extension != NULL)
         ss_log_queue_format(

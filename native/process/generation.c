@@ -79,7 +79,6 @@ void ss_generation_say_load(ss_generation *generation, uint32_t reason) {
                           left < SS_MESSAGE_MAX ? left : SS_MESSAGE_MAX);
     }
     ss_generation_say(generation, SS_TO_WORKER_LOAD, reason, NULL, 0);
-    generation->phase = SS_PHASE_LOADING;
     generation->deadline_ns = ss_clock_ns(CLOCK_MONOTONIC) + (uint64_t)s->load_timeout_ms * 1000000;
 }
 

@@ -15,20 +15,8 @@
 
 #include <sys/types.h>
 
-enum ss_phase {
-    SS_PHASE_OPENING,
-    SS_PHASE_OPENED,
-    SS_PHASE_LOADING,
-    SS_PHASE_LOADED,
-    SS_PHASE_RUNNING,
-    SS_PHASE_DRAINING,
-    SS_PHASE_UNLOADING,
-    SS_PHASE_EXITING,
-};
-
 typedef struct ss_generation {
     ss_kept_spec *spec;
-    enum ss_phase phase;
     pid_t pid;
     int pidfd;
     int channel;
@@ -37,7 +25,6 @@ typedef struct ss_generation {
     ss_control *control;
     uint64_t started_ns;
     uint64_t deadline_ns; /* of the phase; 0: none */
-    bool hurried;         /* while draining: told to stop after the call under way */
     uint32_t flags;
     uint64_t kinds;
     char name[SLIPSTREAM_NAME_MAX + 1];

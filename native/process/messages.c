@@ -1,8 +1,6 @@
 /* messages: what a worker tells the host. All of it is hostile. */
 #include "process/supervised.h"
 
-#include "base/text.h"
-#include "consumer/consume.h"
 #include "frame/dead_letter.h"
 #include "plugin/status.h"
 
@@ -10,21 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void copy_text(char *out, size_t room, const char **at, const char *end) {
-    const char *text = ss_next_text(at, end);
-    ss_text_escape(out, room, text, strlen(text));
-}
-
-static void on_refused(ss_supervised *w, const ss_message *head, const char *data, const char *end,
-                       bool failed_load) {
+static void on_refused(ss_supervised *w, const ss_message *head, const char *data) {
+    const char *end = data + head->len;
+    const bool failed_load = head->type == SS_TO_HOST_FAILED_LOAD;
+    ss_event event = {.type = SS_SAID_REFUSED};
     char text[SS_MESSAGE_MAX];
     char hint[sizeof w->hint];
-    copy_text(text, sizeof text, &data, end);
-    copy_text(hint, sizeof hint, &data, end);
-    ss_supervised_refuse(w, failed_load ? SS_REFUSED_NOTHING : (uint32_t)head->number, text, hint);
-    if (w->plan != PLAN_START && failed_load)
-        w->info.status = (int32_t)head->number;
-    ss_supervised_next_failed(w);
+    ss_copy_text(text, sizeof text, &data, end);
+    ss_copy_text(hint, sizeof hint, &data, end);
+    if (failed_load)
+        event.status = (int32_t)head->number;
+    else
+        event.refusal = (uint32_t)head->number;
+    ss_supervised_fail_next(w, event, text, hint);
 }
 
 static void on_event_failed(ss_supervised *w, ss_generation *p, uint64_t ordinal, const char *data,
@@ -49,74 +45,6 @@ static void on_event_failed(ss_supervised *w, ss_generation *p, uint64_t ordinal
     ss_generation_say(p, SS_TO_WORKER_NOTED, ordinal, NULL, 0);
 }
 
-static void on_opened(ss_supervised *w, ss_generation *p, const char *data, size_t len) {
-    ss_opened opened;
-    if (p != w->next || p->phase != SS_PHASE_OPENING || len < sizeof opened + 2)
-        return;
-    memcpy(&opened, data, sizeof opened);
-    const char *end = data + len;
-    data += sizeof opened;
-    copy_text(p->name, sizeof p->name, &data, end);
-    copy_text(p->version, sizeof p->version, &data, end);
-    p->flags = opened.flags;
-    p->phase = SS_PHASE_OPENED;
-    p->deadline_ns = 0;
-    if (w->plan == PLAN_START) {
-        ss_generation_say_load(p, w->load_reason);
-    } else {
-        w->info.next_opened = 1;
-        w->info.next_flags = p->flags;
-        snprintf(w->name, sizeof w->name, "%s", p->name);
-        snprintf(w->version, sizeof w->version, "%s", p->version);
-    }
-    ss_supervised_note_change(w);
-}
-
-static void on_loaded(ss_supervised *w, ss_generation *p, const ss_message *head, const char *data,
-                      size_t len) {
-    if (p != w->next || p->phase != SS_PHASE_LOADING)
-        return;
-    p->kinds = head->number;
-    p->phase = SS_PHASE_LOADED;
-    p->deadline_ns = 0;
-    p->claims = malloc(len + 1);
-    if (p->claims != NULL) {
-        memcpy(p->claims, data, len);
-        p->claims[len] = '\0';
-        p->claims_len = len;
-    }
-    if (w->current == NULL)
-        ss_supervised_run_next(w);
-    else
-        ss_supervised_drain(w, w->spec->values.unload_timeout_ms);
-}
-
-static void on_ended(ss_supervised *w, ss_generation *p, uint32_t reason) {
-    if (p != w->current || (p->phase != SS_PHASE_RUNNING && p->phase != SS_PHASE_DRAINING))
-        return;
-    if (reason == SS_CONSUMED_BOUNDARY && p->phase == SS_PHASE_RUNNING) {
-        ss_generation_kill(p, "it says that it has stopped, which nobody asked for");
-        return;
-    }
-    if (w->stop_timeout_ms == 0)
-        w->stop_timeout_ms = w->spec->values.unload_timeout_ms;
-    switch (reason) {
-    case SS_CONSUMED_BOUNDARY:
-        ss_supervised_say_unload(w, p);
-        break;
-    case SS_CONSUMED_FATAL:
-        ss_supervised_set_state(w, SS_SUPERVISED_FAILED, "on_broadcast returned FATAL");
-        ss_supervised_say_unload(w, p);
-        break;
-    case SS_CONSUMED_PANIC:
-        ss_supervised_set_state(w, SS_SUPERVISED_FAILED, "on_broadcast returned PANIC");
-        ss_supervised_say_exit(w, p);
-        break;
-    default:
-        ss_generation_kill(p, "it found its ring unreadable");
-    }
-}
-
 static void on_metric(ss_supervised *w, const ss_message *head, const char *data, size_t len) {
     metric new = {.bits = head->number};
     if (len < sizeof new.is_gauge + 2)
@@ -124,8 +52,8 @@ static void on_metric(ss_supervised *w, const ss_message *head, const char *data
     memcpy(&new.is_gauge, data, sizeof new.is_gauge);
     const char *end = data + len;
     data += sizeof new.is_gauge;
-    copy_text(new.name, sizeof new.name, &data, end);
-    copy_text(new.label, sizeof new.label, &data, end);
+    ss_copy_text(new.name, sizeof new.name, &data, end);
+    ss_copy_text(new.label, sizeof new.label, &data, end);
     for (uint32_t i = 0; i <= w->metric_count && i < METRICS_MAX; i++) {
         metric *known = &w->metrics[i];
         if (i == w->metric_count)
@@ -141,6 +69,7 @@ static void on_metric(ss_supervised *w, const ss_message *head, const char *data
 bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,
                               const char *data) {
     const size_t len = head->len;
+    ss_event event = {.of_next = p == w->next, .head = head, .data = data};
     switch (head->type) {
     case SS_TO_HOST_LOG:
         ss_last_lines_keep(&p->last, data, len);
@@ -150,28 +79,6 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
                              : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING,
                          p->spec->values.log_id, data, len);
         return true;
-    case SS_TO_HOST_OPENED:
-        on_opened(w, p, data, len);
-        return true;
-    case SS_TO_HOST_REFUSED:
-    case SS_TO_HOST_FAILED_LOAD:
-        if (p != w->next)
-            return true;
-        on_refused(w, head, data, data + len, head->type == SS_TO_HOST_FAILED_LOAD);
-        return false;
-    case SS_TO_HOST_LOADED:
-        on_loaded(w, p, head, data, len);
-        return true;
-    case SS_TO_HOST_ENDED:
-        on_ended(w, p, (uint32_t)head->number);
-        return true;
-    case SS_TO_HOST_UNLOADED:
-        if ((int32_t)head->number != SLIPSTREAM_OK)
-            ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id, data,
-                             strnlen(data, len));
-        if (p == w->current && p->phase == SS_PHASE_UNLOADING)
-            ss_supervised_say_exit(w, p);
-        return true;
     case SS_TO_HOST_EVENT_FAILED:
         if (p == w->current)
             on_event_failed(w, p, head->number, data, len);
@@ -179,8 +86,32 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
     case SS_TO_HOST_METRIC:
         on_metric(w, head, data, len);
         return true;
+    case SS_TO_HOST_REFUSED:
+    case SS_TO_HOST_FAILED_LOAD:
+        if (p == w->next)
+            on_refused(w, head, data);
+        return !event.of_next;
+    case SS_TO_HOST_OPENED:
+        if (len < sizeof(ss_opened))
+            return true;
+        event.type = SS_SAID_OPENED;
+        break;
+    case SS_TO_HOST_LOADED:
+        event.type = SS_SAID_LOADED;
+        break;
+    case SS_TO_HOST_ENDED:
+        event.type = SS_SAID_ENDED;
+        event.number = (uint32_t)head->number;
+        break;
+    case SS_TO_HOST_UNLOADED:
+        if ((int32_t)head->number != SLIPSTREAM_OK)
+            ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id, data,
+                             strnlen(data, len));
+        event.type = SS_SAID_UNLOADED;
+        break;
     default:
-        ss_generation_kill(p, "it sent a message of an unknown type");
-        return true;
+        event.type = SS_SAID_NONSENSE;
     }
+    ss_supervised_step(w, event);
+    return true;
 }

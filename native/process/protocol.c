@@ -1,5 +1,7 @@
 #include "process/protocol.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -61,4 +63,9 @@ int ss_message_receive(int channel, ss_message *head, char *data, int flags) {
     }
     data[head->len] = '\0';
     return 1;
+}
+
+void ss_copy_text(char *out, size_t room, const char **at, const char *end) {
+    const char *text = ss_next_text(at, end);
+    ss_text_escape(out, room, text, strlen(text));
 }

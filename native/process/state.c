@@ -2,6 +2,7 @@
 #include "process/supervised.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void ss_supervised_note_change(ss_supervised *w) {
@@ -9,23 +10,13 @@ void ss_supervised_note_change(ss_supervised *w) {
     pthread_cond_broadcast(&w->supervisor->changed);
 }
 
-void ss_supervised_set_state(ss_supervised *w, uint32_t state, const char *reason) {
-    w->info.state = state;
+void ss_supervised_show(ss_supervised *w, const char *reason) {
+    const uint32_t state = w->at.state;
     w->info.since_ns = (int64_t)ss_clock_ns(CLOCK_REALTIME);
     snprintf(w->reason, sizeof w->reason, "%s", reason);
     /* Who cannot deliver must not hold up the broadcaster either. */
     const bool waits = state == SS_SUPERVISED_QUARANTINED || state == SS_SUPERVISED_FAILED;
-    if (w->queue != NULL)
-        ss_queue_hold_nobody(w->queue, waits);
-    ss_supervised_note_change(w);
-}
-
-void ss_supervised_set_plan(ss_supervised *w, enum plan plan) {
-    w->plan = plan;
-    w->info.busy = plan != PLAN_NONE;
-    w->switching = false;
-    w->handing_over = false;
-    ss_supervised_note_change(w);
+    ss_queue_hold_nobody(w->queue, waits);
 }
 
 void ss_supervised_expect(ss_supervised *w) {
@@ -34,17 +25,14 @@ void ss_supervised_expect(ss_supervised *w) {
     w->text[0] = w->hint[0] = '\0';
 }
 
-void ss_supervised_refuse(ss_supervised *w, uint32_t refusal, const char *text, const char *hint) {
-    if (w->plan == PLAN_START) { /* nobody waits for it to hear why */
-        snprintf(w->start_problem, sizeof w->start_problem, "it could not be started again: %s",
-                 text);
-        return;
-    }
+void ss_supervised_refuse(ss_supervised *w, const ss_event *event) {
+    if (event->status != SLIPSTREAM_OK)
+        w->info.status = event->status;
     if (w->info.refusal != SS_REFUSED_NOTHING)
         return;
-    w->info.refusal = refusal;
-    snprintf(w->text, sizeof w->text, "%s", text);
-    snprintf(w->hint, sizeof w->hint, "%s", hint);
+    w->info.refusal = event->refusal;
+    snprintf(w->text, sizeof w->text, "%s", event->text);
+    snprintf(w->hint, sizeof w->hint, "%s", event->hint);
 }
 
 uint32_t ss_supervised_log_id(const ss_supervised *w) {
@@ -72,6 +60,9 @@ void ss_supervised_describe(ss_supervised *w, ss_supervised_info *out) {
     for (int i = 0; i < 5; i++)
         snprintf(w->shown[i], sizeof w->shown[i], "%s", from[i]);
     *out = w->info;
+    out->state = w->at.state;
+    out->busy = w->at.plan != SS_PLAN_NONE;
+    out->next_opened = ss_is_opened(&w->at);
     out->reports = w->report_count;
     pthread_mutex_unlock(&w->supervisor->lock);
     out->name = w->shown[0];
@@ -110,4 +101,38 @@ int32_t ss_supervised_metric(ss_supervised *w, uint32_t index, ss_metric *out) {
     }
     pthread_mutex_unlock(&w->supervisor->lock);
     return status;
+}
+
+static void keep_opened(ss_supervised *w, const ss_event *event) {
+    ss_generation *p = w->next;
+    const char *at = event->data + sizeof(ss_opened);
+    const char *end = event->data + event->head->len;
+    ss_opened opened;
+    memcpy(&opened, event->data, sizeof opened);
+    ss_copy_text(p->name, sizeof p->name, &at, end);
+    ss_copy_text(p->version, sizeof p->version, &at, end);
+    p->flags = opened.flags;
+    if (ss_is_opened(&w->at)) {
+        w->info.next_flags = p->flags;
+        snprintf(w->name, sizeof w->name, "%s", p->name);
+        snprintf(w->version, sizeof w->version, "%s", p->version);
+    }
+}
+
+static void keep_loaded(ss_generation *p, const ss_event *event) {
+    const size_t len = event->head->len;
+    p->kinds = event->head->number;
+    p->claims = malloc(len + 1);
+    if (p->claims != NULL) {
+        memcpy(p->claims, event->data, len + 1); /* with the NUL behind it */
+        p->claims_len = len;
+    }
+}
+
+void ss_supervised_keep(ss_supervised *w, const ss_event *event) {
+    w->next->deadline_ns = 0;
+    if (event->type == SS_SAID_OPENED)
+        keep_opened(w, event);
+    else
+        keep_loaded(w->next, event);
 }

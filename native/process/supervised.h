@@ -6,26 +6,17 @@
 
 #include "base/clock.h"
 #include "process/generation.h"
+#include "process/step.h"
 #include "process/supervisor.h"
 
 #include <pthread.h>
 
 enum {
     REPORTS_MAX = 16,
-    CRASHES_MAX = 128, /* remembered for the window */
     METRICS_MAX = 128,
-    POISON_CRASHES = 3, /* so many on one event, and it is a dead letter */
 };
 
 #define MS UINT64_C(1000000)
-
-/* What a worker is to do next, beside running. */
-enum plan {
-    PLAN_NONE,
-    PLAN_START,  /* the next process is loaded and run */
-    PLAN_RELOAD, /* the next process takes over from the current one */
-    PLAN_STOP,
-};
 
 typedef struct metric {
     char name[SLIPSTREAM_NAME_MAX + 1];
@@ -43,24 +34,8 @@ struct ss_supervised {
     ss_kept_spec *prepared; /* asked for: to be opened */
     ss_generation *current;
     ss_generation *next;
-    enum plan plan;
-    bool overlap;
-    bool switching;   /* the switch was asked for */
-    bool handing_over; /* the one that served was told to end, for the next one */
-    bool dying;
-    bool gone;
-    bool cancelled;
-    uint32_t load_reason;
+    ss_standing at;
     uint32_t stop_timeout_ms;
-    uint64_t restart_at_ns;
-    /* Crashes. */
-    uint64_t crash_ns[CRASHES_MAX];
-    uint32_t crashes;
-    uint32_t failed_starts;
-    uint64_t poison;
-    uint32_t poison_crashes;
-    uint32_t flush_crashes; /* in flush, with events up to flush_until */
-    uint64_t flush_until;
     ss_report *reports[REPORTS_MAX];
     uint32_t report_count;
     metric metrics[METRICS_MAX];
@@ -69,7 +44,6 @@ struct ss_supervised {
     char name[SLIPSTREAM_NAME_MAX + 1];
     char version[SLIPSTREAM_NAME_MAX + 1];
     char reason[512];
-    char start_problem[512];
     char text[SS_MESSAGE_MAX];
     char hint[1024];
     char *claims;
@@ -87,6 +61,7 @@ struct ss_supervisor {
     int kick;
     bool stopping;
     uint64_t last_tick_ns;
+    uint64_t random;
     ss_supervised *supervised;
 };
 
@@ -94,38 +69,30 @@ static inline uint64_t now_ns(void) {
     return ss_clock_ns(CLOCK_MONOTONIC);
 }
 
+/* In actions.c: decides about an event, and does what follows. Time, a random number and the
+ * spec are filled in. */
+ss_decision ss_supervised_step(ss_supervised *w, ss_event event);
+/* The same for one after which the next generation will not serve: why. */
+void ss_supervised_fail_next(ss_supervised *w, ss_event event, const char *text, const char *hint);
+
 /* In state.c: what is known of a worker. */
 void ss_supervised_note_change(ss_supervised *w);
-void ss_supervised_set_state(ss_supervised *w, uint32_t state, const char *reason);
-void ss_supervised_set_plan(ss_supervised *w, enum plan plan);
+/* It has another state. */
+void ss_supervised_show(ss_supervised *w, const char *reason);
 /* Something is asked for: nothing went wrong with it yet. */
 void ss_supervised_expect(ss_supervised *w);
-/* What was asked for does not come about; the first reason counts. A start that nobody asked
- * for, after a crash, says nothing about that: whoever asked may not have looked yet. */
-void ss_supervised_refuse(ss_supervised *w, uint32_t refusal, const char *text, const char *hint);
+/* What was asked for does not come about; the first reason counts. */
+void ss_supervised_refuse(ss_supervised *w, const ss_event *event);
 uint32_t ss_supervised_log_id(const ss_supervised *w);
 void ss_supervised_log(ss_supervised *w, uint32_t level, const char *text);
+/* What the next generation has said of itself is taken over. */
+void ss_supervised_keep(ss_supervised *w, const ss_event *event);
 
-/* In crashes.c: whom a crash is blamed on, its report, and when to start again. */
+/* In crashes.c: what was in flight; then what follows from it. */
+ss_in_flight ss_supervised_find_in_flight(ss_supervised *w, const ss_generation *p,
+                                          ss_report *report);
 void ss_supervised_keep_report(ss_supervised *w, const ss_report *report);
-void ss_supervised_on_crash(ss_supervised *w, ss_generation *p, ss_report *report);
-void ss_supervised_schedule_restart(ss_supervised *w, const char *why);
-
-/* In plans.c: starting, stopping, handing over. */
-void ss_supervised_run_next(ss_supervised *w);
-/* Lets the current process drain to the last event that was broadcast, and end. What is held
- * back by a pause is delivered before an unload, and left to the next one at a reload. */
-void ss_supervised_drain(ss_supervised *w, uint32_t timeout_ms);
-/* It shall end after the call that is under way; the rest stays in the ring. */
-void ss_supervised_hurry(ss_supervised *w);
-void ss_supervised_say_unload(ss_supervised *w, ss_generation *p);
-void ss_supervised_say_exit(ss_supervised *w, ss_generation *p);
-/* The next process will not serve; its text says why. */
-void ss_supervised_next_failed(ss_supervised *w);
-/* A process has ended, and is freed. */
-void ss_supervised_on_end(ss_supervised *w, ss_generation *p, ss_report *report);
-/* What was asked for from outside, and what is due. */
-void ss_supervised_serve_requests(ss_supervised *w, uint64_t now);
+void ss_supervised_skip(ss_supervised *w, uint64_t ordinal);
 
 /* In messages.c: what a worker tells. False when the process was freed. */
 bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,

@@ -1,8 +1,11 @@
 #include "process/supervised.h"
 
+#include "platform/platform.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,6 +19,24 @@ enum {
 
 /* ---- The thread -------------------------------------------------------------------- */
 
+/* A process has ended, and is freed. */
+static void on_end(ss_supervised *w, ss_generation *p, ss_report *report) {
+    ss_event event = {.type = SS_HAS_ENDED, .why = report->reason, .report = report};
+    char text[512];
+    ss_generation_drain(p, w->supervisor->log);
+    ss_generation_end_lines(p, w->supervisor->log);
+    if (p == w->next) {
+        snprintf(text, sizeof text, "%s: the worker %s while it was %s", p->spec->values.shown,
+                 report->reason, w->at.next == SS_PHASE_OPENING ? "opened" : "loaded");
+        event.refusal = SS_REFUSED_CANNOT_OPEN;
+        ss_supervised_fail_next(w, event, text, "see its crash report, and run it in a debugger");
+        return;
+    }
+    event.clean = report->signal == 0 && report->exit_code <= 0 && p->kill_reason[0] == '\0';
+    event.in_flight = ss_supervised_find_in_flight(w, p, report);
+    ss_supervised_step(w, event);
+}
+
 static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
     static char data[SS_MESSAGE_ROOM];
     ss_message head;
@@ -28,17 +49,24 @@ static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool
         while (ss_generation_receive(p, &head, data)) /* its last words */
             if (!ss_supervised_on_message(w, p, &head, data))
                 return;
-        ss_supervised_on_end(w, p, &report);
+        on_end(w, p, &report);
         return;
     }
     if (p->deadline_ns != 0 && now >= p->deadline_ns)
         ss_supervised_miss_deadline(w, p);
-    if (p == w->current && (p->phase == SS_PHASE_RUNNING || p->phase == SS_PHASE_DRAINING))
+    if (p == w->current &&
+        (w->at.current == SS_PHASE_RUNNING || w->at.current == SS_PHASE_DRAINING))
         ss_supervised_watch(w, p, now, punctual);
 }
 
+/* Whatever is due. */
+static void tick(ss_supervised *w) {
+    while (ss_supervised_step(w, (ss_event){.type = SS_TICK}).acted) {
+    }
+}
+
 static void serve(ss_supervised *w, uint64_t now, bool punctual) {
-    ss_supervised_serve_requests(w, now);
+    tick(w);
     if (w->next != NULL)
         serve_process(w, w->next, now, punctual);
     if (w->current != NULL)
@@ -59,8 +87,9 @@ static int sleep_ms(const ss_supervisor *self, uint64_t now) {
     for (const ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised) {
         if (w->current != NULL || w->next != NULL)
             ms = ms < TICK_MS ? ms : TICK_MS;
-        if (w->restart_at_ns != 0 && w->plan == PLAN_NONE) {
-            const int left = w->restart_at_ns <= now ? 0 : (int)((w->restart_at_ns - now) / MS) + 1;
+        if (w->at.restart_at_ns != 0 && w->at.plan == SS_PLAN_NONE) {
+            const uint64_t at = w->at.restart_at_ns;
+            const int left = at <= now ? 0 : (int)((at - now) / MS) + 1;
             ms = ms < left ? ms : left;
         }
     }
@@ -103,12 +132,12 @@ static void *run(void *argument) {
         const bool punctual = now - self->last_tick_ns < (TICK_MS + LATE_TICK_MS) * MS;
         self->last_tick_ns = now;
         for (ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised)
-            if (!w->gone)
+            if (!w->at.gone)
                 serve(w, now, punctual);
     }
     for (ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised) {
-        w->dying = true;
-        ss_supervised_serve_requests(w, 0);
+        ss_supervised_step(w, (ss_event){.type = SS_ASKED_FREE});
+        tick(w);
     }
     pthread_mutex_unlock(&self->lock);
     free(fds);
@@ -134,6 +163,8 @@ ss_supervisor *ss_supervisor_new(ss_log_queue *log, const char *program) {
     self->program = strdup(program);
     self->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->last_tick_ns = now_ns();
+    if (!ss_os_random(&self->random, sizeof self->random))
+        self->random = self->last_tick_ns; /* it only keeps plugins from starting in step */
     ss_ticks_start();
     pthread_mutex_init(&self->lock, NULL);
     pthread_condattr_init(&clock);
@@ -189,38 +220,43 @@ ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, int dead_
     return w;
 }
 
+/* OK, or WRONG_STATE where that cannot be asked for now. */
+static int32_t ask(ss_supervised *w, ss_event event) {
+    pthread_mutex_lock(&w->supervisor->lock);
+    const bool accepted = ss_supervised_step(w, event).accepted;
+    pthread_mutex_unlock(&w->supervisor->lock);
+    kick(w->supervisor);
+    return accepted ? SLIPSTREAM_OK : SLIPSTREAM_WRONG_STATE;
+}
+
 int32_t ss_supervised_prepare(ss_supervised *w, const ss_spec *given) {
     ss_kept_spec *spec = ss_kept_spec_new(given);
-    int32_t status = SLIPSTREAM_OK;
     if (spec == NULL)
         return SLIPSTREAM_NO_MEMORY;
     pthread_mutex_lock(&w->supervisor->lock);
-    if (w->plan != PLAN_NONE || w->prepared != NULL || w->next != NULL) {
-        status = SLIPSTREAM_WRONG_STATE;
-    } else {
+    const bool accepted = ss_supervised_step(w, (ss_event){.type = SS_ASKED_PREPARE}).accepted;
+    if (accepted)
         w->prepared = spec;
-        w->info.next_opened = 0;
-        ss_supervised_expect(w);
-        ss_supervised_set_plan(w, PLAN_RELOAD);
-        spec = NULL;
-    }
     pthread_mutex_unlock(&w->supervisor->lock);
-    ss_kept_spec_release(spec);
     kick(w->supervisor);
-    return status;
+    if (accepted)
+        return SLIPSTREAM_OK;
+    ss_kept_spec_release(spec);
+    return SLIPSTREAM_WRONG_STATE;
 }
 
 int32_t ss_supervised_switch(ss_supervised *w, uint32_t reason, uint32_t overlap,
                              const char *config, size_t len) {
     int32_t status = SLIPSTREAM_WRONG_STATE;
     pthread_mutex_lock(&w->supervisor->lock);
-    if (w->info.next_opened && w->next != NULL) {
-        status = ss_kept_spec_set_config(w->next->spec, config, len) ? SLIPSTREAM_OK
-                                                                     : SLIPSTREAM_NO_MEMORY;
-        w->load_reason = reason;
-        w->overlap = overlap != 0;
-        w->switching = status == SLIPSTREAM_OK;
-        w->info.next_opened = 0;
+    if (ss_is_opened(&w->at)) {
+        status = SLIPSTREAM_NO_MEMORY;
+        if (ss_kept_spec_set_config(w->next->spec, config, len)) {
+            status = SLIPSTREAM_OK;
+            ss_supervised_step(w, (ss_event){.type = SS_ASKED_SWITCH,
+                                             .number = reason,
+                                             .overlap = overlap != 0});
+        }
     }
     pthread_mutex_unlock(&w->supervisor->lock);
     kick(w->supervisor);
@@ -228,44 +264,31 @@ int32_t ss_supervised_switch(ss_supervised *w, uint32_t reason, uint32_t overlap
 }
 
 int32_t ss_supervised_cancel(ss_supervised *w) {
-    pthread_mutex_lock(&w->supervisor->lock);
-    w->cancelled = true;
-    pthread_mutex_unlock(&w->supervisor->lock);
-    kick(w->supervisor);
-    return SLIPSTREAM_OK;
+    return ask(w, (ss_event){.type = SS_ASKED_CANCEL});
 }
 
 int32_t ss_supervised_stop(ss_supervised *w, uint32_t timeout_ms) {
     pthread_mutex_lock(&w->supervisor->lock);
     w->stop_timeout_ms = timeout_ms;
-    ss_supervised_set_plan(w, PLAN_STOP);
-    if (w->info.state != SS_SUPERVISED_FAILED)
-        ss_supervised_set_state(w, SS_SUPERVISED_UNLOADING, "");
+    ss_supervised_step(w, (ss_event){.type = SS_ASKED_STOP});
+    ss_kept_spec_release(w->prepared);
+    w->prepared = NULL;
     pthread_mutex_unlock(&w->supervisor->lock);
     kick(w->supervisor);
     return SLIPSTREAM_OK;
 }
 
 int32_t ss_supervised_resume(ss_supervised *w) {
-    pthread_mutex_lock(&w->supervisor->lock);
-    if (w->info.state == SS_SUPERVISED_BACKOFF || w->info.state == SS_SUPERVISED_QUARANTINED) {
-        w->crashes = 0;
-        w->failed_starts = 0;
-        w->restart_at_ns = now_ns();
-        ss_supervised_set_state(w, SS_SUPERVISED_BACKOFF, "resumed");
-    }
-    pthread_mutex_unlock(&w->supervisor->lock);
-    kick(w->supervisor);
-    return SLIPSTREAM_OK;
+    return ask(w, (ss_event){.type = SS_ASKED_RESUME});
 }
 
 void ss_supervised_free(ss_supervised *w) {
     ss_supervisor *self = w->supervisor;
     pthread_mutex_lock(&self->lock);
-    w->dying = true;
+    ss_supervised_step(w, (ss_event){.type = SS_ASKED_FREE});
     kick(self);
     const struct timespec end = ss_deadline(FREE_WAIT_MS);
-    while (!w->gone && !self->stopping &&
+    while (!w->at.gone && !self->stopping &&
            pthread_cond_timedwait(&self->changed, &self->lock, &end) == 0) {
     }
     for (ss_supervised **at = &self->supervised; *at != NULL; at = &(*at)->next_supervised)

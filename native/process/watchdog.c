@@ -52,26 +52,14 @@ void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool 
 }
 
 void ss_supervised_miss_deadline(ss_supervised *w, ss_generation *p) {
-    static const char *const late[] = {
-        [SS_PHASE_OPENING] = "opening and constructing did not return within load_timeout",
-        [SS_PHASE_LOADING] = "on_load did not return within load_timeout",
-        [SS_PHASE_DRAINING] = "it did not stop within unload_timeout",
-        [SS_PHASE_UNLOADING] = "on_unload took longer than unload_timeout",
-        [SS_PHASE_EXITING] = "it did not end within unload_timeout",
-    };
-    const char *why = late[p->phase] == NULL ? "it is late" : late[p->phase];
-    if (p->phase == SS_PHASE_DRAINING && !p->hurried) {
-        ss_supervised_hurry(w);
+    char text[512];
+    p->deadline_ns = 0;
+    if (p == w->current) {
+        ss_supervised_step(w, (ss_event){.type = SS_IS_LATE});
         return;
     }
-    p->deadline_ns = 0;
-    if (p == w->next) {
-        char text[512];
-        snprintf(text, sizeof text, "%s: %s", p->spec->values.shown, why);
-        ss_supervised_refuse(
-            w, SS_REFUSED_TIMED_OUT, text,
-            "raise `load_timeout` if it needs longer; else attach a debugger to the "
-            "worker");
-    }
-    ss_generation_kill(p, why);
+    snprintf(text, sizeof text, "%s: %s", p->spec->values.shown, ss_late_text(w->at.next));
+    ss_supervised_fail_next(
+        w, (ss_event){.type = SS_IS_LATE, .refusal = SS_REFUSED_TIMED_OUT}, text,
+        "raise `load_timeout` if it needs longer; else attach a debugger to the worker");
 }

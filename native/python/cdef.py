@@ -24,6 +24,7 @@ HEADERS = (
     "plugin/status.h",
     "plugin/host_metrics.h",
     "plugin/instance.h",
+    "ring/stats.h",
     "ring/ring.h",
     "ring/queue.h",
     "sequencer/sequencer.h",

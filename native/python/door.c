@@ -142,7 +142,7 @@ static PyObject *door_broadcast(PyObject *object, PyObject *event) {
         const uint32_t kind = whole ? slipstream_load_u16(what.frames + 6) : 0;
         if (!whole)
             result = fail_not_one_frame(0);
-        else if (may_be_sent(kind) && !is_wanted(self, kind))
+        else if (kind < 64 && !is_wanted(self, kind) && may_be_sent(kind))
             result = unwanted(self);
         else if (ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind & 63), &status))
             result = ss_door_tell(&what, status, "frame");

@@ -88,7 +88,8 @@ static enum ss_took take_in_place(ss_cursor *cursor, uint64_t published, ss_chun
 
 /* ---- Reading what may be dropped meanwhile --------------------------------------------- */
 
-/* What the producer says of the dropped, all from one moment. */
+/* What the producer says of the dropped, all from one moment: pairs with the releases in
+ * drop_oldest and set_tail (ring.c). */
 static void read_lost(const ss_ring_head *head, uint64_t *tail, uint64_t *tail_ordinal,
                       ss_gap_block *lost) {
     for (unsigned tries = 1;; tries++) {
@@ -122,11 +123,12 @@ static void catch_up(ss_cursor *cursor) {
     cursor->at = tail;
     cursor->expected = tail_ordinal + 1;
     cursor->rest = 0;
+    /* Pairs with the acquire in drop_oldest. */
     atomic_store_explicit(&cursor->view->control->taken, tail_ordinal, memory_order_release);
 }
 
 /* Keeps the producer from dropping `len` bytes; false if it has. Claim first, fence, then
- * the tail: the producer does it the other way round. */
+ * the tail: the producer does it the other way round (drop_oldest in ring.c). */
 static bool claim(const ss_cursor *cursor, size_t len) {
     ss_control *control = cursor->view->control;
     atomic_store_explicit(&control->claim_to, cursor->at + len, memory_order_relaxed);
@@ -138,6 +140,7 @@ static bool claim(const ss_cursor *cursor, size_t len) {
 static void release(const ss_cursor *cursor) {
     ss_control *control = cursor->view->control;
     const uint64_t to = atomic_load_explicit(&control->claim_to, memory_order_relaxed);
+    /* Pairs with the acquire in drop_oldest: the copy is made before the bytes are free. */
     atomic_store_explicit(&control->claim_from, to, memory_order_release);
 }
 
@@ -245,7 +248,7 @@ enum ss_took ss_cursor_take(ss_cursor *cursor, ss_chunk *chunk) {
     if (view->overflow == SS_OVERFLOW_DROP_OLDEST)
         return take_copy(cursor, chunk);
     /* Looked at only when there is nothing left of what was seen: each look takes the line
-     * from the producer. */
+     * from the producer. Pairs with the release in ss_ring_commit. */
     if (cursor->seen == cursor->at)
         cursor->seen = atomic_load_explicit(&view->head->head, memory_order_acquire);
     const uint64_t published = cursor->seen - cursor->at;
@@ -260,8 +263,8 @@ static void wait_for_change(const ss_view *view, uint32_t seen, uint64_t ms) {
     ss_os_wait(&view->head->wake, seen, ms * 1000000, view->shared);
 }
 
-/* Everything that the producer did before it looked at `sleeping` is visible behind this,
- * or it sees that we sleep. False if that cannot be had. */
+/* Everything that the producer did before it looked at `sleeping` (ss_ring_wake) is visible
+ * behind this, or it sees that we sleep. False if that cannot be had. */
 static bool barrier(const ss_view *view) {
     atomic_thread_fence(memory_order_seq_cst);
     return view->head->fences != 0 || ss_os_barrier();

@@ -115,10 +115,10 @@ static unsigned in_ns(unsigned bucket) {
     return ss_histogram_bucket(ss_ticks_to_ns((UINT64_C(1) << bucket) - 1));
 }
 
-static void add_counters(ss_queue_stats *sum, const ss_control *control) {
+static void add_counters(ss_stats *sum, const ss_control *control) {
     sum->delivered += atomic_load_explicit(&control->delivered, memory_order_relaxed);
     sum->failed += atomic_load_explicit(&control->failed, memory_order_relaxed);
-    sum->calls += atomic_load_explicit(&control->calls, memory_order_relaxed);
+    sum->samples += atomic_load_explicit(&control->calls, memory_order_relaxed);
     sum->total_ns +=
         ss_ticks_to_ns(atomic_load_explicit(&control->call_ticks, memory_order_relaxed));
     for (unsigned i = 0; i < SS_TIME_BUCKETS; i++)
@@ -152,8 +152,8 @@ void ss_queue_rouse(ss_queue *queue) {
     ss_ring_wake(queue->ring);
 }
 
-/* The boundary is set before it is wanted: whoever sees the number sees this boundary, or a
- * later one. */
+/* The boundary is set before it is wanted: whoever sees the number (must_stop of the consumer)
+ * sees this boundary, or a later one. */
 void ss_queue_want_stop(ss_queue *queue, uint64_t boundary, bool hurry) {
     ss_ring_head *head = ss_ring_get_head(queue->ring);
     atomic_store(&head->boundary, boundary);
@@ -171,6 +171,7 @@ void ss_queue_clear_stop(ss_queue *queue) {
 void ss_queue_pause(ss_queue *queue, uint32_t paused) {
     ss_lock_take(&queue->lock);
     atomic_store_explicit(&queue->paused, paused, memory_order_relaxed);
+    /* Pairs with the acquire in is_paused of the consumer. */
     atomic_store_explicit(&ss_ring_get_head(queue->ring)->paused, paused, memory_order_release);
     ss_queue_rouse(queue);
     ss_lock_release(&queue->lock);
@@ -180,6 +181,7 @@ uint32_t ss_queue_ask_flush(ss_queue *queue) {
     ss_ring_head *head = ss_ring_get_head(queue->ring);
     ss_lock_take(&queue->lock);
     ss_ring_tell_lost(queue->ring);
+    /* Pairs with the acquire in ss_acks_are_asked: a flush covers what was put before. */
     const uint32_t number =
         atomic_fetch_add_explicit(&head->flush_wanted, 1, memory_order_release) + 1;
     ss_ring_wake(queue->ring);
@@ -198,6 +200,7 @@ static int32_t look_at_flush(ss_queue *queue, uint32_t *number, uint64_t ordinal
         return SLIPSTREAM_TIMEOUT;
     /* Answered is what was asked for since; another number is none of a consumer in its senses. */
     const uint32_t wanted = atomic_load_explicit(&head->flush_wanted, memory_order_relaxed);
+    /* Pairs with the release in ss_acks_answer. */
     const uint32_t done = atomic_load_explicit(&control->flush_done, memory_order_acquire);
     if (wanted - done > wanted - *number)
         return SLIPSTREAM_TIMEOUT;
@@ -222,16 +225,17 @@ int32_t ss_queue_flushed(ss_queue *queue, uint32_t *number, uint64_t ordinal, ui
     }
 }
 
-void ss_queue_describe(ss_queue *queue, ss_queue_stats *out) {
+void ss_queue_describe(ss_queue *queue, ss_stats *out) {
     ss_lock_take(&queue->lock);
     const ss_control *control = ss_ring_get_control(queue->ring);
     *out = queue->past;
     out->broadcast = ss_ring_last(queue->ring);
     out->acknowledged = ss_ring_acked(queue->ring);
     out->dropped = ss_ring_lost(queue->ring);
-    out->used_bytes = ss_ring_used(queue->ring);
-    out->is_stalled = still_stalled(queue);
-    out->is_paused = atomic_load_explicit(&queue->paused, memory_order_relaxed);
+    if (atomic_load_explicit(&queue->paused, memory_order_relaxed) != 0)
+        out->state = SS_SLOT_PAUSED;
+    else if (still_stalled(queue))
+        out->state = SS_SLOT_STALLED;
     if (control != NULL)
         add_counters(out, control);
     ss_lock_release(&queue->lock);

@@ -8,6 +8,7 @@
 
 #include "base/lock.h"
 #include "ring/ring.h"
+#include "ring/stats.h"
 
 #include <slipstream.h>
 
@@ -19,20 +20,7 @@ typedef struct ss_queue ss_queue;
 ss_queue *ss_queue_new(size_t bytes, uint32_t shared, uint32_t overflow, uint32_t block_timeout_ms);
 void ss_queue_free(ss_queue *queue);
 
-typedef struct ss_queue_stats {
-    uint64_t broadcast;    /* the last ordinal given out */
-    uint64_t acknowledged;
-    uint64_t delivered;
-    uint64_t failed;
-    uint64_t dropped;
-    uint64_t calls;        /* timed callbacks */
-    uint64_t total_ns;
-    uint64_t buckets[SS_TIME_BUCKETS]; /* bucket n: below 2^n ns, at least half of it */
-    uint64_t used_bytes;
-    uint32_t is_stalled;
-    uint32_t is_paused;
-} ss_queue_stats;
-void ss_queue_describe(ss_queue *queue, ss_queue_stats *out);
+void ss_queue_describe(ss_queue *queue, ss_stats *out);
 
 /* Deliver nothing until resumed; what comes is kept until the ring is full. */
 void ss_queue_pause(ss_queue *queue, uint32_t paused);
@@ -63,7 +51,7 @@ struct ss_queue {
     uint32_t too_large;       /* counts events that are larger than the ring */
     uint32_t stops;           /* how often somebody wanted it to stop */
     uint64_t lost_seen;       /* events lost so far, at the last look */
-    ss_queue_stats past; /* counters of the consumers before the present one */
+    ss_stats past; /* counters of the consumers before the present one */
 };
 
 /* Puts frames, all wanted, with the next ordinals. False: there is no room for those that

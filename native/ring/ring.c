@@ -103,16 +103,6 @@ bool ss_view_open(ss_view *view, int ring_fd, int control_fd, size_t bytes, uint
     return true;
 }
 
-void ss_gap_write(uint8_t *frame, const ss_gap_block *gap) {
-    const ss_draft draft = {.time_ns = (int64_t)ss_os_wall_ns(),
-                            .height = gap->last_height,
-                            .kind = SLIPSTREAM_KIND_GAP,
-                            .reasons = gap->reasons,
-                            .numbers = {gap->first, gap->last, gap->last - gap->first + 1,
-                                        gap->kinds, gap->first_height, gap->last_height}};
-    ss_frame_write(frame, SS_GAP_FRAME_LEN, &draft);
-}
-
 /* ---- What the consumer says ------------------------------------------------------------ */
 
 /* A value that only grows, told by somebody who may be hostile. The check is written first,
@@ -120,6 +110,7 @@ void ss_gap_write(uint8_t *frame, const ss_gap_block *gap) {
  * in between: both must lie in the order that honest ones have, and the lower counts. */
 static bool hear_growing(const ss_ring *ring, const ss_told *told, uint64_t place, uint64_t least,
                          uint64_t *value) {
+    /* Pairs with the release in ss_tell. */
     const uint64_t heard = atomic_load_explicit(&told->value, memory_order_acquire);
     const uint64_t check = atomic_load_explicit(&told->check, memory_order_acquire);
     const uint64_t meant = ~check ^ ring->head->key ^ place << 56;
@@ -186,6 +177,7 @@ void ss_ring_attach_control(ss_ring *ring, ss_control *control) {
 static void set_tail(ss_ring *ring, uint64_t tail, uint64_t ordinal) {
     ring->tail = tail;
     ring->tail_ordinal = ordinal;
+    /* Pair with the acquires in read_lost, claim and take_copy (cursor.c). */
     atomic_store_explicit(&ring->head->tail_ordinal, ordinal, memory_order_release);
     atomic_store_explicit(&ring->head->tail, tail, memory_order_release);
 }
@@ -251,8 +243,8 @@ void ss_ring_show_dropped(ss_ring *ring) {
 }
 
 /* Drops the oldest records until there are `need` bytes; false if the consumer is copying
- * one of them. Tail first, fence, then the claim: the consumer does it the other way round,
- * so that at least one of both sees the other. */
+ * one of them. Tail first, fence, then the claim: the consumer does it the other way round
+ * (claim in cursor.c), so that at least one of both sees the other. */
 static bool drop_oldest(ss_ring *ring, size_t need) {
     ss_ring_head *head = ring->head;
     const uint64_t from = ring->tail;
@@ -286,6 +278,7 @@ static bool drop_oldest(ss_ring *ring, size_t need) {
             note_dropped(ring, ss_record_at(ring, at), taken);
         ss_ring_show_dropped(ring);
     }
+    /* Pairs with the acquire in read_lost. */
     atomic_store_explicit(&head->lost_sequence, sequence + 2, memory_order_release);
     return !claimed;
 }
@@ -339,6 +332,7 @@ void ss_ring_commit(ss_ring *ring, size_t len, uint32_t count) {
     }
     ring->last += count;
     ring->published = ring->last;
+    /* Pairs with the acquires in ss_cursor_take and take_copy: who sees it sees the record. */
     atomic_store_explicit(&ring->head->head, ring->at, memory_order_release);
 }
 
@@ -368,8 +362,8 @@ bool ss_ring_tell_lost(ss_ring *ring) {
 }
 
 void ss_ring_wake(ss_ring *ring) {
-    /* The consumer sets `sleeping`, has a barrier run on our processor, and looks at what
-     * we published; so here it is enough that the compiler keeps the order. */
+    /* The consumer (ss_cursor_park) sets `sleeping`, has a barrier run on our processor, and
+     * looks at what we published; so here it is enough that the compiler keeps the order. */
     if (ring->fences)
         atomic_thread_fence(memory_order_seq_cst);
     else
@@ -378,6 +372,7 @@ void ss_ring_wake(ss_ring *ring) {
     if (__builtin_expect(sleep == 0 || sleep == ring->woken, 1))
         return;
     ring->woken = sleep; /* each sleep has a number of its own, and one call ends it */
+    /* Pairs with the acquire in ss_cursor_park. */
     atomic_fetch_add_explicit(&ring->head->wake, 1, memory_order_release);
     ss_os_wake(&ring->head->wake, ring->shared);
 }

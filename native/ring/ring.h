@@ -15,7 +15,7 @@
  *    0  u64   first     ordinal of the first frame
  *    8  u32   bytes     of all frames
  *   12  u32   count     of frames, bit 31: a gap block follows
- *   16        48 bytes of ss_gap_block, if bit 31 is set
+ *   16        48 bytes of ss_gap_block, if bit 31 is set: what was lost before it
  *             the frames
  *
  * Cursors are ordinals: `acked` says that every event up to it is done with. The producer
@@ -23,24 +23,13 @@
 #ifndef SS_RING_H
 #define SS_RING_H
 
-#include "frame/frame.h"
+#include "frame/gap.h"
 #include "platform/platform.h"
 #include "ring/control.h"
 
 #define SS_RING_MIN (64 * 1024)
 #define SS_RING_MAX (1024 * 1024 * 1024)
 #define SS_SKIPS 16
-
-/* What was lost in front of a record; the ordinals follow from the record before it. */
-typedef struct ss_gap_block {
-    uint64_t first; /* ordinals */
-    uint64_t last;
-    uint64_t kinds;
-    uint64_t first_height;
-    uint64_t last_height;
-    uint32_t reasons;
-    uint32_t reserved;
-} ss_gap_block;
 
 typedef struct ss_record {
     uint64_t first;
@@ -65,7 +54,7 @@ typedef struct ss_ring_head {
     _Atomic uint32_t lost_sequence;
     uint32_t fences; /* no membarrier: both sides fence when the consumer parks */
     ss_gap_block lost;
-    SS_LINE _Atomic uint32_t wake; /* futex word: changes whenever the consumer may wait */
+    SS_LINE _Atomic uint32_t wake; /* changes whenever the consumer may wait for it */
     _Atomic uint32_t flush_wanted; /* a number; answered by ss_control.flush_done */
     _Atomic uint32_t stop_wanted;  /* return at the boundary; each stop has its number, 0: none */
     _Atomic uint32_t is_stopping;  /* what host->is_stopping tells */
@@ -90,31 +79,6 @@ typedef struct ss_ring_head {
 #define SS_OVERFLOW_DROP_OLDEST 2
 /* cdef:end */
 
-/* Adds neighbouring losses to `gap`, whose `last` is 0 as long as it is empty. */
-static inline void ss_gap_add(ss_gap_block *gap, const ss_gap_block *more) {
-    if (more->last == 0)
-        return;
-    if (gap->last == 0) {
-        gap->first = more->first;
-        gap->first_height = more->first_height;
-    }
-    gap->last = more->last;
-    gap->last_height = more->last_height;
-    gap->kinds |= more->kinds;
-    gap->reasons |= more->reasons;
-}
-
-/* The loss of one frame. */
-static inline ss_gap_block ss_gap_of(const uint8_t *frame, uint64_t ordinal, uint32_t reasons) {
-    const uint64_t height = slipstream_load_u64(frame + 40);
-    const uint64_t kinds = SLIPSTREAM_KIND_BIT(slipstream_load_u16(frame + 6) & 63);
-    return (ss_gap_block){ordinal, ordinal, kinds, height, height, reasons, 0};
-}
-
-/* A GAP frame, and its length. */
-#define SS_GAP_FRAME_LEN (SLIPSTREAM_FRAME_HEADER_LEN + 56)
-void ss_gap_write(uint8_t *frame, const ss_gap_block *gap);
-
 /* What the consumer sees of a ring: a view that may be read-only. */
 typedef struct ss_view {
     const ss_ring_head *head;
@@ -122,7 +86,7 @@ typedef struct ss_view {
     ss_control *control;
     size_t bytes;
     uint32_t overflow;
-    uint32_t shared; /* the futex word lies in shared memory */
+    uint32_t shared; /* `wake` lies in shared memory */
 } ss_view;
 
 /* ---- The producer's side: one thread at a time, whoever holds the queue's lock -------- */

@@ -29,6 +29,7 @@ static int32_t call_timed(ss_slot *s, const uint8_t *frames, size_t len) {
 static int32_t call_slot(ss_slot *s, const uint8_t *frames, size_t len) {
     if (s->host != NULL) {
         s->host->error_len = 0;
+        /* Pairs with the acquire in the host's ack, which may come from any thread. */
         atomic_store_explicit(&s->host->delivered,
                               s->delivery.first_ordinal + s->delivery.count - 1,
                               memory_order_release);

@@ -1,313 +1,17 @@
+/* sequencer: its life, and who holds it. */
 #include "sequencer/types.h"
 
-#include "frame/usual.h"
-
 #include <stdlib.h>
-#include <string.h>
 
 enum {
-    RUN_BYTES = 16 * 1024,     /* a longer run is handed over in pieces of about this size */
-    SCRATCH_KEPT = 1024 * 1024 /* a larger scratch buffer is given back */
+    SCRATCH_KEPT = 1024 * 1024, /* a larger scratch buffer is given back */
+    SEND_WAIT_MS = 30000,
 };
 
-bool ss_sequencer_inside_callback(const ss_sequencer *sequencer) {
-    return atomic_load_explicit(&sequencer->busy, memory_order_relaxed) >= 0;
-}
-
-static void deliver_to(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len) {
-    if (s->queue != NULL)
-        ss_slot_put(sequencer, s, s->kinds, frames, len);
-    else if (ss_slot_is_open(s))
-        ss_slot_deliver(sequencer, s, frames, len);
-    else
-        ss_slot_miss(s, s->kinds, frames, len);
-}
-
-/* A piece of a run, stamped, to all slots. */
-static void deliver_piece(ss_sequencer *sequencer, const uint8_t *frames, size_t len) {
-    for (uint32_t i = 0; i < sequencer->count; i++)
-        if (sequencer->slots[i]->kinds != 0)
-            deliver_to(sequencer, sequencer->slots[i], frames, len);
-}
-
-/* ---- Sending ------------------------------------------------------------------------- */
-
-static bool reserve(ss_buffer *b, size_t room) {
-    if (room <= b->room)
-        return true;
-    size_t wanted = b->room == 0 ? RUN_BYTES : b->room;
-    while (wanted < room)
-        wanted *= 2;
-    uint8_t *data = realloc(b->data, wanted);
-    if (data == NULL)
-        return false;
-    b->data = data;
-    b->room = wanted;
-    return true;
-}
-
-static void trim(ss_buffer *b) {
-    if (b->room > SCRATCH_KEPT) {
-        free(b->data);
-        memset(b, 0, sizeof *b);
-    }
-}
-
-int32_t ss_sequencer_check(const uint8_t *frames, size_t len, size_t limit, ss_sent *sent,
-                           uint64_t *kinds, bool *stamped) {
-    const size_t end = limit < len ? limit : len;
-    int32_t status = SLIPSTREAM_OK;
-    slipstream_frame frame;
-    bool all_stamped = true;
-    size_t at = 0;
-    uint64_t count = 0;
-    *kinds = 0;
-    for (; at < end; count++) {
-        if (ss_frame_is_usual(frames + at, ss_frame_room(len - at)) &&
-            ss_frame_is_paired(frames + at)) {
-            *kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE);
-            all_stamped = all_stamped && ss_frame_is_stamped(frames + at);
-            at += slipstream_load_u32(frames + at);
-            continue;
-        }
-        status = ss_frame_check(frames + at, len - at, &frame);
-        if (status == SLIPSTREAM_OK && (frame.kind == SLIPSTREAM_KIND_GAP ||
-                                        (frame.stream == 0) != (frame.sequence == 0)))
-            status = SLIPSTREAM_INVALID_ARGUMENT;
-        if (status != SLIPSTREAM_OK)
-            break;
-        *kinds |= SLIPSTREAM_KIND_BIT(frame.kind);
-        all_stamped = all_stamped && frame.stream != 0 && frame.time_ns != 0;
-        at += frame.whole.len;
-    }
-    sent->offset += at;
-    sent->index += count;
-    *stamped = all_stamped;
-    return status;
-}
-
-static void stamp(ss_sequencer *sequencer, uint8_t *frame, int64_t now) {
-    if (ss_frame_is_stamped(frame))
-        return;
-    const uint64_t stream = ss_load_word(frame + 16);
-    const int64_t time_ns = (int64_t)ss_load_word(frame + 32);
-    ss_frame_stamp(frame, stream != 0 ? stream : sequencer->stream,
-                   stream != 0 ? ss_load_word(frame + 24) : ++sequencer->sequence,
-                   time_ns != 0 ? time_ns : now);
-}
-
-/* The end of the piece that starts at `at`: whole frames, about RUN_BYTES of them. */
-static size_t piece_end(const uint8_t *frames, size_t len, size_t at) {
-    const size_t limit = at + RUN_BYTES;
-    do
-        at += slipstream_load_u32(frames + at);
-    while (at < len && at + slipstream_load_u32(frames + at) <= limit);
-    return at;
-}
-
-static int32_t defer(ss_sequencer *sequencer, const uint8_t *frames, size_t len) {
-    if (!reserve(&sequencer->deferred, sequencer->deferred.len + len))
-        return SLIPSTREAM_NO_MEMORY;
-    uint8_t *copy = sequencer->deferred.data + sequencer->deferred.len;
-    memcpy(copy, frames, len);
-    sequencer->deferred.len += len;
-    /* Among what is kept the flag says that a frame goes to its claimant alone. */
-    for (size_t at = 0; at < len; at += slipstream_load_u32(copy + at))
-        copy[at + 8] &= (uint8_t)~SLIPSTREAM_FRAME_ROUTED;
-    return SLIPSTREAM_OK;
-}
-
-static void stamp_all(ss_sequencer *sequencer, uint8_t *frames, size_t len) {
-    const int64_t now = ss_wall_now(&sequencer->wall);
-    for (size_t at = 0; at < len; at += slipstream_load_u32(frames + at))
-        stamp(sequencer, frames + at, now);
-}
-
-void ss_sequencer_put_own(ss_sequencer *sequencer, uint8_t *frames, size_t len, bool stamped) {
-    if (!stamped)
-        stamp_all(sequencer, frames, len);
-    for (size_t at = 0, end; at < len; at = end) {
-        end = piece_end(frames, len, at);
-        deliver_piece(sequencer, frames + at, end - at);
-    }
-    ss_sequencer_wait_if_allowed(
-        sequencer); /* first to every ring that has room, then the waiting */
-}
-
-/* Where a single plugin gets single frames, checking and calling go in one pass. */
-static void put_directly(ss_sequencer *sequencer, const uint8_t *frames, size_t len,
-                         ss_sent *sent) {
-    ss_slot *s = sequencer->count == 1 ? sequencer->slots[0] : NULL;
-    const uint8_t *rest = frames + sent->offset;
-    const size_t rest_len = len - sent->offset;
-    if (rest_len < SLIPSTREAM_FRAME_HEADER_LEN || !ss_frame_is_stamped(rest))
-        return;
-    if (s != NULL && s->host != NULL && ss_slot_is_open(s) &&
-        (s->flags & SLIPSTREAM_FLAG_BATCH) == 0 &&
-        (s->kinds & SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE)) != 0 &&
-        !ss_sequencer_inside_callback(sequencer))
-        ss_slot_deliver_unchecked(sequencer, s, rest, rest_len, sent);
-}
-
-/* A single frame that goes into a single ring is stamped there. */
-static bool put_into_ring(ss_sequencer *sequencer, const uint8_t *frame, size_t len,
-                          ss_sent *sent) {
-    ss_queue *queue;
-    if (!ss_frame_is_usual(frame, ss_frame_room(len)) || slipstream_load_u32(frame) != len ||
-        !ss_frame_is_paired(frame))
-        return false;
-    uint8_t *place = ss_sequencer_reserve_in_ring(
-        sequencer, SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE), len, &queue);
-    if (place == NULL)
-        return false;
-    memcpy(place, frame, len);
-    stamp(sequencer, place, ss_wall_now(&sequencer->wall));
-    ss_queue_commit(queue, len);
-    sent->index = 1;
-    sent->offset = len;
-    return true;
-}
-
-int32_t ss_sequencer_put_frames(ss_sequencer *sequencer, const uint8_t *frames, size_t len,
-                                ss_sent *sent) {
-    if (put_into_ring(sequencer, frames, len, sent))
-        return SLIPSTREAM_OK;
-    memset(sent, 0, sizeof *sent);
-    for (;;) {
-        put_directly(sequencer, frames, len, sent);
-        if (sent->offset == len)
-            break;
-        const uint8_t *piece = frames + sent->offset;
-        const ss_sent before = *sent;
-        uint64_t kinds;
-        bool stamped;
-        int32_t status =
-            ss_sequencer_check(piece, len - sent->offset, RUN_BYTES, sent, &kinds, &stamped);
-        const size_t good = sent->offset - before.offset;
-        if (ss_sequencer_inside_callback(sequencer)) {
-            const int32_t kept = defer(sequencer, piece, good);
-            status = kept != SLIPSTREAM_OK ? kept : status;
-        } else if (stamped || (kinds & ss_sequencer_kinds(sequencer)) == 0) {
-            deliver_piece(sequencer, piece, good);
-        } else if (!reserve(&sequencer->scratch, good)) {
-            status = SLIPSTREAM_NO_MEMORY;
-        } else {
-            ss_sequencer_wait_if_allowed(sequencer); /* the buffer is used again */
-            memcpy(sequencer->scratch.data, piece, good);
-            stamp_all(sequencer, sequencer->scratch.data, good);
-            deliver_piece(sequencer, sequencer->scratch.data, good);
-            ss_sequencer_wait_if_allowed(sequencer);
-        }
-        if (status == SLIPSTREAM_NO_MEMORY)
-            *sent = before;
-        if (status != SLIPSTREAM_OK) {
-            ss_sequencer_wait_if_allowed(sequencer);
-            return status;
-        }
-    }
-    ss_sequencer_wait_if_allowed(sequencer);
-    return SLIPSTREAM_OK;
-}
-
-int32_t ss_sequencer_put_draft(ss_sequencer *sequencer, ss_draft *draft) {
-    const size_t size = ss_frame_size(draft);
-    if (size == 0)
-        return SLIPSTREAM_TOO_LARGE;
-    ss_queue *queue;
-    uint8_t *place =
-        ss_sequencer_reserve_in_ring(sequencer, SLIPSTREAM_KIND_BIT(draft->kind), size, &queue);
-    ss_buffer *b =
-        ss_sequencer_inside_callback(sequencer) ? &sequencer->deferred : &sequencer->scratch;
-    if (place == NULL && !reserve(b, b->len + size))
-        return SLIPSTREAM_NO_MEMORY;
-    if (b == &sequencer->deferred) {
-        ss_frame_write(b->data + b->len, size, draft);
-        b->len += size;
-        return SLIPSTREAM_OK;
-    }
-    if (draft->stream == 0) {
-        draft->stream = sequencer->stream;
-        draft->sequence = ++sequencer->sequence;
-    }
-    if (draft->time_ns == 0)
-        draft->time_ns = ss_wall_now(&sequencer->wall);
-    if (place != NULL) {
-        ss_frame_write(place, size, draft);
-        ss_queue_commit(queue, size);
-        return SLIPSTREAM_OK;
-    }
-    ss_frame_write(b->data, size, draft);
-    deliver_piece(sequencer, b->data, size);
-    ss_sequencer_wait_if_allowed(sequencer);
-    return SLIPSTREAM_OK;
-}
-
-static ss_slot *claimant(const ss_sequencer *sequencer, const slipstream_bytes *name) {
-    for (uint32_t i = 0; i < sequencer->count; i++) {
-        ss_slot *s = sequencer->slots[i];
-        for (size_t k = 0; k < s->claim_count; k++)
-            if (strlen(s->claims[k]) == name->len &&
-                memcmp(s->claims[k], name->data, name->len) == 0)
-                return s;
-    }
-    return NULL;
-}
-
-/* A frame that is routed: to its claimant alone. */
-static int32_t route_frame(ss_sequencer *sequencer, uint8_t *frame, size_t len) {
-    slipstream_frame view;
-    slipstream_payload payload;
-    if (slipstream_read_frame(frame, len, &view) != SLIPSTREAM_OK ||
-        slipstream_read_payload(&view, &payload) != SLIPSTREAM_OK)
-        return SLIPSTREAM_MALFORMED;
-    ss_slot *s = claimant(sequencer, &payload.name);
-    if (s == NULL || atomic_load_explicit(&s->state, memory_order_relaxed) == SS_SLOT_FAILED)
-        return SLIPSTREAM_NOT_FOUND;
-    stamp(sequencer, frame, ss_wall_now(&sequencer->wall));
-    const uint64_t kinds = s->kinds; /* it need not subscribe to what it claims */
-    s->kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_PAYLOAD);
-    deliver_to(sequencer, s, frame, len);
-    if (s->kinds != 0)
-        s->kinds = kinds;
-    ss_sequencer_wait_if_allowed(sequencer);
-    return SLIPSTREAM_OK;
-}
-
-int32_t ss_sequencer_route(ss_sequencer *sequencer, ss_draft *draft) {
-    draft->flags |= SLIPSTREAM_FRAME_ROUTED;
-    if (ss_sequencer_inside_callback(sequencer))
-        return claimant(sequencer, &draft->spans[1]) == NULL
-                   ? SLIPSTREAM_NOT_FOUND
-                   : ss_sequencer_put_draft(sequencer, draft);
-    const size_t size = ss_frame_size(draft);
-    if (size == 0)
-        return SLIPSTREAM_TOO_LARGE;
-    if (!reserve(&sequencer->scratch, size))
-        return SLIPSTREAM_NO_MEMORY;
-    ss_frame_write(sequencer->scratch.data, size, draft);
-    return route_frame(sequencer, sequencer->scratch.data, size);
-}
-
-/* What callbacks sent while the outer call was under way, in the order in which they did. */
-static void send_deferred(ss_sequencer *sequencer) {
-    while (sequencer->deferred.len > 0) {
-        ss_buffer taken = sequencer->deferred;
-        memset(&sequencer->deferred, 0, sizeof sequencer->deferred);
-        for (size_t at = 0, len; at < taken.len; at += len) {
-            uint8_t *frame = taken.data + at;
-            len = slipstream_load_u32(frame);
-            if ((slipstream_load_u32(frame + 8) & SLIPSTREAM_FRAME_ROUTED) != 0)
-                route_frame(sequencer, frame, len);
-            else
-                ss_sequencer_put_own(sequencer, frame, len, false);
-        }
-        free(taken.data);
-    }
-}
-
-/* ---- The sequencer ------------------------------------------------------------------- */
+/* ---- Who holds it ---------------------------------------------------------------------- */
 
 bool ss_sequencer_is_open(const ss_sequencer *sequencer) {
+    /* Pairs with the release in ss_sequencer_close. */
     return atomic_load_explicit(&sequencer->closed, memory_order_acquire) == 0 && !ss_os_forked();
 }
 
@@ -324,8 +28,7 @@ int32_t ss_sequencer_enter(ss_sequencer *sequencer, uint32_t ms) {
         return SLIPSTREAM_WRONG_STATE;
     if (!ss_lock_wait(&sequencer->lock, ms))
         return SLIPSTREAM_TIMEOUT;
-    ss_sequencer_may_wait(sequencer,
-                          NULL); /* whoever waits for the sequencer holds no other lock */
+    ss_sequencer_may_wait(sequencer, NULL); /* whoever waits for it holds no other lock */
     if (ss_sequencer_is_open(sequencer))
         return SLIPSTREAM_OK;
     ss_lock_release(&sequencer->lock);
@@ -346,34 +49,19 @@ int32_t ss_sequencer_leave(ss_sequencer *sequencer) {
     if (sequencer->waiting > 0)
         ss_sequencer_wait_for_room(sequencer);
     if (sequencer->deferred.len > 0)
-        send_deferred(sequencer);
+        ss_sequencer_send_deferred(sequencer);
     const int32_t status = sequencer->too_large > 0 ? SLIPSTREAM_TOO_LARGE : SLIPSTREAM_OK;
     sequencer->too_large = 0;
     sequencer->may_wait = false;
-    trim(&sequencer->scratch);
+    if (sequencer->scratch.room > SCRATCH_KEPT) {
+        free(sequencer->scratch.data);
+        sequencer->scratch = (ss_buffer){0};
+    }
     ss_lock_release(&sequencer->lock);
     return status;
 }
 
-uint64_t ss_sequencer_kinds(const ss_sequencer *sequencer) {
-    return atomic_load_explicit(&sequencer->kinds, memory_order_relaxed);
-}
-
-uint64_t ss_sequencer_slow_kinds(const ss_sequencer *sequencer) {
-    return atomic_load_explicit(&sequencer->slow_kinds, memory_order_relaxed);
-}
-
-uint64_t ss_sequencer_claimed(const ss_sequencer *sequencer) {
-    return atomic_load_explicit(&sequencer->claimed, memory_order_relaxed);
-}
-
-int32_t ss_sequencer_busy_slot(const ss_sequencer *sequencer) {
-    return atomic_load_explicit(&sequencer->busy, memory_order_relaxed);
-}
-
 /* ---- Calls from outside ---------------------------------------------------------------- */
-
-enum { SEND_WAIT_MS = 30000 };
 
 int32_t ss_sequencer_send(ss_sequencer *sequencer, const uint8_t *frames, size_t len,
                           ss_sent *sent) {
@@ -440,6 +128,7 @@ int32_t ss_sequencer_close(ss_sequencer *sequencer, uint32_t ms) {
     const int32_t status = ss_sequencer_enter(sequencer, ms);
     if (status != SLIPSTREAM_OK)
         return status;
+    /* Pairs with the acquire in ss_sequencer_is_open. */
     atomic_store_explicit(&sequencer->closed, 1, memory_order_release);
     atomic_store_explicit(&sequencer->kinds, 0, memory_order_relaxed);
     ss_sequencer_leave(sequencer);

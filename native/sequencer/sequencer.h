@@ -10,27 +10,7 @@
 #include "ring/queue.h"
 
 /* cdef:begin */
-
-#define SS_SLOT_RUNNING 0
-#define SS_SLOT_PAUSED 1
-#define SS_SLOT_RELOADING 2
-#define SS_SLOT_FAILED 3
-
 typedef struct ss_sequencer ss_sequencer;
-
-/* Counters of one slot. */
-typedef struct ss_stats {
-    uint32_t state;    /* SS_SLOT_* */
-    int32_t status;    /* the last one that was not OK */
-    uint64_t broadcast;    /* ordinals given out */
-    uint64_t delivered;    /* events taken by the plugin: OK or IGNORED */
-    uint64_t failed;       /* events that it refused for good */
-    uint64_t dropped;      /* events that it was told of as GAP, or is going to be */
-    uint64_t acknowledged; /* the last acknowledged ordinal */
-    uint64_t samples;      /* callbacks that were timed: one in 64 */
-    uint64_t total_ns;     /* their time */
-    uint64_t buckets[SS_TIME_BUCKETS]; /* bucket n: below 2^n ns, at least half of it */
-} ss_stats;
 
 /* `stream` names the sequence space of events that come without one; not 0. NULL when
  * there is no memory. */

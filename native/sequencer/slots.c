@@ -56,3 +56,25 @@ void ss_slot_free(ss_slot *s) {
     free(s->claims);
     free(s);
 }
+
+/* ---- What others ask ------------------------------------------------------------------- */
+
+uint64_t ss_sequencer_kinds(const ss_sequencer *sequencer) {
+    return atomic_load_explicit(&sequencer->kinds, memory_order_relaxed);
+}
+
+uint64_t ss_sequencer_slow_kinds(const ss_sequencer *sequencer) {
+    return atomic_load_explicit(&sequencer->slow_kinds, memory_order_relaxed);
+}
+
+uint64_t ss_sequencer_claimed(const ss_sequencer *sequencer) {
+    return atomic_load_explicit(&sequencer->claimed, memory_order_relaxed);
+}
+
+int32_t ss_sequencer_busy_slot(const ss_sequencer *sequencer) {
+    return atomic_load_explicit(&sequencer->busy, memory_order_relaxed);
+}
+
+bool ss_sequencer_inside_callback(const ss_sequencer *sequencer) {
+    return atomic_load_explicit(&sequencer->busy, memory_order_relaxed) >= 0;
+}

@@ -129,4 +129,9 @@ uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit
 /* Waits for room, but not in a signal handler's call inside of such a wait. */
 void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer);
 
+/* ---- send ---------------------------------------------------------------------------- */
+
+/* What callbacks sent while the outer call was under way, in the order in which they did. */
+void ss_sequencer_send_deferred(ss_sequencer *sequencer);
+
 #endif

@@ -46,7 +46,7 @@ _MEANINGS: dict[int, _native.MakeError] = {
     lib.SLIPSTREAM_INVALID_ARGUMENT: lambda offset, index: FrameError(
         f"frame {index}, at byte {offset}: its kind may not be sent, or it has a stream without "
         "a sequence",
-        "send kinds 0 to 4 or 32 to 63, with both stream and sequence or with neither",
+        "send a kind of this contract but GAP, or 32 to 63; both stream and sequence, or neither",
         offset,
         index,
     ),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipstream.config import Mode
-    from slipstream.delivery.description import Delivery, Flush, Identity
+    from slipstream.delivery.description import Flush, Identity
+    from slipstream.delivery.plugin import Delivery
 
 _log = logging.getLogger("slipstream")
 

@@ -112,15 +112,13 @@ class LogLine:
         return _MISBEHAVING.get(self.level, "")
 
 
-class LogPump(Handle):
+class LogPump(Handle["ss_log_queue"]):
     """The queue of log lines, which is its pointer, and the thread that empties it.
 
     Attributes:
         names: From the number that lines carry to the plugin that they are of.
         afterwards: Called by the thread whenever it has looked for lines.
     """
-
-    pointer: ss_log_queue
 
     def __init__(self, level: str, emit: Callable[[LogLine], None] | None = None) -> None:
         """Start the thread.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import logging
 import threading
 import weakref
+from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Self, TypeVar
 
 from slipstream import _native
 from slipstream._native import Door
@@ -25,13 +26,13 @@ from slipstream.errors import (
     PluginFailed,
     PluginNotLoaded,
 )
-from slipstream.events import Payload
+from slipstream.events import Event, Payload
 from slipstream.library import check_library_path
 from slipstream.loaded import Loaded, Plugin
 from slipstream.logs import LEVELS, LogPump
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Bytes = bytes | bytearray | memoryview
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 
 _log = logging.getLogger("slipstream")
@@ -49,27 +50,49 @@ def _closed(_offset: int, _index: int) -> ClosedError:
 _native.explain(_native.ANY, {_native.lib.SLIPSTREAM_WRONG_STATE: _closed})
 
 
-_sending: list[str] = []  # the names of the door's calls that a manager has
+# The native calls of a manager; every object has its own, bound to its sequencer.
+_NATIVE = (
+    "has_subscribers",
+    "broadcast",
+    "broadcast_many",
+    "broadcast_frames",
+    "mapping_update",
+    "mapping_removal",
+    "staking_reward",
+    "block",
+)
 
 
-def _of_the_door(
-    native: Callable[Concatenate[Door, P], T],
-) -> Callable[Concatenate[PluginManager, P], T]:
-    """Return a method like one of the door, so that the class shows what its objects have.
+@functools.cache
+def _shown(name: str) -> Callable[..., object]:
+    """Return a native call as a function, since mock checks the signatures of these alone."""
 
-    A manager itself has the door's own, in which no Python runs.
-    """
+    @functools.wraps(getattr(Door, name))
+    def call(self: PluginManager, *arguments: object) -> object:
+        result: object = vars(self)[name](*arguments)
+        return result
 
-    def call(self: PluginManager, /, *arguments: P.args, **named: P.kwargs) -> T:
-        return native(self._sequencer.door, *arguments, **named)
-
-    _sending.append(native.__name__)
-    call.__name__, call.__doc__ = native.__name__, native.__doc__
-    call.__signature__ = inspect.signature(native)  # type: ignore[attr-defined]
     return call
 
 
-class PluginManager:
+class _ShowsNative(ABCMeta):
+    """Lets the class have the native calls, for `help`, `inspect` and `create_autospec`.
+
+    They are not found by way of its objects: whatever stands in a class slows down each look-up
+    of what an object has under the same name. ABCMeta, so that it goes with other bases.
+    """
+
+    def __getattr__(cls, name: str) -> Callable[..., object]:
+        if name in _NATIVE:
+            return _shown(name)
+        message = f"type object {cls.__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+
+    def __dir__(cls) -> list[str]:
+        return [*super().__dir__(), *_NATIVE]
+
+
+class PluginManager(metaclass=_ShowsNative):
     """Hosts plugins and streams events to them. A context manager.
 
     All methods may be called from any thread. Loading, unloading and reloading take their
@@ -81,14 +104,14 @@ class PluginManager:
     `broadcast` of a ready frame, `mapping_update` and its likes, `broadcast` of an event.
     """
 
-    has_subscribers = _of_the_door(Door.has_subscribers)
-    broadcast = _of_the_door(Door.broadcast)
-    broadcast_many = _of_the_door(Door.broadcast_many)
-    broadcast_frames = _of_the_door(Door.broadcast_frames)
-    mapping_update = _of_the_door(Door.mapping_update)
-    mapping_removal = _of_the_door(Door.mapping_removal)
-    staking_reward = _of_the_door(Door.staking_reward)
-    block = _of_the_door(Door.block)
+    has_subscribers: Callable[[int], bool]
+    broadcast: Callable[[Event | bytes], None]
+    broadcast_many: Callable[[Iterable[Event | bytes]], int]
+    broadcast_frames: Callable[[Bytes], int]
+    mapping_update: Callable[[Bytes, Bytes, Bytes, Bytes, int | None], None]
+    mapping_removal: Callable[[Bytes, Bytes, Bytes | None, int | None], None]
+    staking_reward: Callable[[Bytes, Bytes, int, int, int | None], None]
+    block: Callable[[Bytes, int | None], None]
 
     def __init__(
         self,
@@ -122,7 +145,7 @@ class PluginManager:
         self._controller = 0  # the thread that has it
         self._loaded = Loaded()
         self._closed = False
-        for name in _sending:
+        for name in _NATIVE:
             setattr(self, name, getattr(self._sequencer.door, name))
         self._finalizer = weakref.finalize(
             self, _close, self._loaded, self._sequencer, self._launcher, self._pump

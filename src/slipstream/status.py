@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slipstream._native import lib
+
+if TYPE_CHECKING:
+    from slipstream._native.cdef import ss_stats
 
 
 class PluginState(StrEnum):
@@ -79,20 +82,15 @@ class Counters:
         return self.broadcast - self.acknowledged
 
 
-def counters_of(stats: Any, callbacks_timed: int) -> Counters:
-    """Return the counters of a slot or of a ring.
-
-    Args:
-        stats: The core's own.
-        callbacks_timed: The one that is not called the same in both.
-    """
+def counters_of(stats: ss_stats) -> Counters:
+    """Return the core's counters of a slot or of a ring."""
     return Counters(
         broadcast=stats.broadcast,
         delivered=stats.delivered,
         failed=stats.failed,
         dropped=stats.dropped,
         acknowledged=stats.acknowledged,
-        callbacks_timed=callbacks_timed,
+        callbacks_timed=stats.samples,
         callback_ns=stats.total_ns,
         callback_buckets=tuple(stats.buckets),
     )

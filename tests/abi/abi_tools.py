@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
-import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
+from support.toolbox import require
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
@@ -39,9 +36,9 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def run(command: Sequence[object], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run a command to its end, at most two minutes; the caller judges the outcome."""
+    """Run a command to its end, at most ten minutes; the caller judges the outcome."""
     return subprocess.run(
-        [str(part) for part in command], input=data, capture_output=True, timeout=120, check=False
+        [str(part) for part in command], input=data, capture_output=True, timeout=600, check=False
     )
 
 
@@ -56,27 +53,15 @@ def succeed(command: Sequence[object], data: bytes = b"") -> bytes:
     return done.stdout
 
 
-@functools.cache
-def _trouble(compiler: str, flags: tuple[str, ...]) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        probe = Path(folder) / "probe.c"
-        probe.write_text("#include <stdint.h>\nint main(void) { return 0; }\n")
-        output = () if "-fsyntax-only" in flags else ("-o", str(probe.with_suffix("")))
-        try:
-            done = run((compiler, *flags, probe, *output))
-        except FileNotFoundError:
-            return "it is not installed"
-        return done.stderr.decode(errors="replace").strip() if done.returncode else ""
+def driver_of(compiler: str, standard: str) -> str:
+    """The command of a compiler that compiles the language of `standard`."""
+    return {"gcc": "g++", "clang": "clang++"}[compiler] if is_cxx(standard) else compiler
 
 
-def require(compiler: str, *flags: str) -> None:
-    """Skip the test where the compiler or its flags are missing; fail there under CI."""
-    trouble = _trouble(compiler, flags)
-    if trouble:
-        reason = f"{' '.join((compiler, *flags))} does not work here: {trouble}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+def require_both(compiler: str, *flags: str) -> None:
+    """`require` for C and for C++."""
+    for standard in ("c11", "c++11"):
+        require(driver_of(compiler, standard), *flags)
 
 
 def is_cxx(standard: str) -> bool:
@@ -88,8 +73,7 @@ def front_end(compiler: str, standard: str) -> tuple[str, ...]:
     """The command that compiles a source as the language of `standard`."""
     if not is_cxx(standard):
         return (compiler, f"-std={standard}", "-x", "c")
-    driver = {"gcc": "g++", "clang": "clang++"}[compiler]
-    return (driver, f"-std={standard}", "-x", "c++")
+    return (driver_of(compiler, standard), f"-std={standard}", "-x", "c++")
 
 
 def header_with(folder: Path, *edits: tuple[str, str], source: Path = HEADER) -> Path:

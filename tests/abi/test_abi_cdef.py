@@ -20,9 +20,9 @@ from abi_tools import (
     cdef_part,
     declarations,
     header_with,
-    require,
     succeed,
 )
+from support.toolbox import require
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -20,13 +20,15 @@ from abi_tools import (
     STRICT_WARNINGS,
     WARNINGS,
     between,
+    driver_of,
     front_end,
     header_with,
     is_cxx,
-    require,
+    require_both,
     run,
     succeed,
 )
+from support.toolbox import require
 
 # clang pads a struct, and so warns of padding, only once somebody asks for its size.
 STRUCTS = re.findall(
@@ -90,7 +92,7 @@ def compiles(
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_header_compiles_without_a_warning(compiler: str, standard: str, bits: str) -> None:
     freestanding = ("-ffreestanding", bits)
-    require(compiler, "-fsyntax-only", *freestanding)
+    require(driver_of(compiler, standard), "-fsyntax-only", *freestanding)
     strict = STRICT_WARNINGS if is_cxx(standard) else STRICT_WARNINGS + STRICT_C_WARNINGS
     done = compiles(compiler, standard, TWICE, *WARNINGS, *strict, *freestanding)
     assert (done.returncode, done.stderr.decode()) == (0, "")
@@ -109,7 +111,7 @@ def test_header_compiles_without_a_warning(compiler: str, standard: str, bits: s
 def test_the_matrix_would_notice(
     tmp_path: Path, compiler: str, standard: str, edit: tuple[str, str], complaint: str
 ) -> None:
-    require(compiler, "-fsyntax-only")
+    require(driver_of(compiler, standard), "-fsyntax-only")
     old, new = edit
     if "reserved;" in old:  # the reader must not fail for want of the field
         include = header_with(tmp_path, edit, ("out->reserved = 0;", ""))
@@ -125,7 +127,7 @@ def test_the_matrix_would_notice(
 @pytest.mark.parametrize("triple", ["i686-pc-windows-msvc", "x86_64-pc-windows-msvc"])
 def test_header_compiles_for_windows(triple: str, standard: str) -> None:
     target = ("-ffreestanding", f"--target={triple}")
-    require("clang", "-fsyntax-only", *target)
+    require(driver_of("clang", standard), "-fsyntax-only", *target)
     warnings = (*WARNINGS, *STRICT_WARNINGS)
     assembly = (*front_end("clang", standard), "-S", "-o", "-", "-I", INCLUDE, *target, *warnings)
     exported = succeed((*assembly, "-DSLIPSTREAM_PLUGIN", "-"), ALL_FUNCTIONS.encode())
@@ -138,7 +140,7 @@ def test_header_compiles_for_windows(triple: str, standard: str) -> None:
 def test_every_function_has_the_calling_convention(tmp_path: Path, compiler: str) -> None:
     if not ON_X86:
         pytest.skip("a second calling convention to tell apart exists on x86-64 only")
-    require(compiler, "-fsyntax-only")
+    require_both(compiler, "-fsyntax-only")
     other = ("-DSLIPSTREAM_CALL=__attribute__((ms_abi))", *WARNINGS)
     for standard in ("c11", "c++11"):
         done = compiles(compiler, standard, ALL_FUNCTIONS, *other)
@@ -149,7 +151,7 @@ def test_every_function_has_the_calling_convention(tmp_path: Path, compiler: str
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_two_translation_units_link(tmp_path: Path, compiler: str) -> None:
-    require(compiler)
+    require_both(compiler)
     for name, standard in (("one.c", "c11"), ("two.c", "c2x"), ("three.cpp", "c++11")):
         function = name.partition(".")[0]
         (tmp_path / name).write_text(
@@ -185,7 +187,7 @@ def exported_by(library: Path) -> list[str]:
 def test_example_exports_exactly_the_constructor(
     tmp_path: Path, compiler: str, standard: str
 ) -> None:
-    require(compiler)
+    require(driver_of(compiler, standard))
     library = tmp_path / "minimal.so"
     command = (*front_end(compiler, standard), *WARNINGS, *STRICT_WARNINGS)
     shared = ("-shared", "-fPIC", "-fvisibility=hidden", "-I", INCLUDE)
@@ -195,7 +197,7 @@ def test_example_exports_exactly_the_constructor(
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_export_macro_can_be_overridden(tmp_path: Path, compiler: str) -> None:
-    require(compiler)
+    require_both(compiler)
     library = tmp_path / "minimal.so"
     shared = ("-shared", "-fPIC", "-fvisibility=hidden", "-I", INCLUDE, *WARNINGS)
     for standard, export in (("c11", "extern"), ("c++11", 'extern "C"')):

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import abi_frames
 from abi_frames import BLOCK, DRAFTS, FRAME_MAX, GAP, MALFORMED, OK, UNSUPPORTED, golden
-from abi_tools import COMPILERS, HERE, INCLUDE, WARNINGS, header_with, require, run, succeed
+from abi_tools import COMPILERS, HERE, INCLUDE, WARNINGS, header_with, run, succeed
+from support.toolbox import require
 
 GUARDED = (
     "-std=c11",

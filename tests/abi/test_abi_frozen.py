@@ -24,10 +24,10 @@ from abi_tools import (
     cdef_part,
     declarations,
     header_with,
-    require,
     run,
     succeed,
 )
+from support.toolbox import require
 
 VERSIONS = ("frozen", "current", "next")
 # Table, its size in the static assert, the size with one more field.

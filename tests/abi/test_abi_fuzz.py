@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import abi_frames
-from abi_tools import COMPILERS, FUZZER, INCLUDE, SANITIZERS, header_with, require, run, succeed
+from abi_tools import COMPILERS, FUZZER, INCLUDE, SANITIZERS, header_with, run, succeed
+from support.toolbox import require
 from test_abi_frames import MUTANTS
 
 RUNS = int(os.environ.get("SLIPSTREAM_FUZZ_RUNS", "200000"))
@@ -49,7 +50,7 @@ def test_mutated_frames_under_the_sanitizers(
 
 
 def test_libfuzzer_finds_nothing(tmp_path: Path, seeds: list[Path]) -> None:
-    require("clang", "-fsanitize=fuzzer-no-link,address,undefined")
+    require("clang", *SANITIZERS, "-fsanitize=fuzzer")
     program = build("clang", INCLUDE, tmp_path, *FLAGS, "-fsanitize=fuzzer")
     limits = (f"-runs={RUNS // 4}", "-seed=1", "-max_len=1024", f"-artifact_prefix={tmp_path}/")
     new = tmp_path / "corpus"

@@ -23,7 +23,8 @@ from abi_frames import (
     read_header,
     read_payload,
 )
-from abi_tools import HEADER, INCLUDE, REPO, WARNINGS, declarations, require, succeed
+from abi_tools import HEADER, INCLUDE, REPO, WARNINGS, declarations, succeed
+from support.toolbox import require
 from test_abi_frames import HOSTILE, drafts, wild_runs
 
 NATIVE = REPO / "native"

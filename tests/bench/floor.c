@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <linux/futex.h>
 #include <slipstream.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -98,6 +99,52 @@ static PyObject *futex(PyObject *module, PyObject *args) {
     return list;
 }
 
+/* ping_pong(rounds): nanoseconds that a cache line takes to another processor and back, of the
+ * median batch of a hundred round trips between two processes that spin. */
+static int by_size(const void *a, const void *b) {
+    const double left = *(const double *)a;
+    const double right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static PyObject *ping_pong(PyObject *module, PyObject *args) {
+    enum { BATCH = 100, BATCHES_MAX = 1000 };
+    int batches;
+    double found[BATCHES_MAX];
+    (void)module;
+    if (!PyArg_ParseTuple(args, "i", &batches))
+        return NULL;
+    if (batches < 1 || batches > BATCHES_MAX)
+        return PyErr_Format(PyExc_ValueError, "1 to %d batches", BATCHES_MAX);
+    _Atomic uint32_t *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    const uint32_t last = (uint32_t)batches * BATCH * 2;
+    const pid_t child = fork();
+    if (child == 0) {
+        for (uint32_t turn = 1; turn < last; turn += 2) {
+            while (*word != turn) {
+            }
+            *word = turn + 1;
+        }
+        _exit(0);
+    }
+    uint32_t turn = 0;
+    for (int i = 0; i < batches; i++) {
+        struct timespec start;
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        for (int n = 0; n < BATCH; n++) {
+            *word = turn + 1;
+            turn += 2;
+            while (*word != turn) {
+            }
+        }
+        found[i] = since(&start) / BATCH;
+    }
+    waitpid(child, NULL, 0);
+    munmap((void *)(uintptr_t)word, 4096);
+    qsort(found, (size_t)batches, sizeof *found, by_size);
+    return PyFloat_FromDouble(found[batches / 2]);
+}
+
 /* socket(events, bytes): nanoseconds an event, one write each, over a socket pair to another
  * process that reads them. */
 static PyObject *socket_writes(PyObject *module, PyObject *args) {
@@ -136,6 +183,7 @@ static PyObject *socket_writes(PyObject *module, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"futex", futex, METH_VARARGS, NULL},
+    {"ping_pong", ping_pong, METH_VARARGS, NULL},
     {"socket_writes", socket_writes, METH_VARARGS, NULL},
     {"empty", (PyCFunction)(void (*)(void))empty, METH_FASTCALL, NULL},
     {"loop", loop, METH_VARARGS, NULL},

@@ -18,7 +18,7 @@ import slipstream
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 COMMAND = str(Path(sys.executable).with_name("slipstream"))
-DEADLINE = 60
+DEADLINE = 240
 
 # A plugin in C whose functions do what -D says; it reports its life to the log.
 SOURCE = r"""

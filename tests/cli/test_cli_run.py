@@ -23,7 +23,7 @@ from slipstream.streams import read_events
 COMMAND = str(Path(sys.executable).with_name("slipstream"))
 STREAMS = Path(__file__).resolve().parents[2] / "examples" / "streams"
 GENESIS = STREAMS / "mainnet_genesis.jsonl"
-DEADLINE = 40
+DEADLINE = 240
 
 
 def config(path: Path) -> list[str]:
@@ -280,13 +280,13 @@ IMPATIENT = """
 import sys
 import slipstream.cli.run
 from slipstream.cli import main
-slipstream.cli.run.STANDSTILL = 0.3
+slipstream.cli.run.STANDSTILL = 2
 sys.exit(main(sys.argv[1:]))
 """
 
 
 @pytest.mark.parametrize(
-    ("on_event", "delivered"), [("usleep(5000)", 397), ("if (n == 9) abort(); usleep(5000)", 8)]
+    ("on_event", "delivered"), [("usleep(15000)", 397), ("if (n == 9) abort(); usleep(15000)", 8)]
 )
 def test_it_waits_as_long_as_there_is_headway(build, on_event, delivered) -> None:
     """A slow plugin needs much longer than the time without headway that is allowed."""
@@ -299,6 +299,11 @@ def test_it_waits_as_long_as_there_is_headway(build, on_event, delivered) -> Non
     assert plugin["delivered"] == plugin["acknowledged"] == delivered, done.stderr
     assert done.returncode == (0 if delivered == 397 else 1)
     assert "still delivering" in done.stderr or delivered != 397
+
+
+def says(when: str, what: str) -> str:
+    """Code of a plugin that logs something when a condition holds."""
+    return f'if ({when}) slipstream_log(host, SLIPSTREAM_LOG_INFO, "{what}")'
 
 
 class Running:
@@ -329,19 +334,24 @@ class Running:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_in_the_middle_unloads_in_reverse(examples, long_stream, number, code) -> None:
+def test_a_signal_in_the_middle_unloads_in_reverse(
+    examples, build, long_stream, number, code
+) -> None:
+    # So slow that the stream does not end before the signal has come.
+    slow = build(
+        "slow", {"ring_bytes": "64KiB"}, ON_EVENT=says("n == 100", "under way") + "; usleep(100)"
+    )
     run = Running(
         "run",
         *config(examples / "tally" / "tally.json5"),
-        *config(examples / "minimal" / "minimal.json5"),
+        *config(slow),
         long_stream, "--json",
     )  # fmt: skip
-    run.wait_for("plugin=minimal")
-    time.sleep(0.2)
+    run.wait_for("under way")
     run.process.send_signal(number)
     returned, out, err = run.end()
     assert returned == code, err
-    assert unloads(err) == ["minimal", "tally"]
+    assert unloads(err) == ["slow", "tally"]
     assert "Traceback" not in err
     answer = json.loads(out)
     assert 0 < answer["events"] < 500_000
@@ -351,13 +361,15 @@ def test_a_signal_in_the_middle_unloads_in_reverse(examples, long_stream, number
     assert f"{answer['events']} events, 0 lost" in err
 
 
-def test_a_signal_while_waiting_for_input(examples) -> None:
-    run = Running("run", *config(examples / "tally" / "tally.json5"), "-", stdin=subprocess.PIPE)
+def test_a_signal_while_waiting_for_input(examples, build) -> None:
+    last = build("last", ON_EVENT=says("n == 397", "all are here"))
+    configs = (*config(examples / "tally" / "tally.json5"), *config(last))
+    run = Running("run", *configs, "-", stdin=subprocess.PIPE)
     run.wait_for("plugin loaded")
     assert run.process.stdin is not None
     run.process.stdin.write(GENESIS.read_text())
     run.process.stdin.flush()
-    time.sleep(0.3)
+    run.wait_for("all are here")
     run.process.send_signal(signal.SIGTERM)
     run.process.wait(DEADLINE)  # its input is still open
     returned, out, err = run.end()
@@ -367,42 +379,39 @@ def test_a_signal_while_waiting_for_input(examples) -> None:
 
 
 def test_a_signal_during_on_load(build) -> None:
-    slow = build("slow", {"unload_timeout": 1}, ON_LOAD="sleep(60)")
+    slow = build("slow", {"unload_timeout": 1}, ON_LOAD="sleep(600)")
     run = Running("run", *config(slow), GENESIS)
     run.wait_for("slow loads")
     run.process.send_signal(signal.SIGINT)
-    started = time.monotonic()
-    returned, _, err = run.end()
+    returned, _, err = run.end()  # which does not wait as long as that `on_load` takes
     assert returned == 130, err
-    assert time.monotonic() - started < 30
 
 
 def test_one_signal_does_not_cut_an_unload_short(build, long_stream) -> None:
     slow = build("slow", ON_UNLOAD="usleep(1500000)")
     run = Running("run", *config(slow), long_stream)
     run.wait_for("plugin loaded")
-    run.process.send_signal(signal.SIGINT)
-    run.wait_for("stopping")
-    run.process.send_signal(signal.SIGTERM)  # at once: a wrapper passed it on
+    # At once, as if a wrapper passed it on; however busy the machine is, since both are waiting
+    # when the process goes on.
+    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+        run.process.send_signal(number)
     returned, _, err = run.end()
-    assert returned == 130
+    assert returned in {130, 143}, err  # which of the two is told first is the kernel's to say
+    assert "stopping" in err
     assert "slow unloads" in err
 
 
 def test_a_second_signal_ends_a_callback_that_hangs(build) -> None:
-    hang = build("hang", ON_EVENT="for(;;)pause()")
+    hang = build("hang", ON_EVENT=says("1", "hangs now") + ";for(;;)pause()")
     run = Running("run", *config(hang), GENESIS)
-    run.wait_for("plugin loaded")
-    time.sleep(0.3)
+    run.wait_for("hangs now")
     run.process.send_signal(signal.SIGINT)
     run.wait_for("stopping")
     time.sleep(0.7)
     assert run.process.poll() is None
-    started = time.monotonic()
     run.process.send_signal(signal.SIGINT)
     returned, out, err = run.end()
     assert returned == 130
-    assert time.monotonic() - started < 5
     assert "ended by SIGINT: it came a second time" in err
     assert out == ""
 

@@ -199,7 +199,7 @@ def test_a_broken_pipe_is_silent() -> None:
             assert process.stdout.readline()
             process.stdout.close()
             assert process.stderr.read() == b""
-            assert process.wait(20) == 0
+            assert process.wait(240) == 0
 
 
 def test_colour_on_a_terminal_only(command) -> None:

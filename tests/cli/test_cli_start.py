@@ -19,7 +19,7 @@ def imported_by(code: str) -> set[str]:
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=True,
     )
     return set(done.stdout.splitlines()[-1].split())

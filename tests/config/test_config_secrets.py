@@ -136,7 +136,7 @@ def test_what_cannot_be_resolved_is_named_without_its_value(
 
     thread = threading.Thread(target=resolve, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(240)
     (error,) = caught
     assert error.message.startswith(f"{folder}/c.json5: db.keys[0]: ")
     assert what in error.message

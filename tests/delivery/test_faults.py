@@ -34,7 +34,7 @@ def assert_good(figures: dict) -> None:
 
 @pytest.mark.parametrize("number", range(len(ROUNDS)))
 def test_nothing_is_lost_however_a_worker_ends(tmp_path, number) -> None:
-    figures = run_round(tmp_path, ROUNDS[number], FAULTS, SEED + number, time.monotonic() + 60)
+    figures = run_round(tmp_path, ROUNDS[number], FAULTS, SEED + number, time.monotonic() + 600)
     assert_good(figures)
     assert figures["faults"] == FAULTS
     assert figures["restarts"] > 0
@@ -44,7 +44,7 @@ def test_nothing_is_lost_however_a_worker_ends(tmp_path, number) -> None:
 @pytest.mark.parametrize("number", range(len(RELOAD_ROUNDS)))
 def test_nothing_is_lost_by_reloads_under_fire(tmp_path, number) -> None:
     way = RELOAD_ROUNDS[number]
-    figures = run_reloads(tmp_path, way, RELOADS, SEED + number, time.monotonic() + 60)
+    figures = run_reloads(tmp_path, way, RELOADS, SEED + number, time.monotonic() + 600)
     assert_good(figures)
     tried = [figures[key] for key in ("reloads", "reloads_refused", "reloads_killed")]
     assert sum(tried) == RELOADS
@@ -62,7 +62,7 @@ class KillOf:
         self.killed = False
 
     def _run(self) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 240
         while not self.killed and time.monotonic() < end:
             for worker in children(os.getpid()):
                 self._seen.add(worker)
@@ -79,7 +79,7 @@ class KillOf:
 
 
 def test_a_reload_waits_for_a_restart(manager, compile_plugin, tmp_path) -> None:
-    slow = Oracle(compile_plugin, tmp_path, '-DON_CREATE="us=400000"')
+    slow = Oracle(compile_plugin, tmp_path, '-DON_CREATE="us=1500000"')
     new = Oracle(compile_plugin, tmp_path, version="2")
     plugin = manager.load_plugin(slow.config())
     Process.seen(plugin.delivery.pid).kill(signal.SIGKILL)
@@ -102,20 +102,20 @@ def test_a_failed_reload_is_told_though_the_old_version_dies_too(
     assert wait(lambda: plugin.state is PluginState.RUNNING)
     event = AppEvent(40, b"event", None)
     manager.broadcast(event)
-    manager.flush(30)
+    manager.flush(240)
     assert plugin.version == "1"
     assert old.judge([digest(event)]).good
 
 
 def test_no_worker_outlives_a_killed_host(tmp_path) -> None:
-    figures = kill_hosts(tmp_path, 4, SEED, time.monotonic() + 60)
+    figures = kill_hosts(tmp_path, 4, SEED, time.monotonic() + 600)
     assert (figures["hosts_killed"], figures["survivors"]) == (4, 0)
 
 
 def test_loading_and_unloading_leaves_nothing(tmp_path) -> None:
-    figures = run_cycles(tmp_path, 100, time.monotonic() + 6)
+    figures = run_cycles(tmp_path, 40, time.monotonic() + 600)
     assert figures["leaks"] == []
-    assert figures["cycles"] > 5
+    assert figures["cycles"] == 40
 
 
 def test_a_number_that_is_given_again_is_another_process() -> None:
@@ -127,7 +127,7 @@ def test_a_number_that_is_given_again_is_another_process() -> None:
     assert not earlier.lives
     assert not earlier.kill(signal.SIGKILL)
     assert seen.kill(signal.SIGKILL)
-    child.communicate(timeout=10)
+    child.communicate(timeout=240)
     assert child.returncode == -signal.SIGKILL
     assert not seen.lives
 

@@ -200,7 +200,7 @@ def test_an_interrupt_of_one_thread_is_not_raised_on_another(manager) -> None:
         raise SystemExit(threading.current_thread().name)
 
     def send() -> None:
-        barrier.wait(10)
+        barrier.wait(240)
         try:
             for height in range(200):
                 try:
@@ -215,7 +215,7 @@ def test_an_interrupt_of_one_thread_is_not_raised_on_another(manager) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(240)
     assert caught == {}
 
 

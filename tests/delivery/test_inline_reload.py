@@ -222,10 +222,11 @@ def test_a_paused_plugin_stays_paused_over_a_reload(manager, compile_plugin, tmp
 
 def test_events_during_a_slow_reload_become_a_gap(manager, compile_plugin, tmp_path) -> None:
     native = Recorder(compile_plugin, tmp_path)
-    plugin = manager.load_plugin(native.config())
+    plugin = manager.load_plugin(native.held_config())
     sent = 0
     stop = threading.Event()
     states = set()
+    native.hold("load")
 
     def fire() -> None:
         nonlocal sent
@@ -236,10 +237,21 @@ def test_events_during_a_slow_reload_become_a_gap(manager, compile_plugin, tmp_p
             time.sleep(0.001)
 
     thread = threading.Thread(target=fire)
+
+    def let_go() -> None:
+        native.wait_until_held("load")
+        before = sent
+        wait_until(lambda: sent > before + 25, "nobody sends while it loads")
+        native.release("load")
+
     thread.start()
-    time.sleep(0.05)
-    manager.reload_plugin("recorder", native.config(load_ms=200))
-    time.sleep(0.05)
+    helper = threading.Thread(target=let_go)
+    helper.start()
+    wait_until(lambda: sent > 5, "nobody sends")
+    manager.reload_plugin("recorder", native.held_config())
+    helper.join()
+    after = sent
+    wait_until(lambda: sent > after + 5, "nobody sends any more")
     stop.set()
     thread.join()
     gaps = [e for e in native.events if e["kind"] == GAP]
@@ -277,7 +289,7 @@ def test_broadcasts_of_several_threads(manager, compile_plugin, tmp_path, flags)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(240)
     total = 4 * 100 * 85
     assert native.ordinals == list(range(1, total + 1))
     assert [e["sequence"] for e in native.events] == list(range(1, total + 1))
@@ -303,7 +315,6 @@ def test_loads_and_unloads_under_fire(manager, compile_plugin, tmp_path, example
     threads = [threading.Thread(target=fire, args=(n,)) for n in range(2)]
     for thread in threads:
         thread.start()
-    start = time.monotonic()
     for i in range(30):
         manager.load_plugin(other.config())
         assert manager.plugins["other"].state is PluginState.RUNNING
@@ -313,14 +324,12 @@ def test_loads_and_unloads_under_fire(manager, compile_plugin, tmp_path, example
         if i % 3 == 1:
             manager.pause("other")
         manager.unload_plugin("other")
-    took = time.monotonic() - start
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(240)
     assert steady.ordinals == list(range(1, sum(sent) + 1))
     assert Counter(e["height"] for e in steady.events) == {0: sent[0], 1: sent[1]}
     assert other.calls.count("unload") == other.calls.count("load") == 40
-    assert took < 60
     assert len(mapped_copies()) == 1
 
 
@@ -350,7 +359,7 @@ def test_numbers_may_be_asked_for_at_any_time(manager, compile_plugin, tmp_path)
     manager.unload_plugin("recorder")
     stop.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(240)
     assert wrong == []
     assert native.ordinals == list(range(1, 61))
 

@@ -10,7 +10,6 @@ import textwrap
 import threading
 import time
 import weakref
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,14 @@ from slipstream import (
 )
 from slipstream.testing import RecordingPlugin
 from support.logs import capture_logs
-from support.process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
+from support.process_tools import (
+    Footprint,
+    Growth,
+    copies_in,
+    instance_threads,
+    mapped_copies,
+    run_python,
+)
 from support.recorded import EXPLICIT_ACK, MULTI, SOME, Recorder
 
 
@@ -99,7 +105,7 @@ def test_a_load_that_waited_for_the_close_is_refused(examples) -> None:
     class Slow(RecordingPlugin):
         def on_unload(self) -> None:
             entered.set()
-            go_on.wait(10)
+            go_on.wait(240)
 
     def load() -> None:
         try:
@@ -110,7 +116,7 @@ def test_a_load_that_waited_for_the_close_is_refused(examples) -> None:
     manager.install(Slow())
     closer = threading.Thread(target=manager.close)
     closer.start()
-    assert entered.wait(10)
+    assert entered.wait(240)
     # Passes the first look at "closed" only if it comes before; so it has to look again.
     manager._closed = False
     loader = threading.Thread(target=load)
@@ -118,8 +124,8 @@ def test_a_load_that_waited_for_the_close_is_refused(examples) -> None:
     time.sleep(0.1)
     manager._closed = True
     go_on.set()
-    closer.join(10)
-    loader.join(10)
+    closer.join(240)
+    loader.join(240)
     assert isinstance(results[0], ClosedError)
 
 
@@ -178,18 +184,33 @@ def test_ctrl_c_during_a_close_leaves_no_plugin_behind(compile_plugin, tmp_path)
     first = Recorder(compile_plugin, tmp_path, name="first")
     script = """
         import os, signal, sys, threading, time
+        from pathlib import Path
         from slipstream import PluginManager
         manager = PluginManager()
         manager.load_plugin({"libpath": sys.argv[1], "log": sys.argv[2]})
-        manager.load_plugin({"libpath": sys.argv[3], "log": sys.argv[4], "unload_ms": 600})
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        manager.load_plugin({"libpath": sys.argv[3], "log": sys.argv[4], "hold": sys.argv[5]})
+        hold = Path(sys.argv[5] + ".unload")
+        hold.touch()
+        def interrupt():
+            while not Path(f"{hold}.held").exists():
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+            noticed.wait(200)
+            hold.unlink()
+        noticed = threading.Event()
+        def notice(number, frame):
+            noticed.set()
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, notice)
+        threading.Thread(target=interrupt).start()
         try:
             manager.close()
         except KeyboardInterrupt:
             print("interrupted")
         assert manager.list_plugins() == []
     """
-    out = printed_by(script, first.library, first.log, slow.library, slow.log)
+    hold = tmp_path / "hold"
+    out = printed_by(script, first.library, first.log, slow.library, slow.log, hold)
     assert "interrupted" in out
     assert slow.calls == ["load", "unload", "destroy"]
     assert first.calls == ["load", "unload", "destroy"]
@@ -256,35 +277,36 @@ def test_a_forked_child_is_refused_and_does_nothing(compile_plugin, tmp_path) ->
 # ---- Cycles ----------------------------------------------------------------------------------------
 
 
-def rss_kib() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
-
-
 @pytest.mark.no_asan  # which keeps what is freed
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_many_loads_and_unloads_leave_nothing(examples) -> None:
     """1,000 cycles; SLIPSTREAM_LONG=1 makes it 10,000."""
     count = 10_000 if os.environ.get("SLIPSTREAM_LONG") else 1_000
     config = {"libpath": str(examples / "minimal" / "minimal.so")}
     with PluginManager(log_level="error") as manager, capture_logs() as logs:
+
+        def cycles() -> None:
+            for i in range(count // 4):
+                plugin = manager.load_plugin(config)
+                manager.block(b"", i)
+                assert plugin.counters.delivered == 1
+                manager.unload_plugin("minimal")
+                assert mapped_copies() == set()
+                logs.clear()
+
         for _ in range(100):
             manager.load_plugin(config)
             manager.unload_plugin("minimal")
         gc.collect()
-        before, memory = Footprint.now(), rss_kib()
-        for i in range(count):
-            plugin = manager.load_plugin(config)
-            manager.block(b"", i)
-            assert plugin.counters.delivered == 1
-            manager.unload_plugin("minimal")
-            assert mapped_copies() == set()
-            logs.clear()
+        before = Footprint.now()
+        grown = Growth.of(cycles)
+        # A few bytes a cycle, one object, or a page, are more than that.
+        assert grown.heap_kib < count // 200, grown
+        assert grown.python_blocks < count // 20, grown
+        assert grown.pages_kib < count, grown
         gc.collect()
         assert Footprint.now() == before
         assert manager._pump.names == {}
-        # A leak of one page a cycle would be 4,000 KiB.
-        assert rss_kib() - memory < 1500
     assert instance_threads() == []
 
 
@@ -295,16 +317,22 @@ def test_many_managers_leave_nothing() -> None:
             manager.install(RecordingPlugin())
             manager.block(b"x" * 100_000, 1)
 
-    with capture_logs():
-        for _ in range(5):
+    def some() -> None:
+        for _ in range(30):
             one()
+        logs.clear()
+
+    with capture_logs() as logs:
+        some()
         gc.collect()
-        before, memory = Footprint.now(), rss_kib()
-        for _ in range(60):
-            one()
+        before = Footprint.now()
+        grown = Growth.of(some)
+        # Of each manager a KiB, an object, or a few pages, are more than that.
+        assert grown.heap_kib < 20, grown
+        assert grown.python_blocks < 20, grown
+        assert grown.pages_kib < 1000, grown
         gc.collect()
     assert Footprint.now() == before
-    assert rss_kib() - memory < 1500
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
@@ -327,7 +355,7 @@ def test_a_signal_handler_may_close(compile_plugin, tmp_path, signal_number) -> 
             threading.Timer(0.05, os.kill, (os.getpid(), {int(signal_number)})).start()
         signal.signal({int(signal_number)}, handler)
         again()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 200
         try:
             while time.monotonic() < end:
                 manager.block(b"", 1)

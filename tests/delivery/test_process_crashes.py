@@ -29,9 +29,9 @@ def test_the_crash_report_says_where_and_on_what(manager, oracle, tmp_path) -> N
     sender = Sender(manager)
     sender.many(3)
     sender.send(command("print", 1))
-    manager.flush(30)
+    manager.flush(240)
     sender.send(command("segv", 1))
-    manager.flush(30)
+    manager.flush(240)
     report = one_report(manager, plugin)
     assert (report.plugin, report.pid, report.signal, report.exit_code) == ("oracle", pid, 11, -1)
     assert "signal 11" in report.reason
@@ -92,7 +92,7 @@ def test_the_crash_report_names_the_build(manager, compile_plugin, tmp_path, sty
     plugin = manager.load_plugin(oracle.config())
     with capture_logs() as logs:
         manager.broadcast(command("segv", 1))
-        manager.flush(30)
+        manager.flush(240)
         report = one_report(manager, plugin)
     assert report.build_id == build_id_of(oracle.library)
     assert report.file is not None
@@ -113,7 +113,7 @@ def test_the_crash_report_names_the_build(manager, compile_plugin, tmp_path, sty
 def test_the_crash_report_names_the_build_of_the_c_library(manager, oracle) -> None:
     plugin = manager.load_plugin(oracle.config())
     manager.broadcast(command("abort", 1))
-    manager.flush(30)
+    manager.flush(240)
     report = one_report(manager, plugin)
     assert report.signal == signal.SIGABRT
     assert "libc" in Path(report.module).name
@@ -124,7 +124,7 @@ def test_an_exit_is_a_crash_with_a_code(manager, oracle) -> None:
     plugin = manager.load_plugin(oracle.config())
     sender = Sender(manager)
     sender.send(command("exit", 1))
-    manager.flush(30)
+    manager.flush(240)
     report = one_report(manager, plugin)
     assert (report.signal, report.exit_code) == (0, 3)
     assert "exit code 3" in report.reason
@@ -136,7 +136,7 @@ def test_an_exit_is_a_crash_with_a_code(manager, oracle) -> None:
 
 def test_crashes_lead_to_backoff_then_quarantine_and_resume(manager, oracle) -> None:
     plugin = manager.load_plugin(
-        oracle.config(restart={"initial_delay": 0.2, "max_delay": 1, "max_crashes": 3})
+        oracle.config(restart={"initial_delay": 1.5, "max_delay": 6, "max_crashes": 3})
     )
     sender = Sender(manager)
     starts = []
@@ -149,18 +149,18 @@ def test_crashes_lead_to_backoff_then_quarantine_and_resume(manager, oracle) -> 
         sender.send(block(number))
         wait(lambda: plugin.state in {PluginState.RUNNING, PluginState.QUARANTINED})
         starts.append(time.monotonic() - begin)
-    assert starts[0] >= 0.2
-    assert starts[1] >= 0.4, "the delay doubles"
+    assert starts[0] >= 1.5
+    assert starts[1] >= 3, "the delay doubles"
     assert plugin.state is PluginState.QUARANTINED
     assert "3 crashes within 60 s" in plugin.reason
     assert plugin.delivery.pid == 0
     with pytest.raises(FlushTimeout, match="quarantined"):
-        manager.flush(5)
+        manager.flush(240)
     time.sleep(0.5)
     assert plugin.state is PluginState.QUARANTINED
     sender.many(5)
     manager.resume("oracle")
-    manager.flush(30)
+    manager.flush(240)
     assert plugin.state is PluginState.RUNNING
     assert plugin.delivery.restarts == 3
     assert oracle.judge(sender.hashes).good
@@ -168,16 +168,16 @@ def test_crashes_lead_to_backoff_then_quarantine_and_resume(manager, oracle) -> 
 
 def test_quarantined_does_not_block_the_broadcaster(manager, oracle) -> None:
     plugin = manager.load_plugin(
-        oracle.config(ring_bytes="64KiB", block_timeout=30, restart={"max_crashes": 1})
+        oracle.config(ring_bytes="64KiB", block_timeout=240, restart={"max_crashes": 1})
     )
     os.kill(plugin.delivery.pid, signal.SIGKILL)
     wait(lambda: plugin.state is PluginState.QUARANTINED)
     sender = Sender(manager)
     begin = time.monotonic()
     sender.many(2000)
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 200
     manager.resume("oracle")
-    manager.flush(30)
+    manager.flush(240)
     verdict = oracle.judge(sender.hashes)
     assert verdict.good, verdict
     assert verdict.gap_events == plugin.counters.dropped > 0
@@ -196,7 +196,7 @@ def test_why_it_does_not_start_again_is_told(manager, compile_plugin, tmp_path) 
         wait(lambda: any("cannot open its file" in line["event"] for line in logs))
     (tmp_path / "away").rename(folder)
     manager.broadcast(block(1))
-    manager.flush(30)
+    manager.flush(240)
     assert [r.ordinal for r in oracle.events] == [1]
 
 
@@ -212,7 +212,7 @@ def test_a_poison_becomes_a_dead_letter(manager, compile_plugin, tmp_path, flags
     sender.many(4)
     sender.send(command("segv", 99))
     sender.many(4)
-    manager.flush(30)
+    manager.flush(240)
     crashed = [r for r in oracle.events if r.ordinal == 5 and r.type != GAP]
     assert [r.attempt for r in crashed] == [1, 2, 3]
     gaps = [r for r in oracle.events if r.type == GAP]
@@ -240,7 +240,7 @@ def test_an_event_that_crashes_the_flush_becomes_a_dead_letter(
     sender.send(command("late", 99))
     sender.many(4)
     manager.resume("oracle")
-    manager.flush(30)
+    manager.flush(240)
     wait(lambda: len(plugin.delivery.reports) == 5)
     reports = list(plugin.delivery.reports)
     assert [(report.in_flush, report.run) for report in reports[:3]] == [
@@ -268,7 +268,7 @@ def test_what_its_gap_crashes_too_goes_on_without(manager, compile_plugin, tmp_p
     sender.send(command("segv", 99))
     sender.many(4)
     sender.send(command("segv", 99))
-    manager.flush(30)
+    manager.flush(240)
     seen = [(r.type, r.ordinal, r.first, r.last) for r in oracle.events if r.ordinal in {5, 6, 11}]
     five, six, eleven = [(EVENT, n, 0, 0) for n in (5, 6, 11)]
     gaps = [(GAP, n, n, n) for n in (5, 6, 11)]
@@ -281,7 +281,7 @@ def test_what_its_gap_crashes_too_goes_on_without(manager, compile_plugin, tmp_p
     # It is as good as any: nothing is kept of what comes now, and it is not started again.
     restarts = plugin.delivery.restarts
     sender.many(10)
-    manager.flush(30)
+    manager.flush(240)
     assert [r.ordinal for r in oracle.events][-10:] == list(range(12, 22))
     assert plugin.delivery.restarts == restarts == 18
     assert len(capture_of(letters)) == 6
@@ -295,7 +295,7 @@ def test_a_crash_in_a_run_blames_nobody(manager, compile_plugin, tmp_path) -> No
     for _ in range(2):
         manager.broadcast_frames(b"".join(frames.encode(e) for e in events))
         sender.hashes += [digest(e) for e in events]
-    manager.flush(30)
+    manager.flush(240)
     first = [r for r in oracle.events if r.attempt == 1 and r.count > 1]
     again = [r for r in oracle.events if r.attempt > 1]
     assert first
@@ -314,17 +314,17 @@ def test_a_crash_in_a_run_blames_nobody(manager, compile_plugin, tmp_path) -> No
 
 
 def test_a_hung_callback_is_killed(manager, oracle) -> None:
-    plugin = manager.load_plugin(oracle.config(callback_timeout=1))
+    plugin = manager.load_plugin(oracle.config(callback_timeout=4))
     sender = Sender(manager)
     sender.send(command("us=300000"))  # long, but not too long
-    manager.flush(30)
+    manager.flush(240)
     assert plugin.delivery.restarts == 0
     begin = time.monotonic()
     sender.send(command("hang"))
-    manager.flush(30)
-    assert time.monotonic() - begin >= 1
+    manager.flush(240)
+    assert time.monotonic() - begin >= 4
     report = one_report(manager, plugin)
-    assert "a callback took longer than 1 s (ordinal 2)" in report.reason
+    assert "a callback took longer than 4 s (ordinal 2)" in report.reason
     assert report.ordinal == 2
 
 
@@ -332,31 +332,31 @@ def test_a_hung_flush_is_killed(manager, compile_plugin, tmp_path) -> None:
     hung = Oracle(compile_plugin, tmp_path, '-DON_FLUSH="hang"', flags=EXPLICIT_ACK)
     plugin = manager.load_plugin(hung.config(callback_timeout=0.2, flush_interval=0.05))
     manager.broadcast(block(1))
-    wait(lambda: plugin.delivery.restarts, "nobody has noticed", seconds=10)
+    wait(lambda: plugin.delivery.restarts, "nobody has noticed")
     report = one_report(manager, plugin)
     assert "flush took longer than 1.2 s (ordinal 1)" in report.reason
     assert (report.ordinal, report.run) == (0, 0), "no event is to blame"
 
 
 def test_a_stopped_worker_that_goes_on_has_not_crashed(manager, oracle) -> None:
-    plugin = manager.load_plugin(oracle.config(callback_timeout=3))
+    plugin = manager.load_plugin(oracle.config(callback_timeout=60))
     sender = Sender(manager)
     pid = plugin.delivery.pid
     os.kill(pid, signal.SIGSTOP)
     sender.many(10)
     time.sleep(0.6)
     os.kill(pid, signal.SIGCONT)
-    manager.flush(30)
+    manager.flush(240)
     sender.send(command("stop"))  # stops itself, and is woken by its child
-    manager.flush(30)
+    manager.flush(240)
     assert (plugin.delivery.restarts, plugin.delivery.pid) == (0, pid)
     assert {r.attempt for r in oracle.events} == {1}
 
 
 def test_a_worker_that_stays_stopped_is_killed(manager, oracle) -> None:
-    plugin = manager.load_plugin(oracle.config(callback_timeout=0.3))
+    plugin = manager.load_plugin(oracle.config(callback_timeout=1.5))
     sender = Sender(manager)
     sender.send(command("stopped"))
-    manager.flush(30)
+    manager.flush(240)
     assert plugin.delivery.restarts == 1
     assert oracle.judge(sender.hashes).good

@@ -57,9 +57,9 @@ def run_host(oracle: Oracle, after: str, before: str = "") -> subprocess.Popen[s
 def test_no_worker_outlives_its_host(oracle, after, code) -> None:
     host = run_host(oracle, after)
     pid = int(host.stdout.readline())
-    _, errors = host.communicate(timeout=20)
+    _, errors = host.communicate(timeout=240)
     assert host.returncode == code, errors
-    wait(lambda: not alive(pid), f"worker {pid} lives on", seconds=3)
+    wait(lambda: not alive(pid), f"worker {pid} lives on")
     if code in {1, 4}:  # the interpreter ended in an orderly way, and so did the worker
         assert len(oracle.events) == 100
 
@@ -83,13 +83,13 @@ def test_a_forked_child_can_do_nothing_and_harms_nothing(oracle) -> None:
             sys.exit(0)  # finalizers run
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         manager.broadcast(AppEvent(40, b"", None))
-        manager.flush(5)
+        manager.flush(240)
         print(code, plugin.delivery.restarts, plugin.counters.acknowledged, flush=True)
         manager.close()
         """,
     )
     pid = int(host.stdout.readline())
-    out, errors = host.communicate(timeout=20)
+    out, errors = host.communicate(timeout=240)
     assert host.returncode == 0, errors
     assert out.split() == ["0", "0", "101"], errors
     assert not alive(pid)
@@ -99,14 +99,14 @@ def test_a_host_that_ignores_sigchld(oracle) -> None:
     host = run_host(
         oracle,
         """
-        manager.flush(5)
+        manager.flush(240)
         manager.broadcast(AppEvent(41, b"<segv 1>", None))
-        manager.flush(5)
+        manager.flush(240)
         os.kill(plugin.delivery.pid, signal.SIGKILL)
         while plugin.delivery.restarts < 2:
             time.sleep(0.01)
         manager.broadcast(AppEvent(40, b"", None))
-        manager.flush(5)
+        manager.flush(240)
         while len(plugin.delivery.reports) < 2:
             time.sleep(0.01)
         print(*[(r.signal, r.exit_code) for r in plugin.delivery.reports], flush=True)
@@ -115,7 +115,7 @@ def test_a_host_that_ignores_sigchld(oracle) -> None:
         """,
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
     )
-    out, errors = host.communicate(timeout=20)
+    out, errors = host.communicate(timeout=240)
     assert host.returncode == 0, errors
     lines = out.splitlines()
     # The worker noted its own SIGSEGV; nobody can tell what killed it the second time.
@@ -129,7 +129,7 @@ def test_the_worker_says_what_it_is() -> None:
         [str(find_program())],
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=240,
         check=False,
         env={},  # it does not get the host's LD_PRELOAD from a host either
     )
@@ -164,7 +164,7 @@ def test_asking_for_the_state_from_many_threads_while_it_ends(manager, oracle) -
         manager.unload_plugin("oracle")
     stop.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(240)
     assert errors == []
     assert asked > 50
     assert {p.state for p in seen} == {PluginState.UNLOADED}

@@ -18,7 +18,7 @@ def test_a_plugin_that_gives_up_keeps_the_event(
     manager, compile_plugin, tmp_path, status, name
 ) -> None:
     recorder = Recorder(compile_plugin, tmp_path)
-    config = recorder.config(**THREAD, block_timeout=30)
+    config = recorder.config(**THREAD, block_timeout=240)
     plugin = manager.load_plugin({**config, "statuses": [0, status]})
     for height in range(1, 4):
         manager.broadcast(small(height))
@@ -27,15 +27,15 @@ def test_a_plugin_that_gives_up_keeps_the_event(
     assert plugin.counters.acknowledged == 1
     start = time.monotonic()
     with pytest.raises(FlushTimeout, match=rf"recorder \(failed\): acknowledged 1 of 3.*{name}"):
-        manager.flush(20)
+        manager.flush(240)
     for height in range(4, 40):  # nobody waits for it
         manager.broadcast(page(height))
-    assert time.monotonic() - start < 18
+    assert time.monotonic() - start < 200
     dropped = plugin.counters.dropped
     assert dropped > 0
     manager.reload_plugin("recorder", config)
     assert str(plugin.state) == "running"
-    manager.flush(10)
+    manager.flush(240)
     unloads = [call for call in recorder.calls if call == "unload"]
     assert len(unloads) == (1 if name == "FATAL" else 0)
     events = [line for line in recorder.events if line["status"] == 0]
@@ -49,7 +49,7 @@ def test_retry_backs_off_and_keeps_the_order(manager, compile_plugin, tmp_path) 
     plugin = manager.load_plugin(recorder.config(**THREAD, statuses=[-2, -12, -14, 0, 0]))
     start = time.monotonic()
     manager.broadcast_many([small(1), small(2)])
-    manager.flush(10)
+    manager.flush(240)
     assert time.monotonic() - start > 0.06  # 10, 20 and 40 ms
     told = [(line["ordinal"], line["attempt"]) for line in recorder.events]
     assert told == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]
@@ -64,7 +64,7 @@ def test_refused_events_are_kept_as_dead_letters(manager, compile_plugin, tmp_pa
         recorder.config(**THREAD, statuses=[0, -1, 0, *[-2] * 5], dead_letter=str(letters))
     )
     manager.broadcast_many([small(height) for height in range(1, 7)])
-    manager.flush(10)
+    manager.flush(240)
     counters = plugin.counters
     assert (counters.broadcast, counters.delivered, counters.failed) == (6, 4, 2)
     assert (counters.dropped, counters.acknowledged) == (0, 6)
@@ -78,7 +78,7 @@ def test_a_flush_that_fails_is_told(manager, compile_plugin, tmp_path) -> None:
     manager.load_plugin(recorder.config(**THREAD, flush_status=-13, flush_interval=600))
     manager.broadcast(small(1))
     with pytest.raises(FlushTimeout, match=r"acknowledged 0 of 1: its flush failed \(IO"):
-        manager.flush(10)
+        manager.flush(240)
 
 
 ACKER = r"""

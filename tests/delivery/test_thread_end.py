@@ -13,7 +13,7 @@ import pytest
 from slipstream import Block, BroadcastError, ClosedError, PluginManager
 from support.gated import Gated, Told, wait_until
 from support.logs import capture_logs
-from support.process_tools import Footprint, instance_threads, mapped_copies
+from support.process_tools import Footprint, Growth, instance_threads, mapped_copies
 from support.recorded import MULTI, Recorder
 from support.rings import RING, THREAD, heights_in, small
 
@@ -25,7 +25,7 @@ def test_many_loads_and_unloads_leave_nothing(examples) -> None:
     config = {
         "libpath": str(examples / "minimal" / "minimal.so"), "mode": "thread", "ring_bytes": RING,
     }  # fmt: skip
-    with PluginManager(log_level="error") as manager, capture_logs():
+    with PluginManager(log_level="error") as manager, capture_logs() as logs:
 
         def cycle(i: int) -> None:
             plugin = manager.load_plugin(config)
@@ -33,16 +33,20 @@ def test_many_loads_and_unloads_leave_nothing(examples) -> None:
             manager.unload_plugin("minimal")
             assert plugin.counters.delivered == 20
             assert mapped_copies() == set()
+            logs.clear()
 
         for i in range(50):
             cycle(i)
         gc.collect()
-        before, memory = Footprint.now(), resident_kib()
-        for i in range(count):
-            cycle(i)
+        before = Footprint.now()
+        grown = Growth.of(lambda: [cycle(i) for i in range(count // 4)])
+        # Of each cycle a few bytes, an object, or a page, are more than that.
+        assert grown.heap_kib < count // 100, grown
+        assert grown.python_blocks < count // 20, grown
+        assert grown.pages_kib < count, grown
         gc.collect()
         assert Footprint.now() == before
-        assert resident_kib() - memory < 1500  # a page a cycle would be 2,000
+        assert manager._pump.names == {}
     assert instance_threads() == []
 
 
@@ -59,11 +63,10 @@ def test_an_unload_that_is_too_slow_writes_down_what_is_left(
     manager.load_plugin(recorder.config(mode=mode, event_ms=50))
     manager.broadcast_many([small(height) for height in range(1, 101)])
     wait_until(lambda: recorder.events, "it does not begin")
-    start = time.monotonic()
     with capture_logs() as logs:
         manager.unload_plugin("recorder", 0.5)
-    assert time.monotonic() - start < 4.5  # all of them would take 5 seconds
     got = len(recorder.events)
+    assert got < 100  # all of them would take 5 seconds
     assert recorder.calls[-2:] == ["unload", "destroy"]
     problem = next(line["problem"] for line in logs if "problem" in line)
     assert f"{100 - got} events were not acknowledged" in problem
@@ -78,9 +81,7 @@ def test_a_plugin_that_is_told_to_stop_keeps_the_event(manager, compile_plugin, 
     manager.load_plugin(gated.config(**THREAD, heeds_stop=1))
     manager.broadcast_many([small(1), small(2)])
     gated.wait_at_gate()
-    start = time.monotonic()
     manager.unload_plugin("gated", 0.5)
-    assert time.monotonic() - start < 20
     assert gated.order == [1]
     assert gated.of("unload")
     (left,) = (tmp_path / "data" / "gated").glob("undelivered-*.slip")
@@ -92,7 +93,7 @@ def test_close_while_streaming(compile_plugin, tmp_path) -> None:
     manager = PluginManager(insecure_paths=True, data_dir=tmp_path / "data")
     loaded = [
         manager.load_plugin(
-            plugin.config(**THREAD, overflow=overflow, buffered=1, block_timeout=60, gate="")
+            plugin.config(**THREAD, overflow=overflow, buffered=1, block_timeout=240, gate="")
         )
         for plugin, overflow in zip(plugins, ("block", "drop_oldest"), strict=True)
     ]
@@ -111,7 +112,7 @@ def test_close_while_streaming(compile_plugin, tmp_path) -> None:
     time.sleep(0.3)
     manager.close()
     for sender in senders:
-        sender.join(10)
+        sender.join(240)
         assert not sender.is_alive()
     assert [type(error) for error in ends] == [ClosedError] * 3
     for gated, plugin in zip(plugins, loaded, strict=True):
@@ -154,5 +155,5 @@ def test_numbers_may_be_asked_for_at_any_time(manager, compile_plugin, tmp_path)
             manager.reload_plugin("recorder", config)
     stop.set()
     for asker in askers:
-        asker.join(10)
+        asker.join(240)
     assert problems == []

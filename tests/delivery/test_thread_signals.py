@@ -8,29 +8,28 @@ import time
 import pytest
 
 from slipstream import GapReason
-from support.gated import Gated
+from support.gated import Gated, wait_until
 from support.process_tools import run_python
-from support.rings import THREAD, page
+from support.rings import HELD, THREAD, page
 
 
 def test_others_run_while_a_broadcast_waits_for_room(manager, compile_plugin, tmp_path) -> None:
     gated = Gated(compile_plugin, tmp_path)
     gated.let_pass(0)
-    manager.load_plugin(gated.config(**THREAD, block_timeout=20))
+    plugin = manager.load_plugin(gated.config(**THREAD, block_timeout=240))
     sender = threading.Thread(
         target=manager.broadcast_many, args=([page(height) for height in range(40)],)
     )
     sender.start()
     gated.wait_at_gate()
-    time.sleep(0.05)
-    end, count = time.monotonic() + 0.3, 0
-    while time.monotonic() < end:
+    wait_until(lambda: plugin.counters.broadcast >= HELD, "the ring is not full")
+    count = 0
+    while count < 1_000_000:  # it would hang here, until the sender had waited long enough
         count += 1
-    assert count > 100_000
     assert sender.is_alive()
     gated.open()
-    sender.join(10)
-    manager.flush(10)
+    sender.join(240)
+    manager.flush(240)
     assert gated.order == list(range(1, 41))
 
 
@@ -40,7 +39,7 @@ def test_a_large_event_is_copied_without_the_interpreter_lock(
     """A plugin whose ring is full of one large event blocks nobody's Python."""
     gated = Gated(compile_plugin, tmp_path)
     gated.let_pass(0)
-    manager.load_plugin(gated.config(mode="thread", ring_bytes=4 << 20, block_timeout=20))
+    manager.load_plugin(gated.config(mode="thread", ring_bytes=4 << 20, block_timeout=240))
     data = bytes(3 << 20)
     sender = threading.Thread(target=lambda: [manager.block(data, i) for i in range(4)])
     sender.start()
@@ -48,8 +47,8 @@ def test_a_large_event_is_copied_without_the_interpreter_lock(
     time.sleep(0.1)
     assert sender.is_alive()
     gated.open()
-    sender.join(10)
-    manager.flush(10)
+    sender.join(240)
+    manager.flush(240)
     assert [event.height for event in gated.events] == [0, 1, 2, 3]
 
 
@@ -62,7 +61,7 @@ gate = folder / "gate"
 gate.write_text("0")
 manager = PluginManager(insecure_paths=True, log_level="error")
 plugin = manager.load_plugin({
-    "libpath": library, "mode": "thread", "ring_bytes": 65536, "block_timeout": 60,
+    "libpath": library, "mode": "thread", "ring_bytes": 65536, "block_timeout": 240,
     "log": str(folder / "log"), "gate": str(gate), "waiting": str(folder / "waiting"),
 })
 page = lambda height: frames.encode(Block(bytes(4032), height))
@@ -73,6 +72,8 @@ if how == "handler":
     signal.signal(signal.SIGINT, handler)
 when = []
 def interrupt():
+    while plugin.counters.broadcast < 15:
+        time.sleep(0.001)  # until its ring is full
     time.sleep(0.4)
     when.append(time.monotonic())
     os.kill(os.getpid(), signal.SIGINT)
@@ -83,12 +84,12 @@ try:
     elif how == "frames":
         manager.broadcast_frames(b"".join(page(height) for height in range(1, 101)))
     else:
-        for height in range(1, 101):
-            manager.broadcast(page(height))
+        for one in [page(height) for height in range(1, 101)]:
+            manager.broadcast(one)
 except KeyboardInterrupt:
     late = time.monotonic() - when[0]
 gate.unlink()
-manager.flush(10)
+manager.flush(240)
 (folder / "result").write_text(f"{late} {plugin.state}")
 manager.close()
 """
@@ -101,7 +102,7 @@ def test_ctrl_c_ends_the_wait_and_what_is_lost_is_told(compile_plugin, tmp_path,
     done = run_python(INTERRUPTED, gated.library, tmp_path, how)
     assert done.returncode == 0, done.stderr
     late, state = (tmp_path / "result").read_text().split()
-    assert float(late) < 0.3, done.stdout
+    assert float(late) < 200, "it waited for room all the same"
     assert state == "running"
     last = {"single": 16, "many": 100, "frames": 100, "handler": 17}[how]
     gaps = gated.gaps
@@ -118,20 +119,22 @@ import os, signal, sys, threading, time
 from slipstream import Block, PluginManager, frames
 open({str(tmp_path / "g")!r}, "w").write("0")
 manager = PluginManager(insecure_paths=True, log_level="error")
-manager.load_plugin({{"libpath": sys.argv[1], "mode": "thread", "ring_bytes": 65536,
-    "block_timeout": 10, "log": {str(tmp_path / "l")!r}, "gate": {str(tmp_path / "g")!r},
+plugin = manager.load_plugin({{"libpath": sys.argv[1], "mode": "thread", "ring_bytes": 65536,
+    "block_timeout": 240, "log": {str(tmp_path / "l")!r}, "gate": {str(tmp_path / "g")!r},
     "waiting": {str(tmp_path / "w")!r}}})
 def send():
     for i in range(16):
         manager.block(bytes(4032), i)
 threading.Thread(target=send).start()
-time.sleep(0.3)
-threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+while plugin.counters.broadcast < 15 or not os.path.exists({str(tmp_path / "w")!r}):
+    time.sleep(0.001)  # until its ring is full
 start = time.monotonic()
 try:
-    manager.block(b"", 99)  # waits for the sequencer
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    while True:
+        manager.block(b"", 99)  # waits for the sequencer
 except KeyboardInterrupt:
-    print("interrupted", time.monotonic() - start < 5)
+    print("interrupted", time.monotonic() - start < 200)
 os.unlink({str(tmp_path / "g")!r})
 manager.close()
 """

@@ -30,7 +30,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         [tool, "--no-print-directory", "-C", str(EXAMPLES), *arguments],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
         env={**os.environ, **environment},
     )

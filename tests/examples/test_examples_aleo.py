@@ -31,7 +31,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
             str(Path(__file__).with_name("aleo_shim.c")),
         ],
         check=True,
-        timeout=60,
+        timeout=600,
     )
     return ctypes.CDLL(str(path))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import json5
 import pytest
 
 from examples_tools import EXAMPLES, ROOT, make
+from support.toolbox import require
 
 NAMES = ["minimal", "tally", "ledger", "tally-rust"]
 STRICT = ["-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
@@ -24,10 +24,8 @@ def library(built: Path, name: str) -> Path:
 
 
 def output(tool: str, *arguments: str) -> str:
-    if shutil.which(tool) is None:
-        pytest.skip(f"no {tool} on this machine")
     return subprocess.run(
-        [tool, *arguments], capture_output=True, text=True, timeout=60, check=True
+        [tool, *arguments], capture_output=True, text=True, timeout=600, check=True
     ).stdout
 
 
@@ -78,6 +76,7 @@ def test_readme_has_about_ten_lines_and_its_commands_exist(name: str) -> None:
 @pytest.mark.parametrize("name", ["minimal", "tally", "ledger"])
 @pytest.mark.parametrize("standard", ["c11", "c17"])
 def test_compiles_without_a_warning(compiler: str, name: str, standard: str) -> None:
+    require(compiler, "-fsyntax-only")
     output(
         compiler,
         f"-std={standard}",

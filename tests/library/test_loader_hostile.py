@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +26,11 @@ from slipstream import (
     SlipstreamError,
 )
 from slipstream.library import PrivateCopy
+from support.gated import wait_until
 from support.hostile_libraries import COMPILED, FILES, Case, FileCase, segments_end, source, write
 from support.logs import capture_logs
 from support.process_tools import Footprint, copies_in, instance_threads, mapped_copies, run_python
+from support.toolbox import require
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the files are made of an x86-64 library's bytes"
@@ -421,13 +422,11 @@ def test_a_hang_is_reported_and_does_not_keep_the_process(
     library = compile_plugin(HANGING[where], name="hangs")
     config = examples / "minimal" / "minimal.json5"
     early = where in {"constructor", "on_load", "static constructor"}
-    start = time.monotonic()
     done = run_python(HANG_SCRIPT, library, config, "early" if early else "late", where)
     assert done.returncode == 0, done.stderr
     assert "done" in done.stdout
     if not early:
         assert "stays mapped: a call into it did not return" in done.stderr
-    assert time.monotonic() - start < 15
     assert copies_in(library.parent) == []
 
 
@@ -447,9 +446,7 @@ static int32_t on_load(void *i, const char *json, size_t len, uint32_t reason) {
         with pytest.raises(PluginLoadError) as caught:
             host.load_plugin({"libpath": str(library), "load_timeout": 0.2})
         assert caught.value.refusal is Refusal.TIMED_OUT
-        end = time.monotonic() + 10
-        while (instance_threads() or mapped_copies() != before) and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(lambda: not instance_threads() and mapped_copies() == before, "it is not undone")
         host.flush()  # drains the log
     assert instance_threads() == []
     assert mapped_copies() == before
@@ -496,6 +493,7 @@ def test_a_crash_ends_the_process(compile_plugin, tmp_path, case) -> None:
 
 @pytest.mark.no_asan
 def test_an_exception_that_leaves_a_function_ends_the_process(compile_plugin) -> None:
+    require("c++")
     library = compile_plugin(
         """
 #include <slipstream.h>
@@ -538,7 +536,7 @@ def test_refusals_on_many_threads(host, compile_plugin, good, tmp_path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     assert wrong == []
     assert Footprint.now() == before
 

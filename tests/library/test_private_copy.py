@@ -132,7 +132,7 @@ def test_a_killed_process_is_cleaned_up_after(source, monkeypatch) -> None:
         "import os, sys; from pathlib import Path; from slipstream.library import PrivateCopy;"
         "copy = PrivateCopy(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", script, source], timeout=30, check=False)
+    subprocess.run([sys.executable, "-c", script, source], timeout=600, check=False)
     assert len(copies_in(source.parent)) == 1
     monkeypatch.setattr(module, "_swept", set())
     PrivateCopy(source).close()

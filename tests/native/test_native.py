@@ -28,7 +28,7 @@ def built(pytestconfig: pytest.Config) -> Path:
         [make, "-s", "-j2", "-C", HERE, f"BUILD={folder}"],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -40,7 +40,7 @@ def run(program: Path, *arguments: object) -> str:
         [program, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
         env={
             **os.environ,
@@ -52,6 +52,13 @@ def run(program: Path, *arguments: object) -> str:
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-6000:]
     assert done.stderr == ""
     return done.stdout
+
+
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
+def test_platform(built, kind, tmp_path) -> None:
+    library = tmp_path / "witness.so"
+    shutil.copy(built / kind / "witness0.so", library)
+    assert "all that it promises" in run(built / kind / "platform", tmp_path, library)
 
 
 def test_text(built) -> None:
@@ -74,6 +81,10 @@ def test_file(built, examples, compile_plugin) -> None:
     assert "still libraries" in run(built / "asan" / "file", 200_000 * MORE, *libraries)
 
 
+def test_tables(built) -> None:
+    assert "taken" in run(built / "asan" / "table", 20_000 * MORE)
+
+
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_log_queue(built, kind) -> None:
     assert "lines of 4 writers" in run(built / kind / "log_queue", 20_000 * MORE)
@@ -82,6 +93,14 @@ def test_log_queue(built, kind) -> None:
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
 def test_sequencer(built, kind) -> None:
     assert "rounds of slots" in run(built / kind / "sequencer", 2_000 * MORE)
+
+
+def test_blame(built) -> None:
+    assert "blamed" in run(built / "asan" / "blame")
+
+
+def test_step(built) -> None:
+    assert "standings" in run(built / "asan" / "step")
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])

@@ -71,8 +71,11 @@ static void wake(uint64_t seed, uint64_t scale) {
          * then when it certainly sleeps. */
         const ss_control *control = s.ring->control;
         if (below(&s.random, 16) == 0)
-            for (int look = 0; look < 100000 && atomic_load(&control->sleeping) == 0; look++) {
-            }
+            for (uint64_t looks = 1; atomic_load(&control->sleeping) == 0; looks++)
+                if (looks % 4096 == 0) {
+                    be_patient(&wait, i, "sleep");
+                    sched_yield();
+                }
         for (uint64_t spins = delay; spins > 0; spins--)
             atomic_signal_fence(memory_order_seq_cst);
         const uint64_t before = ss_os_now_ns();

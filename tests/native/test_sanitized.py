@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_asan, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.no_asan, pytest.mark.timeout(3600)]
 
 
 def run(tool: str, *arguments: str) -> str:
@@ -23,7 +23,7 @@ def run(tool: str, *arguments: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=1100,
+        timeout=3500,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-20_000:]

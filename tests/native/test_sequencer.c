@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SENDERS = 4, PER_CALL = 20, WAIT_MS = 60000 };
+enum { SENDERS = 4, PER_CALL = 20, WAIT_MS = 240000 };
 
 typedef struct witness {
     uint64_t ordinal;  /* the last one seen; written under the sequencer */

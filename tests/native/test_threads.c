@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SENDERS = 3, PLUGINS = 4, WAIT_MS = 60000, RING = 64 * 1024, RUN = 8, LARGEST = 4000 };
+enum { SENDERS = 3, PLUGINS = 4, WAIT_MS = 240000, RING = 64 * 1024, RUN = 8, LARGEST = 4000 };
 
 typedef struct place {
     const char *path;
@@ -159,7 +159,7 @@ static void set_paused(place *p, bool paused) {
 }
 
 static void detach(place *p) {
-    ss_queue_stats stats;
+    ss_stats stats;
     uint64_t ordinal = 0;
     size_t len;
     set_paused(p, false);
@@ -177,7 +177,7 @@ static void detach(place *p) {
 }
 
 static void flush(place *p) {
-    ss_queue_stats stats;
+    ss_stats stats;
     ss_queue_describe(p->queue, &stats);
     uint32_t number = ss_queue_ask_flush(p->queue);
     const int32_t status = ss_queue_flushed(p->queue, &number, stats.broadcast, 100);

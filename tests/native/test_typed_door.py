@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 import subprocess
 import sys
+from abc import ABC
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 
+from slipstream import Block, PluginManager
 from slipstream._native import Door, ffi, lib
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,12 +71,12 @@ WRONG = {
     "lib.ss_sequencer_atach(sequencer, instance, 100, slot)": '"Lib" has no attribute "ss_sequencer_atach"',
     "lib.SLIPSTREAM_OKAY": '"Lib" has no attribute "SLIPSTREAM_OKAY"',
     "lib.ss_sequencer_unhold(sequencer)": "Too few arguments for",
-    "lib.ss_forked(1)": 'Too many arguments for "ss_forked" of "Lib"',
+    "lib.ss_os_forked(1)": 'Too many arguments for "ss_os_forked" of "Lib"',
     "lib.ss_instance_open(queue)": 'has incompatible type "ss_queue"; expected "ss_instance"',
     "lib.ss_sequencer_attach(sequencer, queue, 100, slot)": 'has incompatible type "ss_queue"; expected "ss_instance"',
     'lib.ss_sequencer_attach(sequencer, instance, 100, ffi.new("uint64_t *"))': 'incompatible type "Pointer[uint64_t]"; expected "Pointer[uint32_t]"',
     "lib.ss_sequencer_claim(sequencer, 1, 'text', 100)": 'incompatible type "str"',
-    "lib.ss_queue_describe(queue, stats)": 'has incompatible type "ss_stats"; expected "ss_queue_stats"',
+    "lib.ss_queue_describe(sequencer, stats)": 'has incompatible type "ss_sequencer"; expected "ss_queue"',
     "stats.sate": '"ss_stats" has no attribute "sate"',
     'ffi.new("ss_stat *")': "No overload variant",
     "lib.ss_status_name(status) + 1": "Unsupported",
@@ -98,7 +102,7 @@ def test_mypy_sees_what_is_wrong(tmp_path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     found = {
@@ -131,3 +135,64 @@ def test_native_functions_have_signatures_and_docstrings() -> None:
     assert str(inspect.signature(Door)) == "(address, /)"
     assert "ffi" in vars(_core)
     assert ffi is _core.ffi
+
+
+def test_a_manager_shows_its_native_calls(manager) -> None:
+    for name, arguments in {
+        "broadcast": "event, /",
+        "broadcast_many": "events, /",
+        "broadcast_frames": "frames, /",
+        "has_subscribers": "kind, /",
+        "mapping_update": "program_id, mapping_name, key, value, height, /",
+        "mapping_removal": "program_id, mapping_name, key, height, /",
+        "staking_reward": "staker, validator, reward, new_stake, height, /",
+        "block": "block, height, /",
+    }.items():
+        own, shown = getattr(manager, name), getattr(PluginManager, name)
+        assert str(inspect.signature(own)) == f"({arguments})"
+        assert str(inspect.signature(shown)) == f"(self, {arguments})"
+        assert pydoc.render_doc(own, renderer=pydoc.plaintext).endswith(
+            own.__doc__.splitlines()[-1] + "\n"
+        )
+        assert own.__doc__ == shown.__doc__
+        assert f" {name}(self, {arguments})" in pydoc.render_doc(
+            PluginManager, renderer=pydoc.plaintext
+        )
+        # A look-up in an object is as quick as if the class had nothing of that name.
+        assert not any(name in vars(base) for base in PluginManager.__mro__)
+    PluginManager.block(manager, b"", 1)
+    with pytest.raises(AttributeError, match="'PluginManager' has no attribute 'nothing'"):
+        _ = PluginManager.nothing
+    with pytest.raises(AttributeError, match="'PluginManager' object has no attribute 'nothing'"):
+        _ = manager.nothing
+
+
+@pytest.mark.parametrize("instance", [False, True])
+def test_mock_checks_the_calls_of_a_manager(instance) -> None:
+    fake = create_autospec(PluginManager, instance=instance)
+    fake = fake if instance else fake()
+    fake.broadcast(b"")
+    fake.block(b"", None)
+    fake.broadcast.assert_called_once_with(b"")
+    for wrong in (
+        fake.broadcast,
+        fake.load_plugin,
+        lambda: fake.broadcast(event=b""),
+        lambda: fake.block(b""),
+        lambda: fake.mapping_update(b"", b"", b"", 1),
+    ):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(AttributeError):
+        fake.broadcasts(b"")
+
+
+def test_a_manager_goes_with_other_bases() -> None:
+    class Hosting(PluginManager, ABC):
+        def broadcast_twice(self, event: object) -> None:
+            self.broadcast(event)
+            self.broadcast(event)
+
+    with Hosting() as manager:
+        manager.broadcast_twice(Block(b"", 1))
+    assert str(inspect.signature(Hosting.broadcast)) == "(self, event, /)"

@@ -36,7 +36,7 @@ typedef struct recorder {
     int64_t flush_status;
     int64_t unload_status;
     int64_t event_ms;
-    char hold[1024]; /* a flush does not return while this file is there */
+    char hold[1024];                /* calls do not return while HOLD.CALL is there */
     int64_t unload_ms;
     int64_t ack; /* 1: acknowledge each call */
     char claim[64];
@@ -45,6 +45,22 @@ typedef struct recorder {
 static void wait_ms(int64_t ms) {
     const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
     nanosleep(&time, NULL);
+}
+
+/* Waits while the file HOLD.CALL is there, and says so by the file HOLD.CALL.held. */
+static void hold(const recorder *self, const char *call) {
+    char path[1100], held[1110];
+    if (self->hold[0] == '\0')
+        return;
+    snprintf(path, sizeof path, "%s.%s", self->hold, call);
+    snprintf(held, sizeof held, "%s.held", path);
+    if (access(path, F_OK) != 0)
+        return;
+    const int file = open(held, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file >= 0)
+        close(file);
+    while (access(path, F_OK) == 0)
+        wait_ms(1);
 }
 
 static int64_t number(recorder *self, const char *pointer) {
@@ -88,6 +104,7 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
     dprintf(self->log,
             "{\"call\": \"load\", \"version\": \"" VERSION "\", \"reason\": %u, \"config\": %.*s}\n",
             (unsigned)reason, (int)len, json);
+    hold(self, "load");
     wait_ms(number(self, "/load_ms"));
     if (self->load_status != 0) {
         close(self->log);
@@ -99,6 +116,7 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
 
 static int32_t on_unload(void *instance, uint32_t timeout_ms) {
     recorder *self = instance;
+    hold(self, "unload");
     wait_ms(self->unload_ms);
     dprintf(self->log, "{\"call\": \"unload\", \"version\": \"" VERSION "\", \"timeout\": %u}\n",
             (unsigned)timeout_ms);
@@ -152,6 +170,7 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
         return slipstream_fail(self->host, SLIPSTREAM_MALFORMED, "delivery is too small");
     if (delivery->count > 1 && self->run_status != 0)
         status = self->run_status;
+    hold(self, "event");
     wait_ms(self->event_ms);
     while (slipstream_next_frame(frames, len, &offset, &frame) == SLIPSTREAM_OK)
         write_frame(self, delivery, index++, &frame, status);
@@ -166,8 +185,7 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
 
 static int32_t flush(void *instance, uint32_t timeout_ms) {
     recorder *self = instance;
-    while (self->hold[0] != '\0' && access(self->hold, F_OK) == 0)
-        wait_ms(1);
+    hold(self, "flush");
     dprintf(self->log, "{\"call\": \"flush\", \"timeout\": %u}\n", (unsigned)timeout_ms);
     if (self->flush_status != 0)
         return slipstream_fail(self->host, (int32_t)self->flush_status, "told to fail");

@@ -52,7 +52,7 @@ class Trouble:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(240)
             if thread.is_alive():
                 self.problem = "a broadcast does not end"
 
@@ -100,9 +100,8 @@ class Reloads:
         self._dies = version("3", '-DON_CREATE="segv"')
         self._keys: dict[str, object] = {
             "ring_bytes": "64KiB",
-            "callback_timeout": 2,
             "flush_interval": 0.05,
-            "load_timeout": 2,
+            "load_timeout": 8,
             "block_timeout": BLOCK_TIMEOUT,
             "overflow": overflow,
             "ack_every": ack_every,
@@ -158,7 +157,7 @@ class Reloads:
             self.wrong.append(f"nothing streams behind ordinal {first} {trouble.problem}")
         last = plugin.counters.broadcast
         try:
-            manager.flush(30)
+            manager.flush(240)
         except FlushTimeout as error:
             self.wrong.append(error.message)
         name = "1" if self.serves is self.one else "2"
@@ -196,7 +195,7 @@ def run_reloads(
             while len(plan.spans) < reloads and time.monotonic() < end and not plan.wrong:
                 plan.one_more(manager, trouble)
         with suppress(FlushTimeout):  # then something is lost, which the judge sees
-            manager.flush(0 if plan.wrong else 30)
+            manager.flush(0 if plan.wrong else 240)
         workers = children(os.getpid())
         counters, restarts = plugin.counters, plugin.delivery.restarts
     verdict = plan.one.judge(trouble.stream.sent)

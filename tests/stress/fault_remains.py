@@ -56,7 +56,7 @@ def kill_hosts(folder: Path, rounds: int, seed: int, end: float) -> dict:
         host.kill()
         host.wait()
         killed = time.monotonic()
-        while (left := [w for w in workers if w.lives]) and time.monotonic() < killed + 1:
+        while (left := [w for w in workers if w.lives]) and time.monotonic() < killed + 60:
             time.sleep(0.002)
         latest = max(latest, time.monotonic() - killed)
         survivors += left

@@ -57,7 +57,6 @@ def run_round(
     done: Counter[str] = Counter()
     common = {
         "ring_bytes": "64KiB",
-        "callback_timeout": 0.2,
         "flush_interval": 0.05,
         "block_timeout": BLOCK_TIMEOUT,
     }
@@ -65,6 +64,7 @@ def run_round(
         sick = manager.load_plugin(
             faulty.config(
                 **common,
+                callback_timeout=0.5,
                 overflow=overflow,
                 ack_every=ack_every,
                 restart={"initial_delay": 0, "max_delay": 0.001, "max_crashes": 0},
@@ -81,7 +81,7 @@ def run_round(
                 stuck.append(f"{sick.delivery.restarts} restarts after {done.total()} faults")
         stream.burst(1000)
         try:
-            manager.flush(0 if stuck else 30)
+            manager.flush(0 if stuck else 240)
         except FlushTimeout as error:
             stuck.append(error.message)
         workers = children(os.getpid())

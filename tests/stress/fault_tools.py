@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)
 
 # A broadcast never waits that long for a worker that is restarted; if one does, the worker does
 # not get on, and the round has to come to its end and say so.
-BLOCK_TIMEOUT = 10
+BLOCK_TIMEOUT = 60
 
 INVARIANTS = ("lost", "order_violations", "unmarked_repeats", "hash_mismatches")
 
@@ -117,7 +117,7 @@ class Stream:
         self.sent.append(digest(event))
 
 
-def wait(ready: Callable[[], bool], seconds: float = 10) -> bool:
+def wait(ready: Callable[[], bool], seconds: float = 240) -> bool:
     """Whether it comes true in time."""
     end = time.monotonic() + seconds
     while not ready():

@@ -191,7 +191,7 @@ def finish(manager: PluginManager, places: list[Place], problems: list) -> None:
     try:
         for place in places:
             manager.resume(place.name)
-        manager.flush(30)
+        manager.flush(240)
         for place in places:
             place.unload()
     except (AssertionError, SlipstreamError) as error:
@@ -224,7 +224,7 @@ def main() -> int:
         rounds = steer_until(time.monotonic() + options.seconds, manager, places, rng, problems)
         stop.set()
         for sender in senders:
-            sender.join(60)
+            sender.join(240)
             if sender.is_alive():
                 problems.append(RuntimeError("a broadcast does not end"))
         if not problems:

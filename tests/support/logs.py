@@ -25,11 +25,13 @@ class _Catcher(logging.Handler):
 def capture_logs() -> Iterator[list[dict]]:
     """``with capture_logs() as logs``: every line of the library, also below the level."""
     logger = logging.getLogger("slipstream")
-    catcher, level = _Catcher(), logger.level
+    catcher, level, propagate = _Catcher(), logger.level, logger.propagate
     logger.addHandler(catcher)
     logger.setLevel(logging.DEBUG)
+    logger.propagate = False  # pytest keeps what it gets
     try:
         yield catcher.lines
     finally:
         logger.setLevel(level)
+        logger.propagate = propagate
         logger.removeHandler(catcher)

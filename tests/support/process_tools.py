@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -57,6 +61,57 @@ def instance_threads() -> list[str]:
     return [name for name in native_threads() if name.removeprefix("slip-").isdecimal()]
 
 
+class MallInfo(ctypes.Structure):
+    """What glibc's mallinfo2 returns."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def heap_kib() -> int:
+    """What was allocated by malloc and not freed; 0 where the C library does not tell."""
+    ask = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if ask is None:
+        return 0
+    ask.restype = MallInfo
+    info = ask()
+    return (info.uordblks + info.hblkhd) // 1024
+
+
+def anonymous_kib() -> int:
+    """Memory of this process that no file is behind, exactly; statm counts in lumps."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Anonymous:")).split()[1])
+
+
+class Growth(NamedTuple):
+    """How much a round keeps: the least of some rounds.
+
+    What leaks does so in every round; what else grows ends some time, on a busy machine later.
+    The pages of a process say little by themselves: threads that met by chance have arenas of
+    their own, and what is freed is not given back.
+    """
+
+    heap_kib: int
+    python_blocks: int
+    pages_kib: int
+
+    @classmethod
+    def of(cls, round_: Callable[[], object], rounds: int = 4) -> Growth:
+        def look() -> tuple[int, int, int]:
+            gc.collect()
+            return heap_kib(), sys.getallocatedblocks(), anonymous_kib()
+
+        grown = []
+        for _ in range(rounds):
+            before = look()
+            round_()
+            grown.append([now - then for now, then in zip(look(), before, strict=True)])
+        return cls(*map(min, zip(*grown, strict=True)))
+
+
 @dataclass(frozen=True)
 class Footprint:
     """What a load must not leave behind."""
@@ -77,7 +132,7 @@ def copies_in(folder: Path) -> list[str]:
 
 
 def run_python(
-    code: str, *arguments: object, timeout: float = 60
+    code: str, *arguments: object, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run code in an interpreter of its own, which may import from `support`."""
     return subprocess.run(

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from slipstream.events import AppEvent, Block, MappingUpdate, Payload, StakingReward
+from support.gated import PATIENCE, wait_until
 
 PROMPT, MULTI, EXPLICIT_ACK, BATCH = 2, 4, 8, 16
 GAP = 5
@@ -42,6 +49,61 @@ class Recorder:
     def config(self, **more: object) -> dict[str, object]:
         return {"libpath": str(self.library), "log": str(self.log), **more}
 
+    # A call that is held does not return until it is released, however long that takes; for
+    # plugins whose config has `hold`, as `held_config` makes it.
+
+    def held_config(self, **more: object) -> dict[str, object]:
+        return self.config(hold=str(self.log.with_suffix(".hold")), **more)
+
+    def _hold(self, call: str) -> Path:
+        return self.log.with_suffix(f".hold.{call}")
+
+    def hold(self, call: str) -> None:
+        """Hold the next call: load, event, flush or unload."""
+        self._held(call).unlink(missing_ok=True)
+        self._hold(call).touch()
+
+    def release(self, call: str) -> None:
+        self._hold(call).unlink(missing_ok=True)
+
+    def _held(self, call: str) -> Path:
+        return self.log.with_suffix(f".hold.{call}.held")
+
+    def wait_until_held(self, call: str) -> None:
+        wait_until(self._held(call).exists, f"{call} was not called")
+
+    @contextmanager
+    def ctrl_c_while_held(self, call: str, after: float = 0.0) -> Iterator[None]:
+        """The block is ended by Ctrl-C, while a call is held or so many seconds later.
+
+        The call returns once the main thread has noticed: not before, else the interrupt would
+        come anywhere behind the wait that is to be interrupted.
+        """
+        noticed = threading.Event()
+
+        def notice(_number: int, _frame: object) -> None:
+            noticed.set()
+            raise KeyboardInterrupt
+
+        def send() -> None:
+            try:
+                self.wait_until_held(call)
+                time.sleep(after)
+                os.kill(os.getpid(), signal.SIGINT)
+                noticed.wait(PATIENCE)
+            finally:
+                self.release(call)
+
+        thread = threading.Thread(target=send)
+        usual = signal.signal(signal.SIGINT, notice)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                thread.start()
+                yield
+        finally:
+            thread.join()
+            signal.signal(signal.SIGINT, usual)
+
     @property
     def lines(self) -> list[dict]:
         text = self.log.read_text() if self.log.exists() else ""
@@ -60,10 +122,7 @@ class Recorder:
         return [line["ordinal"] for line in self.events]
 
     def wait_for(self, call: str, count: int = 1) -> None:
-        end = time.monotonic() + 10
-        while self.calls.count(call) < count:
-            assert time.monotonic() < end, f"no {call} in {self.calls}"
-            time.sleep(0.005)
+        wait_until(lambda: self.calls.count(call) >= count, f"not {count} times {call}")
 
 
 SOME = [

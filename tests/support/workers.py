@@ -14,7 +14,7 @@ from slipstream.delivery.crash_report import CrashReport
 from support.oracle import digest
 
 
-def wait(ready: Callable[[], object], what: str = "", seconds: float = 20) -> None:
+def wait(ready: Callable[[], object], what: str = "", seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, what or "it did not come to that"
@@ -83,7 +83,7 @@ class Streamer:
 
     def __exit__(self, *_) -> None:
         self._stop = True
-        self._thread.join(60)
+        self._thread.join(240)
         assert not self._thread.is_alive()
 
 

@@ -11,27 +11,29 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from slipstream import _native
 from slipstream._native import lib
 
-_living: weakref.WeakSet[Handle] = weakref.WeakSet()
+P = TypeVar("P")
+
+_living: weakref.WeakSet[Handle[Any]] = weakref.WeakSet()
 _left: list[object] = []  # what calls that do not return may still use
 
 
-class Handle:
+class Handle(Generic[P]):
     """Something that has to be given back. A context manager.
 
     Attributes:
-        pointer: What those who made it know it by, until it is closed; each class says its type.
+        pointer: What those who made it know it by, until it is closed.
         is_closed: It was closed, or belongs to the parent of a forked process.
     """
 
-    pointer: Any
+    pointer: P
     is_closed = False
 
-    def __init__(self, pointer: Any, free: Callable[[Any], object], *needs: object) -> None:
+    def __init__(self, pointer: P, free: Callable[[P], object], *needs: object) -> None:
         """Hold something.
 
         Args:
@@ -83,7 +85,7 @@ class Handle:
         return None
 
 
-def _give_back(free: Callable[[Any], object], pointer: Any, needs: tuple[object, ...]) -> None:
+def _give_back(free: Callable[[P], object], pointer: P, needs: tuple[object, ...]) -> None:
     if not lib.ss_os_forked() and free(pointer) is False:
         _left.append(needs)
         for need in needs:

@@ -1,19 +1,16 @@
-"""What a plugin says of itself, what it is to its host, and what each mode does for it."""
+"""What a plugin says of itself, and what it is to its host."""
 
 from __future__ import annotations
 
-import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream.config import Mode
-from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
-    from slipstream.delivery.host import Host
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,93 +70,3 @@ class Flush:
 
     wait: Callable[[float], None]
     by_itself: bool
-
-
-class Delivery(ABC):
-    """One plugin, and how events reach it; each mode has its own.
-
-    Attributes:
-        name: Its name in this host.
-        identity: What it is; set when it is up, and anew after each reload.
-    """
-
-    identity: Identity
-
-    def __init__(self, host: Host, name: str) -> None:
-        """Begin with a plugin of which nothing runs yet."""
-        self.name = name
-        self._host = host
-        self._slot = -1
-        self._seen = Status(PluginState.LOADING)
-        # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
-        self._beside: Status | None = None
-
-    def status(self) -> Status:
-        """Return the state, with its reason."""
-        state, reason, since = self._look()
-        if state is not self._seen.state or since:
-            self._seen = Status(state, reason, since or time.time())
-        return self._beside or self._seen
-
-    @abstractmethod
-    def _look(self) -> tuple[PluginState, str, float]:
-        """Return state and reason as they are now; and since when, 0: since it is seen."""
-
-    @abstractmethod
-    def counters(self) -> Counters:
-        """Return the counters; may be called at any time, and after the end gives the last."""
-
-    def metrics(self) -> list[Metric]:
-        """Return the plugin's own numbers: none, unless it is native."""
-        return []
-
-    @abstractmethod
-    def pause(self) -> None:
-        """Hold events back; what comes meanwhile is told by a GAP."""
-
-    @abstractmethod
-    def resume(self) -> None:
-        """Deliver again."""
-
-    @abstractmethod
-    def ask_flush(self, timeout: float) -> Flush:
-        """Ask for everything delivered to be made durable, `timeout` being all the time for it.
-
-        Raises:
-            PluginFailed: The plugin cannot get there at present.
-        """
-
-    def close(self, timeout: float) -> str:
-        """Flush, unload and give back everything; what could not be delivered is written down.
-
-        Args:
-            timeout: The longest wait for each step, in seconds.
-
-        Returns:
-            What did not go well, "" if all did.
-
-        Raises:
-            PluginFailed: It could not even begin; the plugin is loaded as before.
-        """
-        if self._beside is not None and self._beside.state is PluginState.UNLOADED:
-            return ""
-        problems = [self._flush_first(timeout)]
-        self._detach()
-        self._beside = Status(PluginState.UNLOADING)
-        problems += self._end(timeout)
-        self._beside = Status(PluginState.UNLOADED, "unloaded")
-        return "; ".join(filter(None, problems))
-
-    def _flush_first(self, timeout: float) -> str:  # noqa: ARG002 - who needs it says so
-        """Flush before the end if that is not a part of it; return what went wrong."""
-        return ""
-
-    def _detach(self) -> None:
-        """Send it nothing any more."""
-        if self._slot >= 0:
-            self._host.sequencer.detach(self._slot)
-            self._slot = -1
-
-    @abstractmethod
-    def _end(self, timeout: float) -> list[str]:
-        """Unload and give back everything; after an interrupt, what is left of it."""

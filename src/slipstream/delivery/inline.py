@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.config import Mode
-from slipstream.delivery.description import Delivery, Flush
+from slipstream.delivery.description import Flush
+from slipstream.delivery.plugin import Delivery
 from slipstream.delivery.reload import InHost
 from slipstream.errors import PluginFailed, SlipstreamError
 from slipstream.status import SLOT_STATES, Counters, PluginState, Status, counters_of
@@ -35,7 +36,7 @@ class Slot(Delivery):
         """Return the counters; after the end, the last ones."""
         slot = self._slot
         stats = self._last if slot < 0 else self._host.sequencer.stats(slot)
-        return counters_of(stats, stats.samples)
+        return counters_of(stats)
 
     def _detach(self) -> None:
         if self._slot >= 0:

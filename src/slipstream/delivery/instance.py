@@ -10,7 +10,7 @@ import contextlib
 import enum
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVarTuple
+from typing import TYPE_CHECKING, Self, TypeVar, TypeVarTuple
 
 from slipstream import _native
 from slipstream._native import ffi, lib
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from slipstream.library import PrivateCopy
     from slipstream.logs import LogPump
 
+P = TypeVar("P")
 Ts = TypeVarTuple("Ts")
 
 _SLICE = 0.1
@@ -89,7 +90,7 @@ class Mapping(enum.IntEnum):
     STUCK = 100, "stays mapped: a call into it did not return"
 
 
-def claims_of(pointer: Any, claim: Callable[[Any, int], Pointer[char]]) -> tuple[bytes, ...]:
+def claims_of(pointer: P, claim: Callable[[P, int], Pointer[char]]) -> tuple[bytes, ...]:
     """Return the payload names that a plugin claims.
 
     Args:
@@ -102,7 +103,7 @@ def claims_of(pointer: Any, claim: Callable[[Any, int], Pointer[char]]) -> tuple
     return tuple(found)
 
 
-def metrics_of(handle: Handle, read: Callable[[Any, int, ss_metric], int]) -> list[Metric]:
+def metrics_of(handle: Handle[P], read: Callable[[P, int, ss_metric], int]) -> list[Metric]:
     """Return the numbers that a plugin reports; none once the handle is closed.
 
     Args:
@@ -120,7 +121,7 @@ def metrics_of(handle: Handle, read: Callable[[Any, int, ss_metric], int]) -> li
     return found
 
 
-class Instance(Handle):
+class Instance(Handle["ss_instance"]):
     """A library's instance, from opening to unmapping. An instance that is dropped ends itself.
 
     Attributes:
@@ -132,7 +133,6 @@ class Instance(Handle):
         is_loaded: Between a `load` that succeeded and `unload`.
     """
 
-    pointer: ss_instance
     description: Description
 
     def __init__(self, pump: LogPump, copy: PrivateCopy, config: PluginConfig, name: str) -> None:

@@ -14,7 +14,7 @@ from slipstream.config import Mode, Reload
 from slipstream.delivery.crash_report import CrashReport, take_reports
 from slipstream.delivery.description import Description
 from slipstream.delivery.instance import REFUSALS, LoadReason, claims_of, metrics_of
-from slipstream.delivery.queue import Queued
+from slipstream.delivery.queued import Queued
 from slipstream.delivery.supervisor import Supervised
 from slipstream.errors import PluginLoadError, PluginStartError, Refusal
 from slipstream.status import SUPERVISED_STATES, Metric, PluginState, Status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from slipstream import _native, frames
 from slipstream._native import ffi, lib
@@ -15,6 +15,7 @@ from slipstream.errors import PluginLoadError, Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from slipstream._native.cdef import CData
     from slipstream.delivery.host import Host
     from slipstream.events import Event, EventKind
 
@@ -84,7 +85,7 @@ class InlinePython(Slot):
         on_load = getattr(plugin, "on_load", None)
         if on_load is not None:
             on_load()
-        self._handle: Any = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
+        self._handle: CData = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
         self._log_id = host.pump.open_log(name)
         try:
             kinds = _kinds_of(plugin, name)
@@ -117,11 +118,11 @@ class InlinePython(Slot):
             self._plugin.on_broadcast(frames.decode(frame)[0])
         except Exception:
             _log.exception("on_broadcast raised", extra={"plugin": self.name, "ordinal": ordinal})
-            return int(lib.SLIPSTREAM_FAILED)
+            return lib.SLIPSTREAM_FAILED
         except BaseException as error:  # KeyboardInterrupt: for whoever broadcasts
             _native.park(error)
-            return int(lib.SLIPSTREAM_FAILED)
-        return int(lib.SLIPSTREAM_OK)
+            return lib.SLIPSTREAM_FAILED
+        return lib.SLIPSTREAM_OK
 
     def _call_on_unload(self) -> str:
         on_unload = getattr(self._plugin, "on_unload", None)
@@ -135,7 +136,7 @@ class InlinePython(Slot):
         return ""
 
     def _end(self, timeout: float) -> list[str]:  # noqa: ARG002 - Python code cannot be cut short
-        self._handle = None  # it refers to this object, as this one does to it
+        self._handle = ffi.NULL  # it refers to this object, as this one does to it
         problem = self._call_on_unload()
         self._host.pump.close_log(self._log_id)
         return [problem]

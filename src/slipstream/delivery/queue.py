@@ -1,10 +1,9 @@
-"""A plugin's ring, and what thread and process mode share: a plugin behind one."""
+"""The ring of a plugin in thread or process mode, with its rules for being full."""
 
 from __future__ import annotations
 
 import os
 import time
-from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +11,16 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
 from slipstream.capture import CaptureWriter
-from slipstream.config import Mode, Overflow
+from slipstream.config import Overflow
 from slipstream.delivery.description import Flush
-from slipstream.delivery.reload import Reloadable, V
 from slipstream.errors import CaptureError, PluginFailed, PluginLoadError, Refusal
-from slipstream.status import Counters, PluginState, counters_of
+from slipstream.status import Counters, counters_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from slipstream._native.cdef import Pointer, ss_queue, ss_queue_stats, uint32_t
+    from slipstream._native.cdef import Pointer, ss_queue, ss_stats, uint32_t
     from slipstream.config import PluginConfig
-    from slipstream.delivery.host import Host
 
 _SLICE_MS = 100
 
@@ -32,19 +29,10 @@ _OVERFLOW = {
     Overflow.DROP_NEWEST: lib.SS_OVERFLOW_DROP_NEWEST,
     Overflow.DROP_OLDEST: lib.SS_OVERFLOW_DROP_OLDEST,
 }
-# From these a plugin does not get to its last event by itself.
-_HINDERED = {
-    PluginState.PAUSED,
-    PluginState.QUARANTINED,
-    PluginState.FAILED,
-    PluginState.UNLOADED,
-}
 
 
-class Queue(Handle):
+class Queue(Handle["ss_queue"]):
     """The native ring and its rules for being full."""
-
-    pointer: ss_queue
 
     def __init__(self, config: PluginConfig, *, shared: bool) -> None:
         """Make a ring and populate it.
@@ -56,7 +44,7 @@ class Queue(Handle):
         Raises:
             PluginLoadError: There is not enough memory, or no memory files.
         """
-        self._stats = ffi.new("ss_queue_stats *")
+        self._stats = ffi.new("ss_stats *")
         pointer = lib.ss_queue_new(
             config.ring_bytes,
             shared,
@@ -72,19 +60,18 @@ class Queue(Handle):
             )
         super().__init__(pointer, lib.ss_queue_free)
 
-    def stats(self) -> ss_queue_stats:
+    def stats(self) -> ss_stats:
         """Return the native counters; the last ones once it is closed."""
         with self.asking():
             if not self.is_closed:
-                stats = ffi.new("ss_queue_stats *")
+                stats = ffi.new("ss_stats *")
                 lib.ss_queue_describe(self.pointer, stats)
                 self._stats = stats
             return self._stats
 
     def counters(self) -> Counters:
         """Return the counters."""
-        stats = self.stats()
-        return counters_of(stats, stats.calls)
+        return counters_of(self.stats())
 
     def pause(self, *, paused: bool) -> None:
         """Hold deliveries back, or let them go on."""
@@ -179,79 +166,3 @@ class Queue(Handle):
     def hold_nobody(self) -> None:
         """Let no broadcast wait for room: nobody takes anything out."""
         lib.ss_queue_hold_nobody(self.pointer, True)  # noqa: FBT003 - a native function
-
-
-class Queued(Reloadable[V]):
-    """A plugin behind a ring, with a consumer that takes the events out of it."""
-
-    # Events wait in the ring while a new version takes over.
-    _kept = ("ring_bytes", "overflow", "block_timeout", "dead_letter")
-
-    def __init__(self, host: Host, config: PluginConfig, name: str) -> None:
-        """Make the ring; nothing runs yet."""
-        super().__init__(host, config, name)
-        self._queue = Queue(config, shared=self.mode is Mode.PROCESS)
-
-    def _attach(self, fresh: V) -> None:
-        """Let the sequencer put into the ring what the version wants that serves now."""
-        sequencer, described = self._host.sequencer, fresh.description
-        if self._slot < 0:
-            attach, queue = lib.ss_sequencer_attach_queue, self._queue.pointer
-            self._slot = sequencer.attach(
-                self, "load", attach, queue, described.kinds, fresh.log_id
-            )
-        sequencer.renew_queue(self._slot, described.kinds, fresh.log_id, described.claims)
-
-    def _look(self) -> tuple[PluginState, str, float]:
-        state, reason, since = self._look_at_consumer()
-        if state is PluginState.RUNNING:
-            stats = self._queue.stats()
-            if stats.is_paused:
-                state = PluginState.PAUSED
-            elif stats.is_stalled:
-                state, reason = PluginState.STALLED, "its ring stayed full for block_timeout"
-        return state, reason, since
-
-    @abstractmethod
-    def _look_at_consumer(self) -> tuple[PluginState, str, float]:
-        """Return the state, its reason and its beginning, without what the ring adds."""
-
-    def counters(self) -> Counters:
-        """Return the counters."""
-        return self._queue.counters()
-
-    def pause(self) -> None:
-        """Hold events back; they are kept until the ring is full, then told of by a GAP."""
-        self._queue.pause(paused=True)
-
-    def resume(self) -> None:
-        """Deliver again."""
-        self._queue.pause(paused=False)
-
-    def _hindrance(self) -> str:
-        status = self.status()
-        if status.state in _HINDERED:
-            return f"it is {status.state}" + (f": {status.reason}" if status.reason else "")
-        return ""
-
-    def ask_flush(self, timeout: float) -> Flush:
-        """Ask for a flush, at whose end everything broadcast so far is acknowledged.
-
-        Raises:
-            PluginFailed: It cannot get there.
-        """
-        problem = self._hindrance()
-        if problem:
-            raise PluginFailed(problem, "resume it, or unload it")
-        return self._queue.ask_flush(timeout, self._hindrance)
-
-    def _end(self, timeout: float) -> list[str]:
-        problems = self._end_consumer(timeout)
-        problems.append(self._queue.save_leftover(self._host.folder(self.name), self.name))
-        self._queue.close()
-        self._dead_letter.close()
-        return problems
-
-    @abstractmethod
-    def _end_consumer(self, timeout: float) -> list[str]:
-        """Drain, unload and end the consumer; what did not go well."""

@@ -14,8 +14,9 @@ from slipstream._native import lib
 from slipstream._native.handle import Handle
 from slipstream.capture import open_for_append
 from slipstream.config import Mode, Overflow, Reload, plugin_config
-from slipstream.delivery.description import Delivery, Description, Identity
+from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
+from slipstream.delivery.plugin import Delivery
 from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.library import PrivateCopy
 from slipstream.status import Metric
@@ -168,7 +169,7 @@ class Reloadable(Delivery, Generic[V]):
         """
 
 
-def _open_dead_letter(config: PluginConfig) -> Handle:
+def _open_dead_letter(config: PluginConfig) -> Handle[int]:
     """Open the capture of events that fail for good; the descriptor is -1 where there is none."""
     if config.dead_letter is None:
         return Handle(-1, int)

@@ -48,14 +48,12 @@ for _what in ("load", "install"):
     )
 
 
-class Sequencer(Handle):
+class Sequencer(Handle["ss_sequencer"]):
     """The native core and its door. Slots are numbers of attached plugins.
 
     Attributes:
         door: The fast-call functions that send events.
     """
-
-    pointer: ss_sequencer
 
     def __init__(self, pump: LogPump, timeout: float) -> None:
         """Make an empty core.
@@ -74,7 +72,7 @@ class Sequencer(Handle):
 
     def inside_callback(self) -> bool:
         """Say whether this thread is inside of a plugin's callback."""
-        return bool(lib.ss_sequencer_inside(self.pointer))
+        return lib.ss_sequencer_inside(self.pointer)
 
     def _call(self, what: str, function: Callable[[ss_sequencer, *Ts], int], *args: *Ts) -> None:
         """Call a core function that waits for broadcasts under way."""

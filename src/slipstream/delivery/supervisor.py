@@ -35,10 +35,8 @@ def find_program() -> Path:
     return PROGRAM
 
 
-class Supervisor(Handle):
+class Supervisor(Handle["ss_supervisor"]):
     """The native thread that starts and watches workers, and kills them when it ends."""
-
-    pointer: ss_supervisor
 
     def __init__(self, pump: LogPump) -> None:
         """Start the thread.
@@ -52,12 +50,10 @@ class Supervisor(Handle):
         super().__init__(pointer, lib.ss_supervisor_free)
 
 
-class Supervised(Handle):
+class Supervised(Handle["ss_supervised"]):
     """A plugin in the supervisor's hands, over all its processes. Killed when it is closed."""
 
-    pointer: ss_supervised
-
-    def __init__(self, supervisor: Supervisor, queue: Queue, dead_letter: Handle) -> None:
+    def __init__(self, supervisor: Supervisor, queue: Queue, dead_letter: Handle[int]) -> None:
         """Announce it; nothing runs yet."""
         pointer = lib.ss_supervised_new(supervisor.pointer, queue.pointer, dead_letter.pointer)
         if pointer == ffi.NULL:

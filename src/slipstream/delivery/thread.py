@@ -10,7 +10,8 @@ from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
 from slipstream.config import Mode
 from slipstream.delivery.instance import Instance
-from slipstream.delivery.queue import Queue, Queued
+from slipstream.delivery.queue import Queue
+from slipstream.delivery.queued import Queued
 from slipstream.delivery.reload import InHost
 from slipstream.errors import PluginFailed
 from slipstream.status import CONSUMER_STATES, PluginState, Status
@@ -24,12 +25,12 @@ _STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
 _SLICE = 0.02  # seconds between two looks whether what was lost at the end can be told
 
 
-class Consumer(Handle):
+class Consumer(Handle["ss_thread"]):
     """A loaded instance that takes events out of a ring, on its own thread."""
 
-    pointer: ss_thread
-
-    def __init__(self, host: Host, instance: Instance, queue: Queue, dead_letter: Handle) -> None:
+    def __init__(
+        self, host: Host, instance: Instance, queue: Queue, dead_letter: Handle[int]
+    ) -> None:
         """Let it begin."""
         pointer = lib.ss_thread_start(
             instance.pointer,

@@ -38,7 +38,7 @@ _numbers = itertools.count(1)
 _swept: set[Path] = set()
 
 
-class PrivateCopy(Handle):
+class PrivateCopy(Handle[int]):
     """A copy of a library under a unique name. What is mapped of it stays mapped when it goes.
 
     Attributes:
@@ -46,8 +46,6 @@ class PrivateCopy(Handle):
         path: The copy.
         digest: SHA-256 of the copy's bytes, in hexadecimal.
     """
-
-    pointer: int
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class Answer:
         return _native.status_name(self.status)
 
 
-class FakeHost(Handle):
+class FakeHost(Handle[list[Instance]]):
     """A host of one native plugin, whose every step the test takes itself.
 
     It uses the same loader as the real host: the same checks and refusals, the same host
@@ -57,8 +57,6 @@ class FakeHost(Handle):
     Attributes:
         logs: The lines that the plugin and the core have logged so far.
     """
-
-    pointer: list[Instance]
 
     def __init__(  # noqa: PLR0913 - all but the first are rarely given, and by name
         self,

@@ -1,4 +1,4 @@
-"""Crash and replay: `call` and `finish` in native/consumer/consume.c, ss_ring_prepare_resume.
+"""Crash and replay: `call` and `ss_acks_finish` in native/consumer, ss_ring_prepare_resume.
 
 The consumer tells what it starts, calls, and tells what is done; each told value has a check
 that is written first. It may be killed between any two instructions; what it has stored is

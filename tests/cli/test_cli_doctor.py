@@ -94,7 +94,7 @@ def test_what_is_missing_is_seen(
     done = subprocess.run(
         [COMMAND, "doctor", "--json"],
         env={**os.environ, "LD_PRELOAD": " ".join(preloaded), "BROKEN": broken},
-        capture_output=True, timeout=60, check=False,
+        capture_output=True, timeout=600, check=False,
     )  # fmt: skip
     machine = {f["name"]: f for f in json.loads(done.stdout)["machine"]}
     tried = itertools.takewhile(lambda f: f["name"] != "executable temp folder", machine.values())

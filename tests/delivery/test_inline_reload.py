@@ -179,9 +179,9 @@ def test_ctrl_c_during_a_reload_leaves_the_old_version(
     manager, compile_plugin, tmp_path, moment
 ) -> None:
     native = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
-    hold = tmp_path / "hold"
+    hold = tmp_path / "hold.flush"
     more = {
-        "in flush": {"hold": str(hold)}, "in on_unload": {"unload_ms": 800}, "in on_load": {},
+        "in flush": {"hold": str(tmp_path / "hold")}, "in on_unload": {"unload_ms": 800}, "in on_load": {},
     }[moment]  # fmt: skip
     config = native.config(**more)
     plugin = manager.load_plugin(config)

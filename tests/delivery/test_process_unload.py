@@ -11,7 +11,7 @@ import pytest
 from slipstream import PluginManager, PluginState
 from support.logs import capture_logs
 from support.oracle import EXPLICIT_ACK, Oracle, command
-from support.process_tools import Footprint, copies_in
+from support.process_tools import Footprint, copies_in, instance_threads
 from support.workers import Sender, Streamer, alive, block, capture_of, wait
 
 
@@ -116,6 +116,7 @@ def test_nothing_stops_where_the_data_folder_cannot_be_written_to(
 
 def test_an_unload_and_a_close_while_events_stream(compile_plugin, tmp_path) -> None:
     oracles = [Oracle(compile_plugin, tmp_path, name=f"oracle-{n}") for n in range(5)]
+    wait(lambda: instance_threads() == [], "a callback of an earlier test still has not returned")
     before = Footprint.now()
     manager = PluginManager(insecure_paths=True, log_level="trace", data_dir=tmp_path / "data")
     plugins = [manager.load_plugin(o.config(ring_bytes="64KiB")) for o in oracles]

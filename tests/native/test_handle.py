@@ -78,7 +78,7 @@ def test_who_asks_holds_off_who_closes() -> None:
         closer.start()
         time.sleep(0.05)
         assert handle.pointer == 1
-    closer.join(10)
+    closer.join(240)
     assert handle.is_closed
 
 
@@ -109,7 +109,7 @@ def test_a_forked_child_gives_nothing_back_and_waits_for_nobody() -> None:
         os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
     done.set()
-    holder.join(10)
+    holder.join(240)
     os.set_blocking(reader, False)
     with pytest.raises(BlockingIOError):
         os.read(reader, 1)

@@ -18,23 +18,6 @@ pytestmark = pytest.mark.no_asan  # they bring their own
 MORE = 20 if os.environ.get("SLIPSTREAM_LONG") else 1
 
 
-@pytest.fixture(scope="module")
-def built(pytestconfig: pytest.Config) -> Path:
-    """The programs of tests/native; only what has changed is compiled again."""
-    make = shutil.which("make")
-    assert make is not None, "no make on this machine"
-    folder = pytestconfig.rootpath / "build" / "native-tests"
-    done = subprocess.run(
-        [make, "-s", "-j2", "-C", HERE, f"BUILD={folder}"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
-
-
 def run(program: Path, *arguments: object) -> str:
     done = subprocess.run(
         [program, *map(str, arguments)],

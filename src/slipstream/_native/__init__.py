@@ -4,8 +4,7 @@ It knows nothing of the rooms above: they say what statuses mean to a user (`exp
 their events become frames (`set_encoder`).
 """
 
-from slipstream import _core
-from slipstream._native.door import MODULE_FILE, address, ffi, forked, lib, text
+from slipstream._native.door import MODULE_FILE, address, extension, ffi, forked, lib, text
 from slipstream._native.python_callback import PythonCallback
 from slipstream._native.statuses import (
     ANY,
@@ -17,12 +16,12 @@ from slipstream._native.statuses import (
     status_name,
 )
 
-Door = _core.Door
-decode_frame = _core.decode_frame
-encode_frame = _core.encode_frame
-park = _core.park
-raise_parked = _core.raise_parked
-set_encoder = _core.set_encoder
+Door = extension.Door
+decode_frame = extension.decode_frame
+encode_frame = extension.encode_frame
+park = extension.park
+raise_parked = extension.raise_parked
+set_encoder = extension.set_encoder
 
 __all__ = [
     "ANY",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slipstream import _core
+import slipstream._core as extension
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import CData, Pointer, char
 
-MODULE_FILE: str = _core.__file__
-ffi = _core.ffi
-lib = _core.lib
+MODULE_FILE: str = extension.__file__
+ffi = extension.ffi
+lib = extension.lib
 
 
 def text(pointer: Pointer[char]) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from slipstream import _core
-from slipstream._native.door import ffi, lib
+from slipstream._native.door import extension, ffi, lib
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import CData, Pointer, slipstream_delivery, uint8_t
@@ -17,7 +16,7 @@ PythonCallback = Callable[[int, int, memoryview], int]
 
 def _park_stray(_kind: object, error: BaseException, _traceback: object) -> None:
     """Keep what cffi would print and drop: a signal may be handled before the callback's try."""
-    _core.park(error)
+    extension.park(error)
 
 
 @ffi.def_extern("ss_python_on_broadcast", lib.SLIPSTREAM_FAILED, _park_stray)

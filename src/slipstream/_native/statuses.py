@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from slipstream import _core
-from slipstream._native.door import ffi, forked, lib, text
+from slipstream._native.door import extension, ffi, forked, lib, text
 from slipstream.errors import ClosedError, InternalError
 
 # Makes an exception; gets where the frame starts that is meant, in bytes, and its number.
@@ -74,4 +73,4 @@ def closed_error() -> Exception:
 
 
 # The door raises by it, too. Afterwards the extension has its types and functions.
-lib.ss_door_attach(ffi.cast("void *", id(_core)), ffi.cast("void *", id(status_error)))
+lib.ss_door_attach(ffi.cast("void *", id(extension)), ffi.cast("void *", id(status_error)))

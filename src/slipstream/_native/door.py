@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import slipstream._core as extension
+import slipstream._core
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import CData, Pointer, char
 
+extension = slipstream._core  # noqa: SLF001 - the package's own
 MODULE_FILE: str = extension.__file__
 ffi = extension.ffi
 lib = extension.lib

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -72,14 +73,15 @@ void ss_generation_say(ss_generation *generation, uint32_t type, uint64_t number
 }
 
 void ss_generation_say_load(ss_generation *generation, uint32_t reason) {
-    const ss_spec *s = &generation->spec->values;
-    for (size_t at = 0; at < s->config_len; at += SS_MESSAGE_MAX) {
-        const size_t left = s->config_len - at;
-        ss_generation_say(generation, SS_TO_WORKER_CONFIG, 0, s->config + at,
+    const ss_kept_spec *spec = generation->spec;
+    const char *data_dir = spec->data_dir == NULL ? "" : spec->data_dir;
+    for (size_t at = 0; at < spec->config_len; at += SS_MESSAGE_MAX) {
+        const size_t left = spec->config_len - at;
+        ss_generation_say(generation, SS_TO_WORKER_CONFIG, 0, spec->config + at,
                           left < SS_MESSAGE_MAX ? left : SS_MESSAGE_MAX);
     }
-    ss_generation_say(generation, SS_TO_WORKER_LOAD, reason, NULL, 0);
-    generation->deadline_ns = ss_os_now_ns() + (uint64_t)s->load_timeout_ms * 1000000;
+    ss_generation_say(generation, SS_TO_WORKER_LOAD, reason, data_dir, strlen(data_dir) + 1);
+    generation->deadline_ns = ss_os_now_ns() + (uint64_t)spec->values.load_timeout_ms * 1000000;
 }
 
 void ss_generation_kill(ss_generation *generation, const char *reason) {

@@ -14,10 +14,9 @@
 
 enum ss_message_type {
     /* host to worker */
-    SS_TO_WORKER_START =
-        1, /* ss_start, then texts: path, shown, config folder, data folder, user */
+    SS_TO_WORKER_START = 1, /* ss_start, then texts: path, shown, config folder, user */
     SS_TO_WORKER_CONFIG, /* a piece of the config, in order */
-    SS_TO_WORKER_LOAD, /* number: reason */
+    SS_TO_WORKER_LOAD, /* number: reason; text: the data folder */
     SS_TO_WORKER_RUN, /* take events from the ring */
     SS_TO_WORKER_NOTED, /* number: the ordinal of a FAILED that was written down */
     SS_TO_WORKER_UNLOAD, /* number: milliseconds */

@@ -143,7 +143,6 @@ static bool say_start(ss_generation *generation, size_t ring_bytes, uint32_t ove
     ss_body_add_text(&body, s->path);
     ss_body_add_text(&body, s->shown);
     ss_body_add_text(&body, s->config_dir);
-    ss_body_add_text(&body, s->data_dir);
     ss_body_add_text(&body, s->user);
     if (!body.is_cut)
         ss_generation_say(generation, SS_TO_WORKER_START, 0, body.data, body.len);

@@ -15,10 +15,7 @@ typedef struct ss_spec {
     const char *path;
     const char *shown;
     const char *config_dir;
-    const char *data_dir;
     const char *user;
-    const char *config; /* what on_load gets; may be given to ss_supervised_switch instead */
-    size_t config_len;
     uint64_t memory;     /* bytes, 0: no limit */
     uint64_t open_files; /* 0: no limit */
     uint32_t log_id;
@@ -36,16 +33,21 @@ typedef struct ss_spec {
 } ss_spec;
 /* cdef:end */
 
-/* A copy that owns its texts, kept as long as a generation may be started from it. */
+/* A copy that owns its texts, kept as long as a generation may be started from it. What is only
+ * known when the plugin has said its name joins it before the first on_load. */
 typedef struct ss_kept_spec {
     ss_spec values;
+    char *data_dir; /* "" or NULL where there is none */
+    char *config; /* what on_load gets */
+    size_t config_len;
     _Atomic uint32_t references;
 } ss_kept_spec;
 
 /* NULL when there is no memory. Counted; the last release wipes and frees it. */
 ss_kept_spec *ss_kept_spec_new(const ss_spec *given);
 void ss_kept_spec_release(ss_kept_spec *spec);
-/* False when there is no memory; the config is as it was. */
-bool ss_kept_spec_set_config(ss_kept_spec *spec, const char *config, size_t len);
+/* False when there is no memory; all is as it was. */
+bool ss_kept_spec_set_load(ss_kept_spec *spec, const char *data_dir, const char *config,
+                           size_t len);
 
 #endif

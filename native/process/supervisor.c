@@ -233,12 +233,12 @@ int32_t ss_supervised_prepare(ss_supervised *w, const ss_spec *given) {
 }
 
 int32_t ss_supervised_switch(ss_supervised *w, uint32_t reason, uint32_t overlap,
-                             const char *config, size_t len) {
+                             const char *data_dir, const char *config, size_t len) {
     int32_t status = SLIPSTREAM_WRONG_STATE;
     ss_os_mutex_lock(&w->supervisor->lock);
     if (ss_is_opened(&w->at)) {
         status = SLIPSTREAM_NO_MEMORY;
-        if (ss_kept_spec_set_config(w->next->spec, config, len)) {
+        if (ss_kept_spec_set_load(w->next->spec, data_dir, config, len)) {
             status = SLIPSTREAM_OK;
             ss_supervised_step(w, (ss_event){.type = SS_ASKED_SWITCH,
                                              .number = reason,

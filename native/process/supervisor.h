@@ -59,10 +59,10 @@ ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, int dead_
 /* Opens, checks and constructs a generation, beside the one that runs if there is one.
  * OK: under way; look at next_opened, refusal and state. */
 int32_t ss_supervised_prepare(ss_supervised *supervised, const ss_spec *spec);
-/* Lets the prepared one take over, with this config: `overlap` loads it before the old one
- * is stopped. Without an old one it is simply loaded and run. */
+/* Lets the prepared one take over, with this folder ("": none) and this config: `overlap` loads
+ * it before the old one is stopped. Without an old one it is simply loaded and run. */
 int32_t ss_supervised_switch(ss_supervised *supervised, uint32_t reason, uint32_t overlap,
-                             const char *config, size_t len);
+                             const char *data_dir, const char *config, size_t len);
 /* Gives the prepared one up. */
 int32_t ss_supervised_cancel(ss_supervised *supervised);
 /* Drains to the last event that was broadcast, flushes, unloads and ends it. */

@@ -95,7 +95,6 @@ static void on_start(const char *data, size_t len) {
     const char *path = ss_next_text(&at, end);
     const char *shown = ss_next_text(&at, end);
     const char *config_dir = ss_next_text(&at, end);
-    const char *data_dir = ss_next_text(&at, end);
     const char *user = ss_next_text(&at, end);
     if (at != end)
         _exit(EXIT_PROTOCOL);
@@ -112,9 +111,7 @@ static void on_start(const char *data, size_t len) {
     }
     ss_log_queue_set_level(worker.log, worker.start.log_level);
     worker.instance = ss_instance_new(worker.log, worker.start.log_id, path, shown, config_dir);
-    if (worker.instance == NULL ||
-        (data_dir[0] != '\0' &&
-         ss_instance_set_data_dir(worker.instance, data_dir) != SLIPSTREAM_OK)) {
+    if (worker.instance == NULL) {
         refuse(SS_REFUSED_CANNOT_OPEN, "the worker has no memory or no thread for the plugin",
                "raise `limits.memory`");
         return;
@@ -146,9 +143,12 @@ static void on_config(const char *data, size_t len) {
     worker.config_len += len;
 }
 
-static void on_load(uint32_t reason) {
+static void on_load(uint32_t reason, const char *data, size_t len) {
+    const char *data_dir = ss_next_text(&data, data + len);
     ss_body body;
     ss_body_start(&body, NULL, 0);
+    if (data_dir[0] != '\0' && ss_instance_set_data_dir(worker.instance, data_dir) != SLIPSTREAM_OK)
+        _exit(EXIT_SET_UP);
     ss_instance_load(worker.instance, worker.config == NULL ? "" : worker.config,
                      worker.config_len, reason);
     finish_step();
@@ -283,7 +283,7 @@ static void on_message(const ss_message *head, const char *data) {
         on_config(data, head->len);
         break;
     case SS_TO_WORKER_LOAD:
-        on_load((uint32_t)head->number);
+        on_load((uint32_t)head->number, data, head->len);
         break;
     case SS_TO_WORKER_RUN:
         on_run();

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import struct
 import sys
 from collections.abc import Iterator
@@ -12,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipstream import PluginManager, PluginStartError
+from slipstream import PluginManager, PluginStartError, PluginState
 from slipstream._native import lib
 from slipstream.testing import FakeHost, Mapped
+from support.workers import wait
 
 OWN: dict[str, object] = {
     "null": None,
@@ -80,17 +84,26 @@ def test_the_checks_can_fail(compile_plugin) -> None:
             FakeHost(library, config(library, **{key: value})).__enter__()
 
 
-def test_the_data_folder_belongs_to_the_effective_name(compile_plugin, tmp_path) -> None:
-    library = compile_plugin("asker.c", name="asker")
-    with PluginManager(data_dir=tmp_path) as manager:
-        base = {**config(library), "libpath": str(library)}
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+def test_the_data_folder_belongs_to_the_effective_name(compile_plugin, tmp_path, mode) -> None:
+    library = tmp_path / "not-its-name.so"
+    shutil.copy(compile_plugin("asker.c", name="asker"), library)
+    data = tmp_path / "data"
+    with PluginManager(data_dir=data, insecure_paths=True) as manager:
+        base = {**config(library), "libpath": str(library), "mode": mode}
         base["own_config_dir"] = str(Path.cwd())
         for name, given in [("asker", {}), ("second", {"name": "second"})]:
-            folder = tmp_path / name
-            own = {**base, "own_data_dir": str(folder), **given}
+            own = {**base, "own_data_dir": str(data / name), **given}
             manager.load_plugin(own)
-            assert folder.is_dir()
+            assert (data / name).is_dir()
             manager.reload_plugin(name, own)
+        if mode == "process":  # and after a crash
+            deliveries = [plugin.delivery for plugin in manager.plugins.values()]
+            for delivery in deliveries:
+                os.kill(delivery.pid, signal.SIGKILL)
+            wait(lambda: all(d.restarts == 1 and d.pid for d in deliveries))
+            assert {plugin.state for plugin in manager.plugins.values()} == {PluginState.RUNNING}
+    assert sorted(path.name for path in data.iterdir()) == ["asker", "second"]
 
 
 def written(value: object) -> bytes:

@@ -61,13 +61,13 @@ class Generation:
         self.log_id = host.pump.open_log(name)
         self._pump, self._worker = host.pump, worker
         try:
-            self._open(host, name)
+            self._open(host.log_level)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, host: Host, name: str) -> None:
-        spec, _kept = _spec(self, host.make_folder(name), host.log_level)
+    def _open(self, log_level: int) -> None:
+        spec, _kept = _spec(self, log_level)
         end = time.monotonic() + self.config.load_timeout + _SPARE
         # A restart that is under way comes to its end first.
         while status := lib.ss_supervised_prepare(self._worker.pointer, spec):
@@ -122,7 +122,7 @@ class ProcessPlugin(Queued[Generation]):
             self._copy = copy
         return Generation(self._host, self._worker, copy, config, self.name)
 
-    def _switch(self, fresh: Generation, settled: bytes, data_dir: Path | None) -> str:  # noqa: ARG002
+    def _switch(self, fresh: Generation, settled: bytes, data_dir: Path | None) -> str:
         old, config = self.present, fresh.config
         reason = LoadReason.START if old is None else LoadReason.RELOAD
         # The old one drains, is hurried, unloads, exits; the new one loads; else the old one again.
@@ -134,6 +134,7 @@ class ProcessPlugin(Queued[Generation]):
                 self._worker.pointer,
                 reason,
                 config.reload is Reload.OVERLAP,
+                b"" if data_dir is None else bytes(data_dir),
                 settled,
                 len(settled),
             )
@@ -224,16 +225,13 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def _spec(
-    generation: Generation, data_dir: Path | None, log_level: int
-) -> tuple[ss_spec, list[Pointer[char]]]:
+def _spec(generation: Generation, log_level: int) -> tuple[ss_spec, list[Pointer[char]]]:
     """Return an ``ss_spec`` and what has to stay alive as long as it is used."""
     copy, config = generation.copy, generation.config
     texts = {
         "path": bytes(copy.path),
         "shown": bytes(copy.original),
         "config_dir": bytes(config.folder),
-        "data_dir": b"" if data_dir is None else bytes(data_dir),
         "user": (config.user or "").encode(),
     }
     kept = {name: ffi.new("char[]", value) for name, value in texts.items()}
@@ -242,8 +240,6 @@ def _spec(
         "ss_spec *",
         {
             **kept,
-            "config": ffi.NULL,
-            "config_len": 0,
             "memory": limits.memory or 0,
             "open_files": limits.open_files or 0,
             "log_id": generation.log_id,

@@ -15,6 +15,14 @@
 #define SS_CONSUMED_PANIC 2    /* the plugin returned PANIC: only destroy */
 #define SS_CONSUMED_DAMAGED 3  /* a record made no sense */
 
+/* How an event is offered again for which the plugin has asked: pauses double from the first to
+ * the longest; `max_time_ms` after its first answer it counts as FAILED, 0: never. */
+typedef struct ss_retry_bounds {
+    uint32_t initial_ms;
+    uint32_t max_ms;
+    uint32_t max_time_ms;
+} ss_retry_bounds;
+
 typedef struct ss_consumer {
     ss_view view;
     const slipstream_plugin *table;
@@ -22,8 +30,7 @@ typedef struct ss_consumer {
     uint64_t kinds;          /* for GAPs: delivered if there is any */
     uint32_t flush_idle_ms;  /* EXPLICIT_ACK: flush after so long without an event; 0: never */
     uint32_t flush_timeout_ms;
-    uint32_t max_attempts;   /* RETRY and its likes: then it counts as FAILED */
-    uint32_t retry_delay_ms; /* the first pause; doubles up to a second */
+    ss_retry_bounds retry;
     /* An event that failed for good. It is acknowledged only after this has returned, so
      * that whoever keeps dead letters still finds it in the ring. */
     void (*failed)(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,

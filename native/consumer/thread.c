@@ -62,8 +62,7 @@ static void consume(void *context) {
 }
 
 ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
-                           uint32_t log_id, int dead_letter, uint32_t flush_idle_ms,
-                           uint32_t max_attempts, uint32_t callback_timeout_ms) {
+                           int dead_letter, const ss_thread_options *options) {
     ss_thread *self = calloc(1, sizeof *self);
     ss_instance_info info;
     if (self == NULL)
@@ -71,7 +70,7 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue 
     ss_instance_describe(instance, &info);
     self->queue = queue;
     self->log = log;
-    self->log_id = log_id;
+    self->log_id = options->log_id;
     self->dead_letter = dead_letter;
     ss_control *control = ss_control_new(NULL);
     if (control == NULL) {
@@ -86,17 +85,19 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue 
                                    .table = ss_instance_table(instance),
                                    .host = ss_instance_host(instance),
                                    .kinds = info.kinds,
-                                   .flush_idle_ms = flush_idle_ms,
-                                   .flush_timeout_ms = 60000,
-                                   .max_attempts = max_attempts,
-                                   .retry_delay_ms = 10,
+                                   .flush_idle_ms = options->flush_idle_ms,
+                                   .flush_timeout_ms = options->callback_timeout_ms != 0
+                                                           ? options->callback_timeout_ms
+                                                           : SLIPSTREAM_NO_TIMEOUT,
+                                   .retry = {options->retry_initial_ms, options->retry_max_ms,
+                                             options->retry_max_time_ms},
                                    .failed = event_failed,
                                    .context = self};
     self->watched = (ss_watched){.control = control,
                                  .key = ss_ring_get_head(queue->ring)->key,
                                  .log = log,
-                                 .log_id = log_id,
-                                 .limit_ms = callback_timeout_ms};
+                                 .log_id = options->log_id,
+                                 .limit_ms = options->callback_timeout_ms};
     ss_lock_release(&queue->lock);
     if (ss_instance_call(instance, consume, self) != SLIPSTREAM_OK) {
         free(self);

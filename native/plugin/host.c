@@ -137,9 +137,9 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
     const bool fatal = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
     if (host != NULL)
         ss_host_error(host, text, sizeof text);
-    if (status > 0 || status < SLIPSTREAM_PANIC)
+    if (status > 0) /* an unknown negative one may be a newer contract's */
         ss_log_queue_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, log_id,
-                            "on_broadcast returned %d, which is no status of this contract",
+                            "on_broadcast returned %d, which is no answer to it",
                             (int)status);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",

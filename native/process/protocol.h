@@ -47,10 +47,11 @@ typedef struct ss_start {
     uint32_t log_level;
     uint32_t overflow;
     uint32_t flush_idle_ms;
-    uint32_t max_attempts;
+    uint32_t retry_initial_ms;
+    uint32_t retry_max_ms;
+    uint32_t retry_max_time_ms; /* 0: never */
     uint32_t core_files; /* non-zero: let the kernel write core files */
     uint32_t flush_timeout_ms; /* what the plugin's flush is told */
-    uint32_t reserved;
 } ss_start;
 
 typedef struct ss_opened {

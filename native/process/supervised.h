@@ -33,6 +33,7 @@ struct ss_supervised {
     ss_generation *current;
     ss_generation *next;
     ss_standing at;
+    bool has_stop_timeout;
     uint32_t stop_timeout_ms;
     ss_report *reports[REPORTS_MAX];
     uint32_t report_count;

@@ -256,6 +256,7 @@ int32_t ss_supervised_cancel(ss_supervised *w) {
 
 int32_t ss_supervised_stop(ss_supervised *w, uint32_t timeout_ms) {
     ss_os_mutex_lock(&w->supervisor->lock);
+    w->has_stop_timeout = true;
     w->stop_timeout_ms = timeout_ms;
     ss_supervised_step(w, (ss_event){.type = SS_ASKED_STOP});
     ss_kept_spec_release(w->prepared);

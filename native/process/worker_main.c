@@ -210,8 +210,9 @@ static void on_run(void) {
     worker.consumer.host = ss_instance_host(worker.instance);
     worker.consumer.flush_idle_ms = worker.start.flush_idle_ms;
     worker.consumer.flush_timeout_ms = worker.start.flush_timeout_ms;
-    worker.consumer.max_attempts = worker.start.max_attempts;
-    worker.consumer.retry_delay_ms = 10;
+    worker.consumer.retry = (ss_retry_bounds){worker.start.retry_initial_ms,
+                                              worker.start.retry_max_ms,
+                                              worker.start.retry_max_time_ms};
     worker.consumer.failed = event_failed;
     if (ss_instance_call(worker.instance, consume, NULL) != SLIPSTREAM_OK)
         _exit(EXIT_PROTOCOL);

@@ -43,6 +43,8 @@ typedef struct ss_control {
     _Atomic int32_t flush_status;
     _Atomic uint32_t damaged;      /* the consumer found the ring unreadable */
     _Atomic uint32_t flushing;     /* the plugin's flush is being called */
+    _Atomic uint64_t retrying;     /* ordinal that is offered again and again; 0: none */
+    _Atomic uint64_t retrying_since_ns; /* of the day */
     /* drop_oldest: bytes that are being copied out; equal when there are none. */
     SS_LINE _Atomic uint64_t claim_from;
     _Atomic uint64_t claim_to;

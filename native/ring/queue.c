@@ -168,6 +168,12 @@ void ss_queue_clear_stop(ss_queue *queue) {
     atomic_store(&head->stop_wanted, 0);
 }
 
+bool ss_queue_is_retrying(const ss_queue *queue) {
+    const ss_control *control = ss_ring_get_control(queue->ring);
+    return control != NULL &&
+           atomic_load_explicit(&control->retrying, memory_order_relaxed) != 0;
+}
+
 void ss_queue_pause(ss_queue *queue, uint32_t paused) {
     ss_lock_take(&queue->lock);
     atomic_store_explicit(&queue->paused, paused, memory_order_relaxed);
@@ -236,8 +242,13 @@ void ss_queue_describe(ss_queue *queue, ss_stats *out) {
         out->state = SS_SLOT_PAUSED;
     else if (still_stalled(queue))
         out->state = SS_SLOT_STALLED;
-    if (control != NULL)
+    if (control != NULL) {
         add_counters(out, control);
+        /* Pairs with the release in show (answers.c). */
+        out->retrying = atomic_load_explicit(&control->retrying, memory_order_acquire);
+        out->retrying_since_ns =
+            atomic_load_explicit(&control->retrying_since_ns, memory_order_relaxed);
+    }
     ss_lock_release(&queue->lock);
 }
 

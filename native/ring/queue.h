@@ -69,6 +69,9 @@ void ss_queue_tell_lost(ss_queue *queue);
  * stop has a number of its own in the ring's head. The lock is held. */
 void ss_queue_want_stop(ss_queue *queue, uint64_t boundary, bool hurry);
 void ss_queue_clear_stop(ss_queue *queue);
+/* Does the consumer offer an event again and again? Then nothing behind it comes. The lock is
+ * held. */
+bool ss_queue_is_retrying(const ss_queue *queue);
 /* Have the consumer look at what is wanted, even where it sleeps whatever comes. The lock is
  * held. */
 void ss_queue_rouse(ss_queue *queue);

@@ -23,6 +23,8 @@ typedef struct ss_stats {
     uint64_t failed;       /* events that it refused for good */
     uint64_t dropped;      /* events that it was told of as GAP, or is going to be */
     uint64_t acknowledged; /* the last acknowledged ordinal */
+    uint64_t retrying;     /* the ordinal that is offered again until it is taken; 0: none */
+    uint64_t retrying_since_ns; /* since 1970 */
     uint64_t samples;      /* callbacks that were timed; inline: one in 64 */
     uint64_t total_ns;     /* their time */
     uint64_t buckets[SS_TIME_BUCKETS]; /* bucket n: below 2^n ns, at least half of it */

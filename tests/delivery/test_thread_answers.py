@@ -61,7 +61,7 @@ def test_refused_events_are_kept_as_dead_letters(manager, compile_plugin, tmp_pa
     recorder = Recorder(compile_plugin, tmp_path)
     letters = tmp_path / "dead.slip"
     plugin = manager.load_plugin(
-        recorder.config(**THREAD, statuses=[0, -1, 0, *[-2] * 5], dead_letter=str(letters))
+        recorder.config(**THREAD, statuses=[0, -1, 0, *[-3]], dead_letter=str(letters))
     )
     manager.broadcast_many([small(height) for height in range(1, 7)])
     manager.flush(240)

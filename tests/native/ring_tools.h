@@ -240,8 +240,7 @@ static inline plugin *new_plugin(uint32_t flags, uint64_t ordinals, uint64_t see
     self->consumer.host = &self->host;
     self->consumer.kinds = ~UINT64_C(0);
     self->consumer.flush_timeout_ms = 1000;
-    self->consumer.max_attempts = 3;
-    self->consumer.retry_delay_ms = 1;
+    self->consumer.retry = (ss_retry_bounds){1, 2, 0};
     return self;
 }
 

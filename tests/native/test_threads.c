@@ -118,8 +118,12 @@ static void load(place *p, uint32_t reason) {
     ss_instance_info info;
     ss_instance_describe(p->instance, &info);
     REQUIRE(info.refusal == SS_REFUSED_NOTHING && info.is_loaded);
-    p->thread = ss_thread_start(p->instance, p->queue, queue, log_id, -1, 20, 3,
-                                log_id % 2 == 0 ? 60000 : 0);
+    const ss_thread_options options = {.log_id = log_id,
+                                       .flush_idle_ms = 20,
+                                       .callback_timeout_ms = log_id % 2 == 0 ? 60000 : 0,
+                                       .retry_initial_ms = 1,
+                                       .retry_max_ms = 2};
+    p->thread = ss_thread_start(p->instance, p->queue, queue, -1, &options);
     REQUIRE(p->thread != NULL);
 }
 

@@ -7,7 +7,7 @@ Nothing here looks at a library; see `slipstream.library`.
 from __future__ import annotations
 
 from ._document import JsonValue
-from ._keys import Limits, Mode, Overflow, Reload, Restart, is_plugin_name
+from ._keys import Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
 from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets, scrub
 
@@ -21,6 +21,7 @@ __all__ = [
     "Reload",
     "ResolvedConfig",
     "Restart",
+    "Retry",
     "is_plugin_name",
     "load_config",
     "masked",

@@ -53,6 +53,21 @@ class Reload(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How an event is offered again for which the plugin has asked.
+
+    Attributes:
+        initial_delay: Seconds before it is offered again; doubles with each further time.
+        max_delay: Seconds at most between two times.
+        max_time: Seconds after which it counts as failed; 0: never.
+    """
+
+    initial_delay: float = 0.01
+    max_delay: float = 5.0
+    max_time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """How a crashed worker is started again.
 
@@ -293,6 +308,15 @@ RULES: Final[dict[str, Rule]] = {
     "load_timeout": _seconds(0.1, _HOUR, "30"),
     "unload_timeout": _seconds(0.1, _HOUR, "10"),
     "flush_interval": _seconds(0.01, _HOUR, "1"),
+    "retry": _section(
+        Retry,
+        {
+            "initial_delay": _seconds(0.001, _HOUR, "0.01"),
+            "max_delay": _seconds(0.001, _HOUR, "5"),
+            "max_time": _seconds(0.01, _DAY, "60", off=True),
+        },
+        "{ max_delay: 5, max_time: 60 }",
+    ),
     "restart": _section(
         Restart,
         {

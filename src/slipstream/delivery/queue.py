@@ -31,6 +31,14 @@ _OVERFLOW = {
 }
 
 
+def retry_reason(stats: ss_stats) -> str:
+    """Say which event is offered again and again, and since when; "" if none is."""
+    if not stats.retrying:
+        return ""
+    since = time.strftime("%H:%M:%S", time.gmtime(stats.retrying_since_ns / 1e9))
+    return f"retrying ordinal {stats.retrying} since {since} UTC"
+
+
 class Queue(Handle["ss_queue"]):
     """The native ring and its rules for being full."""
 
@@ -72,6 +80,10 @@ class Queue(Handle["ss_queue"]):
     def counters(self) -> Counters:
         """Return the counters."""
         return counters_of(self.stats())
+
+    def retrying(self) -> int:
+        """Return the ordinal of the event that is offered again and again; 0 if none is."""
+        return self.stats().retrying
 
     def pause(self, *, paused: bool) -> None:
         """Hold deliveries back, or let them go on."""
@@ -119,8 +131,10 @@ class Queue(Handle["ss_queue"]):
             if problem:
                 raise PluginFailed(problem, "resume it, or unload it")
             if time.monotonic() >= end:
+                waits = retry_reason(self.stats())
                 raise PluginFailed(
-                    f"it did not get there within {timeout:.3g} seconds",
+                    f"it did not get there within {timeout:.3g} seconds"
+                    + (f": {waits}" if waits else ""),
                     "give it more time, or look at why it is slow",
                 )
 

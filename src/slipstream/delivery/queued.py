@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slipstream._native import lib
 from slipstream.config import Mode
-from slipstream.delivery.queue import Queue
+from slipstream.delivery.queue import Queue, retry_reason
 from slipstream.delivery.reload import Reloadable, V
 from slipstream.errors import PluginFailed
 from slipstream.status import Counters, PluginState
@@ -55,6 +55,7 @@ class Queued(Reloadable[V]):
                 state = PluginState.PAUSED
             elif stats.state == lib.SS_SLOT_STALLED:
                 state, reason = PluginState.STALLED, "its ring stayed full for block_timeout"
+            reason = "; ".join(filter(None, (reason, retry_reason(stats))))
         return state, reason, since
 
     @abstractmethod

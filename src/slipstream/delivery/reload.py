@@ -74,6 +74,11 @@ class Reloadable(Delivery, Generic[V]):
         self._dead_letter = _open_dead_letter(config)
 
     @property
+    def unload_timeout(self) -> float:
+        """The longest wait for each step of its end, in seconds."""
+        return self.config.unload_timeout
+
+    @property
     def log_id(self) -> int:
         """The number that the present version's log lines carry."""
         return 0 if self.present is None else self.present.log_id

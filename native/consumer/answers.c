@@ -3,6 +3,9 @@
 
 #include "plugin/status.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define MS UINT64_C(1000000)
 
 enum { TELL_EVERY_MS = 60 * 1000 }; /* that it is still going on */
@@ -77,6 +80,7 @@ static int32_t wait_to_retry(retry *r, uint64_t ms) {
         if (now >= until && !is_paused(l))
             break;
         tell_now_and_then(r, now);
+        ss_loop_keep(l);
         const int32_t end = flush_now_and_then(r, now);
         if (end != GO_ON)
             return end;
@@ -112,6 +116,7 @@ int32_t ss_loop_retry(loop *l, const uint8_t *frame, size_t len, uint64_t ordina
     begin(&r, l, ordinal, *status);
     for (uint32_t tries = 1; wants_retry(*status); tries++) {
         const uint64_t ms = allowed_ms(&r, pause);
+        ss_loop_forget(l);
         if (ms == 0) {
             end_retry(&r, "max_time is over", attempt);
             return GO_ON;
@@ -134,15 +139,55 @@ int32_t ss_loop_retry(loop *l, const uint8_t *frame, size_t len, uint64_t ordina
 
 /* ---- Refusals -------------------------------------------------------------------------- */
 
+static void refuse(loop *l, const ss_letter *letter) {
+    ss_acks_slow_down(&l->acks);
+    ss_consumer_refuse(l->consumer, letter);
+}
+
 int32_t ss_loop_fail(loop *l, int32_t status, const uint8_t *frame, size_t len, uint64_t ordinal) {
-    const ss_consumer *consumer = l->consumer;
+    char text[SLIPSTREAM_ERROR_MAX];
+    const size_t text_len = l->host->error_len;
+    memcpy(text, l->host->error, text_len);
     l->call_end = 0;
+    ss_loop_forget(l);
     ss_host_log_failure(l->host->log, l->host->log_id, l->host, status, frame, ordinal);
-    ss_loop_add(&l->control->failed, is_event(frame));
     if (is_end(status))
         return status == SLIPSTREAM_FATAL ? SS_CONSUMED_FATAL : SS_CONSUMED_PANIC;
-    if (consumer->failed != NULL)
-        consumer->failed(consumer->context, status, ordinal, frame, len);
+    if (is_event(frame)) /* a GAP is answered, and forgotten */
+        refuse(l, &(ss_letter){ordinal, status, l->delivery.attempt, text, text_len, frame, len});
     ss_acks_finish(&l->acks, ordinal, false);
     return GO_ON;
+}
+
+/* Those of a run that were rejected; `frames` NULL: of one that is over, they are in the ring. */
+static void refuse_rejected(loop *l, const uint8_t *frames, uint64_t first) {
+    ss_rejection *rejections;
+    const size_t count = ss_host_take_rejections(&l->host->settle, &rejections);
+    for (size_t i = 0; i < count; i++) {
+        ss_rejection *one = &rejections[i];
+        while (frames != NULL && first < one->ordinal) {
+            frames += slipstream_load_u32(frames);
+            first++;
+        }
+        ss_host_log_rejection(l->host->log, l->host->log_id, one);
+        if (frames == NULL || is_event(frames))
+            refuse(l, &(ss_letter){one->ordinal, one->status, l->delivery.attempt, one->text,
+                                   one->len, frames,
+                                   frames == NULL ? 0 : slipstream_load_u32(frames)});
+        ss_rejection_free(one);
+    }
+    free(rejections);
+}
+
+void ss_loop_settle(loop *l, int32_t status, const uint8_t *frames, uint64_t last,
+                    uint32_t count) {
+    l->call_end = 0;
+    if (status == SLIPSTREAM_OK)
+        refuse_rejected(l, frames, last - count + 1);
+    else
+        ss_loop_forget(l);
+    ss_acks_finish(&l->acks, last, status == SLIPSTREAM_OK);
+    if (l->acks.are_explicit && status == SLIPSTREAM_OK)
+        refuse_rejected(l, NULL, 0); /* by another thread, since we looked */
+    ss_acks_hear(&l->acks, false);
 }

@@ -13,6 +13,7 @@ enum {
 static bool something_to_do(void *context) {
     const loop *l = context;
     return (must_stop(l) && boundary(l) != l->stop_seen) ||
+           ss_acks_have_news(&l->acks) ||
            atomic_load_explicit(&l->head->flush_wanted, memory_order_acquire) !=
                l->acks.flush_seen ||
            (!is_paused(l) &&
@@ -55,8 +56,7 @@ static inline int32_t deliver_one(loop *l, const uint8_t *frame, size_t len, uin
     }
     if (!is_taken(status))
         return ss_loop_fail(l, status, frame, len, ordinal);
-    ss_loop_add(&l->control->delivered, is_event(frame));
-    ss_acks_finish(&l->acks, ordinal, status == SLIPSTREAM_OK);
+    ss_loop_finish(l, status, frame, ordinal, 1);
     return GO_ON;
 }
 
@@ -159,6 +159,14 @@ static int32_t deliver_chunk(loop *l, ss_chunk chunk) {
             return damaged(l);
         if (first == l->next_skip) {
             const ss_skip *skip = find_skip(l, first, first, false);
+            if (skip->reasons == SS_SKIP_SETTLED) {
+                if ((end = deliver_gap(l)) != GO_ON)
+                    return end;
+                ss_acks_finish(&l->acks, first, false);
+                look_for_skip(l, first + 1);
+                step_over(&chunk, len, 1);
+                continue;
+            }
             const ss_gap_block one = ss_gap_of(chunk.frames, first, skip->reasons);
             ss_gap_add(&l->cursor.owed, &one);
             look_for_skip(l, first + 1);
@@ -183,11 +191,11 @@ static int32_t deliver_chunk(loop *l, ss_chunk chunk) {
             const uint64_t last = first + count - 1;
             const int32_t status = ss_loop_call(l, chunk.frames, len, last, count, 1);
             if (is_taken(status)) {
-                ss_loop_add(&l->control->delivered, count);
-                ss_acks_finish(&l->acks, last, status == SLIPSTREAM_OK);
+                ss_loop_finish(l, status, chunk.frames, last, count);
             } else if (is_end(status)) {
                 end = ss_loop_fail(l, status, chunk.frames, len, last);
             } else {
+                ss_loop_forget(l);
                 undone_until = last;
                 continue;
             }
@@ -202,6 +210,7 @@ static int32_t deliver_chunk(loop *l, ss_chunk chunk) {
 static int32_t step(loop *l) {
     ss_chunk chunk;
     int32_t end = GO_ON;
+    ss_loop_keep(l);
     if (ss_acks_are_asked(&l->acks)) {
         l->call_end = 0;
         if ((end = ss_acks_answer(&l->acks, l->cursor.at)) != GO_ON)
@@ -243,13 +252,15 @@ uint32_t ss_consume(ss_consumer *consumer) {
               .delivery = {.struct_size = sizeof l.delivery, .attempt = 1, .count = 1}};
     int32_t end;
     ss_ticks_start();
-    ss_acks_start(&l.acks, consumer);
+    ss_acks_start(&l.acks, consumer, &l.delivery);
     ss_cursor_start(&l.cursor, &consumer->view);
     look_for_skip(&l, l.acks.done + 1);
     ss_host_enter(consumer->host, ss_os_self());
     do
         end = step(&l);
     while (end == GO_ON);
+    ss_acks_end(&l.acks);
+    ss_acks_hear(&l.acks, true);
     ss_host_leave(consumer->host);
     ss_cursor_end(&l.cursor);
     return (uint32_t)end;

@@ -49,6 +49,16 @@ static inline uint64_t boundary(const loop *l) {
     return atomic_load_explicit(&l->head->boundary, memory_order_acquire);
 }
 
+/* Has what was refused kept, as far as that is ours to do, and hears of it. */
+static inline void ss_loop_keep(loop *l) {
+    if (l->acks.is_slow && ss_consumer_has_refused(l->consumer)) {
+        if (l->consumer->keep != NULL)
+            l->consumer->keep(l->consumer->context);
+        /* What is copied out next may be dropped behind us: nothing before it may be open. */
+        ss_acks_hear(&l->acks, l->consumer->view.overflow == SS_OVERFLOW_DROP_OLDEST);
+    }
+}
+
 static inline int32_t ss_loop_stop(loop *l) {
     const int32_t end = ss_acks_flush(&l->acks);
     return end == GO_ON ? SS_CONSUMED_BOUNDARY : end;
@@ -107,5 +117,19 @@ int32_t ss_loop_retry(loop *l, const uint8_t *frame, size_t len, uint64_t ordina
                       uint32_t attempt, int32_t *status);
 /* What follows from an answer by which it was not taken. GO_ON, or how it ends the consumer. */
 int32_t ss_loop_fail(loop *l, int32_t status, const uint8_t *frame, size_t len, uint64_t ordinal);
+/* A run up to ordinal `last` was taken, but for what was rejected of it. */
+void ss_loop_settle(loop *l, int32_t status, const uint8_t *frames, uint64_t last, uint32_t count);
+static inline void ss_loop_finish(loop *l, int32_t status, const uint8_t *frames, uint64_t last,
+                                  uint32_t count) {
+    if (l->acks.is_slow)
+        ss_loop_settle(l, status, frames, last, count);
+    else
+        ss_acks_finish_fast(&l->acks, last);
+}
+/* A run was not taken: what was rejected of it is forgotten. */
+static inline void ss_loop_forget(loop *l) {
+    if (l->acks.is_slow)
+        ss_host_forget_rejections(&l->host->settle, 0);
+}
 
 #endif

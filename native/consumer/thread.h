@@ -4,6 +4,7 @@
 #ifndef SS_THREAD_H
 #define SS_THREAD_H
 
+#include "frame/dead_letter.h"
 #include "plugin/instance.h"
 #include "ring/queue.h"
 
@@ -24,10 +25,9 @@ typedef struct ss_thread_options {
 } ss_thread_options;
 
 /* Lets a loaded instance take events from a queue, on its own thread; the instance's other
- * steps have to wait until that has ended. Refused events go to `dead_letter`, -1: nowhere.
- * NULL when there is no memory. */
+ * steps have to wait until that has ended. NULL when there is no memory. */
 ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
-                           int dead_letter, const ss_thread_options *options);
+                           ss_letters *letters, const ss_thread_options *options);
 /* Drain to the last event that was broadcast, and end; wait with ss_instance_wait. While
  * paused it ends at once. Say it again now and then: what was lost at the end can be told
  * of only when there is room. */

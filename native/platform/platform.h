@@ -160,6 +160,11 @@ const uint8_t *ss_os_file_map(int fd, size_t size);
 void ss_os_file_unmap(const uint8_t *file, size_t size);
 /* Appends all of it; false with errno set, to 0 if the file takes nothing. */
 bool ss_os_file_append(int fd, const void *data, size_t len);
+/* What was written is there after a failure of power as well; false with errno set. */
+bool ss_os_file_sync(int fd);
+/* Cuts it to `size` bytes. */
+bool ss_os_file_cut(int fd, uint64_t size);
+bool ss_os_file_size(int fd, uint64_t *size);
 /* Keeps errno. */
 void ss_os_file_close(int fd);
 

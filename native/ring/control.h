@@ -50,9 +50,7 @@ typedef struct ss_control {
     _Atomic uint64_t claim_to;
     _Atomic uint64_t taken; /* the last ordinal that was copied out, or found to be lost */
     /* Counters; shown, never relied on. */
-    SS_LINE _Atomic uint64_t delivered;
-    _Atomic uint64_t failed;
-    _Atomic uint64_t calls;
+    SS_LINE _Atomic uint64_t calls;
     _Atomic uint64_t call_ticks;
     _Atomic uint64_t buckets[SS_TIME_BUCKETS]; /* of ticks: bucket n is below 2^n */
     SS_LINE ss_fault fault;

@@ -168,7 +168,7 @@ class Loaded:
         problems = _flush(list(self.plugins.values()), timeout)
         late = [
             f"{plugin.name} ({plugin.state}): acknowledged {plugin.counters.acknowledged} "
-            f"of {plugin.counters.broadcast}: {problems[plugin.name]}"
+            f"of {plugin.counters.accepted}: {problems[plugin.name]}"
             for plugin in self.plugins.values()
             if problems[plugin.name]
         ]

@@ -81,7 +81,7 @@ def test_a_bound_makes_it_a_failure(stored, compile_plugin, tmp_path, mode) -> N
     start = time.monotonic()
     with capture_logs() as logs:
         stored.broadcast(small(1))
-        wait_until(lambda: plugin.counters.failed, "it never ends")
+        wait_until(lambda: plugin.counters.dead, "it never ends")
         assert time.monotonic() - start > 0.25
         gated.busy.unlink()
         stored.broadcast(small(2))

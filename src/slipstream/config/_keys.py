@@ -272,6 +272,19 @@ def _path(example: str, kind: type[ConfigError]) -> Callable[[Setting], Path]:
     return read
 
 
+def _path_or_false(example: str) -> Rule:
+    read_path = _path(example, ConfigError)
+
+    def read(setting: Setting) -> Path | bool:
+        if isinstance(setting.value, bool):
+            if setting.value:
+                raise setting.refusal("the path of a file, or false", example)
+            return False
+        return read_path(setting)
+
+    return read
+
+
 def _section(kind: Callable[..., _T], rules: dict[str, Rule], example: str) -> Rule:
     def read(setting: Setting) -> _T:
         if not isinstance(setting.value, dict):
@@ -302,7 +315,7 @@ RULES: Final[dict[str, Rule]] = {
     "overflow": _choice(Overflow),
     "ring_bytes": _size(64 * KIBIBYTE, GIBIBYTE, '"16MiB"', power_of_two=True),
     "block_timeout": _seconds(0, _HOUR, "5"),
-    "dead_letter": _path('"failed.capture"', ConfigError),
+    "dead_letter": _path_or_false('"failed.capture"'),
     "reload": _choice(Reload),
     "callback_timeout": _seconds(0.01, _DAY, "30", off=True),
     "load_timeout": _seconds(0.1, _HOUR, "30"),

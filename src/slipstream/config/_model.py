@@ -48,7 +48,8 @@ class PluginConfig:
         overflow: What happens when the ring is full.
         ring_bytes: The ring's size, a power of two.
         block_timeout: How long a broadcast waits for room before the plugin counts as stalled.
-        dead_letter: The capture file for events that failed for good; None keeps none.
+        dead_letter: The capture file for events that are refused for good; False keeps none,
+            None one in the plugin's data folder.
         reload: The order of old and new version at a reload.
         callback_timeout: The longest that a callback may take; 0 is off.
         load_timeout: The longest that loading may take.
@@ -71,7 +72,7 @@ class PluginConfig:
     overflow: Overflow = Overflow.BLOCK
     ring_bytes: int = 16 * MEBIBYTE
     block_timeout: float = 5.0
-    dead_letter: Path | None = None
+    dead_letter: Path | bool | None = None
     reload: Reload = Reload.REPLACE
     callback_timeout: float = 30.0
     load_timeout: float = 30.0

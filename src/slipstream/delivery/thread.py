@@ -19,6 +19,7 @@ from slipstream.status import CONSUMER_STATES, PluginState, Status
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_thread
     from slipstream.delivery.host import Host
+    from slipstream.delivery.letters import Letters
 
 _STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
 _SLICE = 0.02  # seconds between two looks whether what was lost at the end can be told
@@ -28,7 +29,7 @@ class Consumer(Handle["ss_thread"]):
     """A loaded instance that takes events out of a ring, on its own thread."""
 
     def __init__(
-        self, host: Host, instance: Instance, queue: Queue, dead_letter: Handle[int]
+        self, host: Host, instance: Instance, queue: Queue, letters: Letters
     ) -> None:
         """Let it begin."""
         config = instance.config
@@ -44,11 +45,11 @@ class Consumer(Handle["ss_thread"]):
             },
         )
         pointer = lib.ss_thread_start(
-            instance.pointer, queue.pointer, host.pump.pointer, dead_letter.pointer, options
+            instance.pointer, queue.pointer, host.pump.pointer, letters.pointer, options
         )
         if pointer == ffi.NULL:
             raise MemoryError
-        super().__init__(pointer, _free_consumer, queue, dead_letter, instance)
+        super().__init__(pointer, _free_consumer, queue, letters, instance)
 
     def look(self) -> tuple[PluginState, str]:
         """Return its state, and the reason of a failure."""
@@ -96,7 +97,7 @@ class ThreadPlugin(Queued[Instance], InHost):
     def _consume(self, instance: Instance) -> None:
         if self._consumer is not None:
             self._consumer.close()  # until now the version before could acknowledge
-        self._consumer = Consumer(self._host, instance, self._queue, self._dead_letter)
+        self._consumer = Consumer(self._host, instance, self._queue, self._letters)
 
     def _take_over(self, fresh: Instance) -> None:
         self._consume(fresh)

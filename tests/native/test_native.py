@@ -52,6 +52,10 @@ def test_usual_frames(built) -> None:
     assert "well formed" in run(built / "asan" / "usual", 1_000_000 * MORE)
 
 
+def test_outcomes(built) -> None:
+    assert "one run of a thousand" in run(built / "asan" / "outcomes", 30 * MORE)
+
+
 def test_packed_configs(built) -> None:
     assert "values found" in run(built / "asan" / "host_config", 400_000 * MORE)
 

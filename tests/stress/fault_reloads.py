@@ -155,7 +155,7 @@ class Reloads:
         first = plugin.counters.accepted + 1
         if not wait(lambda: plugin.counters.accepted > first):
             self.wrong.append(f"nothing streams behind ordinal {first} {trouble.problem}")
-        last = plugin.counters.broadcast
+        last = plugin.counters.accepted
         try:
             manager.flush(240)
         except FlushTimeout as error:

@@ -4,7 +4,7 @@
  *
  * A record is 64 bytes, little-endian: u64 ordinal, stream, sequence, hash (FNV-1a of the frame
  * behind its header); u32 attempt, type (0 event, 1 on_load, 2 about to acknowledge up to
- * ordinal, 3 GAP), pid, count of the run; u64 first and last lost ordinal of a GAP.
+ * ordinal, 3 GAP, 4 event that it refuses), pid, count of the run; u64 first and last lost ordinal of a GAP.
  *
  * An event of kind 41 whose body is "WHAT TIMES" has WHAT done to the process while its attempt
  * is at most TIMES; "-WHAT" before the event is recorded, "WHAT" after it. */
@@ -36,7 +36,7 @@
 #define VERSION "1"
 #endif
 
-enum { RECORDS = 512, KIND_COMMAND = 41, EVENT = 0, LOADED = 1, ACKING = 2, GAP = 3 };
+enum { RECORDS = 512, KIND_COMMAND = 41, EVENT = 0, LOADED = 1, ACKING = 2, GAP = 3, REFUSED = 4 };
 
 typedef struct record {
     uint64_t ordinal, stream, sequence, hash;
@@ -469,6 +469,7 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
     slipstream_frame frame;
     slipstream_gap gap;
     char what[64];
+    int refuses = 0;
     (void)instance;
     for (uint64_t ordinal = delivery->first_ordinal;
          slipstream_next_frame(frames, len, &offset, &frame) == SLIPSTREAM_OK; ordinal++) {
@@ -487,8 +488,12 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
             write_out();
             obey(what + 1, ordinal);
         }
+        if (strcmp(what, "refuse") == 0)
+            r.type = REFUSED;
         add_record(r);
-        if (what[0] != '\0' && what[0] != '-') {
+        if (strcmp(what, "refuse") == 0) {
+            refuses = 1;
+        } else if (what[0] != '\0' && what[0] != '-') {
             write_out();
             obey(what, ordinal);
         }
@@ -500,6 +505,8 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
         me.unacked++;
     }
     write_out();
+    if (refuses)
+        return slipstream_fail(me.host, SLIPSTREAM_FAILED, "told to refuse");
     if (me.event_us > 0)
         sleep_us(me.event_us);
     if ((FLAGS & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0 && me.ack_every > 0 &&

@@ -30,13 +30,19 @@ class Auditor:
         self.looks = 0
         self.wrong: list[str] = []
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
+        self.stop()
 
     def _run(self) -> None:
         known: dict[str, object] = {}

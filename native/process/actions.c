@@ -127,6 +127,13 @@ static void quarantine(ss_supervised *w, const ss_action *action) {
     ss_supervised_show(w, reason);
 }
 
+static const char *reason_of(const ss_supervised *w, const ss_action *action) {
+    if (action->text == NULL)
+        return w->text;
+    const bool ended = w->at.state == SS_SUPERVISED_UNLOADED && action->text[0] == '\0';
+    return ended ? w->unload_problem : action->text;
+}
+
 static void perform(ss_supervised *w, const ss_event *event, const ss_action *action) {
     switch (action->type) {
     case SS_DO_SPAWN_PREPARED:
@@ -186,7 +193,7 @@ static void perform(ss_supervised *w, const ss_event *event, const ss_action *ac
         ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, action->text);
         break;
     case SS_DO_SHOW:
-        ss_supervised_show(w, action->text != NULL ? action->text : w->text);
+        ss_supervised_show(w, reason_of(w, action));
         break;
     case SS_DO_QUARANTINE:
         quarantine(w, action);

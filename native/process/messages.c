@@ -1,6 +1,10 @@
 /* messages: what a worker tells the host. All of it is hostile. */
 #include "process/supervised.h"
 
+#include "base/text.h"
+#include "plugin/status.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +55,20 @@ static void on_metric(ss_supervised *w, const ss_message *head, const char *data
     }
 }
 
+/* on_unload has returned; what is not success is said as in the other modes. */
+static void note_unload(ss_supervised *w, const ss_generation *p, int32_t status, const char *data,
+                        size_t len) {
+    char text[sizeof w->unload_problem / 2];
+    w->unload_problem[0] = '\0';
+    if (status == SLIPSTREAM_OK)
+        return;
+    ss_text_escape(text, sizeof text, data, strnlen(data, len));
+    snprintf(w->unload_problem, sizeof w->unload_problem, "on_unload failed (%s (%d)): %s",
+             ss_status_name(status), (int)status, text);
+    ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,
+                     w->unload_problem, strlen(w->unload_problem));
+}
+
 bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,
                               const char *data) {
     const size_t len = head->len;
@@ -89,9 +107,7 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
         event.number = (uint32_t)head->number;
         break;
     case SS_TO_HOST_UNLOADED:
-        if ((int32_t)head->number != SLIPSTREAM_OK)
-            ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id, data,
-                             strnlen(data, len));
+        note_unload(w, p, (int32_t)head->number, data, len);
         event.type = SS_SAID_UNLOADED;
         break;
     default:

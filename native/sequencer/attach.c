@@ -261,14 +261,14 @@ int32_t ss_sequencer_stats(ss_sequencer *sequencer, uint32_t id, ss_stats *out) 
 }
 
 int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t id, uint32_t ms, ss_stats *last,
-                            uint8_t *gap, size_t *gap_len) {
+                            char *gap, size_t *gap_len) {
     ss_slot *s;
     const int32_t status = enter_slot(sequencer, id, ms, &s);
     if (status != SLIPSTREAM_OK)
         return status;
     *gap_len = s->pending.last == 0 ? 0 : SS_GAP_FRAME_LEN;
     if (*gap_len != 0)
-        ss_gap_write(gap, &s->pending);
+        ss_gap_write((uint8_t *)gap, &s->pending);
     set_run(s, NULL);
     describe(s, last);
     last->undelivered = last->waiting; /* nothing is delivered any more */

@@ -47,7 +47,7 @@ int32_t ss_sequencer_renew_queue(ss_sequencer *sequencer, uint32_t slot, uint64_
 /* After this no call into the slot is under way and none will come. Its last counters, and the
  * GAP of what it missed and was not told of: room for SS_GAP_LEN bytes, 0 if there is none. */
 int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t slot, uint32_t ms, ss_stats *last,
-                            uint8_t *gap, size_t *gap_len);
+                            char *gap, size_t *gap_len);
 /* Puts another loaded instance in the slot's place; ordinals go on. A pending gap is
  * delivered. */
 int32_t ss_sequencer_replace(ss_sequencer *sequencer, uint32_t slot, ss_instance *instance,

@@ -68,6 +68,7 @@ class Counters:
         dead_unkept: How many of the dead are in no dead-letter file.
         lost: Events that were lost so far, told or not.
         acknowledged: The last acknowledged ordinal.
+        retrying: The ordinal that is offered again until it is taken; 0 if none is.
         callbacks_timed: How many callbacks were timed (inline: one in 64).
         callback_ns: The time that those took, in nanoseconds.
         callback_buckets: Bucket n counts timed callbacks of at least 2^(n-1) and less than
@@ -83,6 +84,7 @@ class Counters:
     dead_unkept: int = 0
     lost: int = 0
     acknowledged: int = 0
+    retrying: int = 0
     callbacks_timed: int = 0
     callback_ns: int = 0
     callback_buckets: tuple[int, ...] = ()
@@ -105,6 +107,7 @@ def counters_of(stats: ss_stats) -> Counters:
         dead_unkept=stats.dead_unkept,
         lost=stats.lost,
         acknowledged=stats.acknowledged,
+        retrying=stats.retrying,
         callbacks_timed=stats.samples,
         callback_ns=stats.total_ns,
         callback_buckets=tuple(stats.buckets),

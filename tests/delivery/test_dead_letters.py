@@ -195,7 +195,9 @@ for height in range(1000):
     print(plugin.counters.dead, flush=True)
 """
     counted = 0
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as host:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as host:
         for line in host.stdout:
             counted = int(line)
             if counted > 20:

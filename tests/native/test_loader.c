@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static uint8_t gap[SS_GAP_LEN];
+static char gap[SS_GAP_LEN];
 static size_t gap_len;
 
 enum { WAIT_MS = 240000 };

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static uint8_t gap[SS_GAP_LEN];
+static char gap[SS_GAP_LEN];
 static size_t gap_len;
 
 enum { SENDERS = 4, PER_CALL = 20, WAIT_MS = 240000 };

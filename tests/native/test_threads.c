@@ -31,7 +31,7 @@ static uint32_t log_id;
 static atomic_bool stop;
 static place places[PLUGINS];
 static ss_letters *letters; /* nowhere */
-static uint8_t gap[SS_GAP_LEN];
+static char gap[SS_GAP_LEN];
 static size_t gap_len;
 static uint64_t totals[4]; /* events, lost, gaps, generations */
 

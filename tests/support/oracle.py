@@ -130,11 +130,7 @@ class _Judge:
         if not first <= r.ordinal <= len(self._hashes) or (r.type == GAP and r.last != r.ordinal):
             self._break("order_violations", f"pid {r.pid}: ordinal {r.ordinal}, first {first}")
             return
-        # What was refused is not offered again, and needs no acknowledgement.
-        while self._is_refused(self._acked + 1):
-            self._acked += 1
-        while self._expected < first and self._is_refused(self._expected):
-            self._expected += 1
+        self._step_over_refused(first)
         if self._expected == 0 and first > self._acked + 1:
             lost = first - self._acked - 1
             what = f"pid {r.pid} starts at {first}, acknowledged was at most {self._acked}"
@@ -160,6 +156,13 @@ class _Judge:
         self.verdict.events += 1
         if r.hash != self._hashes[r.ordinal - 1]:
             self._break("hash_mismatches", f"ordinal {r.ordinal}: another content")
+
+    def _step_over_refused(self, first: int) -> None:
+        """What was refused is not offered again, and needs no acknowledgement."""
+        while self._is_refused(self._acked + 1):
+            self._acked += 1
+        while 0 < self._expected < first and self._is_refused(self._expected):
+            self._expected += 1
 
     def _is_refused(self, ordinal: int) -> bool:
         return ordinal < len(self._seen) and self._seen[ordinal] == 1 + REFUSED

@@ -182,13 +182,13 @@ class _Run:
             self.result.plugins = [(plugin, plugin.status) for plugin in plugins]
 
     def _flush(self) -> None:
-        """Wait for the plugins as long as any of them makes headway."""
+        """Wait for the plugins as long as any of them makes headway, or asks for it."""
         while True:
             before = self._headway()
             try:
                 self.manager.flush(STANDSTILL)
             except FlushTimeout as error:
-                if self._headway() == before:
+                if self._headway() == before and not self._is_retrying():
                     raise
                 _log.info("still delivering", extra={"detail": error.message})
             else:
@@ -197,6 +197,10 @@ class _Run:
     def _headway(self) -> list[tuple[int, int]]:
         counters = [plugin.counters for plugin in self.manager.plugins.values()]
         return [(c.delivered, c.acknowledged) for c in counters]
+
+    def _is_retrying(self) -> bool:
+        """Say whether a plugin has asked for an event again: it waits for something else."""
+        return any(plugin.counters.retrying for plugin in self.manager.plugins.values())
 
     def _stream(self, advance: Advance) -> None:
         # What comes through a pipe may be live: no event waits there for the next.
@@ -290,6 +294,7 @@ def _plugin_json(plugin: Plugin, status: Status) -> JsonObject:
         "dead_unkept": counters.dead_unkept,
         "lost": counters.lost,
         "acknowledged": counters.acknowledged,
+        "retrying": counters.retrying,
         "callback_ns_mean": _mean_ns(plugin),
     }
 
@@ -321,7 +326,10 @@ def _show(result: _Report) -> None:
             plugin.version,
             str(plugin.mode),
             str(status.state),
-            *(f"{n:,}" for n in (counters.accepted, counters.delivered, counters.dead, counters.lost)),
+            *(
+                f"{n:,}"
+                for n in (counters.accepted, counters.delivered, counters.dead, counters.lost)
+            ),
             f"{counters.acknowledged:,}",
             "-" if mean is None else f"{mean / 1000:.1f} µs",
         )

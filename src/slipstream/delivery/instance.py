@@ -47,8 +47,9 @@ REFUSALS: dict[int, Refusal] = {
 }
 
 
-def _ms(seconds: float) -> int:
-    return int(max(0.0, min(seconds, _LONGEST)) * 1000)
+def to_ms(seconds: float) -> int:
+    """Return seconds as the core's milliseconds: more than those hold is no limit."""
+    return lib.SLIPSTREAM_NO_TIMEOUT if seconds > _LONGEST else int(max(0.0, seconds) * 1000)
 
 
 class LoadReason(enum.IntEnum):
@@ -203,7 +204,7 @@ class Instance(Handle["ss_instance"]):
         """Wait for the step under way, if there is one; False if it does not end in time."""
         while self._stuck_in:
             left = end - time.monotonic()
-            if lib.ss_instance_wait(self.pointer, _ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
+            if lib.ss_instance_wait(self.pointer, to_ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
                 self._stuck_in = ""
             elif left <= 0:
                 return False
@@ -288,7 +289,7 @@ class Instance(Handle["ss_instance"]):
         Raises:
             PluginFailed: It failed, or did not return in time.
         """
-        info = self._step("flush", timeout, lib.ss_instance_flush, _ms(timeout))
+        info = self._step("flush", timeout, lib.ss_instance_flush, to_ms(timeout))
         if info is None:
             raise PluginFailed(
                 f"flush did not return within {timeout:.3g} seconds",
@@ -304,7 +305,7 @@ class Instance(Handle["ss_instance"]):
         """Call `on_unload` if it is loaded; returns the plugin's error, "" if there was none."""
         self.is_loaded = False
         lib.ss_instance_stop(self.pointer)
-        info = self._step("on_unload", timeout, lib.ss_instance_unload, _ms(timeout))
+        info = self._step("on_unload", timeout, lib.ss_instance_unload, to_ms(timeout))
         if info is None:
             return f"{self._stuck_in} did not return within {timeout:.3g} seconds"
         if info.status != lib.SLIPSTREAM_OK:

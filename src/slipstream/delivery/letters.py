@@ -20,6 +20,8 @@ from slipstream.errors import CaptureError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from slipstream._native.cdef import ss_letters
+    from slipstream.config import PluginConfig
     from slipstream.logs import LogPump
 
 _log = logging.getLogger("slipstream")
@@ -59,26 +61,25 @@ class Letters(Handle["ss_letters"]):
         if lib.ss_letters_set_plugin(self.pointer, log_id, *texts) != lib.SLIPSTREAM_OK:
             raise MemoryError
 
-    def write_to(self, wanted: Path | bool | None, folder: Path | None) -> None:
+    def write_to(self, config: PluginConfig | None, folder: Path | None) -> None:
         """Write to another file from now on, unless it is the one of before.
 
         Args:
-            wanted: What the config names; False: nowhere; None: a file in the folder.
+            config: May name a file, or say that there is to be none; else it is in the folder.
             folder: The plugin's own folder, if it has one.
 
         Raises:
             CaptureError: The file that the config names cannot be used; it is as before.
         """
-        path = wanted if isinstance(wanted, Path) else None
-        if wanted is None and folder is not None:
-            path = folder / FILE
+        named = None if config is None else config.dead_letter
+        path = folder / FILE if named is None and folder is not None else None
+        if isinstance(named, Path):
+            path = named
         if path == self.path:
             return
         descriptor = -1
-        if path is not None and wanted:
-            descriptor = open_for_append(path)
-        elif path is not None:
-            descriptor = _open_own(path)
+        if path is not None:
+            descriptor = open_for_append(path) if named else _open_own(path)
         lib.ss_letters_open(self.pointer, descriptor, MAX_BYTES)
         self.path = path if descriptor >= 0 else None
 
@@ -98,7 +99,8 @@ def _open_own(path: Path) -> int:
             return open_for_append(path)
     except (CaptureError, OSError) as error:
         _log.warning(
-            "dead letters are counted and not kept", extra={"file": str(path), "problem": str(error)}
+            "dead letters are counted and not kept",
+            extra={"file": str(path), "problem": str(error)},
         )
         return -1
 

@@ -13,7 +13,7 @@ from slipstream._native import ffi, lib
 from slipstream.config import Mode, Reload
 from slipstream.delivery.crash_report import CrashReport, take_reports
 from slipstream.delivery.description import Description
-from slipstream.delivery.instance import REFUSALS, LoadReason, claims_of, metrics_of
+from slipstream.delivery.instance import REFUSALS, LoadReason, claims_of, metrics_of, to_ms
 from slipstream.delivery.queued import Queued
 from slipstream.delivery.supervisor import Supervised
 from slipstream.errors import PluginLoadError, PluginStartError, Refusal
@@ -200,7 +200,7 @@ class ProcessPlugin(Queued[Generation]):
     def _end_consumer(self, timeout: float) -> list[str]:
         problem = ""
         if not self._worker.is_closed:
-            lib.ss_supervised_stop(self._worker.pointer, _ms(timeout))
+            lib.ss_supervised_stop(self._worker.pointer, to_ms(timeout))
             ended = {lib.SS_SUPERVISED_UNLOADED, lib.SS_SUPERVISED_FAILED}
             info = self._worker.wait(
                 lambda i: i.state in ended and not i.busy and i.pid == 0,
@@ -219,10 +219,6 @@ class ProcessPlugin(Queued[Generation]):
         self.collect_reports()
         self._beside = self._beside or Status(PluginState.FAILED, "its worker was killed")
         self._worker.close()
-
-
-def _ms(seconds: float) -> int:
-    return int(seconds * 1000)
 
 
 def _spec(generation: Generation, log_level: int) -> tuple[ss_spec, list[Pointer[char]]]:
@@ -244,18 +240,18 @@ def _spec(generation: Generation, log_level: int) -> tuple[ss_spec, list[Pointer
             "open_files": limits.open_files or 0,
             "log_id": generation.log_id,
             "log_level": log_level,
-            "load_timeout_ms": _ms(config.load_timeout),
-            "unload_timeout_ms": _ms(config.unload_timeout),
-            "callback_timeout_ms": _ms(config.callback_timeout),
-            "flush_idle_ms": _ms(config.flush_interval),
-            "retry_initial_ms": _ms(config.retry.initial_delay),
-            "retry_max_ms": _ms(config.retry.max_delay),
-            "retry_max_time_ms": _ms(config.retry.max_time),
+            "load_timeout_ms": to_ms(config.load_timeout),
+            "unload_timeout_ms": to_ms(config.unload_timeout),
+            "callback_timeout_ms": to_ms(config.callback_timeout),
+            "flush_idle_ms": to_ms(config.flush_interval),
+            "retry_initial_ms": to_ms(config.retry.initial_delay),
+            "retry_max_ms": to_ms(config.retry.max_delay),
+            "retry_max_time_ms": to_ms(config.retry.max_time),
             "core_files": limits.core_files,
-            "initial_delay_ms": _ms(restart.initial_delay),
-            "max_delay_ms": _ms(restart.max_delay),
+            "initial_delay_ms": to_ms(restart.initial_delay),
+            "max_delay_ms": to_ms(restart.max_delay),
             "max_crashes": restart.max_crashes,
-            "window_ms": _ms(restart.window),
+            "window_ms": to_ms(restart.window),
         },
     )
     return spec, list(kept.values())

@@ -142,7 +142,7 @@ class Reloadable(Delivery, Generic[V]):
         Raises:
             CaptureError: That file cannot be used; all is as it was.
         """
-        self._letters.write_to(version.config.dead_letter, self._host.folder(self.name))
+        self._letters.write_to(version.config, self._host.folder(self.name))
         self._letters.serve(
             version.log_id, self.name, version.description.version, version.copy.digest
         )

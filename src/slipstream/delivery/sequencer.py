@@ -146,7 +146,7 @@ class Sequencer(Handle["ss_sequencer"]):
             Its last ``ss_stats``, and the GAP of what it missed and was not told of, if any.
         """
         stats = ffi.new("ss_stats *")
-        gap = ffi.new("uint8_t[]", lib.SS_GAP_LEN)
+        gap = ffi.new("char[]", bytes(lib.SS_GAP_LEN))
         size = ffi.new("size_t *")
         self._call("unload", lib.ss_sequencer_detach, slot, _SLICE_MS, stats, gap, size)
         self._attached.pop(slot, None)

@@ -71,7 +71,7 @@ static void examine(const uint8_t *data, size_t data_len) {
     size_t len = needed;
     REQUIRE(write_again(&frame, end - needed, &len) == SLIPSTREAM_OK && len == needed);
     for (size_t i = 0; i < len; i++)
-        printf("%02x", end[i - len]);
+        printf("%02x", (end - len)[i]);
     puts("");
     munmap(pages, room_len + page);
 }

@@ -90,6 +90,7 @@ def test_asan_copies_go_to_their_own_folder(tmp_path: Path) -> None:
     done = make("asan", f"ASAN_DIR={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "host-c",
         "ledger.so",
         "minimal.so",
         "tally.so",
@@ -107,7 +108,7 @@ def test_without_the_headers_of_sqlite_the_error_says_what_to_install(tmp_path: 
 def test_without_cargo_the_rust_example_is_left_out() -> None:
     done = make("rust", CARGO="no-such-cargo")
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
-    assert "tally-rust skipped" in done.stdout
+    assert "tally-rust and host-rust skipped" in done.stdout
 
 
 def test_minimal_is_the_example_of_the_header() -> None:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Payload,
         StakingReward,
     )
+    from slipstream.library import PluginInfo
     from slipstream.loaded import Plugin
     from slipstream.manager import PluginManager
     from slipstream.status import Counters, PluginState
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Where the names of this package come from, the quickest to import first.
-_ROOMS = ("errors", "events", "config", "status", "loaded", "manager")
+_ROOMS = ("errors", "events", "config", "status", "library", "loaded", "manager")
 
 
 def __getattr__(name: str) -> object:
@@ -113,6 +114,7 @@ __all__ = [
     "PluginAlreadyLoaded",
     "PluginConfig",
     "PluginFailed",
+    "PluginInfo",
     "PluginLoadError",
     "PluginManager",
     "PluginNotLoaded",

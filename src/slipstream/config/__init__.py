@@ -6,10 +6,11 @@ Nothing here looks at a library; see `slipstream.library`.
 
 from __future__ import annotations
 
-from ._document import JsonValue
+from ._document import JsonValue, shown, spell
 from ._keys import Limits, Mode, Overflow, Reload, Restart, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
 from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets, scrub
+from ._typos import closest, is_misspelt
 
 __all__ = [
     "MAX_CONFIG_BYTES",
@@ -21,6 +22,8 @@ __all__ = [
     "Reload",
     "ResolvedConfig",
     "Restart",
+    "closest",
+    "is_misspelt",
     "is_plugin_name",
     "load_config",
     "masked",
@@ -28,4 +31,6 @@ __all__ = [
     "plugin_config",
     "resolve_secrets",
     "scrub",
+    "shown",
+    "spell",
 ]

@@ -125,6 +125,7 @@ class Reloadable(Delivery, Generic[V]):
             config_file=config.source,
             flags=fresh.description.flags,
             kinds=fresh.description.kinds,
+            info=copy.info,
         )
         return problem
 

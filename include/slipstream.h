@@ -674,10 +674,10 @@ typedef struct slipstream_payload_v1 {
  * A plugin gets what its config grants; a call that is not granted is DENIED. A call may
  * wait for the host, in process mode, for call_timeout; then TIMEOUT. Buffers as in
  * slipstream.config/1. A peer is named by the host's bytes for it, as in PEER_SEEN.
- * All: WRONG_STATE when not loaded.
- * [any-thread & loaded | unloading] */
+ * All: WRONG_STATE when not loaded. */
 
-/* slipstream.send/1: a message to a peer, who gets it as a PAYLOAD frame. */
+/* slipstream.send/1: a message to a peer, who gets it as a PAYLOAD frame.
+ * [any-thread & loaded | unloading] */
 typedef struct slipstream_send_v1 {
     uint32_t struct_size;
     uint32_t reserved;
@@ -690,10 +690,11 @@ typedef struct slipstream_send_v1 {
                                    size_t body_len, uint64_t *ticket);
 } slipstream_send_v1;
 
-/* slipstream.peers/1: whom the host knows. */
 #define SLIPSTREAM_PEER_PUBLIC_KEY 1
 #define SLIPSTREAM_PEER_NAME 2
 
+/* slipstream.peers/1: whom the host knows.
+ * [any-thread & loaded | unloading] */
 typedef struct slipstream_peers_v1 {
     uint32_t struct_size;
     uint32_t reserved;
@@ -704,9 +705,10 @@ typedef struct slipstream_peers_v1 {
     int32_t(SLIPSTREAM_CALL *peer_at)(void *ctx, uint32_t index, uint8_t *buffer, size_t *len);
 } slipstream_peers_v1;
 
-/* slipstream.identity/1: the host's key is used, and never seen. */
 #define SLIPSTREAM_SIGNATURE_LEN 64
 
+/* slipstream.identity/1: the host's key is used, and never seen.
+ * [any-thread & loaded | unloading] */
 typedef struct slipstream_identity_v1 {
     uint32_t struct_size;
     uint32_t reserved;

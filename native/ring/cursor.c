@@ -103,6 +103,9 @@ static void read_lost(const ss_ring_head *head, uint64_t *tail, uint64_t *tail_o
         lost->kinds = __atomic_load_n(&head->lost.kinds, __ATOMIC_ACQUIRE);
         lost->first_height = __atomic_load_n(&head->lost.first_height, __ATOMIC_ACQUIRE);
         lost->last_height = __atomic_load_n(&head->lost.last_height, __ATOMIC_ACQUIRE);
+        lost->stream = __atomic_load_n(&head->lost.stream, __ATOMIC_ACQUIRE);
+        lost->first_sequence = __atomic_load_n(&head->lost.first_sequence, __ATOMIC_ACQUIRE);
+        lost->last_sequence = __atomic_load_n(&head->lost.last_sequence, __ATOMIC_ACQUIRE);
         lost->reasons = __atomic_load_n(&head->lost.reasons, __ATOMIC_ACQUIRE);
         if (atomic_load_explicit(&head->lost_sequence, memory_order_relaxed) == sequence)
             return;

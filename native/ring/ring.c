@@ -239,6 +239,9 @@ void ss_ring_show_dropped(ss_ring *ring) {
     __atomic_store_n(&shown->kinds, ring->dropped.kinds, __ATOMIC_RELAXED);
     __atomic_store_n(&shown->first_height, ring->dropped.first_height, __ATOMIC_RELAXED);
     __atomic_store_n(&shown->last_height, ring->dropped.last_height, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown->stream, ring->dropped.stream, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown->first_sequence, ring->dropped.first_sequence, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown->last_sequence, ring->dropped.last_sequence, __ATOMIC_RELAXED);
     __atomic_store_n(&shown->reasons, ring->dropped.reasons, __ATOMIC_RELAXED);
 }
 

@@ -15,7 +15,7 @@
  *    0  u64   first     ordinal of the first frame
  *    8  u32   bytes     of all frames
  *   12  u32   count     of frames, bit 31: a gap block follows
- *   16        48 bytes of ss_gap_block, if bit 31 is set: what was lost before it
+ *   16        72 bytes of ss_gap_block, if bit 31 is set: what was lost before it
  *             the frames
  *
  * Cursors are ordinals: `acked` says that every event up to it is done with. The producer

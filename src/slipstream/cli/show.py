@@ -161,6 +161,7 @@ _COLOURS = {
     "StakingReward": "cyan",
     "Block": "blue",
     "Gap": "red",
+    "Mark": "white",
 }
 
 

@@ -179,9 +179,7 @@ class Block:
     """A block was added; `block` holds its serialised bytes, or a prefix of them."""
 
     kind: ClassVar[EventKind] = EventKind.BLOCK
-    layout: ClassVar[Layout] = Layout(
-        spans=(Span("block"),), said="{block}", word="encoding"
-    )
+    layout: ClassVar[Layout] = Layout(spans=(Span("block"),), said="{block}", word="encoding")
 
     block: bytes
     block_height: int | None = None

@@ -9,11 +9,13 @@ from __future__ import annotations
 from ._document import JsonValue, shown, spell
 from ._keys import Limits, Mode, Overflow, Reload, Restart, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
+from ._schema import ConfigSchema, SchemaProblem, settle_own
 from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets, scrub
 from ._typos import closest, is_misspelt
 
 __all__ = [
     "MAX_CONFIG_BYTES",
+    "ConfigSchema",
     "JsonValue",
     "Limits",
     "Mode",
@@ -22,6 +24,7 @@ __all__ = [
     "Reload",
     "ResolvedConfig",
     "Restart",
+    "SchemaProblem",
     "closest",
     "is_misspelt",
     "is_plugin_name",
@@ -31,6 +34,7 @@ __all__ = [
     "plugin_config",
     "resolve_secrets",
     "scrub",
+    "settle_own",
     "shown",
     "spell",
 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from slipstream import _native
 from slipstream._native import lib
-from slipstream.config import is_misspelt, is_plugin_name, shown, spell
+from slipstream.config import ConfigSchema, SchemaProblem, is_misspelt, is_plugin_name, shown, spell
 from slipstream.errors import PluginLoadError, Refusal
 from slipstream.text import printable
 
@@ -437,7 +437,24 @@ def read_info(data: bytes, file: str) -> PluginInfo:
             )
     found = {key: _RULES[key](text, key) for key in text.root if key in _RULES}
     del found["abi"]
-    return PluginInfo(**found, unknown=_unknown(text.root))  # type: ignore[arg-type]
+    info = PluginInfo(**found, unknown=_unknown(text.root))  # type: ignore[arg-type]
+    if info.config_schema is not None:
+        _check_schema(text, info.config_schema, info.sample_config)
+    return info
+
+
+def _check_schema(
+    text: _Text, schema: Mapping[str, JsonValue], sample: Mapping[str, JsonValue] | None
+) -> None:
+    try:
+        judged = ConfigSchema(schema)
+        if sample is not None:
+            judged.check_sample(sample)
+    except SchemaProblem as problem:
+        key = "sample_config" if problem.in_sample else "config_schema"
+        path = (key, *problem.path)
+        error = text.error(problem.problem, problem.hint, path, Refusal.SCHEMA_INVALID)
+        raise error from None
 
 
 def _unknown(root: Mapping[str, JsonValue]) -> tuple[str, ...]:

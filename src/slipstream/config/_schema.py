@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-
 from ._document import JsonValue, KeyPath, shown, spell
 from ._secrets import ResolvedConfig, resolve_secrets
 from ._typos import closest
@@ -230,9 +229,7 @@ class ConfigSchema:
         Raises:
             SchemaProblem: The schema refuses it.
         """
-        filled = copy.deepcopy(dict(sample))
-        self._fill(self.schema, filled)
-        found = self._first(filled)
+        found = self._first(self.filled(sample))
         if found is not None:
             path, problem, hint, _ = found
             raise SchemaProblem(
@@ -249,8 +246,7 @@ class ConfigSchema:
         Raises:
             ConfigError: They are not what the plugin takes. It shows no secret.
         """
-        own = copy.deepcopy(resolved.own)
-        self._fill(self.schema, own)
+        own = self.filled(resolved.own)
         found = self._first(own)
         if found is None:
             return ResolvedConfig(own, resolved.secrets)
@@ -261,6 +257,12 @@ class ConfigSchema:
             problem = f"{problem}, not {shown(written)}"
         hint = f"{hint}; the plugin says so: slipstream inspect {config.libpath.name}"
         raise config.error(f"{spell(path)} {problem}", hint, path, at_key=at_key)
+
+    def filled(self, values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Return values with what the schema has for keys that are missing."""
+        own = copy.deepcopy(dict(values))
+        self._fill(self.schema, own)
+        return own
 
     def _fill(self, schema: JsonValue, value: JsonValue) -> None:
         for part in self._all_of(schema):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slipstream.library.file import REFUSALS, LibraryFile, judge, read_file
-from slipstream.library.info import PluginInfo
+from slipstream.library.info import PluginInfo, kind_name
 from slipstream.library.path import check_library_path, verify_digest
 from slipstream.library.private_copy import PrivateCopy
 
@@ -14,6 +14,7 @@ __all__ = [
     "PrivateCopy",
     "check_library_path",
     "judge",
+    "kind_name",
     "read_file",
     "verify_digest",
 ]

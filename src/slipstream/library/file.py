@@ -39,6 +39,7 @@ class LibraryFile:
         bits: 32 or 64; 0: not known.
         machine: The machine that it is for; "" if that is not known.
         machines: For how many machines it is.
+        has_constructor: It exports slipstream_create_plugin_v1, as a function.
         build_id: In hexadecimal; "" if it has none.
         foreign: Why it cannot be loaded here, though it may be a plugin elsewhere.
         refusal: Why it is no plugin: no constructor, or an info that cannot be read.
@@ -51,9 +52,16 @@ class LibraryFile:
     machine: str
     machines: int
     build_id: str
+    has_constructor: bool
     foreign: PluginLoadError | None
     refusal: PluginLoadError | None
     text: bytes | None
+
+    def __str__(self) -> str:
+        bits = f"{self.bits}-bit " if self.bits else ""
+        machines = f" and {self.machines - 1} more" if self.machines > 1 else ""
+        machine = f" for {self.machine}{machines}" if self.machine else ""
+        return f"{bits}{self.format} file{machine}"
 
     def info(self) -> PluginInfo | None:
         """Read and judge its info; None if it has none.
@@ -83,7 +91,7 @@ def read_file(path: Path, shown: Path | None = None) -> LibraryFile:
         PluginLoadError: The file cannot be read.
     """
     shown = shown or path
-    name = bytes(shown)
+    name, path = bytes(shown), path.resolve()
     found, why = ffi.new("ss_file *"), ffi.new("ss_refusal *")
     info = ffi.new("char[]", bytes(lib.SLIPSTREAM_INFO_MAX))
     if not lib.ss_file_read(bytes(path), name, found, info, why):
@@ -96,7 +104,7 @@ def read_file(path: Path, shown: Path | None = None) -> LibraryFile:
     if not is_library:
         foreign, refusal = None, foreign
     build_id = ffi.new("char[]", bytes(_BUILD_ID_ROOM))
-    lib.ss_file_build_id(bytes(path.absolute()), build_id, _BUILD_ID_ROOM)
+    lib.ss_file_build_id(bytes(path), build_id, _BUILD_ID_ROOM)
     there = found.info == lib.SS_INFO_THERE
     return LibraryFile(
         path=shown,
@@ -105,6 +113,7 @@ def read_file(path: Path, shown: Path | None = None) -> LibraryFile:
         machine=_native.text(found.machine_name),
         machines=max(1, found.slices),
         build_id=_native.text(build_id),
+        has_constructor=found.has_constructor and found.constructor_is_function,
         foreign=foreign,
         refusal=refusal,
         text=bytes(ffi.buffer(info, found.info_len)) if there else None,

@@ -46,6 +46,11 @@ FLAGS = _numbers("SLIPSTREAM_FLAG_")
 KINDS = _numbers("SLIPSTREAM_KIND_", ("APP_FIRST", "APP_LAST"))
 
 
+def kind_name(kind: int) -> str:
+    """Return the header's name of a kind; an application's own have none, and give the number."""
+    return next((name for name, number in KINDS.items() if number == kind), str(kind))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginInfo:
     """What a plugin says of itself in its file.

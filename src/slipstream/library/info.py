@@ -39,7 +39,8 @@ def _numbers(prefix: str, but: tuple[str, ...] = ()) -> dict[str, int]:
     """Return the header's numbers whose names begin so, by what follows."""
     names = (name for name in dir(lib) if name.startswith(prefix))
     found = {name.removeprefix(prefix): int(getattr(lib, name)) for name in names}
-    return {name: number for name, number in found.items() if name not in but}
+    in_order = sorted(found.items(), key=lambda one: one[1])
+    return {name: number for name, number in in_order if name not in but}
 
 
 FLAGS = _numbers("SLIPSTREAM_FLAG_")

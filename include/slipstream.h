@@ -390,7 +390,7 @@ extern "C" {
  *                                          (spans)
  *   GAP              80         reasons    u64: 8 first, 16 last (ordinals), 24 count,
  *                                          32 set of kinds, 40 first_height,
- *                                          48 last_height, 56 stream, 64 first_sequence,
+ *                                          48 last_height, 56 lost_stream, 64 first_sequence,
  *                                          72 last_sequence
  *   PEER_SEEN        40         via        8 peer, 16 public_key (may be absent), 24 name
  *                                          (may be absent; spans), 32 reserved
@@ -836,7 +836,7 @@ typedef struct slipstream_gap {
     uint64_t kinds;
     uint64_t first_height;
     uint64_t last_height;
-    uint64_t stream; /* 0: of several, and so are the sequences */
+    uint64_t lost_stream; /* 0: of several, and so are the sequences */
     uint64_t first_sequence;
     uint64_t last_sequence;
     uint32_t reasons;
@@ -1048,7 +1048,7 @@ static inline int32_t slipstream_read_gap(const slipstream_frame *frame, slipstr
         out->kinds = slipstream_load_u64(frame->payload.data + 32);
         out->first_height = slipstream_load_u64(frame->payload.data + 40);
         out->last_height = slipstream_load_u64(frame->payload.data + 48);
-        out->stream = slipstream_load_u64(frame->payload.data + 56);
+        out->lost_stream = slipstream_load_u64(frame->payload.data + 56);
         out->first_sequence = slipstream_load_u64(frame->payload.data + 64);
         out->last_sequence = slipstream_load_u64(frame->payload.data + 72);
     }

@@ -225,7 +225,7 @@ class Gap:
         kinds: Bit set of the kinds that were lost.
         first_height: Lowest-ordinal lost height, None where it had none.
         last_height: Highest-ordinal lost height, None where it had none.
-        stream: The stream of what was lost; 0 where it was not one stream.
+        lost_stream: The stream of what was lost; 0 where it was not one stream.
         first_sequence: The first lost one's number within the stream, 0 where there are several.
         last_sequence: The last lost one's.
     """
@@ -235,7 +235,7 @@ class Gap:
         spans=(),
         numbers=(
             *("first", "last", "count", "kinds", "first_height", "last_height"),
-            *("stream", "first_sequence", "last_sequence"),
+            *("lost_stream", "first_sequence", "last_sequence"),
         ),
         said="{count:,} events lost, ordinals {first} to {last}: {reason}",
         word="reason",
@@ -248,10 +248,10 @@ class Gap:
     kinds: int
     first_height: int | None = None
     last_height: int | None = None
-    stream: int = 0
+    meta: Meta = NO_META
+    lost_stream: int = 0
     first_sequence: int = 0
     last_sequence: int = 0
-    meta: Meta = NO_META
 
     @property
     def block_height(self) -> int | None:

@@ -49,7 +49,8 @@ _MEANINGS: dict[int, _native.MakeError] = {
     lib.SLIPSTREAM_INVALID_ARGUMENT: lambda offset, index: FrameError(
         f"frame {index}, at byte {offset}: its kind may not be sent, or it has a stream without "
         "a sequence",
-        "send a kind of this contract but GAP and MARK, or 32 to 63; both stream and sequence, or neither",
+        "send a kind of this contract but GAP and MARK, or 32 to 63; stream and sequence both, "
+        "or neither",
         offset,
         index,
     ),
@@ -237,7 +238,7 @@ def decode(buffer: Buffer, offset: int = 0) -> tuple[Event, int]:
     elif kind == Gap.kind:
         first, last, count, kinds, start, end, *where = numbers
         heights = _height(start), _height(end)
-        event = Gap(GapReason(word), first, last, count, kinds, *heights, *where, meta)
+        event = Gap(GapReason(word), first, last, count, kinds, *heights, meta, *where)
     else:
         event = AppEvent(kind, spans[0] or b"", height, meta)
     return event, offset + size

@@ -31,7 +31,10 @@ STRICT_WARNINGS = (
     "-Wundef",
     "-Wwrite-strings",
 )
-STRICT_CXX_WARNINGS = {"gcc": ("-Wold-style-cast", "-Wuseless-cast"), "clang": ("-Wold-style-cast",)}
+STRICT_CXX_WARNINGS = {
+    "gcc": ("-Wold-style-cast", "-Wuseless-cast"),
+    "clang": ("-Wold-style-cast",),
+}
 STRICT_C_WARNINGS = ("-Wc++-compat", "-Wstrict-prototypes", "-Wmissing-prototypes")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

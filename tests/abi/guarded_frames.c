@@ -95,7 +95,7 @@ static void show_frame(FILE *out, const slipstream_frame *frame) {
         fprintf(out, " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
                 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
                 gap.reasons, gap.first, gap.last, gap.count, gap.kinds, gap.first_height,
-                gap.last_height, gap.stream, gap.first_sequence, gap.last_sequence);
+                gap.last_height, gap.lost_stream, gap.first_sequence, gap.last_sequence);
     if (statuses[6] == SLIPSTREAM_OK) {
         show(out, seen.peer);
         show(out, seen.public_key);

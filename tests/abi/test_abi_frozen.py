@@ -168,9 +168,7 @@ def link(compiler: str, folder: Path, host: str, part: str, plugin: str) -> Path
     return program
 
 
-@pytest.mark.parametrize(
-    ("host", "plugin"), [*itertools.product(VERSIONS, (*VERSIONS, "later"))]
-)
+@pytest.mark.parametrize(("host", "plugin"), [*itertools.product(VERSIONS, (*VERSIONS, "later"))])
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_any_host_with_any_plugin(compiler: str, host: str, plugin: str, workshop: Path) -> None:
     """Every table lies flush against an unreadable page and holds its own version's size.

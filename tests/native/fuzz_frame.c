@@ -91,7 +91,7 @@ static void read_every_kind(const slipstream_frame *frame) {
     if (reads(slipstream_read_gap(frame, &gap), kind == SLIPSTREAM_KIND_GAP)) {
         REQUIRE(gap.reserved == 0);
         sink += (unsigned)(gap.first ^ gap.last ^ gap.count ^ gap.kinds ^ gap.first_height ^
-                           gap.last_height ^ gap.reasons ^ gap.stream ^ gap.first_sequence ^
+                           gap.last_height ^ gap.reasons ^ gap.lost_stream ^ gap.first_sequence ^
                            gap.last_sequence);
     }
     if (reads(slipstream_read_peer_seen(frame, &peer), kind == SLIPSTREAM_KIND_PEER_SEEN)) {

@@ -207,13 +207,12 @@ def _bytes_of(line: Line, span: Span) -> bytes | None:
             raise Unreadable(
                 f"{name}_hex is not hexadecimal", "write two digits for each byte"
             ) from None
-    if encode is None:
-        raise Unreadable(f"{name}_hex is missing", _FORM)
-    text: str | None = getattr(line, name)
-    if text is None:
+    text: str | None = None if encode is None else getattr(line, name)
+    if encode is None or text is None:
         if span.optional:
             return None
-        raise Unreadable(f"{name} and {name}_hex are missing", _FORM)
+        names = f"{name}_hex is" if encode is None else f"{name} and {name}_hex are"
+        raise Unreadable(f"{names} missing", _FORM)
     try:
         return encode(text)
     except AleoFormatError as error:

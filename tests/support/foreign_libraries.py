@@ -29,7 +29,9 @@ def plugin(info: bytes | None, section: str = CONSTANT) -> dict[str, Export]:
     return exports
 
 
-def _place(exports: Mapping[str, Export], section: str, address: int) -> tuple[bytes, dict[str, int]]:
+def _place(
+    exports: Mapping[str, Export], section: str, address: int
+) -> tuple[bytes, dict[str, int]]:
     data, places = b"", {}
     for name, export in exports.items():
         if export.section == section:
@@ -58,7 +60,9 @@ def pe(exports: Mapping[str, Export], *, bits: int = 64, padding: int = 0) -> by
     for name in names:
         pointers.append(texts + len(words))
         words += name.encode() + b"\0"
-    directory = struct.pack("<10I", 0, 0, 0, 0, 1, len(names), len(names), functions, name_array, ordinals)
+    directory = struct.pack(
+        "<10I", 0, 0, 0, 0, 1, len(names), len(names), functions, name_array, ordinals
+    )
     directory += struct.pack(f"<{len(names)}I", *(places[name] for name in names))
     directory += struct.pack(f"<{len(names)}I", *pointers)
     directory += struct.pack(f"<{len(names)}H", *range(len(names))) + words
@@ -74,7 +78,9 @@ def pe(exports: Mapping[str, Export], *, bits: int = 64, padding: int = 0) -> by
     start = 0x400
     for place, flag, data in sections:
         size = (len(data) + 511) // 512 * 512
-        headers += struct.pack("<8s6I2HI", b"x", len(data), place, size, start + len(body), 0, 0, 0, 0, flag)
+        headers += struct.pack(
+            "<8s6I2HI", b"x", len(data), place, size, start + len(body), 0, 0, 0, 0, flag
+        )
         body += data.ljust(size, b"\0")
     dos = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40)
     return (dos + coff + optional.ljust(optional_len, b"\0") + headers).ljust(start, b"\0") + body
@@ -100,7 +106,9 @@ def _trie(places: Mapping[str, int]) -> bytes:
     return root + rest
 
 
-def macho(exports: Mapping[str, Export], *, bits: int = 64, cpu: int | None = None, padding: int = 0) -> bytes:
+def macho(
+    exports: Mapping[str, Export], *, bits: int = 64, cpu: int | None = None, padding: int = 0
+) -> bytes:
     """A dylib: __TEXT with code and constants, __DATA, and the export trie behind them."""
     wide = bits == 64
     segment_len, section_len = (72, 80) if wide else (56, 68)
@@ -119,7 +127,9 @@ def macho(exports: Mapping[str, Export], *, bits: int = 64, cpu: int | None = No
     def section(name: bytes, at: int, size: int, flags: int) -> bytes:
         tail = "<7I" if not wide else "<8I"
         values = [at, 0, 0, 0, flags, 0, 0] + ([0] if wide else [])
-        return struct.pack(f"<16s16s2{word}", name, b"__TEXT", at, size) + struct.pack(tail, *values)
+        return struct.pack(f"<16s16s2{word}", name, b"__TEXT", at, size) + struct.pack(
+            tail, *values
+        )
 
     def segment(name: bytes, at: int, size: int, protection: int, sections: list[bytes]) -> bytes:
         length = segment_len + len(b"".join(sections))
@@ -136,7 +146,9 @@ def macho(exports: Mapping[str, Export], *, bits: int = 64, cpu: int | None = No
     ])  # fmt: skip
     commands += struct.pack("<4I", 0x80000033, 16, text_len + data_len, len(trie))
     machine = cpu or (X86_64["macho"] if wide else 7)
-    head = struct.pack("<7I", 0xFEEDFACF if wide else 0xFEEDFACE, machine, 3, 6, 3, len(commands), 0)
+    head = struct.pack(
+        "<7I", 0xFEEDFACF if wide else 0xFEEDFACE, machine, 3, 6, 3, len(commands), 0
+    )
     whole = (head + bytes(header - 28) + commands).ljust(start, b"\0") + code + constant
     return whole.ljust(text_len, b"\0") + writable.ljust(data_len, b"\0") + trie
 

@@ -137,6 +137,8 @@ SCHEMAS = [
     _schema("is 0, and must be a number above 0", multipleOf=0),
     _schema("is -1, and must be a whole number", minLength=-1),
     _schema("is 1, and must be a schema", properties={"x": 1}),
+    _schema("config_schema.properties.x of its slipstream_info_v1 is false, and must be a schema",
+            "write {...}", properties={"x": False}),
     _schema("is an array, and must be an object of schemas", properties=[]),
     _schema("is an array, and must be an array of schemas", anyOf=[]),
     _schema("must be an array of different texts", required=["a", "a"]),

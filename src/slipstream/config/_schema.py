@@ -147,7 +147,7 @@ class ConfigSchema:
 
     def _count(self, schema: JsonValue, path: KeyPath, level: int) -> int:
         """Check a schema and what is in it; how many parts it has."""
-        if isinstance(schema, bool):
+        if schema is True or (schema is False and path[-1:] == ("additionalProperties",)):
             return 1
         if not isinstance(schema, dict):
             raise SchemaProblem(path, f"is {shown(schema)}, and must be a schema", "write {...}")

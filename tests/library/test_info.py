@@ -122,16 +122,16 @@ ASSEMBLY = """__asm__(".pushsection .rodata\\n.globl slipstream_info_v1\\n"
 @pytest.mark.parametrize(
     ("info", "refusal", "says", "hint"),
     [
-        ("void slipstream_info(void) __asm__(\"slipstream_info_v1\");\n"
-         '__attribute__((visibility("default"))) void slipstream_info(void) {}',
+        (('void slipstream_info(void) __asm__("slipstream_info_v1");\n'
+         '__attribute__((visibility("default"))) void slipstream_info(void) {}'),
          Refusal.INFO_MISPLACED, "is exported, but not as data", "SLIPSTREAM_INFO"),
-        ('__attribute__((visibility("default"), tls_model("global-dynamic")))\n'
-         '__thread char local[4] __asm__("slipstream_info_v1") = "x";',
+        (('__attribute__((visibility("default"), tls_model("global-dynamic")))\n'
+         '__thread char local[4] __asm__("slipstream_info_v1") = "x";'),
          Refusal.INFO_MISPLACED, "is exported, but not as data", "SLIPSTREAM_INFO"),
-        ('__attribute__((visibility("default"))) char text[] __asm__("slipstream_info_v1") =\n'
-         "SLIPSTREAM_INFO_MAGIC;", Refusal.INFO_MISPLACED, "can be written to", "constant array"),
-        ('__attribute__((visibility("default"))) const char *text __asm__("slipstream_info_v1")\n'
-         "= SLIPSTREAM_INFO_MAGIC;", Refusal.INFO_MISPLACED, "can be written", "not a pointer"),
+        (('__attribute__((visibility("default"))) char text[] __asm__("slipstream_info_v1") =\n'
+         "SLIPSTREAM_INFO_MAGIC;"), Refusal.INFO_MISPLACED, "can be written to", "constant array"),
+        (('__attribute__((visibility("default"))) const char *text __asm__("slipstream_info_v1")\n'
+         "= SLIPSTREAM_INFO_MAGIC;"), Refusal.INFO_MISPLACED, "can be written", "not a pointer"),
         ('__attribute__((visibility("default"))) char text[99] __asm__("slipstream_info_v1");',
          Refusal.INFO_MISPLACED, "can be written to", "constant array"),
         ('__asm__(".globl slipstream_info_v1\\n.set slipstream_info_v1, 0x7000000\\n");',

@@ -126,7 +126,7 @@ SCHEMAS = [
     _schema("leads round in a circle", **{"$defs": {"a": {"$ref": "#/$defs/a"}}}),
     _schema("has more than 2000 parts", "simpler", **{"$defs": {**_LAUGHS, "d20": {}}}),
     _schema("$ref of its slipstream_info_v1 is", "correct it", **{"$ref": "http://example.org/s"}),
-    _schema("names \"b\", which is not in $defs", "known: a",
+    _schema('names "b", which is not in $defs', "known: a",
             **{"$ref": "#/$defs/b", "$defs": {"a": {}}}),
     _schema("config_schema.properties.x.pattern of its slipstream_info_v1 is not in the subset",
             "lists what there is", properties={"x": {"pattern": "^(a+)+$"}}),

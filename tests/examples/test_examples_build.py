@@ -30,9 +30,10 @@ def output(tool: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_exports_the_constructor_and_nothing_else(built: Path, name: str) -> None:
+def test_exports_the_constructor_and_the_info_and_nothing_else(built: Path, name: str) -> None:
     lines = output("nm", "-D", "--defined-only", str(library(built, name))).splitlines()
-    assert [line.split()[1:] for line in lines] == [["T", "slipstream_create_plugin_v1"]]
+    exported = [line.split()[1:] for line in lines]
+    assert exported == [["T", "slipstream_create_plugin_v1"], ["R", "slipstream_info_v1"]]
 
 
 @pytest.mark.parametrize("name", NAMES)

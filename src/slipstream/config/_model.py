@@ -16,7 +16,7 @@ from slipstream.errors import (
 from slipstream.files import KIBIBYTE, FileProblem, read_small
 from slipstream.text import printable
 
-from ._document import Document, JsonValue, spell
+from ._document import Document, JsonValue, KeyPath, spell
 from ._keys import (
     MEBIBYTE,
     RULES,
@@ -61,6 +61,7 @@ class PluginConfig:
         own: The plugin's own keys, as they stand in the file.
         source: The config file; None if there is none.
         folder: The folder from which relative paths count.
+        document: The values with their places in the file, for errors; None if there is none.
     """
 
     libpath: Path
@@ -83,6 +84,7 @@ class PluginConfig:
     own: dict[str, JsonValue] = field(default_factory=dict)
     source: Path | None = None
     folder: Path = field(default_factory=Path.cwd)
+    document: Document | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], *, folder: str | os.PathLike[str]) -> Self:
@@ -122,9 +124,24 @@ class PluginConfig:
             raise _no_library(document, own)
         # Any: the rules, not the type checker, see to it that each value fits its field.
         checked: dict[str, Any] = read_keys(Setting(document, (), document.root, base), RULES)
-        config = cls(**checked, own=own, source=document.source, folder=base)
+        config = cls(**checked, own=own, source=document.source, folder=base, document=document)
         config._check_together(document)
         return config
+
+    def error(self, message: str, hint: str, path: KeyPath, *, at_key: bool = False) -> ConfigError:
+        """Makes an error that points at a value, if the config comes from a text.
+
+        Args:
+            message: What is wrong.
+            hint: The next step.
+            path: Where that is.
+            at_key: Point at its key.
+
+        Returns:
+            The error, to be raised.
+        """
+        document = self.document or Document(self.source, values={})
+        return document.error(ConfigError, message, hint, path, at_key=at_key)
 
     def _check_together(self, document: Document) -> None:
         if self.restart.initial_delay > self.restart.max_delay:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from slipstream._native import lib
 from slipstream._native.handle import Handle
 from slipstream.capture import open_for_append
-from slipstream.config import Mode, Overflow, Reload, plugin_config
+from slipstream.config import Mode, Overflow, Reload, plugin_config, settle_own
 from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.plugin import Delivery
@@ -103,6 +103,11 @@ class Reloadable(Delivery, Generic[V]):
                     "unload it and load it again",
                 )
         copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
+        try:
+            own = settle_own(config, None if copy.info is None else copy.info.config_schema)
+        except BaseException:
+            copy.close()
+            raise
         fresh = self._open(copy, config)
         try:
             if accept is not None:
@@ -111,7 +116,7 @@ class Reloadable(Delivery, Generic[V]):
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
-            settled = plugin_config(config, self.name)
+            settled = plugin_config(config, self.name, resolved=own)
         except BaseException:
             fresh.close(config.unload_timeout)
             raise
@@ -125,6 +130,7 @@ class Reloadable(Delivery, Generic[V]):
             config_file=config.source,
             flags=fresh.description.flags,
             kinds=fresh.description.kinds,
+            info=copy.info,
         )
         return problem
 

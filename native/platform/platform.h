@@ -157,6 +157,11 @@ int ss_os_file_open(const char *path, size_t *size);
 bool ss_os_file_read(int fd, uint64_t at, void *out, size_t len);
 /* Appends all of it; false with errno set, to 0 if the file takes nothing. */
 bool ss_os_file_append(int fd, const void *data, size_t len);
+/* What was written is there after a failure of power as well; false with errno set. */
+bool ss_os_file_sync(int fd);
+/* Cuts it to `size` bytes. */
+bool ss_os_file_cut(int fd, uint64_t size);
+bool ss_os_file_size(int fd, uint64_t *size);
 /* Keeps errno. */
 void ss_os_file_close(int fd);
 

@@ -11,7 +11,7 @@
 #define SS_VERSION "0"
 #endif
 
-static void misbehaved(ss_host *host, const char *what) {
+void ss_host_misbehaved(ss_host *host, const char *what) {
     ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id, "%s", what);
 }
 
@@ -23,11 +23,11 @@ static int32_t host_log_enabled(void *ctx, uint32_t level) {
 static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
     ss_host *host = ctx;
     if (level >= SLIPSTREAM_LOG_PLUGIN_MISBEHAVING) {
-        misbehaved(host, "log called with a level that a plugin may not use");
+        ss_host_misbehaved(host, "log called with a level that a plugin may not use");
         level = SLIPSTREAM_LOG_ERROR;
     }
     if (text == NULL) {
-        misbehaved(host, "log called with a text that is NULL");
+        ss_host_misbehaved(host, "log called with a text that is NULL");
         return;
     }
     ss_log_queue_put(host->log, level, host->log_id, text, len);
@@ -36,7 +36,7 @@ static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
 static void host_set_error(void *ctx, const char *text, size_t len) {
     ss_host *host = ctx;
     if (text == NULL) {
-        misbehaved(host, "set_error called with a text that is NULL");
+        ss_host_misbehaved(host, "set_error called with a text that is NULL");
         return;
     }
     if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_os_self()) {
@@ -63,7 +63,7 @@ static int32_t host_ack(void *ctx, uint64_t ordinal) {
     if (life != SS_LOADED && life != SS_UNLOADING)
         return SLIPSTREAM_WRONG_STATE;
     if (!atomic_load_explicit(&host->explicit_ack, memory_order_relaxed)) {
-        misbehaved(host, "ack called without SLIPSTREAM_FLAG_EXPLICIT_ACK");
+        ss_host_misbehaved(host, "ack called without SLIPSTREAM_FLAG_EXPLICIT_ACK");
         return SLIPSTREAM_INVALID_ARGUMENT;
     }
     const uint64_t delivered = atomic_load_explicit(&host->delivered, memory_order_acquire);
@@ -96,6 +96,7 @@ static const struct {
 } extensions[] = {
     {SLIPSTREAM_EXT_CONFIG, &ss_host_config_table},
     {SLIPSTREAM_EXT_METRICS, &ss_host_metrics_table},
+    {SLIPSTREAM_EXT_SETTLE, &ss_host_settle_table}, /* those of a host with peers are not offered */
 };
 
 static const void *host_get_extension(void *ctx, const char *id) {
@@ -133,6 +134,7 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
 }
 
 void ss_host_free(ss_host *host) {
+    ss_host_settle_free(&host->settle);
     ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);
     ss_log_queue_release(host->log);
@@ -149,15 +151,30 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
     const bool fatal = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
     if (host != NULL)
         ss_host_error(host, text, sizeof text);
-    if (status > 0 || status < SLIPSTREAM_PANIC)
+    if (status > 0) /* an unknown negative one may be a newer contract's */
         ss_log_queue_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, log_id,
-                            "on_broadcast returned %d, which is no status of this contract",
+                            "on_broadcast returned %d, which is no answer to it",
                             (int)status);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
                         ss_status_name(status), (int)status, kind, (unsigned long long)ordinal,
                         (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "",
                         text, fatal ? "; the plugin gets nothing more" : "");
+}
+
+void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection) {
+    char text[2 * SLIPSTREAM_ERROR_MAX];
+    ss_text_escape(text, sizeof text, rejection->text, rejection->len);
+    ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
+                        "ordinal %llu was rejected with %s (%d)%s%s",
+                        (unsigned long long)rejection->ordinal, ss_status_name(rejection->status),
+                        (int)rejection->status, text[0] ? ": " : "", text);
+}
+
+void ss_host_judge_status(ss_host *host, const char *function, int32_t status) {
+    if (status > 0)
+        ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
+                            "%s returned %d, which is no answer to it", function, (int)status);
 }
 
 void ss_host_log_gap(ss_log_queue *log, uint32_t log_id, uint64_t first, uint64_t last) {

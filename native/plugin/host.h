@@ -7,6 +7,7 @@
 #include "base/log_queue.h"
 #include "plugin/host_config.h"
 #include "plugin/host_metrics.h"
+#include "plugin/host_settle.h"
 
 #include <slipstream.h>
 #include <stdatomic.h>
@@ -42,6 +43,7 @@ typedef struct ss_host {
     char error[SLIPSTREAM_ERROR_MAX];
     ss_host_config config;
     ss_host_metrics metrics;
+    ss_host_settle settle;
 } ss_host;
 
 /* cdef:begin */
@@ -62,6 +64,9 @@ static inline void ss_host_leave(ss_host *host) {
     atomic_store_explicit(&host->caller, 0, memory_order_relaxed);
 }
 
+/* Says in the log what of the contract the plugin breaks. */
+void ss_host_misbehaved(ss_host *host, const char *what);
+
 /* Raises `acked` to `ordinal`, never lowers it. */
 void ss_host_raise_acked(ss_host *host, uint64_t ordinal);
 
@@ -69,6 +74,10 @@ void ss_host_raise_acked(ss_host *host, uint64_t ordinal);
  * `host` may be NULL. */
 void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
                          const uint8_t *frame, uint64_t ordinal);
+/* Logs that it rejected an event of a run. */
+void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection);
+/* Says so if a status is none of this contract: a positive one beside OK, END and IGNORED. */
+void ss_host_judge_status(ss_host *host, const char *function, int32_t status);
 /* Logs that events were lost, of which a GAP tells. */
 void ss_host_log_gap(ss_log_queue *log, uint32_t log_id, uint64_t first, uint64_t last);
 

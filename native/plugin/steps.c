@@ -35,6 +35,7 @@ __attribute__((format(printf, 2, 3))) static void say(ss_plugin *self, const cha
 /* After a call that failed: its status and the plugin's own text. */
 static void keep_error(ss_plugin *self, const char *function, int32_t status) {
     char own[sizeof self->refusal.text];
+    ss_host_judge_status(&self->host, function, status);
     self->status = status;
     if (ss_host_error(&self->host, own, sizeof own) > 0)
         say(self, "%s", own);
@@ -229,7 +230,9 @@ void ss_plugin_flush(ss_plugin *self, uint32_t timeout_ms) {
         return;
     const uint64_t delivered = atomic_load_explicit(&self->host.delivered, memory_order_relaxed);
     enter(self);
+    self->host.settle.is_off = true;
     const int32_t status = table->flush(table->instance, timeout_ms);
+    self->host.settle.is_off = false;
     leave(self);
     if (status == SLIPSTREAM_OK)
         ss_host_raise_acked(&self->host, delivered);

@@ -1,10 +1,6 @@
 /* messages: what a worker tells the host. All of it is hostile. */
 #include "process/supervised.h"
 
-#include "frame/dead_letter.h"
-#include "plugin/status.h"
-
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,26 +19,15 @@ static void on_refused(ss_supervised *w, const ss_message *head, const char *dat
     ss_supervised_fail_next(w, event, text, hint);
 }
 
-static void on_event_failed(ss_supervised *w, ss_generation *p, uint64_t ordinal, const char *data,
-                            size_t len) {
-    int32_t status = SLIPSTREAM_FAILED;
-    size_t frame_len = 0;
-    char line[SLIPSTREAM_ERROR_MAX * 2 + 256];
-    if (len >= sizeof status) {
-        memcpy(&status, data, sizeof status);
-        data += sizeof status;
-        len -= sizeof status;
+static void on_refusal(ss_supervised *w, uint64_t ordinal, const char *data, size_t len) {
+    ss_refused_event refusal = {SLIPSTREAM_FAILED, 1};
+    if (len >= sizeof refusal) {
+        memcpy(&refusal, data, sizeof refusal);
+        data += sizeof refusal;
+        len -= sizeof refusal;
     }
-    ss_lock_take(&w->queue->lock);
-    const uint8_t *frame = ss_ring_find(w->queue->ring, ordinal, &frame_len);
-    ss_dead_letter_write(w->supervisor->log, ss_supervised_log_id(w), w->dead_letter, frame,
-                         frame_len);
-    ss_lock_release(&w->queue->lock);
-    snprintf(line, sizeof line, "on_broadcast returned %s (%d) for ordinal %llu%s%.*s",
-             ss_status_name(status), (int)status, (unsigned long long)ordinal, len > 0 ? ": " : "",
-             (int)len, data);
-    ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, line);
-    ss_generation_say(p, SS_TO_WORKER_NOTED, ordinal, NULL, 0);
+    ss_refusals_add(&w->refusals, &(ss_letter){ordinal, refusal.status, refusal.attempts, data,
+                                               len, NULL, 0});
 }
 
 static void on_metric(ss_supervised *w, const ss_message *head, const char *data, size_t len) {
@@ -79,9 +64,9 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
                              : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING,
                          p->spec->values.log_id, data, len);
         return true;
-    case SS_TO_HOST_EVENT_FAILED:
+    case SS_TO_HOST_REFUSAL:
         if (p == w->current)
-            on_event_failed(w, p, head->number, data, len);
+            on_refusal(w, head->number, data, len);
         return true;
     case SS_TO_HOST_METRIC:
         on_metric(w, head, data, len);

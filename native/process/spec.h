@@ -25,7 +25,9 @@ typedef struct ss_spec {
     uint32_t unload_timeout_ms;
     uint32_t callback_timeout_ms; /* 0: off */
     uint32_t flush_idle_ms;
-    uint32_t max_attempts;
+    uint32_t retry_initial_ms;
+    uint32_t retry_max_ms;
+    uint32_t retry_max_time_ms; /* 0: never */
     uint32_t core_files;
     uint32_t initial_delay_ms;
     uint32_t max_delay_ms;

@@ -20,6 +20,7 @@ HEADERS = (
     "base/histogram.h",
     "base/log_queue.h",
     "frame/frame.h",
+    "frame/dead_letter.h",
     "library/refusal.h",
     "library/file.h",
     "library/open.h",

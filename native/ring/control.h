@@ -43,14 +43,14 @@ typedef struct ss_control {
     _Atomic int32_t flush_status;
     _Atomic uint32_t damaged;      /* the consumer found the ring unreadable */
     _Atomic uint32_t flushing;     /* the plugin's flush is being called */
+    _Atomic uint64_t retrying;     /* ordinal that is offered again and again; 0: none */
+    _Atomic uint64_t retrying_since_ns; /* of the day */
     /* drop_oldest: bytes that are being copied out; equal when there are none. */
     SS_LINE _Atomic uint64_t claim_from;
     _Atomic uint64_t claim_to;
     _Atomic uint64_t taken; /* the last ordinal that was copied out, or found to be lost */
     /* Counters; shown, never relied on. */
-    SS_LINE _Atomic uint64_t delivered;
-    _Atomic uint64_t failed;
-    _Atomic uint64_t calls;
+    SS_LINE _Atomic uint64_t calls;
     _Atomic uint64_t call_ticks;
     _Atomic uint64_t buckets[SS_TIME_BUCKETS]; /* of ticks: bucket n is below 2^n */
     SS_LINE ss_fault fault;

@@ -39,6 +39,7 @@ struct ss_ring {
     uint64_t found_ordinal;
     uint64_t found_frame;
     ss_control *nobody;
+    ss_outcomes outcomes;
 };
 
 static inline const ss_record *ss_record_at(const ss_ring *ring, uint64_t at) {
@@ -79,5 +80,12 @@ void ss_ring_take_back(ss_ring *ring);
 void ss_ring_hear_started(ss_ring *ring);
 void ss_ring_begin_control(ss_ring *ring);
 void ss_ring_show_dropped(ss_ring *ring);
+
+/* In resume.c: the gap that a GAP with this ordinal would tell of; empty if there is none. */
+ss_gap_block ss_ring_find_gap(ss_ring *ring, uint64_t ordinal);
+const ss_skip *ss_ring_find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap);
+
+/* In account.c: the next consumer does not get what was refused already. */
+void ss_ring_skip_dead(ss_ring *ring);
 
 #endif

@@ -51,6 +51,7 @@ void ss_ring_free(ss_ring *ring) {
     if (ring->control != ring->nobody)
         ss_control_free(ring->control);
     ss_control_free(ring->nobody);
+    ss_outcomes_free(&ring->outcomes);
     free(ring);
 }
 
@@ -123,6 +124,7 @@ static bool hear_growing(const ss_ring *ring, const ss_told *told, uint64_t plac
 uint64_t ss_ring_acked(ss_ring *ring) {
     ring->sane = hear_growing(ring, &ring->control->acked, SS_PLACE_ACKED, ring->acked,
                               &ring->acked);
+    ss_outcomes_settle(&ring->outcomes, ring->acked);
     return ring->acked;
 }
 
@@ -219,6 +221,7 @@ static void note_dropped(ss_ring *ring, const ss_record *record, uint64_t taken)
         ss_gap_add(&ring->dropped_unacked, &one);
         if (ordinal > taken) {
             ss_gap_add(&ring->dropped, &one);
+            ss_outcomes_note(&ring->outcomes, ordinal, ordinal, SS_NOTED_LOST);
             ring->lost++;
         } else {
             /* Only ever one piece that it works on: a new start means that the one before
@@ -351,6 +354,7 @@ bool ss_ring_put(ss_ring *ring, const uint8_t *frames, size_t len, uint32_t coun
 void ss_ring_lose(ss_ring *ring, const uint8_t *frame, uint32_t reason) {
     const ss_gap_block one = ss_gap_of(frame, ++ring->last, reason);
     ss_gap_add(&ring->owed, &one);
+    ss_outcomes_note(&ring->outcomes, one.first, one.last, SS_NOTED_LOST);
     ring->lost++;
 }
 

@@ -14,7 +14,7 @@ static void deliver_to(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frame
     else if (ss_slot_is_open(s))
         ss_slot_deliver(sequencer, s, frames, len);
     else
-        ss_slot_miss(s, s->kinds, frames, len);
+        ss_slot_miss(sequencer, s, s->kinds, frames, len);
 }
 
 /* A piece of a run, stamped, to all slots. */

@@ -152,8 +152,8 @@ class Reloads:
             self.done["reloads_killed"] += 1
         else:
             self.wrong.append(f"a good version was refused: {text}")
-        first = plugin.counters.broadcast + 1
-        if not wait(lambda: plugin.counters.broadcast > first):
+        first = plugin.counters.accepted + 1
+        if not wait(lambda: plugin.counters.accepted > first):
             self.wrong.append(f"nothing streams behind ordinal {first} {trouble.problem}")
         last = plugin.counters.broadcast
         try:
@@ -201,7 +201,7 @@ def run_reloads(
     verdict = plan.one.judge(trouble.stream.sent)
     plan.compare_versions()
     wrong = plan.wrong[:10] + ([trouble.problem] if trouble.problem else [])
-    if not counters.broadcast == counters.acknowledged == len(trouble.stream.sent):
+    if not counters.accepted == counters.acknowledged == len(trouble.stream.sent):
         wrong.append(f"{counters}, sent {len(trouble.stream.sent)}")
     wrong += [f"worker {w.pid} outlived the manager" for w in workers if w.lives]
     wrong += [f"{path} is left" for path in folder.glob("anew-*/.*.slipstream-copy")]
@@ -215,7 +215,7 @@ def run_reloads(
         "kinds": dict(trouble.done),
         "broadcast": len(trouble.stream.sent),
         "restarts": restarts,
-        "dropped": counters.dropped,
+        "dropped": counters.lost,
         "repeats": verdict.repeats,
         "wrong_counters": wrong,
         "examples": verdict.examples,

@@ -92,8 +92,8 @@ def run_round(
     wrong = stuck + _compare_counters(counts, verdicts, len(stream.sent))
     if restarts[1] != 0:
         wrong.append(f"the healthy worker was restarted {restarts[1]} times")
-    if overflow == "block" and counts[0].dropped:
-        wrong.append(f"{counts[0].dropped} dropped, where the broadcast should have waited")
+    if overflow == "block" and counts[0].lost:
+        wrong.append(f"{counts[0].lost} dropped, where the broadcast should have waited")
     if lived_on:
         wrong.append(f"workers {lived_on} outlived the manager")
     figures = {
@@ -103,7 +103,7 @@ def run_round(
         "kinds": dict(done),
         "broadcast": len(stream.sent),
         "restarts": restarts[0],
-        "dropped": counts[0].dropped,
+        "dropped": counts[0].lost,
         "repeats": verdicts[0].repeats,
         "healthy_delivered": counts[1].delivered,
         "wrong_counters": wrong,
@@ -133,9 +133,9 @@ def _break(plugin: Plugin, stream: Stream, rng: random.Random, done: Counter[str
 def _compare_counters(counts, verdicts: tuple[Verdict, Verdict], total: int) -> list[str]:
     wrong = []
     for name, counters, verdict in zip(("faulty", "healthy"), counts, verdicts, strict=True):
-        if not counters.broadcast == counters.acknowledged == total:
+        if not counters.accepted == counters.acknowledged == total:
             wrong.append(
-                f"{name}: broadcast {counters.broadcast}, acknowledged {counters.acknowledged}, "
+                f"{name}: broadcast {counters.accepted}, acknowledged {counters.acknowledged}, "
                 f"sent {total}"
             )
         if name == "healthy" and counters.delivered != verdict.events + verdict.gaps:

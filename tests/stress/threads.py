@@ -66,12 +66,12 @@ class Place:
         counters, ledger = self.plugin.counters, self.ledger
         facts = (self.name, counters, [getattr(ledger, name) for name, _ in Ledger._fields_])
         assert ledger.loaded == ledger.inside == 0, facts
-        assert counters.failed == 0, facts
+        assert counters.dead == 0, facts
         assert counters.delivered == ledger.events, facts
         assert counters.acknowledged == ledger.last == ledger.events + ledger.lost, facts
-        if counters.acknowledged == counters.broadcast:  # else it was paused, and has a rest
-            assert counters.dropped == ledger.lost, facts
-            assert counters.broadcast == counters.delivered + counters.dropped, facts
+        if counters.acknowledged == counters.accepted:  # else it was paused, and has a rest
+            assert counters.lost == ledger.lost, facts
+            assert counters.accepted == counters.delivered + counters.lost, facts
         self.events += ledger.events
         self.lost += ledger.lost
 

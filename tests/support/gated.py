@@ -61,6 +61,7 @@ class Gated:
         self.log = folder / f"{name}.log"
         self.gate = folder / f"{name}.gate"
         self.waiting = folder / f"{name}.waiting"
+        self.busy = folder / f"{name}.busy"
 
     def config(self, **more: object) -> dict[str, object]:
         return {
@@ -68,6 +69,7 @@ class Gated:
             "log": str(self.log),
             "gate": str(self.gate),
             "waiting": str(self.waiting),
+            "busy": str(self.busy),
             **more,
         }
 

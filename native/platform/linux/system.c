@@ -46,6 +46,22 @@ bool ss_os_file_append(int fd, const void *data, size_t len) {
     return true;
 }
 
+bool ss_os_file_sync(int fd) {
+    return fdatasync(fd) == 0;
+}
+
+bool ss_os_file_cut(int fd, uint64_t size) {
+    return ftruncate(fd, (off_t)size) == 0;
+}
+
+bool ss_os_file_size(int fd, uint64_t *size) {
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return false;
+    *size = (uint64_t)info.st_size;
+    return true;
+}
+
 void ss_os_file_close(int fd) {
     const int error = errno;
     close(fd);

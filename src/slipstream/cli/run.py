@@ -254,11 +254,9 @@ def _losses(plugin: Plugin, status: Status) -> Iterator[str]:
     counters = plugin.counters
     if status.state is PluginState.FAILED:
         yield f"{plugin.name} failed: {status.reason}"
-    for what in ("failed", "dropped"):
+    for what in ("dead", "lost", "undelivered", "waiting"):
         if getattr(counters, what):
             yield f"{plugin.name}: {getattr(counters, what)} {what}"
-    if counters.lag:
-        yield f"{plugin.name}: {counters.lag} not acknowledged"
 
 
 def _as_json(result: _Report, failure: Failure | None) -> JsonObject:
@@ -283,10 +281,14 @@ def _plugin_json(plugin: Plugin, status: Status) -> JsonObject:
         "mode": str(plugin.mode),
         "state": str(status.state),
         "reason": status.reason,
-        "broadcast": counters.broadcast,
+        "accepted": counters.accepted,
         "delivered": counters.delivered,
-        "failed": counters.failed,
-        "dropped": counters.dropped,
+        "dead": counters.dead,
+        "told": counters.told,
+        "undelivered": counters.undelivered,
+        "waiting": counters.waiting,
+        "dead_unkept": counters.dead_unkept,
+        "lost": counters.lost,
         "acknowledged": counters.acknowledged,
         "callback_ns_mean": _mean_ns(plugin),
     }
@@ -309,7 +311,7 @@ def _show(result: _Report) -> None:
     )
     for name in ("plugin", "version", "mode", "state"):
         table.add_column(name)
-    for name in ("delivered", "failed", "dropped", "acked", "callback"):
+    for name in ("accepted", "delivered", "dead", "lost", "acked", "callback"):
         table.add_column(name, justify="right")
     for plugin, status in result.plugins:
         counters = plugin.counters
@@ -319,7 +321,7 @@ def _show(result: _Report) -> None:
             plugin.version,
             str(plugin.mode),
             str(status.state),
-            *(f"{n:,}" for n in (counters.delivered, counters.failed, counters.dropped)),
+            *(f"{n:,}" for n in (counters.accepted, counters.delivered, counters.dead, counters.lost)),
             f"{counters.acknowledged:,}",
             "-" if mean is None else f"{mean / 1000:.1f} µs",
         )

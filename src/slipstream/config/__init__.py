@@ -7,7 +7,7 @@ Nothing here looks at a library; see `slipstream.library`.
 from __future__ import annotations
 
 from ._document import JsonValue, shown, spell
-from ._keys import Limits, Mode, Overflow, Reload, Restart, is_plugin_name
+from ._keys import Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
 from ._schema import ConfigSchema, SchemaProblem, settle_own
 from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets, scrub
@@ -24,6 +24,7 @@ __all__ = [
     "Reload",
     "ResolvedConfig",
     "Restart",
+    "Retry",
     "SchemaProblem",
     "closest",
     "is_misspelt",

@@ -25,6 +25,7 @@ from ._keys import (
     Overflow,
     Reload,
     Restart,
+    Retry,
     Setting,
     read_keys,
 )
@@ -47,12 +48,14 @@ class PluginConfig:
         overflow: What happens when the ring is full.
         ring_bytes: The ring's size, a power of two.
         block_timeout: How long a broadcast waits for room before the plugin counts as stalled.
-        dead_letter: The capture file for events that failed for good; None keeps none.
+        dead_letter: The capture file for events that are refused for good; False keeps none,
+            None one in the plugin's data folder.
         reload: The order of old and new version at a reload.
         callback_timeout: The longest that a callback may take; 0 is off.
         load_timeout: The longest that loading may take.
         unload_timeout: The longest that unloading may take.
         flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
+        retry: How an event is offered again for which the plugin has asked.
         restart: How a crashed worker is started again.
         limits: What a worker may take.
         user: The user that a worker runs as; None is the host's.
@@ -70,12 +73,13 @@ class PluginConfig:
     overflow: Overflow = Overflow.BLOCK
     ring_bytes: int = 16 * MEBIBYTE
     block_timeout: float = 5.0
-    dead_letter: Path | None = None
+    dead_letter: Path | bool | None = None
     reload: Reload = Reload.REPLACE
     callback_timeout: float = 30.0
     load_timeout: float = 30.0
     unload_timeout: float = 10.0
     flush_interval: float = 1.0
+    retry: Retry = field(default_factory=Retry)
     restart: Restart = field(default_factory=Restart)
     limits: Limits = field(default_factory=Limits)
     user: str | None = None
@@ -144,14 +148,15 @@ class PluginConfig:
         return document.error(ConfigError, message, hint, path, at_key=at_key)
 
     def _check_together(self, document: Document) -> None:
-        if self.restart.initial_delay > self.restart.max_delay:
-            raise document.error(
-                ConfigError,
-                f"restart.initial_delay ({self.restart.initial_delay:g} s) is longer than "
-                f"restart.max_delay ({self.restart.max_delay:g} s)",
-                "set restart.max_delay to at least as much",
-                ("restart", "initial_delay"),
-            )
+        for key, delays in (("restart", self.restart), ("retry", self.retry)):
+            if delays.initial_delay > delays.max_delay:
+                raise document.error(
+                    ConfigError,
+                    f"{key}.initial_delay ({delays.initial_delay:g} s) is longer than "
+                    f"{key}.max_delay ({delays.max_delay:g} s)",
+                    f"set {key}.max_delay to at least as much",
+                    (key, "initial_delay"),
+                )
         for key in ("limits", "user"):
             if key in document.root and self.mode in (Mode.INLINE, Mode.THREAD):
                 raise document.error(

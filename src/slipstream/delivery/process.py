@@ -113,7 +113,7 @@ class ProcessPlugin(Queued[Generation]):
         """Make the ring and announce the worker; nothing runs yet."""
         super().__init__(host, config, name)
         self.reports: deque[CrashReport] = deque(maxlen=_REPORTS_KEPT)
-        self._worker = Supervised(host.supervisor, self._queue, self._dead_letter)
+        self._worker = Supervised(host.supervisor, self._queue, self._letters)
         self._copy: PrivateCopy | None = None  # the one that crash reports speak of
         host.supervisor.look_after(self)
 
@@ -251,7 +251,9 @@ def _spec(generation: Generation, log_level: int) -> tuple[ss_spec, list[Pointer
             "unload_timeout_ms": _ms(config.unload_timeout),
             "callback_timeout_ms": _ms(config.callback_timeout),
             "flush_idle_ms": _ms(config.flush_interval),
-            "max_attempts": 5,
+            "retry_initial_ms": _ms(config.retry.initial_delay),
+            "retry_max_ms": _ms(config.retry.max_delay),
+            "retry_max_time_ms": _ms(config.retry.max_time),
             "core_files": limits.core_files,
             "initial_delay_ms": _ms(restart.initial_delay),
             "max_delay_ms": _ms(restart.max_delay),

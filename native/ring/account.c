@@ -1,0 +1,87 @@
+/* account: what became of a ring's events, and what is left of them in the end. */
+#include "ring/inner.h"
+
+/* Those behind `settled` that are told of by this gap. */
+static uint64_t count_gap(const ss_gap_block *gap, uint64_t settled) {
+    if (gap->last <= settled)
+        return 0;
+    return gap->last - (gap->first > settled ? gap->first - 1 : settled);
+}
+
+/* With the consumer, which has copied it out before it was dropped. */
+static uint64_t count_risk(const ss_ring *ring, uint64_t settled) {
+    const uint64_t first = ring->risk_first > settled ? ring->risk_first : settled + 1;
+    return ring->risk_last >= first ? ring->risk_last - first + 1 : 0;
+}
+
+uint64_t ss_ring_count_waiting(ss_ring *ring) {
+    ss_ring_take_back(ring);
+    const uint64_t settled = ring->outcomes.settled;
+    uint64_t count = count_gap(&ring->owed, settled) + count_risk(ring, settled);
+    if (ring->tail_ordinal > settled)
+        count += ss_outcomes_count_lost(&ring->outcomes, ring->tail_ordinal);
+    for (uint64_t at = ring->tail; at != ring->at;
+         at += ss_record_len(ss_record_at(ring, at))) {
+        const ss_record *record = ss_record_at(ring, at);
+        const ss_gap_block gap = ss_record_gap(record);
+        const uint64_t events = ss_record_count(record);
+        const uint64_t last = ss_record_last(record);
+        count += count_gap(&gap, settled);
+        if (record->first > settled)
+            count += events;
+        else if (last > settled)
+            count += last - settled;
+    }
+    return count;
+}
+
+ss_outcomes *ss_ring_outcomes(ss_ring *ring) {
+    return &ring->outcomes;
+}
+
+/* What is lost in front of the event `ordinal`, or at the end, from `ordinal` on. */
+static ss_gap_block lost_from(ss_ring *ring, uint64_t ordinal) {
+    ss_gap_block gap = ss_ring_find_gap(ring, ordinal);
+    if (gap.last == 0 && ordinal > ring->published)
+        gap = ring->owed;
+    if (gap.first < ordinal)
+        gap.first = ordinal;
+    return gap;
+}
+
+const uint8_t *ss_ring_leftover(ss_ring *ring, uint64_t *ordinal, size_t *len, uint8_t *made) {
+    if (*ordinal < ss_ring_acked(ring))
+        *ordinal = ring->acked;
+    while (*ordinal < ring->last) {
+        const uint64_t next = *ordinal + 1;
+        const uint8_t *frame = ss_ring_find(ring, next, len);
+        const ss_gap_block gap = frame != NULL ? (ss_gap_block){0} : lost_from(ring, next);
+        *ordinal = gap.last != 0 ? gap.last : next;
+        if (ss_outcomes_is_dead(&ring->outcomes, next))
+            continue; /* a dead letter, or a GAP that is one */
+        if (frame != NULL)
+            return frame;
+        if (gap.last != 0) {
+            ss_gap_write(made, &gap);
+            *len = SS_GAP_FRAME_LEN;
+            return made;
+        }
+    }
+    return NULL;
+}
+
+/* ---- Between two consumers ------------------------------------------------------------- */
+
+/* What was refused and is not acknowledged is stepped over, as far as there is room to say so;
+ * what is offered again all the same is known when it is refused again. */
+void ss_ring_skip_dead(ss_ring *ring) {
+    ss_ring_head *head = ring->head;
+    for (uint64_t ordinal = ring->acked;
+         head->skip_count < SS_SKIPS &&
+         (ordinal = ss_outcomes_next_dead(&ring->outcomes, ordinal)) != 0;) {
+        size_t len;
+        if (ss_ring_find_skip(head, ordinal, false) == NULL &&
+            ss_ring_find(ring, ordinal, &len) != NULL)
+            head->skips[head->skip_count++] = (ss_skip){ordinal, SS_SKIP_SETTLED, 0};
+    }
+}

@@ -270,7 +270,7 @@ void ss_elf_build_id(int fd, size_t len, char *out, size_t room) {
     const ss_source source = {.fd = fd, .len = len};
     image im = {.source = &source};
     file_header h;
-    if (get(&im, 0, &h, sizeof h) && memcmp(h.ident, "\x7F" "ELF", 4) == 0 &&
+    if (get(&im, 0, &h, sizeof h) && memcmp(h.ident, "\177ELF", 4) == 0 &&
         h.ident[CLASS_AT] == OWN_CLASS && h.ident[DATA_AT] == LITTLE_ENDIAN_DATA &&
         h.segment_size == sizeof(segment)) {
         im.segments = h.segments;

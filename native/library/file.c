@@ -15,9 +15,7 @@ static const struct {
     uint32_t kind;
     void (*look)(const ss_source *, ss_file *);
 } marks[] = {
-    {"\x7F"
-     "ELF",
-     4, SS_FILE_DAMAGED, ss_elf_look},
+    {"\177ELF", 4, SS_FILE_DAMAGED, ss_elf_look},
     {"\xFE\xED\xFA\xCE", 4, SS_FILE_MACH_O, NULL},
     {"\xFE\xED\xFA\xCF", 4, SS_FILE_MACH_O, NULL},
     {"\xCE\xFA\xED\xFE", 4, SS_FILE_MACH_O, ss_macho_look},
@@ -111,7 +109,7 @@ static bool check_info(const char *shown, const ss_file *found, ss_refusal *why)
         [SS_INFO_WRITABLE] = {SS_REFUSED_INFO_MISPLACED, "lies in a section that can be written to",
                               "make it a constant array of bytes, not a pointer to a text"},
         [SS_INFO_NO_MAGIC] = {SS_REFUSED_INFO_UNREADABLE,
-                              "does not begin with SLIPSTREAM_INFO_MAGIC (\"SLIPINFO1\", a line end)",
+                              "does not begin with SLIPSTREAM_INFO_MAGIC (SLIPINFO1, a line end)",
                               "write it with SLIPSTREAM_INFO, or begin it so"},
         [SS_INFO_TOO_LONG] = {SS_REFUSED_INFO_UNREADABLE,
                               "is longer than SLIPSTREAM_INFO_MAX (65536 bytes)",

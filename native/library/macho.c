@@ -260,7 +260,7 @@ static bool read_image(image *im) {
     return true;
 }
 
-/* ---- Slices ----------------------------------------------------------------------------------- */
+/* ---- Slices --------------------------------------------------------------------------------- */
 
 static const char *machine_name(uint32_t machine) {
     switch (machine) {

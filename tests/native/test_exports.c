@@ -109,7 +109,8 @@ int main(int argc, char **argv) {
         free(whole);
     }
     REQUIRE(there > (unsigned long)iterations / 10 && damaged > 0 && misplaced > 0);
-    printf("exports: %ld mutations of each of %d files; %lu infos read, %lu misplaced, %lu damaged\n",
+    printf("exports: %ld mutations of each of %d files: %lu infos read, %lu misplaced, "
+           "%lu damaged\n",
            iterations, argc - 3, there, misplaced, damaged);
     return 0;
 }

@@ -98,7 +98,8 @@ def _open_own(path: Path) -> int:
             return open_for_append(path)
     except (CaptureError, OSError) as error:
         _log.warning(
-            "dead letters are counted and not kept", extra={"file": str(path), "problem": str(error)}
+            "dead letters are counted and not kept",
+            extra={"file": str(path), "problem": str(error)},
         )
         return -1
 

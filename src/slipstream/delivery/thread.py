@@ -28,9 +28,7 @@ _SLICE = 0.02  # seconds between two looks whether what was lost at the end can 
 class Consumer(Handle["ss_thread"]):
     """A loaded instance that takes events out of a ring, on its own thread."""
 
-    def __init__(
-        self, host: Host, instance: Instance, queue: Queue, letters: Letters
-    ) -> None:
+    def __init__(self, host: Host, instance: Instance, queue: Queue, letters: Letters) -> None:
         """Let it begin."""
         config = instance.config
         options = ffi.new(

@@ -18,6 +18,7 @@ from slipstream.text import printable
 
 from ._document import Document, JsonValue, KeyPath, spell
 from ._keys import (
+    HOST,
     MEBIBYTE,
     RULES,
     Limits,
@@ -27,6 +28,7 @@ from ._keys import (
     Restart,
     Retry,
     Setting,
+    read_host,
     read_keys,
 )
 from ._typos import closest, is_slip_of, is_spelling_of
@@ -121,13 +123,26 @@ class PluginConfig:
             ConfigError: A value cannot be used; the subclass says how.
         """
         base = Path(os.path.abspath(folder))
-        own = {key: value for key, value in document.root.items() if key not in RULES}
+        host = document.root.get(HOST)
+        taken = {*RULES, HOST} if isinstance(host, dict) else RULES.keys()
+        own = {key: value for key, value in document.root.items() if key not in taken}
         for key, value in own.items():
             _refuse_typo(document, key, value, base)
-        if "libpath" not in document.root:
-            raise _no_library(document, own)
         # Any: the rules, not the type checker, see to it that each value fits its field.
         checked: dict[str, Any] = read_keys(Setting(document, (), document.root, base), RULES)
+        if isinstance(host, dict):
+            inside: dict[str, Any] = read_host(Setting(document, (HOST,), host, base))
+            for key in checked.keys() & inside.keys():
+                raise document.error(
+                    ConfigError,
+                    f"{key} stands twice: by itself and in host",
+                    "leave one of them out",
+                    (HOST, key),
+                    at_key=True,
+                )
+            checked |= inside
+        if "libpath" not in checked:
+            raise _no_library(document, own)
         config = cls(**checked, own=own, source=document.source, folder=base, document=document)
         config._check_together(document)
         return config
@@ -155,18 +170,27 @@ class PluginConfig:
                     f"{key}.initial_delay ({delays.initial_delay:g} s) is longer than "
                     f"{key}.max_delay ({delays.max_delay:g} s)",
                     f"set {key}.max_delay to at least as much",
-                    (key, "initial_delay"),
+                    (*_place_of(document, key), "initial_delay"),
                 )
         for key in ("limits", "user"):
-            if key in document.root and self.mode in (Mode.INLINE, Mode.THREAD):
+            where = _place_of(document, key)
+            if where and self.mode in (Mode.INLINE, Mode.THREAD):
                 raise document.error(
                     ConfigError,
                     f'{key} has no effect in mode "{self.mode}", where the plugin is part of '
                     "the host's process",
                     f'write mode: "process", or leave {key} out',
-                    (key,),
+                    where,
                     at_key=True,
                 )
+
+
+def _place_of(document: Document, key: str) -> KeyPath:
+    """Where a key of the host stands; empty if nowhere."""
+    if key in document.root:
+        return (key,)
+    inside = document.root.get(HOST)
+    return (HOST, key) if isinstance(inside, dict) and key in inside else ()
 
 
 def load_config(path: str | os.PathLike[str]) -> PluginConfig:

@@ -89,17 +89,28 @@ static int32_t host_is_stopping(void *ctx) {
            (ring != NULL && atomic_load_explicit(ring, memory_order_relaxed) != 0);
 }
 
+/* All that this host offers. */
+static const struct {
+    const char *id;
+    const void *table;
+} extensions[] = {
+    {SLIPSTREAM_EXT_CONFIG, &ss_host_config_table},
+    {SLIPSTREAM_EXT_METRICS, &ss_host_metrics_table},
+    {SLIPSTREAM_EXT_SETTLE, &ss_host_settle_table}, /* those of a host with peers are not offered */
+};
+
 static const void *host_get_extension(void *ctx, const char *id) {
     (void)ctx;
     if (id == NULL)
         return NULL;
-    if (strcmp(id, SLIPSTREAM_EXT_CONFIG) == 0)
-        return &ss_host_config_table;
-    if (strcmp(id, SLIPSTREAM_EXT_METRICS) == 0)
-        return &ss_host_metrics_table;
-    if (strcmp(id, SLIPSTREAM_EXT_SETTLE) == 0)
-        return &ss_host_settle_table;
-    return NULL; /* those of a host that has peers among them */
+    for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; i++)
+        if (strcmp(id, extensions[i].id) == 0)
+            return extensions[i].table;
+    return NULL;
+}
+
+const char *ss_host_extension(uint32_t index) {
+    return index < sizeof extensions / sizeof extensions[0] ? extensions[index].id : NULL;
 }
 
 bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char *config_dir) {

@@ -1,4 +1,5 @@
-/* host: the host table of one instance, and what stands behind it. */
+/* host: the host table of one instance, and what stands behind it.
+ * Between the marks stand only declarations; the build parses them. */
 #ifndef SS_HOST_H
 #define SS_HOST_H
 
@@ -44,6 +45,11 @@ typedef struct ss_host {
     ss_host_metrics metrics;
     ss_host_settle settle;
 } ss_host;
+
+/* cdef:begin */
+/* The id of extension number `index` that this host offers, from 0; NULL behind the last. */
+const char *ss_host_extension(uint32_t index);
+/* cdef:end */
 
 /* False when there is no memory. The folder is copied; NULL where there is none. */
 bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char *config_dir);

@@ -1,5 +1,6 @@
 #include "plugin/steps.h"
 
+#include "frame/frame.h"
 #include "plugin/status.h"
 
 #include <stdarg.h>
@@ -126,6 +127,35 @@ void ss_plugin_open(ss_plugin *self) {
     set_life(self, SS_CONSTRUCTED);
 }
 
+static void name_kinds(char *out, size_t room, uint64_t kinds) {
+    size_t used = 0;
+    snprintf(out, room, "none");
+    for (uint32_t kind = 0; kind < 64 && used < room; kind++) {
+        if ((kinds & SLIPSTREAM_KIND_BIT(kind)) == 0)
+            continue;
+        const char *before = used == 0 ? "" : ", ";
+        const int len = kind < SLIPSTREAM_KIND_APP_FIRST
+                            ? snprintf(out + used, room - used, "%s%u (%s)", before, (unsigned)kind,
+                                       ss_frame_kind_name(kind))
+                            : snprintf(out + used, room - used, "%s%u", before, (unsigned)kind);
+        used += (size_t)len;
+    }
+}
+
+/* What a plugin subscribes to was said before it was opened, if it has an info. */
+static bool check_kinds(ss_plugin *self) {
+    char wanted[1024];
+    char said[1024];
+    if ((self->kinds & ~self->allowed & ~SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_GAP)) == 0)
+        return true;
+    name_kinds(wanted, sizeof wanted, self->kinds);
+    name_kinds(said, sizeof said, self->allowed);
+    ss_refuse(&self->refusal, SS_REFUSED_INFO_DISAGREES,
+              "%s subscribes to the kinds %s, but \"kinds\" of its %s is %s", self->library.shown,
+              wanted, SLIPSTREAM_INFO_SYMBOL, said);
+    return ss_advise(&self->refusal, "name there all that subscribed_events may ever return");
+}
+
 void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
     const slipstream_plugin *table = &self->table.plugin;
     self->status = SLIPSTREAM_OK;
@@ -156,6 +186,10 @@ void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) 
         enter(self);
         self->kinds = table->subscribed_events(table->instance);
         leave(self);
+    }
+    if (!check_kinds(self)) {
+        call_on_unload(self, 0);
+        return;
     }
     if (self->kinds != 0)
         self->kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_GAP);

@@ -42,6 +42,7 @@ typedef struct ss_start {
     uint64_t ring_bytes;
     uint64_t memory;     /* RLIMIT_AS without the ring; 0: as it is */
     uint64_t open_files; /* RLIMIT_NOFILE; 0: as it is */
+    uint64_t kinds;      /* all that it may subscribe to */
     uint32_t log_id;
     uint32_t log_level;
     uint32_t overflow;
@@ -56,6 +57,7 @@ typedef struct ss_start {
 typedef struct ss_opened {
     uint32_t flags;
     uint32_t abi_minor;
+    uint32_t min_host_minor;
 } ss_opened;
 
 typedef struct ss_refused_event {

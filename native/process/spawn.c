@@ -129,6 +129,7 @@ static bool say_start(ss_generation *generation, size_t ring_bytes, uint32_t ove
     const ss_start start = {.ring_bytes = ring_bytes,
                             .memory = s->memory,
                             .open_files = s->open_files,
+                            .kinds = s->kinds,
                             .log_id = s->log_id,
                             .log_level = s->log_level,
                             .overflow = overflow,

@@ -18,6 +18,7 @@ typedef struct ss_spec {
     const char *user;
     uint64_t memory;     /* bytes, 0: no limit */
     uint64_t open_files; /* 0: no limit */
+    uint64_t kinds;      /* all that it may subscribe to */
     uint32_t log_id;
     uint32_t log_level;
     uint32_t load_timeout_ms;

@@ -117,6 +117,7 @@ static void keep_opened(ss_supervised *w, const ss_event *event) {
     p->flags = opened.flags;
     if (ss_is_opened(&w->at)) {
         w->info.next_flags = p->flags;
+        w->info.next_min_host_minor = opened.min_host_minor;
         snprintf(w->name, sizeof w->name, "%s", p->name);
         snprintf(w->version, sizeof w->version, "%s", p->version);
     }

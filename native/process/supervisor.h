@@ -39,6 +39,7 @@ typedef struct ss_supervised_info {
     int32_t pid;          /* 0 while there is none */
     uint32_t next_opened; /* a prepared generation waits for ss_supervised_switch */
     uint32_t next_flags;  /* of that generation; `flags` are of the one that runs, or ran */
+    uint32_t next_min_host_minor;
     uint32_t busy;        /* a load, reload or unload is under way */
     uint32_t reports;     /* crash reports that wait to be taken */
     uint64_t dead_letters;

@@ -112,6 +112,7 @@ static void on_start(const char *data, size_t len) {
                "raise `limits.memory`");
         return;
     }
+    ss_instance_allow_kinds(worker.instance, worker.start.kinds);
     ss_instance_call(worker.instance, ss_use_fault_stack, NULL);
     finish_step();
     ss_instance_open(worker.instance);
@@ -122,7 +123,7 @@ static void on_start(const char *data, size_t len) {
         refuse(info.refusal, info.text, info.hint);
         return;
     }
-    const ss_opened opened = {info.flags, info.abi_minor};
+    const ss_opened opened = {info.flags, info.abi_minor, info.min_host_minor};
     ss_body body;
     ss_body_start(&body, &opened, sizeof opened);
     ss_body_add_text(&body, info.name);

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         PeerSeen,
         StakingReward,
     )
+    from slipstream.library import PluginInfo
     from slipstream.loaded import Plugin
     from slipstream.manager import PluginManager
     from slipstream.status import Counters, PluginState
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Where the names of this package come from, the quickest to import first.
-_ROOMS = ("errors", "events", "config", "status", "loaded", "manager")
+_ROOMS = ("errors", "events", "config", "status", "library", "loaded", "manager")
 
 
 def __getattr__(name: str) -> object:
@@ -119,6 +120,7 @@ __all__ = [
     "PluginAlreadyLoaded",
     "PluginConfig",
     "PluginFailed",
+    "PluginInfo",
     "PluginLoadError",
     "PluginManager",
     "PluginNotLoaded",

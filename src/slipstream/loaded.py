@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slipstream.config import Mode
     from slipstream.delivery.description import Flush, Identity
     from slipstream.delivery.plugin import Delivery
+    from slipstream.library import PluginInfo
 
 _log = logging.getLogger("slipstream")
 
@@ -72,6 +73,11 @@ class Plugin:
     def digest(self) -> str:
         """SHA-256 of the library, in hexadecimal."""
         return self.delivery.identity.digest
+
+    @property
+    def info(self) -> PluginInfo | None:
+        """What its file says of it, if it does; None for a plugin written in Python."""
+        return self.delivery.identity.info
 
     @property
     def status(self) -> Status:

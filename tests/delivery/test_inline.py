@@ -269,9 +269,11 @@ def test_a_gap_in_python(manager) -> None:
     manager.resume("recorder")
     (gap,) = plugin.gaps
     assert gap.meta.time_ns > 0
-    stream, sequences = gap.lost_stream, (gap.first_sequence, gap.last_sequence)
-    assert (stream != 0, sequences) == (True, (1, 5))
-    assert gap == Gap(GapReason.PAUSED, 1, 5, 5, 8, 5, 9, gap.meta, stream, *sequences)
+    assert (gap.meta.stream, gap.meta.sequence, gap.lost_stream > 0) == (0, 0, True)
+    assert gap == Gap(GapReason.PAUSED, 1, 5, 5, 8, 5, 9, gap.meta, gap.lost_stream, 1, 5)
+    manager.broadcast(Block(b"", 10))
+    event = plugin.events.pop()
+    assert (event.meta.stream, event.meta.sequence) == (gap.lost_stream, 6)
     manager.pause("recorder")
     manager.resume("recorder")
     assert len(plugin.events) == 1

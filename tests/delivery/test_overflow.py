@@ -17,6 +17,7 @@ from slipstream import (
     BroadcastError,
     FlushTimeout,
     GapReason,
+    Meta,
     Payload,
     PluginLoadError,
     PluginManager,
@@ -324,6 +325,27 @@ def test_a_loss_of_two_reasons_is_one_gap(manager, load) -> None:
     both = GapReason.DROPPED_NEWEST | GapReason.TOO_LARGE
     assert gated.order == [*range(1, 16), Told(both, 16, 18, 3, BLOCK, 16, 18)]
     exactly(plugin, accepted=18, delivered=15, lost=3)
+
+
+def test_a_gap_names_the_stream_of_what_was_lost(manager, load) -> None:
+    gated, _ = load(overflow="drop_newest")
+
+    def lose(*places: tuple[int, int]) -> None:
+        """Fill the ring, then send what does not fit any more: streams and sequences."""
+        gated.let_pass(0)
+        for _ in range(HELD):
+            manager.broadcast(page(1))
+        gated.wait_at_gate()
+        for stream, sequence in places:
+            meta = Meta(stream=stream, sequence=sequence)
+            manager.broadcast(Block(bytes(4032), 1, meta))
+        gated.open()
+        manager.flush(240)
+
+    lose((7, 100), (7, 105), (7, 110))
+    lose((7, 300), (8, 300), (7, 301))
+    lose((9, 1))
+    assert gated.places == [(7, 100, 110), (0, 0, 0), (9, 1, 1)]
 
 
 def test_the_largest_events_pass_through_a_larger_ring(manager, load) -> None:

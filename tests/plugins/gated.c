@@ -153,12 +153,14 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
         nap_us(self->event_us);
     for (; slipstream_next_frame(frames, len, &offset, &frame) == SLIPSTREAM_OK; ordinal++) {
         if (slipstream_read_gap(&frame, &gap) == SLIPSTREAM_OK)
-            fprintf(self->log, "gap %llu %u %u %llu %llu %llu %llu %lld %lld\n",
+            fprintf(self->log, "gap %llu %u %u %llu %llu %llu %llu %lld %lld %llu %llu %llu\n",
                     (unsigned long long)ordinal, (unsigned)delivery->attempt,
                     (unsigned)gap.reasons, (unsigned long long)gap.first,
                     (unsigned long long)gap.last, (unsigned long long)gap.count,
                     (unsigned long long)gap.kinds, (long long)gap.first_height,
-                    (long long)gap.last_height);
+                    (long long)gap.last_height, (unsigned long long)gap.lost_stream,
+                    (unsigned long long)gap.first_sequence,
+                    (unsigned long long)gap.last_sequence);
         else
             fprintf(self->log, "event %llu %u %u %lld %llu %zu %lld\n",
                     (unsigned long long)ordinal, (unsigned)delivery->attempt,

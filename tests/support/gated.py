@@ -105,10 +105,15 @@ class Gated:
             if line[0] == "event":
                 found.append(int(line[1]))
             elif line[0] == "gap":
-                reason, *rest = map(int, line[3:])
+                reason, *rest = map(int, line[3:10])
                 found.append(Told(GapReason(reason), *rest))
                 assert int(line[1]) == rest[1]
         return found
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """Of each gap: the stream of what was lost, its first and its last sequence."""
+        return [tuple(map(int, line[10:])) for line in self.of("gap")]
 
     @property
     def gaps(self) -> list[Told]:

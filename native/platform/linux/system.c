@@ -35,16 +35,6 @@ bool ss_os_file_read(int fd, uint64_t at, void *out, size_t len) {
     return pread(fd, out, len, (off_t)at) == (ssize_t)len;
 }
 
-const uint8_t *ss_os_file_map(int fd, size_t size) {
-    void *file = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    return file == MAP_FAILED ? NULL : file;
-}
-
-void ss_os_file_unmap(const uint8_t *file, size_t size) {
-    if (file != NULL)
-        munmap((void *)(uintptr_t)file, size);
-}
-
 bool ss_os_file_append(int fd, const void *data, size_t len) {
     for (size_t done = 0; done < len;) {
         errno = 0;

@@ -357,3 +357,11 @@ RULES: Final[dict[str, Rule]] = {
     "sha256": _digest,
     "enabled": _flag,
 }
+
+HOST: Final = "host"
+"""The key of an object in which any key of the host may stand, and those of later versions only:
+so none of them takes a key from a plugin. Anything but an object is the plugin's own."""
+
+
+read_host = _section(dict, RULES, '{ mode: "process" }')
+"""The rule of that object."""

@@ -23,6 +23,7 @@ from slipstream.errors import (
     Refusal,
     SlipstreamError,
 )
+from slipstream.library import REFUSALS
 from slipstream.status import Metric
 
 if TYPE_CHECKING:
@@ -39,12 +40,6 @@ Ts = TypeVarTuple("Ts")
 
 _SLICE = 0.1
 _LONGEST = 4_000_000.0  # seconds; what 32 bits of milliseconds hold
-
-REFUSALS: dict[int, Refusal] = {
-    getattr(lib, f"SS_REFUSED_{refusal.name}"): refusal
-    for refusal in Refusal
-    if hasattr(lib, f"SS_REFUSED_{refusal.name}")
-}
 
 
 def to_ms(seconds: float) -> int:
@@ -154,6 +149,12 @@ class Instance(Handle["ss_instance"]):
         self.is_loaded = False
         self._pump = pump
         self._stuck_in = ""
+        try:
+            info = copy.info
+        except BaseException:
+            copy.close()
+            pump.close_log(self.log_id)
+            raise
         pointer = lib.ss_instance_new(
             pump.pointer, self.log_id, bytes(copy.path), bytes(copy.original), bytes(config.folder)
         )
@@ -167,10 +168,18 @@ class Instance(Handle["ss_instance"]):
             )
         # What is closed it frees; any other then ends itself, on threads of its own.
         super().__init__(pointer, lib.ss_instance_abandon, pump, copy)
+        if info is not None:
+            lib.ss_instance_allow_kinds(pointer, info.kind_bits)
         try:
-            info = self._begin("opening and constructing", lib.ss_instance_open)
-            name, version = _native.text(info.name), _native.text(info.version)
-            self.description = Description(name, version, info.flags, info.abi_minor)
+            table = self._begin("opening and constructing", lib.ss_instance_open)
+            self.description = Description(
+                _native.text(table.name),
+                _native.text(table.version),
+                table.flags,
+                table.abi_minor,
+                table.min_host_minor,
+            )
+            self.description.agrees(info, copy.original)
         except BaseException:
             self.close(config.unload_timeout)
             raise

@@ -13,10 +13,15 @@ from slipstream._native import ffi, lib
 from slipstream.config import Mode, Reload
 from slipstream.delivery.crash_report import CrashReport, take_reports
 from slipstream.delivery.description import Description
+<<<<<<< HEAD
 from slipstream.delivery.instance import REFUSALS, LoadReason, claims_of, metrics_of, to_ms
+=======
+from slipstream.delivery.instance import LoadReason, claims_of, metrics_of
+>>>>>>> contract
 from slipstream.delivery.queued import Queued
 from slipstream.delivery.supervisor import Supervised
 from slipstream.errors import PluginLoadError, PluginStartError, Refusal
+from slipstream.library import REFUSALS
 from slipstream.status import SUPERVISED_STATES, Metric, PluginState, Status
 
 if TYPE_CHECKING:
@@ -86,7 +91,8 @@ class Generation:
         if not info.next_opened:
             raise _refused(info, self.copy)
         name, version = _native.text(info.name), _native.text(info.version)
-        self.description = Description(name, version, info.next_flags, 0)
+        self.description = Description(name, version, info.next_flags, 0, info.next_min_host_minor)
+        self.description.agrees(self.copy.info, self.copy.original)
         self.before = info.generation
 
     def close(self, timeout: float = _SPARE) -> None:
@@ -231,13 +237,14 @@ def _spec(generation: Generation, log_level: int) -> tuple[ss_spec, list[Pointer
         "user": (config.user or "").encode(),
     }
     kept = {name: ffi.new("char[]", value) for name, value in texts.items()}
-    restart, limits = config.restart, config.limits
+    restart, limits, info = config.restart, config.limits, copy.info
     spec = ffi.new(
         "ss_spec *",
         {
             **kept,
             "memory": limits.memory or 0,
             "open_files": limits.open_files or 0,
+            "kinds": 2**64 - 1 if info is None else info.kind_bits,
             "log_id": generation.log_id,
             "log_level": log_level,
             "load_timeout_ms": to_ms(config.load_timeout),

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from slipstream._native import lib
-from slipstream.config import Mode, Overflow, Reload, plugin_config
+from slipstream.config import Mode, Overflow, Reload, plugin_config, settle_own
 from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.letters import Letters
@@ -105,6 +105,11 @@ class Reloadable(Delivery, Generic[V]):
                     "unload it and load it again",
                 )
         copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
+        try:
+            own = settle_own(config, None if copy.info is None else copy.info.config_schema)
+        except BaseException:
+            copy.close()
+            raise
         fresh = self._open(copy, config)
         try:
             if accept is not None:
@@ -113,7 +118,7 @@ class Reloadable(Delivery, Generic[V]):
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
-            settled = plugin_config(config, self.name)
+            settled = plugin_config(config, self.name, resolved=own)
             self._write_letters(fresh)
         except BaseException:
             fresh.close(config.unload_timeout)
@@ -133,6 +138,7 @@ class Reloadable(Delivery, Generic[V]):
             config_file=config.source,
             flags=fresh.description.flags,
             kinds=fresh.description.kinds,
+            info=copy.info,
         )
         return problem
 

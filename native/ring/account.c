@@ -8,18 +8,24 @@ static uint64_t count_gap(const ss_gap_block *gap, uint64_t settled) {
     return gap->last - (gap->first > settled ? gap->first - 1 : settled);
 }
 
-/* With the consumer, which has copied it out before it was dropped. */
-static uint64_t count_risk(const ss_ring *ring, uint64_t settled) {
+/* What is not in the ring any more: with the consumer, which has copied it out before it was
+ * dropped; or noted as lost, or as refused before it was. */
+static uint64_t count_dropped(const ss_ring *ring, uint64_t settled) {
+    const ss_outcomes *outcomes = &ring->outcomes;
+    const uint64_t last = ring->tail_ordinal;
     const uint64_t first = ring->risk_first > settled ? ring->risk_first : settled + 1;
-    return ring->risk_last >= first ? ring->risk_last - first + 1 : 0;
+    if (last <= settled)
+        return 0;
+    if (ring->risk_last < first)
+        return ss_outcomes_count_noted(outcomes, settled + 1, last);
+    return ss_outcomes_count_noted(outcomes, settled + 1, first - 1) + ring->risk_last - first + 1 +
+           ss_outcomes_count_noted(outcomes, ring->risk_last + 1, last);
 }
 
 uint64_t ss_ring_count_waiting(ss_ring *ring) {
     ss_ring_take_back(ring);
     const uint64_t settled = ring->outcomes.settled;
-    uint64_t count = count_gap(&ring->owed, settled) + count_risk(ring, settled);
-    if (ring->tail_ordinal > settled)
-        count += ss_outcomes_count_lost(&ring->outcomes, ring->tail_ordinal);
+    uint64_t count = count_gap(&ring->owed, settled) + count_dropped(ring, settled);
     for (uint64_t at = ring->tail; at != ring->at;
          at += ss_record_len(ss_record_at(ring, at))) {
         const ss_record *record = ss_record_at(ring, at);
@@ -49,6 +55,13 @@ static ss_gap_block lost_from(ss_ring *ring, uint64_t ordinal) {
     return gap;
 }
 
+static bool is_dead_gap(const ss_ring *ring, uint64_t first, uint64_t last) {
+    const ss_outcomes *outcomes = &ring->outcomes;
+    return ss_outcomes_count_noted(outcomes, first, last) -
+               ss_outcomes_count_lost(outcomes, first, last) ==
+           last - first + 1;
+}
+
 const uint8_t *ss_ring_leftover(ss_ring *ring, uint64_t *ordinal, size_t *len, uint8_t *made) {
     if (*ordinal < ss_ring_acked(ring))
         *ordinal = ring->acked;
@@ -57,11 +70,10 @@ const uint8_t *ss_ring_leftover(ss_ring *ring, uint64_t *ordinal, size_t *len, u
         const uint8_t *frame = ss_ring_find(ring, next, len);
         const ss_gap_block gap = frame != NULL ? (ss_gap_block){0} : lost_from(ring, next);
         *ordinal = gap.last != 0 ? gap.last : next;
-        if (ss_outcomes_is_dead(&ring->outcomes, next))
-            continue; /* a dead letter, or a GAP that is one */
-        if (frame != NULL)
+        if (frame != NULL && !ss_outcomes_is_dead(&ring->outcomes, next))
             return frame;
-        if (gap.last != 0) {
+        /* But for a GAP that is a dead letter itself. */
+        if (gap.last != 0 && !is_dead_gap(ring, next, gap.last)) {
             ss_gap_write(made, &gap);
             *len = SS_GAP_FRAME_LEN;
             return made;

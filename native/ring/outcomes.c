@@ -146,15 +146,24 @@ uint64_t ss_outcomes_next_dead(const ss_outcomes *self, uint64_t ordinal) {
     return 0;
 }
 
-uint64_t ss_outcomes_count_lost(const ss_outcomes *self, uint64_t ordinal) {
+static uint64_t count_in(const ss_outcomes *self, uint64_t first, uint64_t last, bool dead_too) {
     const ss_noted_range *ranges = all_of(self);
-    uint64_t count = 0;
-    for (size_t at = self->from; at < self->to && ranges[at].first <= ordinal; at++) {
-        const uint64_t last = ranges[at].last < ordinal ? ranges[at].last : ordinal;
-        if (ranges[at].noted == SS_NOTED_LOST)
-            count += last - ranges[at].first + 1;
+    uint64_t found = 0;
+    for (size_t at = find(self, first); at < self->to && ranges[at].first <= last; at++) {
+        const uint64_t from = ranges[at].first > first ? ranges[at].first : first;
+        const uint64_t to = ranges[at].last < last ? ranges[at].last : last;
+        if (dead_too || ranges[at].noted == SS_NOTED_LOST)
+            found += to - from + 1;
     }
-    return count;
+    return found;
+}
+
+uint64_t ss_outcomes_count_noted(const ss_outcomes *self, uint64_t first, uint64_t last) {
+    return count_in(self, first, last, true);
+}
+
+uint64_t ss_outcomes_count_lost(const ss_outcomes *self, uint64_t first, uint64_t last) {
+    return count_in(self, first, last, false);
 }
 
 static void count(ss_outcomes *self, enum ss_noted noted, uint64_t events, uint64_t *lost) {

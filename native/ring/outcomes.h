@@ -46,8 +46,9 @@ void ss_outcomes_note(ss_outcomes *self, uint64_t first, uint64_t last, enum ss_
 /* The first dead event above `ordinal`; 0 if there is none. */
 uint64_t ss_outcomes_next_dead(const ss_outcomes *self, uint64_t ordinal);
 bool ss_outcomes_is_dead(const ss_outcomes *self, uint64_t ordinal);
-/* How many up to `ordinal` are noted as lost, and wait to be told. */
-uint64_t ss_outcomes_count_lost(const ss_outcomes *self, uint64_t ordinal);
+/* How many of these are noted, as anything or as lost. */
+uint64_t ss_outcomes_count_noted(const ss_outcomes *self, uint64_t first, uint64_t last);
+uint64_t ss_outcomes_count_lost(const ss_outcomes *self, uint64_t first, uint64_t last);
 
 /* Everything up to `acked` is acknowledged. */
 void ss_outcomes_settle(ss_outcomes *self, uint64_t acked);

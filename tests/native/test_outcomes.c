@@ -113,7 +113,12 @@ static uint64_t check_model(uint64_t seed, uint64_t steps) {
         uint64_t lost = 0;
         for (uint64_t k = settled + 1; k <= at && k <= MODEL; k++)
             lost += noted[k] == 1 + LOST;
-        REQUIRE(ss_outcomes_count_lost(&o, at) == lost, "lost up to %llu", (llu)at);
+        REQUIRE(ss_outcomes_count_lost(&o, settled + 1, at) == lost, "lost up to %llu", (llu)at);
+        uint64_t known = 0;
+        for (uint64_t k = at - 20 < at ? at - 20 : 1; k <= at && k <= MODEL; k++)
+            known += k > settled && noted[k] != 0;
+        REQUIRE(ss_outcomes_count_noted(&o, at - 20 < at ? at - 20 : 1, at) == known,
+                "noted around %llu", (llu)at);
         REQUIRE(at > MODEL || ss_outcomes_is_dead(&o, at) == (noted[at] > 1), "dead %llu", (llu)at);
         uint64_t next = at + 1;
         while (next <= MODEL && noted[next] <= 1)

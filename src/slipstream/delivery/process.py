@@ -13,11 +13,7 @@ from slipstream._native import ffi, lib
 from slipstream.config import Mode, Reload
 from slipstream.delivery.crash_report import CrashReport, take_reports
 from slipstream.delivery.description import Description
-<<<<<<< HEAD
-from slipstream.delivery.instance import REFUSALS, LoadReason, claims_of, metrics_of, to_ms
-=======
-from slipstream.delivery.instance import LoadReason, claims_of, metrics_of
->>>>>>> contract
+from slipstream.delivery.instance import LoadReason, claims_of, metrics_of, to_ms
 from slipstream.delivery.queued import Queued
 from slipstream.delivery.supervisor import Supervised
 from slipstream.errors import PluginLoadError, PluginStartError, Refusal

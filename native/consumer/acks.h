@@ -29,6 +29,12 @@ typedef struct ss_acks {
     uint64_t point_at;
 } ss_acks;
 
+/* Are there refusals that the host has not kept yet, as far as was heard? [any thread] */
+static inline bool ss_consumer_has_refused(const ss_consumer *consumer) {
+    return atomic_load_explicit(&consumer->refused_count, memory_order_relaxed) !=
+           atomic_load_explicit(&consumer->kept_count, memory_order_relaxed);
+}
+
 /* host->ack and host->is_stopping reach the ring from now on. */
 void ss_acks_start(ss_acks *acks, ss_consumer *consumer, const slipstream_delivery *delivery);
 

@@ -363,5 +363,5 @@ HOST: Final = "host"
 so none of them takes a key from a plugin. Anything but an object is the plugin's own."""
 
 
-read_host = _section(dict, RULES, '{ mode: "process" }')
+read_host: Final = _section(dict, RULES, '{ mode: "process" }')
 """The rule of that object."""

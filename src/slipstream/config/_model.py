@@ -131,7 +131,7 @@ class PluginConfig:
         # Any: the rules, not the type checker, see to it that each value fits its field.
         checked: dict[str, Any] = read_keys(Setting(document, (), document.root, base), RULES)
         if isinstance(host, dict):
-            inside: dict[str, Any] = read_host(Setting(document, (HOST,), host, base))
+            inside: Any = read_host(Setting(document, (HOST,), host, base))
             for key in checked.keys() & inside.keys():
                 raise document.error(
                     ConfigError,

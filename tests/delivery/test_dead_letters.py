@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from slipstream import CaptureError, PluginManager
+from slipstream import CaptureError, Gap, GapReason, PluginManager, SlipstreamError, frames
 from slipstream._native import lib
 from slipstream.capture import HEADER, open_for_append, read_frames, read_header
 from support.gated import wait_until
 from support.letters import letters_in
 from support.logs import capture_logs
+from support.oracle import EXPLICIT_ACK, REFUSED, Oracle, command
 from support.recorded import Recorder
-from support.rings import small
+from support.rings import HELD, page, small
+from support.workers import Sender
 
 MODES = ("inline", "thread", "process")
+SKIPS = 16  # SS_SKIPS of the core
 
 
 @pytest.fixture
@@ -205,3 +208,91 @@ for height in range(1000):
         host.kill()
     os.close(open_for_append(own_file(tmp_path)))
     assert len(letters_in(own_file(tmp_path))) >= counted > 20
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_crash_does_not_offer_it_again(manager, compile_plugin, tmp_path, count) -> None:
+    """What is refused and not acknowledged is stepped over, as far as there is room for that."""
+    oracle = Oracle(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
+    plugin = manager.load_plugin(oracle.config(flush_interval=600))
+    sender = Sender(manager)
+    manager.pause("oracle")
+    sender.many(1)
+    for _ in range(count):
+        sender.send(command("refuse", 99))
+    sender.send(command("segv"))
+    sender.many(3)
+    manager.resume("oracle")
+    manager.flush(240)
+    assert plugin.delivery.restarts == 1
+    counters = plugin.counters
+    assert (counters.delivered, counters.dead, counters.dead_unkept) == (5, count, 0)
+    assert counters.told == counters.lost == 0
+    letters = letters_in(tmp_path / "data" / "oracle" / "dead-letters.slip")
+    assert [letter.why["ordinal"] for letter in letters] == list(range(2, count + 2))
+    offered = [r.ordinal for r in oracle.records if r.type == REFUSED]
+    again = max(0, count - SKIPS)
+    assert sorted(offered) == sorted([*range(2, count + 2), *range(count + 2 - again, count + 2)])
+    verdict = oracle.judge(sender.hashes)
+    assert verdict.good, verdict
+
+
+# ---- What an unload leaves -----------------------------------------------------------------------
+
+
+def test_what_a_quarantined_plugin_loses_is_kept_as_a_gap(manager, oracle, tmp_path) -> None:
+    plugin = manager.load_plugin(
+        oracle.config(ring_bytes="64KiB", restart={"initial_delay": 0, "max_crashes": 1})
+    )
+    manager.broadcast(command("segv", 99))
+    wait_until(lambda: str(plugin.state) == "quarantined", "it is not quarantined")
+    for height in range(HELD + 5):
+        manager.broadcast(page(height))
+    with capture_logs() as logs:
+        manager.unload_plugin("oracle")
+    counters = plugin.counters
+    assert (counters.accepted, counters.undelivered, counters.waiting) == (HELD + 6,) * 2 + (0,)
+    [problem] = [line["problem"] for line in logs if "problem" in line]
+    lost = counters.lost
+    assert problem.endswith(f": {HELD + 6 - lost} kept, {lost} lost before")
+    [file] = (tmp_path / "data" / "oracle").glob("undelivered-*.slip")
+    with file.open("rb") as capture:
+        read_header(capture, "undelivered")
+        events = [frames.decode(frame)[0] for frame in read_frames(capture, "undelivered")]
+    assert [isinstance(event, Gap) for event in events] == [False] * (HELD + 6 - lost) + [True]
+    assert (events[-1].reason, events[-1].count) == (GapReason.QUARANTINED, lost)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("timeout", "told"), [(float("inf"), 0xFFFFFFFF), (2.5, 2500)])
+def test_on_unload_hears_how_long_it_has(manager, recorder, mode, timeout, told) -> None:
+    manager.load_plugin(recorder.config(mode=mode, unload_status=-13))
+    manager.broadcast(small(1))
+    manager.flush(240)
+    with capture_logs() as logs:
+        manager.unload_plugin("recorder", timeout=timeout)
+    calls = [line["timeout"] for line in recorder.lines if line["call"] == "unload"]
+    assert calls == [told]
+    [problem] = [line["problem"] for line in logs if "problem" in line]
+    assert problem == "on_unload failed (IO (-13)): told to fail"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("call", ["load", "flush", "unload"])
+def test_a_strange_status_of_any_call_is_misbehaviour(
+    manager, compile_plugin, tmp_path, mode, call
+) -> None:
+    recorder = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
+    with capture_logs() as logs:
+        try:
+            manager.load_plugin(recorder.config(mode=mode, **{f"{call}_status": 99}))
+            manager.broadcast(small(1))
+            manager.flush(5)
+        except SlipstreamError:
+            pass
+        if call != "load":
+            manager.unload_plugin("recorder", timeout=5)
+        name = "flush" if call == "flush" else f"on_{call}"
+        wait_until(
+            lambda: f"{name} returned 99, which is no answer to it" in str(logs), f"{logs}", 20
+        )

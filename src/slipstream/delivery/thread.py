@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,7 @@ class ThreadPlugin(Queued[Instance], InHost):
         if consumer is None or consumer.is_closed:
             return True
         end = time.monotonic() + timeout
-        hurry = end - timeout / 4
+        hurry = end if math.isinf(timeout) else end - timeout / 4
         while time.monotonic() < hurry and not consumer.late() and not self._queue.retrying():
             lib.ss_thread_stop(consumer.pointer)
             if instance.finish(_SLICE):

@@ -1,4 +1,4 @@
-#include "consumer/loop.h"
+#include "consumer/answers.h"
 
 #include "consumer/acks.h"
 

@@ -134,7 +134,6 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
 }
 
 void ss_host_free(ss_host *host) {
-    ss_host_settle_free(&host->settle);
     ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);
     ss_log_queue_release(host->log);

@@ -258,6 +258,7 @@ void ss_plugin_destroy(ss_plugin *self) {
 }
 
 void ss_plugin_free(ss_plugin *self) {
+    ss_host_settle_free(&self->host.settle);
     ss_host_free(&self->host);
     for (char **claim = self->claims; claim != NULL && *claim != NULL; claim++)
         free(*claim);

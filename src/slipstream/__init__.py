@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from slipstream.events import (
         AppEvent,
         Block,
+        Encoding,
         Event,
         EventKind,
         Gap,
@@ -98,6 +99,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "Counters",
+    "Encoding",
     "Event",
     "EventKind",
     "FlushTimeout",

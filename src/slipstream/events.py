@@ -32,6 +32,14 @@ class EventKind(IntEnum):
     MARK = lib.SLIPSTREAM_KIND_MARK
 
 
+class Encoding(IntEnum):
+    """How a source has written the opaque bytes of an event."""
+
+    UNSAID = lib.SLIPSTREAM_ENCODING_UNSAID
+    SNARKVM_4 = lib.SLIPSTREAM_ENCODING_SNARKVM_4
+    """snarkVM's `to_bytes_le`, up to 4.x."""
+
+
 class GapReason(IntFlag):
     """Why events were lost; several reasons may be set in one gap."""
 
@@ -113,8 +121,8 @@ class MappingUpdate:
         value: Value bytes.
         block_height: The height that is being finalized, or None.
         meta: Stream, sequence, time and flags.
-        encoding: How the source has written the bytes: 0 not said, 1 as snarkVM up to 4.x
-            does (`SLIPSTREAM_ENCODING_*`).
+        encoding: How the source has written the bytes; a number of `Encoding`, or from
+            0x80000000 on one of the application's own.
     """
 
     kind: ClassVar[EventKind] = EventKind.MAPPING_UPDATE

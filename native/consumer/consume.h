@@ -61,11 +61,6 @@ uint32_t ss_consume(ss_consumer *consumer);
  * then too late to be heard. */
 void ss_consumer_disconnect(ss_consumer *consumer);
 
-/* Are there refusals that the host has not kept yet, as far as was heard? [any thread] */
-static inline bool ss_consumer_has_refused(const ss_consumer *consumer) {
-    return atomic_load_explicit(&consumer->refused_count, memory_order_relaxed) !=
-           atomic_load_explicit(&consumer->kept_count, memory_order_relaxed);
-}
 /* Looks what the host has kept meanwhile. How many refusals wait for that. [any thread] */
 uint32_t ss_consumer_hear(ss_consumer *consumer);
 /* Tells the host of a refusal; waits as long as too many are under way. [any thread] */

@@ -119,13 +119,6 @@ int32_t ss_loop_retry(loop *l, const uint8_t *frame, size_t len, uint64_t ordina
 int32_t ss_loop_fail(loop *l, int32_t status, const uint8_t *frame, size_t len, uint64_t ordinal);
 /* A run up to ordinal `last` was taken, but for what was rejected of it. */
 void ss_loop_settle(loop *l, int32_t status, const uint8_t *frames, uint64_t last, uint32_t count);
-static inline void ss_loop_finish(loop *l, int32_t status, const uint8_t *frames, uint64_t last,
-                                  uint32_t count) {
-    if (l->acks.is_slow)
-        ss_loop_settle(l, status, frames, last, count);
-    else
-        ss_acks_finish_fast(&l->acks, last);
-}
 /* A run was not taken: what was rejected of it is forgotten. */
 static inline void ss_loop_forget(loop *l) {
     if (l->acks.is_slow)

@@ -81,19 +81,3 @@ const uint8_t *ss_ring_leftover(ss_ring *ring, uint64_t *ordinal, size_t *len, u
     }
     return NULL;
 }
-
-/* ---- Between two consumers ------------------------------------------------------------- */
-
-/* What was refused and is not acknowledged is stepped over, as far as there is room to say so;
- * what is offered again all the same is known when it is refused again. */
-void ss_ring_skip_dead(ss_ring *ring) {
-    ss_ring_head *head = ring->head;
-    for (uint64_t ordinal = ring->acked;
-         head->skip_count < SS_SKIPS &&
-         (ordinal = ss_outcomes_next_dead(&ring->outcomes, ordinal)) != 0;) {
-        size_t len;
-        if (ss_ring_find_skip(head, ordinal, false) == NULL &&
-            ss_ring_find(ring, ordinal, &len) != NULL)
-            head->skips[head->skip_count++] = (ss_skip){ordinal, SS_SKIP_SETTLED, 0};
-    }
-}

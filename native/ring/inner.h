@@ -85,7 +85,4 @@ void ss_ring_show_dropped(ss_ring *ring);
 ss_gap_block ss_ring_find_gap(ss_ring *ring, uint64_t ordinal);
 const ss_skip *ss_ring_find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap);
 
-/* In account.c: the next consumer does not get what was refused already. */
-void ss_ring_skip_dead(ss_ring *ring);
-
 #endif

@@ -117,6 +117,20 @@ static void note_risk(ss_ring *ring) {
     }
 }
 
+/* What was refused and is not acknowledged is stepped over, as far as there is room to say so;
+ * what is offered again all the same is known when it is refused again. */
+static void skip_dead(ss_ring *ring) {
+    ss_ring_head *head = ring->head;
+    for (uint64_t ordinal = ring->acked;
+         head->skip_count < SS_SKIPS &&
+         (ordinal = ss_outcomes_next_dead(&ring->outcomes, ordinal)) != 0;) {
+        size_t len;
+        if (ss_ring_find_skip(head, ordinal, false) == NULL &&
+            ss_ring_find(ring, ordinal, &len) != NULL)
+            head->skips[head->skip_count++] = (ss_skip){ordinal, SS_SKIP_SETTLED, 0};
+    }
+}
+
 uint64_t ss_ring_prepare_resume(ss_ring *ring) {
     ss_ring_head *head = ring->head;
     ss_ring_take_back(ring);
@@ -136,7 +150,7 @@ uint64_t ss_ring_prepare_resume(ss_ring *ring) {
     head->resume_at = ring->tail;
     forget_skips(head, acked);
     note_risk(ring);
-    ss_ring_skip_dead(ring);
+    skip_dead(ring);
     ss_ring_begin_control(ring);
     return head->replay_until - acked;
 }

@@ -29,12 +29,6 @@ typedef struct ss_acks {
     uint64_t point_at;
 } ss_acks;
 
-/* Are there refusals that the host has not kept yet, as far as was heard? [any thread] */
-static inline bool ss_consumer_has_refused(const ss_consumer *consumer) {
-    return atomic_load_explicit(&consumer->refused_count, memory_order_relaxed) !=
-           atomic_load_explicit(&consumer->kept_count, memory_order_relaxed);
-}
-
 /* host->ack and host->is_stopping reach the ring from now on. */
 void ss_acks_start(ss_acks *acks, ss_consumer *consumer, const slipstream_delivery *delivery);
 
@@ -59,6 +53,11 @@ void ss_acks_slow_down(ss_acks *acks);
 /* Hears what was kept of the refusals. `all`: not before that is all of them. */
 void ss_acks_hear(ss_acks *acks, bool all);
 
+/* Are there refusals that the host has not kept yet, as far as was heard? [any thread] */
+static inline bool ss_consumer_has_refused(const ss_consumer *consumer) {
+    return atomic_load_explicit(&consumer->refused_count, memory_order_relaxed) !=
+           atomic_load_explicit(&consumer->kept_count, memory_order_relaxed);
+}
 /* Was something kept since we heard last? */
 static inline bool ss_acks_have_news(const ss_acks *acks) {
     const ss_consumer *consumer = acks->consumer;

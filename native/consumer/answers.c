@@ -1,5 +1,5 @@
 /* answers: what follows where a plugin does not simply take an event. */
-#include "consumer/answers.h"
+#include "consumer/loop.h"
 
 #include "plugin/status.h"
 

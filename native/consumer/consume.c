@@ -1,4 +1,4 @@
-#include "consumer/answers.h"
+#include "consumer/loop.h"
 
 #include "consumer/acks.h"
 
@@ -45,6 +45,15 @@ static bool may_deliver(loop *l, uint64_t first, int32_t *end) {
 
 /* ---- Calling the plugin ---------------------------------------------------------------- */
 
+/* A run up to ordinal `last` was taken. */
+static inline void finish(loop *l, int32_t status, const uint8_t *frames, uint64_t last,
+                          uint32_t count) {
+    if (l->acks.is_slow)
+        ss_loop_settle(l, status, frames, last, count);
+    else
+        ss_acks_finish_fast(&l->acks, last);
+}
+
 /* One event, again and again as long as the plugin asks for it. */
 static inline int32_t deliver_one(loop *l, const uint8_t *frame, size_t len, uint64_t ordinal,
                                   uint32_t attempt) {
@@ -56,7 +65,7 @@ static inline int32_t deliver_one(loop *l, const uint8_t *frame, size_t len, uin
     }
     if (!is_taken(status))
         return ss_loop_fail(l, status, frame, len, ordinal);
-    ss_loop_finish(l, status, frame, ordinal, 1);
+    finish(l, status, frame, ordinal, 1);
     return GO_ON;
 }
 
@@ -191,7 +200,7 @@ static int32_t deliver_chunk(loop *l, ss_chunk chunk) {
             const uint64_t last = first + count - 1;
             const int32_t status = ss_loop_call(l, chunk.frames, len, last, count, 1);
             if (is_taken(status)) {
-                ss_loop_finish(l, status, chunk.frames, last, count);
+                finish(l, status, chunk.frames, last, count);
             } else if (is_end(status)) {
                 end = ss_loop_fail(l, status, chunk.frames, len, last);
             } else {

@@ -110,6 +110,15 @@ static inline bool is_event(const uint8_t *frame) {
     return slipstream_load_u16(frame + 6) != SLIPSTREAM_KIND_GAP;
 }
 
+/* In answers.c. Offers an event, for which the plugin has asked again, until it gives another
+ * answer, `status`, or until the operator's bound: then the answer stands. GO_ON; or how that
+ * ended the consumer, with the event kept. */
+int32_t ss_loop_retry(loop *l, const uint8_t *frame, size_t len, uint64_t ordinal,
+                      uint32_t attempt, int32_t *status);
+/* What follows from an answer by which it was not taken. GO_ON, or how it ends the consumer. */
+int32_t ss_loop_fail(loop *l, int32_t status, const uint8_t *frame, size_t len, uint64_t ordinal);
+/* A run up to ordinal `last` was taken, but for what was rejected of it. */
+void ss_loop_settle(loop *l, int32_t status, const uint8_t *frames, uint64_t last, uint32_t count);
 /* A run was not taken: what was rejected of it is forgotten. */
 static inline void ss_loop_forget(loop *l) {
     if (l->acks.is_slow)

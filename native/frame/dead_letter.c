@@ -61,15 +61,15 @@ void ss_letters_free(ss_letters *self) {
 
 int32_t ss_letters_set_plugin(ss_letters *self, uint32_t log_id, const char *name,
                               const char *version, const char *digest) {
-    char *new[] = {strdup(name), strdup(version), strdup(digest)};
+    char *fresh[] = {strdup(name), strdup(version), strdup(digest)};
     char **const old[] = {&self->name, &self->version, &self->digest};
-    const bool all = new[0] != NULL && new[1] != NULL && new[2] != NULL;
+    const bool all = fresh[0] != NULL && fresh[1] != NULL && fresh[2] != NULL;
     ss_os_mutex_lock(&self->lock);
     self->log_id = log_id;
     for (int i = 0; i < 3; i++) {
-        free(all ? *old[i] : new[i]);
+        free(all ? *old[i] : fresh[i]);
         if (all)
-            *old[i] = new[i];
+            *old[i] = fresh[i];
     }
     ss_os_mutex_unlock(&self->lock);
     return all ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY;

@@ -11,7 +11,7 @@
 #define SS_VERSION "0"
 #endif
 
-void ss_host_misbehaved(ss_host *host, const char *what) {
+static void misbehaved(ss_host *host, const char *what) {
     ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id, "%s", what);
 }
 
@@ -23,11 +23,11 @@ static int32_t host_log_enabled(void *ctx, uint32_t level) {
 static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
     ss_host *host = ctx;
     if (level >= SLIPSTREAM_LOG_PLUGIN_MISBEHAVING) {
-        ss_host_misbehaved(host, "log called with a level that a plugin may not use");
+        misbehaved(host, "log called with a level that a plugin may not use");
         level = SLIPSTREAM_LOG_ERROR;
     }
     if (text == NULL) {
-        ss_host_misbehaved(host, "log called with a text that is NULL");
+        misbehaved(host, "log called with a text that is NULL");
         return;
     }
     ss_log_queue_put(host->log, level, host->log_id, text, len);
@@ -36,7 +36,7 @@ static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
 static void host_set_error(void *ctx, const char *text, size_t len) {
     ss_host *host = ctx;
     if (text == NULL) {
-        ss_host_misbehaved(host, "set_error called with a text that is NULL");
+        misbehaved(host, "set_error called with a text that is NULL");
         return;
     }
     if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_os_self()) {
@@ -63,7 +63,7 @@ static int32_t host_ack(void *ctx, uint64_t ordinal) {
     if (life != SS_LOADED && life != SS_UNLOADING)
         return SLIPSTREAM_WRONG_STATE;
     if (!atomic_load_explicit(&host->explicit_ack, memory_order_relaxed)) {
-        ss_host_misbehaved(host, "ack called without SLIPSTREAM_FLAG_EXPLICIT_ACK");
+        misbehaved(host, "ack called without SLIPSTREAM_FLAG_EXPLICIT_ACK");
         return SLIPSTREAM_INVALID_ARGUMENT;
     }
     const uint64_t delivered = atomic_load_explicit(&host->delivered, memory_order_acquire);
@@ -134,6 +134,7 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
 }
 
 void ss_host_free(ss_host *host) {
+    ss_host_settle_free(&host->settle);
     ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);
     ss_log_queue_release(host->log);

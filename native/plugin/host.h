@@ -64,9 +64,6 @@ static inline void ss_host_leave(ss_host *host) {
     atomic_store_explicit(&host->caller, 0, memory_order_relaxed);
 }
 
-/* Says in the log what of the contract the plugin breaks. */
-void ss_host_misbehaved(ss_host *host, const char *what);
-
 /* Raises `acked` to `ordinal`, never lowers it. */
 void ss_host_raise_acked(ss_host *host, uint64_t ordinal);
 

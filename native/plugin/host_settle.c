@@ -83,7 +83,8 @@ static int32_t reject(void *ctx, uint64_t ordinal, int32_t status, const char *t
     if (!settles(status))
         return SLIPSTREAM_INVALID_ARGUMENT;
     if (text == NULL && len > 0) {
-        ss_host_misbehaved(host, "reject called with a text that is NULL");
+        ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
+                            "reject called with a text that is NULL");
         len = 0;
     }
     rejection.len = (uint32_t)(len < SLIPSTREAM_ERROR_MAX ? len : SLIPSTREAM_ERROR_MAX);

@@ -204,6 +204,17 @@ void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) 
     }
 }
 
+/* Nobody keeps dead letters here. */
+static void log_rejections(ss_plugin *self) {
+    ss_rejection *rejections;
+    const size_t count = ss_host_take_rejections(&self->host.settle, &rejections);
+    for (size_t i = 0; i < count; i++) {
+        ss_host_log_rejection(self->host.log, self->host.log_id, &rejections[i]);
+        ss_rejection_free(&rejections[i]);
+    }
+    free(rejections);
+}
+
 void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, const uint8_t *frames,
                        size_t len) {
     const slipstream_plugin *table = &self->table.plugin;
@@ -215,10 +226,15 @@ void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, con
     atomic_store_explicit(&self->host.delivered, delivery->first_ordinal + delivery->count - 1,
                           memory_order_release);
     enter(self);
+    self->host.settle.delivery = delivery;
     self->status = table->on_broadcast(table->instance, delivery, frames, len);
+    self->host.settle.delivery = NULL;
     leave(self);
-    if (self->status != SLIPSTREAM_OK)
+    if (self->status == SLIPSTREAM_OK)
+        log_rejections(self);
+    else
         keep_error(self, "on_broadcast", self->status);
+    ss_host_forget_rejections(&self->host.settle, 0);
     if (self->status == SLIPSTREAM_PANIC)
         set_life(self, SS_UNLOADED); /* nothing but destroy may follow */
 }
@@ -258,7 +274,6 @@ void ss_plugin_destroy(ss_plugin *self) {
 }
 
 void ss_plugin_free(ss_plugin *self) {
-    ss_host_settle_free(&self->host.settle);
     ss_host_free(&self->host);
     for (char **claim = self->claims; claim != NULL && *claim != NULL; claim++)
         free(*claim);

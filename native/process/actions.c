@@ -94,7 +94,7 @@ static void drain(ss_supervised *w) {
     ss_queue_want_stop(w->queue, ss_ring_last(w->queue->ring), retrying);
     ss_lock_release(&w->queue->lock);
     /* The rest of the time is for the call under way. */
-    expect_within(w, retrying ? 0 : end_ms(w) - end_ms(w) / 4);
+    expect_within(w, retrying ? 0 : end_ms(w) - end_ms(w) / 2);
 }
 
 /* It shall end after the call that is under way; the rest stays in the ring. */
@@ -103,7 +103,7 @@ static void hurry(ss_supervised *w) {
     const bool retrying = ss_queue_is_retrying(w->queue);
     ss_queue_want_stop(w->queue, 0, true);
     ss_lock_release(&w->queue->lock);
-    expect_within(w, retrying ? end_ms(w) : end_ms(w) / 4);
+    expect_within(w, retrying ? end_ms(w) : end_ms(w) / 2);
 }
 
 static void say_unload(ss_supervised *w) {

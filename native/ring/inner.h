@@ -83,5 +83,6 @@ void ss_ring_show_dropped(ss_ring *ring);
 
 /* In resume.c: the gap that a GAP with this ordinal would tell of; empty if there is none. */
 ss_gap_block ss_ring_find_gap(ss_ring *ring, uint64_t ordinal);
+const ss_skip *ss_ring_find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap);
 
 #endif

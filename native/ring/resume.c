@@ -58,7 +58,7 @@ ss_gap_block ss_ring_find_gap(ss_ring *ring, uint64_t ordinal) {
     return gap;
 }
 
-static const ss_skip *find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap) {
+const ss_skip *ss_ring_find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap) {
     for (uint64_t i = 0; i < head->skip_count; i++)
         if (head->skips[i].ordinal == ordinal && (head->skips[i].is_gap != 0) == is_gap)
             return &head->skips[i];
@@ -79,9 +79,9 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
     size_t len = 0;
     const uint8_t *frame = ss_ring_find(ring, ordinal, &len); /* looks at what is acknowledged */
     forget_skips(head, ring->acked);
-    const ss_skip *event = find_skip(head, ordinal, false);
+    const ss_skip *event = ss_ring_find_skip(head, ordinal, false);
     const bool is_gap = frame == NULL || event != NULL;
-    if (find_skip(head, ordinal, true) != NULL || head->skip_count == SS_SKIPS)
+    if (ss_ring_find_skip(head, ordinal, true) != NULL || head->skip_count == SS_SKIPS)
         return 0;
     if (is_gap) { /* beside the event's own skip, which still has to be kept to */
         const ss_gap_block gap = frame != NULL ? ss_gap_of(frame, ordinal, event->reasons)
@@ -125,7 +125,7 @@ static void skip_dead(ss_ring *ring) {
          head->skip_count < SS_SKIPS &&
          (ordinal = ss_outcomes_next_dead(&ring->outcomes, ordinal)) != 0;) {
         size_t len;
-        if (find_skip(head, ordinal, false) == NULL &&
+        if (ss_ring_find_skip(head, ordinal, false) == NULL &&
             ss_ring_find(ring, ordinal, &len) != NULL)
             head->skips[head->skip_count++] = (ss_skip){ordinal, SS_SKIP_SETTLED, 0};
     }

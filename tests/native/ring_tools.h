@@ -262,7 +262,6 @@ static inline plugin *new_plugin(uint32_t flags, uint64_t ordinals, uint64_t see
 }
 
 static inline void free_plugin(plugin *self) {
-    ss_host_settle_free(&self->host.settle);
     ss_host_free(&self->host);
     ss_log_queue_release(self->log);
     munmap(self->ledger, self->ordinals);

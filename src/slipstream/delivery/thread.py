@@ -127,7 +127,7 @@ class ThreadPlugin(Queued[Instance], InHost):
     def _drain(self, instance: Instance, timeout: float) -> bool:
         """End the consumer; what it did not get to stays in the ring.
 
-        It ends at the last event that was broadcast or, when three quarters of the time are over
+        It ends at the last event that was broadcast or, when half of the time is over
         or an event is offered again and again, after the call under way.
 
         Returns:
@@ -137,7 +137,7 @@ class ThreadPlugin(Queued[Instance], InHost):
         if consumer is None or consumer.is_closed:
             return True
         end = time.monotonic() + timeout
-        hurry = end if math.isinf(timeout) else end - timeout / 4
+        hurry = end if math.isinf(timeout) else end - timeout / 2
         while time.monotonic() < hurry and not consumer.late() and not self._queue.retrying():
             lib.ss_thread_stop(consumer.pointer)
             if instance.finish(_SLICE):

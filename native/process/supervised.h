@@ -64,6 +64,7 @@ struct ss_supervisor {
     uint64_t last_tick_ns;
     uint64_t random;
     ss_supervised *supervised;
+    char message[SS_MESSAGE_ROOM]; /* [its thread]: the one that is being looked at */
 };
 
 static inline uint64_t now_ns(void) {

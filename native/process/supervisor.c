@@ -37,7 +37,7 @@ static void on_end(ss_supervised *w, ss_generation *p, ss_report *report) {
 }
 
 static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
-    static char data[SS_MESSAGE_ROOM];
+    char *data = w->supervisor->message;
     ss_message head;
     ss_report report;
     ss_generation_drain(p, w->supervisor->log);

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 
 import pytest
 
-from slipstream import PluginLoadError, PluginStartError, PluginState, Refusal
+from slipstream import (
+    PluginLoadError,
+    PluginManager,
+    PluginStartError,
+    PluginState,
+    Refusal,
+)
 from support.hostile_libraries import COMPILED
 from support.logs import capture_logs
 from support.oracle import LOADED, Oracle
@@ -96,3 +103,37 @@ def test_what_does_not_load_is_ended(
 def test_a_large_config_arrives_whole(manager, oracle, size) -> None:
     plugin = manager.load_plugin(oracle.config(padding="x" * size, expect_len=size))
     assert plugin.state is PluginState.RUNNING
+
+
+REFUSES = """
+#include <slipstream.h>
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    return slipstream_fail(host, 0, TEXT), NULL;
+}
+"""
+
+
+def test_two_managers_do_not_hear_each_others_messages(compile_plugin) -> None:
+    """Each supervisor looks at a message in memory of its own."""
+    heard: dict[str, list[str]] = {}
+
+    def refuse(letter: str) -> None:
+        library = compile_plugin(REFUSES, f'-DTEXT="{letter * 4000}"', name=f"refuses-{letter}")
+        with PluginManager("process", insecure_paths=True) as manager:
+            for _ in range(60):
+                with pytest.raises(PluginLoadError) as caught:
+                    manager.load_plugin({"libpath": str(library)})
+                heard.setdefault(letter, []).append(caught.value.message)
+
+    threads = [threading.Thread(target=refuse, args=(letter,)) for letter in "XYZ"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(240)
+    assert sorted(heard) == ["X", "Y", "Z"]
+    for letter, messages in heard.items():
+        assert len(messages) == 60
+        others = set("XYZ") - {letter}
+        assert [
+            m for m in messages if letter * 4000 not in m or any(o * 9 in m for o in others)
+        ] == []

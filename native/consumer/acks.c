@@ -58,8 +58,9 @@ void ss_consumer_refuse(ss_consumer *consumer, const ss_letter *letter) {
     wait_until_kept(consumer, SS_REFUSALS_MAX - 1);
     ss_lock_take(&consumer->host->ack_lock);
     consumer->refusals[consumer->refused_count++ % SS_REFUSALS_MAX] = letter->ordinal;
+    const uint32_t number = consumer->kept_base + consumer->refused_count;
     ss_lock_release(&consumer->host->ack_lock);
-    consumer->refused(consumer->context, letter);
+    consumer->refused(consumer->context, letter, number);
     ss_lock_release(&consumer->refuse_lock);
 }
 

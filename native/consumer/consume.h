@@ -34,7 +34,7 @@ typedef struct ss_consumer {
     ss_retry_bounds retry;
     /* Tells the host of an event that was refused for good; one call at a time, by any thread. It
      * is acknowledged only when the ring's head says that it is kept. */
-    void (*refused)(void *context, const ss_letter *letter);
+    void (*refused)(void *context, const ss_letter *letter, uint32_t number);
     /* Has what was told of kept now; NULL: the host does so by itself. */
     void (*keep)(void *context);
     void *context;

@@ -17,9 +17,9 @@ struct ss_thread {
     _Atomic int32_t status;
 };
 
-static void refused(void *context, const ss_letter *letter) {
+static void refused(void *context, const ss_letter *letter, uint32_t number) {
     ss_thread *self = context;
-    ss_refusals_add(&self->refusals, letter);
+    ss_refusals_add(&self->refusals, letter, number);
 }
 
 static void keep(void *context) {

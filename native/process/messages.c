@@ -23,15 +23,16 @@ static void on_refused(ss_supervised *w, const ss_message *head, const char *dat
     ss_supervised_fail_next(w, event, text, hint);
 }
 
-static void on_refusal(ss_supervised *w, uint64_t ordinal, const char *data, size_t len) {
-    ss_refused_event refusal = {SLIPSTREAM_FAILED, 1};
-    if (len >= sizeof refusal) {
-        memcpy(&refusal, data, sizeof refusal);
-        data += sizeof refusal;
-        len -= sizeof refusal;
-    }
-    ss_refusals_add(&w->refusals, &(ss_letter){ordinal, refusal.status, refusal.attempts, data,
-                                               len, NULL, 0});
+/* False if it makes no sense. */
+static bool on_refusal(ss_supervised *w, uint64_t ordinal, const char *data, size_t len) {
+    ss_refused_event refusal;
+    if (len < sizeof refusal)
+        return false;
+    memcpy(&refusal, data, sizeof refusal);
+    return ss_refusals_add(&w->refusals,
+                           &(ss_letter){ordinal, refusal.status, refusal.attempts,
+                                        data + sizeof refusal, len - sizeof refusal, NULL, 0},
+                           refusal.number);
 }
 
 static void on_metric(ss_supervised *w, const ss_message *head, const char *data, size_t len) {
@@ -83,9 +84,10 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
                          p->spec->values.log_id, data, len);
         return true;
     case SS_TO_HOST_REFUSAL:
-        if (p == w->current)
-            on_refusal(w, head->number, data, len);
-        return true;
+        if (p != w->current || on_refusal(w, head->number, data, len))
+            return true;
+        event.type = SS_SAID_NONSENSE;
+        break;
     case SS_TO_HOST_METRIC:
         on_metric(w, head, data, len);
         return true;

@@ -63,6 +63,7 @@ typedef struct ss_opened {
 typedef struct ss_refused_event {
     int32_t status;
     uint32_t attempts;
+    uint32_t number; /* see ss_refusals_add */
 } ss_refused_event;
 
 /* The data of a message while it is written: a fixed part, then texts, each with its NUL.

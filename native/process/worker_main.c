@@ -176,9 +176,9 @@ static void on_load(uint32_t reason, const char *data, size_t len) {
 /* ---- Events ------------------------------------------------------------------------ */
 
 /* An event that was refused for good: the host writes it down while it is in the ring. */
-static void refused(void *context, const ss_letter *letter) {
+static void refused(void *context, const ss_letter *letter, uint32_t number) {
     char told[sizeof(ss_refused_event) + SLIPSTREAM_ERROR_MAX];
-    const ss_refused_event refusal = {letter->status, letter->attempts};
+    const ss_refused_event refusal = {letter->status, letter->attempts, number};
     const size_t len =
         letter->text_len < SLIPSTREAM_ERROR_MAX ? letter->text_len : SLIPSTREAM_ERROR_MAX;
     (void)context;

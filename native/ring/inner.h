@@ -27,6 +27,7 @@ struct ss_ring {
     uint64_t acked;
     uint64_t started; /* the highest one heard of, from whatever consumer */
     uint64_t lost;
+    uint64_t taken; /* with drop_oldest: what this consumer had copied out, when last heard of */
     /* drop_oldest: what was dropped before the consumer took it; all that was dropped and
      * is not acknowledged; ordinals of what the consumer had taken, which is lost only if
      * it crashes. */

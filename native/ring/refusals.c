@@ -45,15 +45,21 @@ static void keep(ss_refusals *self) {
     self->heard = self->count = 0;
 }
 
-void ss_refusals_add(ss_refusals *self, const ss_letter *letter) {
+bool ss_refusals_add(ss_refusals *self, const ss_letter *letter, uint32_t number) {
     ss_lock_take(&self->lock);
     if (self->count == SS_REFUSALS_MAX)
         keep(self);
-    ss_lock_take(&self->queue->lock);
-    add(self, letter);
-    ss_lock_release(&self->queue->lock);
-    self->heard++;
+    const uint32_t kept = atomic_load_explicit(&ss_ring_get_head(self->queue->ring)->kept,
+                                               memory_order_relaxed);
+    const bool is_next = number == kept + self->heard + 1;
+    if (is_next) {
+        ss_lock_take(&self->queue->lock);
+        add(self, letter);
+        ss_lock_release(&self->queue->lock);
+        self->heard++;
+    }
     ss_lock_release(&self->lock);
+    return is_next;
 }
 
 void ss_refusals_keep(ss_refusals *self) {

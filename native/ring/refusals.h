@@ -20,8 +20,10 @@ typedef struct ss_refusals {
 } ss_refusals;
 
 /* `letter` without a frame: that is in the ring. What was heard before, or is none of this
- * ring's, is only confirmed. [any thread] */
-void ss_refusals_add(ss_refusals *self, const ss_letter *letter);
+ * ring's, is only confirmed. `number`: what `kept` (ring.h) will be once this one is; false, and
+ * nothing is done, for any but the next, which is the word of a consumer out of its senses.
+ * [any thread] */
+bool ss_refusals_add(ss_refusals *self, const ss_letter *letter, uint32_t number);
 /* Writes the group and counts what is in it. May take its time. [any thread] */
 void ss_refusals_keep(ss_refusals *self);
 /* One that crashed the plugin, from the first to the last ordinal: an event, or what a GAP told

@@ -221,7 +221,7 @@ static inline void *shared_zeros(size_t len) {
 }
 
 /* A host that writes down at once what is refused, and says so. */
-static inline void note_refused(void *context, const ss_letter *letter) {
+static inline void note_refused(void *context, const ss_letter *letter, uint32_t number) {
     plugin *self = context;
     ss_ring_head *head = (ss_ring_head *)(uintptr_t)self->consumer.view.head;
     uint64_t acked;
@@ -231,7 +231,8 @@ static inline void note_refused(void *context, const ss_letter *letter) {
                 acked < letter->ordinal,
             "acknowledged before it was written down");
     self->noted++;
-    atomic_fetch_add_explicit(&head->kept, 1, memory_order_release);
+    REQUIRE(atomic_fetch_add_explicit(&head->kept, 1, memory_order_release) + 1 == number, "%u",
+            number);
 }
 
 static inline plugin *new_plugin(uint32_t flags, uint64_t ordinals, uint64_t seed) {

@@ -147,9 +147,12 @@ static int32_t reject_three(plugin *self, uint64_t ordinal, const slipstream_del
 
 static ss_refusals refusals;
 
-static void add_refusal(void *context, const ss_letter *letter) {
+static void add_refusal(void *context, const ss_letter *letter, uint32_t number) {
     (void)context;
-    ss_refusals_add(&refusals, letter);
+    /* Of a consumer out of its senses: nothing is counted, or the next would be confirmed early. */
+    REQUIRE(!ss_refusals_add(&refusals, letter, number + 1), "one too early");
+    REQUIRE(!ss_refusals_add(&refusals, letter, number - 1), "one that was before");
+    REQUIRE(ss_refusals_add(&refusals, letter, number), "the next");
 }
 
 static void keep_refusals(void *context) {

@@ -248,6 +248,47 @@ static void hostile(uint64_t seed, uint64_t scale) {
     }
 }
 
+/* ---- stray: what is written over the words of a consumer that copies out ----------------- */
+
+static void *stray(void *context) {
+    scribbler *self = context;
+    _Atomic uint64_t *const words[] = {&self->control->claim.value, &self->control->claim.check,
+                                       &self->control->taken.value, &self->control->taken.check};
+    while (atomic_load(&self->stop) == 0) {
+        const uint64_t value = next_random(&self->random);
+        atomic_store(words[below(&self->random, 4)], value % 4 == 0   ? 0
+                                                     : value % 4 == 1 ? value % 100000
+                                                                      : value);
+        usleep((useconds_t)below(&self->random, 20));
+    }
+    return NULL;
+}
+
+/* What it gets is whole, and what it is told of is what is counted as lost. */
+static void strays(uint64_t seed, uint64_t scale) {
+    for (uint64_t pace = 0; pace < 4; pace++) {
+        source s = new_source(SS_RING_MIN, SS_OVERFLOW_DROP_OLDEST, seed + pace);
+        const uint64_t n = (pace == 0 ? 200000 : 20000) * scale;
+        plugin *p = new_plugin(pace % 2 != 0 ? SLIPSTREAM_FLAG_BATCH : 0, n, seed + pace);
+        scribbler writer = {.control = ss_ring_get_control(s.ring), .random = seed * 4 + 3};
+        pthread_t thread;
+        s.pause_every = pace == 1 ? 50 : 300;
+        p->slow_every = pace == 2 ? 50 : 0;
+        start(p, s.ring);
+        REQUIRE(pthread_create(&thread, NULL, stray, &writer) == 0, "thread");
+        produce(&s, p, n, true);
+        atomic_store(&writer.stop, 1);
+        pthread_join(thread, NULL);
+        finish(&s, p);
+        REQUIRE(s.ring->outcomes.told == ss_ring_lost(s.ring), "%llu told, %llu lost",
+                (llu)s.ring->outcomes.told, (llu)ss_ring_lost(s.ring));
+        printf("%llu events, %llu lost in %llu gaps\n", (llu)n, (llu)ss_ring_lost(s.ring),
+               (llu)p->gaps);
+        free_plugin(p);
+        end_source(&s);
+    }
+}
+
 int main(int argc, char **argv) {
     const uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     const uint64_t scale = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
@@ -262,6 +303,8 @@ int main(int argc, char **argv) {
         status(seed, scale);
     else if (strcmp(test, "hostile") == 0)
         hostile(seed, scale);
+    else if (strcmp(test, "stray") == 0)
+        strays(seed, scale);
     else
         return 2;
     return 0;

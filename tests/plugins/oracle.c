@@ -186,6 +186,18 @@ static void garbage(void) {
             return;
 }
 
+/* The worker's word for a refusal, of an event that nobody has refused. */
+static void forge(uint64_t ordinal) {
+    const struct {
+        uint32_t type, len;
+        uint64_t ordinal;
+        int32_t status;
+        uint32_t attempts, number;
+    } word = {71, 12, ordinal, SLIPSTREAM_FAILED, 1, 99};
+    if (write(3, &word, 28) < 0)
+        perror("forge");
+}
+
 static void close_descriptors(void) {
     for (int fd = 0; fd < 16; fd++)
         if (fd != me.log)
@@ -293,6 +305,8 @@ static void obey(const char *what, uint64_t ordinal) {
         unmap_ring();
     else if (strcmp(what, "garbage") == 0)
         garbage();
+    else if (strcmp(what, "forge") == 0)
+        forge(ordinal);
     else if (strcmp(what, "close") == 0)
         close_descriptors();
     else if (strcmp(what, "list") == 0)

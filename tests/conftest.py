@@ -14,6 +14,7 @@ import pytest
 
 from slipstream import PluginManager
 from slipstream.testing import build_plugin
+from support.outcomes import assert_adds_up
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = ROOT / "tests" / "plugins"
@@ -85,4 +86,10 @@ def manager(tmp_path: Path) -> Iterator[PluginManager]:
     """A manager that is closed at the end; pytest's folders are the user's own."""
     made = PluginManager(insecure_paths=True, log_level="trace", data_dir=tmp_path / "data")
     yield made
+    plugins = list(made.plugins.values())
+    for plugin in plugins:
+        assert_adds_up(plugin.counters)
     made.close()
+    for plugin in plugins:
+        assert_adds_up(plugin.counters)
+        assert plugin.counters.waiting == 0

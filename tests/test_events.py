@@ -15,12 +15,13 @@ from slipstream.capture import CaptureWriter
 from slipstream.cli.show import show
 from slipstream.errors import FrameError
 from slipstream.events import NO_META, AppEvent, Event, EventKind, Gap, GapReason, Meta
-from slipstream.frames import APP_KINDS, CLASSES
+from slipstream.frames import APP_KINDS, CLASSES, HOST_ONLY
 from slipstream.streams.fields import FORMS, AnyLine, Line
 from slipstream.testing import RecordingPlugin
 
 META = Meta(stream=1, sequence=2, time_ns=3, flags=frames.RECORDED)
 EVENTS: tuple[type[Event], ...] = get_args(Event)
+MADE_BY_HOSTS = {CLASSES[kind] for kind in HOST_ONLY}
 each_class = pytest.mark.parametrize("of", EVENTS, ids=lambda of: of.__name__)
 
 
@@ -28,6 +29,7 @@ def sample(of: type[Event], *, absent: bool = False) -> Event:
     """An event with a value of its own in each field."""
     layout = of.layout
     values = {"block_height": 7, "meta": META, "kind": 40, "reason": GapReason(9)}
+    values |= {"encoding": 1, "via": 2}
     values |= {name: number for number, name in enumerate(layout.numbers, 1000)}
     for span in layout.spans:
         values[span.name] = None if absent and span.optional else span.name.encode()
@@ -47,8 +49,10 @@ def test_the_core_and_the_classes_agree(kind: int) -> None:
     if of is not None:
         spans = of.layout.spans if of is not AppEvent else ()
         optional = sum(1 << place for place, span in enumerate(spans) if span.optional)
-        ours = (len(spans), optional, len(of.layout.numbers))
-        assert (shape.spans, shape.optional, shape.numbers) == ours
+        ours = (len(spans), optional, len(of.layout.numbers), bool(of.layout.word))
+        core = (shape.spans, shape.optional, shape.numbers, bool(shape.has_word))
+        assert core == ours
+        assert bool(shape.sent) == (kind not in HOST_ONLY)
 
 
 @pytest.mark.parametrize("of", CLASSES.values(), ids=lambda of: of.__name__)
@@ -62,6 +66,10 @@ def test_the_header_reads_what_the_layout_says(of: type[Event]) -> None:
     read = re.findall(r"read_span\(frame, fixed, (\d+), (\d), &out->(\w+)\)", reader)
     loaded = re.findall(r"out->(\w+) = slipstream_load_u64\(frame->payload.data \+ (\d+)\)", reader)
     spans, numbers = of.layout.spans, of.layout.numbers
+    words = re.findall(r"out->(\w+) = slipstream_word\(frame\)", reader)
+    assert ["reason" if word == "reasons" else word for word in words] == [
+        *filter(None, [of.layout.word])
+    ]
     assert read == [
         (str(8 + 8 * place), str(int(not span.optional)), span.name)
         for place, span in enumerate(spans)
@@ -74,7 +82,8 @@ def test_the_header_reads_what_the_layout_says(of: type[Event]) -> None:
 @each_class
 def test_a_layout_names_the_fields_of_its_class(of: type[Event]) -> None:
     named = [span.name for span in of.layout.spans] + [*of.layout.numbers]
-    other = {"block_height", "meta"} if of is not Gap else {"reason", "meta"}
+    other = {"block_height", "meta"} if of is not Gap else {"meta"}
+    other |= {*filter(None, [of.layout.word])}
     other |= {"kind"} if of is AppEvent else set()
     assert {*named, *other} == {field.name for field in dataclasses.fields(of)}
     assert len(named) == len({*named, *other}) - len(other)
@@ -95,20 +104,22 @@ def test_an_event_comes_back_from_its_frame(of: type[Event], absent: bool) -> No
 def test_an_event_comes_back_from_its_line(of: type[Event], absent: bool) -> None:
     frame = frames.encode(sample(of, absent=absent))
     line = streams.line_of(frame)
-    assert b"frame_hex" in line if of is Gap else b"frame_hex" not in line
+    assert b"frame_hex" in line if of in MADE_BY_HOSTS else b"frame_hex" not in line
     assert streams.LineReader(None, pytest.fail).frame(line) == frame
 
 
 def test_no_field_of_a_line_has_two_meanings() -> None:
     meanings: dict[str, set[str]] = {}
     for of in EVENTS:
-        if of is not Gap:
+        if of not in MADE_BY_HOSTS:
             for span in of.layout.spans:
                 meanings.setdefault(f"{span.name}_hex", set()).add("hex")
                 if FORMS[span.form].encode is not None:
                     meanings.setdefault(span.name, set()).add(span.form)
             for name in of.layout.numbers:
                 meanings.setdefault(name, set()).add("number")
+            if of.layout.word:
+                meanings.setdefault(of.layout.word, set()).add("word")
     assert {name for name, forms in meanings.items() if len(forms) > 1} == set()
     assert set(AnyLine.__struct_fields__) - set(Line.__struct_fields__) == set(meanings)
     assert not set(Line.__struct_fields__) & set(meanings)
@@ -139,7 +150,7 @@ def test_who_wants_a_kind_gets_it(of: type[Event]) -> None:
     other = RecordingPlugin("none", [])
     with PluginManager() as manager:
         manager.install(other)
-        if of is Gap:
+        if of in MADE_BY_HOSTS:
             with pytest.raises(FrameError, match="may not be sent"):
                 manager.broadcast(event)
             return

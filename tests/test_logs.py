@@ -33,9 +33,9 @@ class Talker:
 
     def answer(self, command: str, body: bytes = b"") -> str:
         """The status that the host function gave, by name; "OK" and "IGNORED" for success."""
-        before = self.plugin.counters.failed
+        before = self.plugin.counters.dead
         logs = self.tell(command, body)
-        if self.plugin.counters.failed == before:
+        if self.plugin.counters.dead == before:
             return "OK"
         return next(
             line["event"].split()[2] for line in logs if "on_broadcast returned" in line["event"]

@@ -23,7 +23,7 @@ PACKAGE = BUILD / "python" / "slipstream"
 SANITIZERS = "address,undefined"
 # Tests that run little code of the core, or build what they test with sanitizers of their own.
 ELSEWHERE = (
-    *("abi", "aleo", "cli", "config", "examples", "streams"),
+    *("abi", "aleo", "cli", "config", "examples", "languages", "streams"),
     *("test_docs.py", "test_house.py", "native/test_sanitized.py"),
 )
 # What the sanitizers say goes to files: pytest holds standard error back, and an abort loses it.
@@ -140,7 +140,8 @@ def environment() -> dict[str, str]:
 def main() -> int:
     """Build, run pytest, and return the exit code."""
     python = set_up()
-    arguments = ["-m", "not slow and not no_asan", *sys.argv[1:]]
+    # Two at a time: most of them wait for processes and clocks.
+    arguments = ["-n", "2", "-m", "not slow and not no_asan", *sys.argv[1:]]
     arguments += [f"--ignore={ROOT / 'tests' / name}" for name in ELSEWHERE]
     pytest = ("-m", "pytest", "-p", "no:cacheprovider")
     code = run(str(python), *pytest, *arguments, **environment())

@@ -63,7 +63,8 @@ PYTHON = {
     "status": Room("states and counters, in words", ("_native",)),
     "config": Room("what a config file says", ("errors", "text", "files")),
     "library": Room(
-        "may it be loaded; its copy", ("errors", "text", "_platform", "files", "_native")
+        "may it be loaded; what it says; its copy",
+        ("errors", "text", "_platform", "files", "_native", "config"),
     ),
     "logs": Room("lines from the core, for logging", ("errors", "_native")),
     "aleo": Room("Aleo text and bytes: a leaf", ("errors", "events")),

@@ -25,6 +25,39 @@
 #define KNOWN_KINDS UINT64_C(0x2f) /* all of the contract's but PAYLOAD */
 #define PATH_LIMIT 2048            /* so that an error text has room for two */
 
+/* What a host reads before any of this runs. */
+SLIPSTREAM_INFO({
+    "name": "ledger", "version": "1.0.0", "abi": 1,
+    "flags": ["BATCH", "EXPLICIT_ACK", "MULTI_INSTANCE"],
+    "kinds": ["MAPPING_UPDATE", "MAPPING_REMOVAL", "STAKING_REWARD", "BLOCK"],
+    "requires": ["slipstream.config/1"],
+    "config_schema": {
+        "type": "object",
+        "properties": {
+            "database": {
+                "type": "string", "minLength": 1, "examples": ["ledger.db"],
+                "description": "the SQLite file, relative to the folder of the config"
+            },
+            "history": {
+                "enum": ["all", "changes", "none"], "default": "all",
+                "description": "which updates of a mapping are kept beside its present value"
+            },
+            "commit_every": {
+                "type": "integer", "minimum": 1, "maximum": 1000000, "default": 10000,
+                "description": "commit after so many events"
+            },
+            "commit_interval_ms": {
+                "type": "integer", "minimum": 0, "maximum": 3600000, "default": 1000,
+                "description": "commit what is older"
+            }
+        },
+        "required": ["database"],
+        "additionalProperties": false
+    },
+    "sample_config": {"database": "ledger.db", "history": "changes"},
+    "licence": "Apache-2.0"
+});
+
 typedef struct ledger {
     slipstream_plugin table;
     const slipstream_host *host;

@@ -249,7 +249,7 @@ static int32_t record_removal(store *self, const slipstream_frame *frame) {
         return status;
     if (self->history != STORE_NONE) {
         const slipstream_mapping_update nothing = {event.program_id, event.mapping_name, event.key,
-                                                   {NULL, 0}};
+                                                   {NULL, 0}, event.encoding, 0};
         status = put_mapping(self, STORE_PUT_HISTORY, frame, &nothing);
         if (status != SLIPSTREAM_OK)
             return status;

@@ -1,6 +1,9 @@
 #include <slipstream.h>
 #include <stdlib.h>
 
+SLIPSTREAM_INFO({"name": "minimal", "version": "1.0.0", "abi": 1, "kinds": ["BLOCK"],
+                 "flags": ["PROMPT", "MULTI_INSTANCE"]});
+
 typedef struct minimal {
     slipstream_plugin table;
     const slipstream_host *host;
@@ -27,9 +30,8 @@ static int32_t SLIPSTREAM_CALL on_broadcast(void *instance, const slipstream_del
 const slipstream_plugin *SLIPSTREAM_CALL slipstream_create_plugin_v1(const slipstream_host *host) {
     const uint32_t flags = SLIPSTREAM_FLAG_PROMPT | SLIPSTREAM_FLAG_MULTI_INSTANCE;
     minimal *self = (minimal *)malloc(sizeof *self);
-    const slipstream_plugin table = {sizeof table, SLIPSTREAM_ABI_MINOR, 0, flags, self,
-                                     "minimal", "1.0.0", free, NULL, NULL,
-                                     subscribed_events, on_broadcast, NULL, NULL};
+    const slipstream_plugin table = {SLIPSTREAM_PLUGIN_HEAD, flags, self, "minimal", "1.0.0", free,
+                                     NULL, NULL, subscribed_events, on_broadcast, NULL, NULL};
     if (self == NULL)
         return NULL;
     self->table = table;

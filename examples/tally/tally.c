@@ -20,6 +20,32 @@
 #define MAPPING_TEXT (2 + 2 * MAPPING_MAX + 1)
 #define LINE 320
 
+/* What a host reads before any of this runs. */
+SLIPSTREAM_INFO({
+    "name": "tally", "version": "1.0.0", "abi": 1,
+    "flags": ["PROMPT", "MULTI_INSTANCE", "BATCH"],
+    "kinds": ["MAPPING_UPDATE", "MAPPING_REMOVAL", "STAKING_REWARD", "BLOCK", "PAYLOAD",
+              32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
+              48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63],
+    "requires": ["slipstream.config/1"], "optional": ["slipstream.metrics/1"],
+    "config_schema": {
+        "type": "object",
+        "properties": {
+            "log_every": {
+                "type": "integer", "minimum": 0, "default": 0,
+                "description": "a line of totals after every so many events; 0 is never"
+            },
+            "max_mappings": {
+                "type": "integer", "minimum": 1, "maximum": 4096, "default": 256,
+                "description": "mappings that are counted one by one"
+            }
+        },
+        "additionalProperties": false
+    },
+    "sample_config": {"log_every": 1000},
+    "licence": "Apache-2.0"
+});
+
 typedef struct row {
     uint64_t updates;
     uint64_t removals;

@@ -5,6 +5,7 @@
 enum {
     FLUSH_AGAIN_MS = 1000, /* after one that failed, where no flush_idle says when */
     WHEN_IDLE = 1,         /* as idle_flush_ns: counted from when nothing is left to do */
+    KEPT_NAP_NS = 200 * 1000,
 };
 
 /* ---- Acknowledging --------------------------------------------------------------------- */
@@ -16,11 +17,51 @@ static void on_ack(void *context, uint64_t ordinal) {
         atomic_store(&consumer->acked, ordinal);
     const uint64_t acked = atomic_load(&consumer->acked);
     const uint64_t done = atomic_load(&consumer->done);
-    const uint64_t told = acked < done ? acked : done;
+    uint64_t told = acked < done ? acked : done;
+    for (uint32_t i = consumer->kept_count; i != consumer->refused_count; i++)
+        if (consumer->refusals[i % SS_REFUSALS_MAX] <= told)
+            told = consumer->refusals[i % SS_REFUSALS_MAX] - 1;
     if (told <= consumer->told)
         return;
     ss_tell(&consumer->view.control->acked, consumer->view.head->key, SS_PLACE_ACKED, told);
     consumer->told = told;
+}
+
+uint32_t ss_consumer_hear(ss_consumer *consumer) {
+    ss_lock_take(&consumer->host->ack_lock);
+    /* Pairs with the release in keep (refusals.c). */
+    const uint32_t kept =
+        atomic_load_explicit(&consumer->view.head->kept, memory_order_acquire) -
+        consumer->kept_base;
+    if (kept != consumer->kept_count && kept - consumer->kept_count <=
+                                            consumer->refused_count - consumer->kept_count) {
+        consumer->kept_count = kept;
+        on_ack(consumer, 0);
+    }
+    const uint32_t left = consumer->refused_count - consumer->kept_count;
+    ss_lock_release(&consumer->host->ack_lock);
+    return left;
+}
+
+/* Until at most `left` refusals wait to be kept. The host sees to that without the plugin. */
+static void wait_until_kept(ss_consumer *consumer, uint32_t left) {
+    while (ss_consumer_hear(consumer) > left) {
+        if (consumer->keep != NULL)
+            consumer->keep(consumer->context);
+        else
+            ss_os_sleep_ns(KEPT_NAP_NS);
+    }
+}
+
+void ss_consumer_refuse(ss_consumer *consumer, const ss_letter *letter) {
+    ss_lock_take(&consumer->refuse_lock);
+    wait_until_kept(consumer, SS_REFUSALS_MAX - 1);
+    ss_lock_take(&consumer->host->ack_lock);
+    consumer->refusals[consumer->refused_count++ % SS_REFUSALS_MAX] = letter->ordinal;
+    const uint32_t number = consumer->kept_base + consumer->refused_count;
+    ss_lock_release(&consumer->host->ack_lock);
+    consumer->refused(consumer->context, letter, number);
+    ss_lock_release(&consumer->refuse_lock);
 }
 
 void ss_consumer_raise_acked(ss_consumer *consumer, uint64_t ordinal) {
@@ -36,6 +77,8 @@ static void connect(ss_consumer *consumer) {
     atomic_store_explicit(&consumer->acked, start, memory_order_release);
     atomic_store_explicit(&consumer->done, start, memory_order_release);
     consumer->told = start;
+    consumer->refused_count = consumer->kept_count = 0;
+    consumer->kept_base = atomic_load(&consumer->view.head->kept);
     atomic_store_explicit(&host->delivered, start, memory_order_release);
     atomic_store_explicit(&host->ring_stopping, &consumer->view.head->is_stopping,
                           memory_order_release);
@@ -55,7 +98,27 @@ void ss_consumer_disconnect(ss_consumer *consumer) {
     ss_lock_release(&host->ack_lock);
 }
 
-void ss_acks_start(ss_acks *acks, ss_consumer *consumer) {
+static int32_t judge(void *context, uint64_t ordinal) {
+    ss_consumer *consumer = context;
+    const uint64_t done = atomic_load(&consumer->done);
+    const uint64_t delivered =
+        atomic_load_explicit(&consumer->host->delivered, memory_order_acquire);
+    if (ordinal > delivered || ordinal <= atomic_load(&consumer->acked))
+        return SS_JUDGED_UNKNOWN;
+    return ordinal > done ? SS_JUDGED_RUNNING : SS_JUDGED_DONE;
+}
+
+/* An event that the plugin had taken, and waits with its acknowledgement. */
+static void refuse_late(void *context, const ss_rejection *rejection) {
+    ss_consumer *consumer = context;
+    ss_host_log_rejection(consumer->host->log, consumer->host->log_id, rejection);
+    ss_consumer_refuse(consumer, &(ss_letter){rejection->ordinal, rejection->status, 1,
+                                              rejection->text, rejection->len, NULL, 0});
+    if (consumer->keep != NULL) /* the consumer may sleep, or be in a call */
+        consumer->keep(consumer->context);
+}
+
+void ss_acks_start(ss_acks *acks, ss_consumer *consumer, const slipstream_delivery *delivery) {
     const ss_ring_head *head = consumer->view.head;
     ss_control *control = consumer->view.control;
     *acks = (ss_acks){
@@ -69,7 +132,50 @@ void ss_acks_start(ss_acks *acks, ss_consumer *consumer) {
         .acked_at = head->resume_at,
         .point = head->resume_after,
         .point_at = head->resume_at};
+    acks->is_slow = acks->are_explicit;
     connect(consumer);
+    ss_host_settle *settle = &consumer->host->settle;
+    ss_lock_take(&settle->lock);
+    settle->delivery = delivery;
+    settle->noticed = acks->are_explicit ? NULL : &acks->is_slow;
+    settle->judge = acks->are_explicit ? judge : NULL;
+    settle->late = refuse_late;
+    settle->context = consumer;
+    ss_lock_release(&settle->lock);
+}
+
+void ss_acks_end(ss_acks *acks) {
+    ss_host_settle *settle = &acks->consumer->host->settle;
+    ss_lock_take(&settle->lock);
+    settle->delivery = NULL;
+    settle->noticed = NULL;
+    settle->judge = NULL;
+    ss_lock_release(&settle->lock);
+    ss_host_forget_rejections(settle, 0);
+}
+
+void ss_acks_slow_down(ss_acks *acks) {
+    ss_consumer *consumer = acks->consumer;
+    if (!acks->are_explicit && !acks->has_refused) { /* until now nobody has kept these up */
+        ss_lock_take(&consumer->host->ack_lock);
+        atomic_store(&consumer->acked, acks->done);
+        atomic_store(&consumer->done, acks->done);
+        consumer->told = acks->done;
+        ss_lock_release(&consumer->host->ack_lock);
+    }
+    acks->is_slow = acks->has_refused = true;
+}
+
+void ss_acks_hear(ss_acks *acks, bool all) {
+    ss_consumer *consumer = acks->consumer;
+    if (!ss_consumer_has_refused(consumer) && !acks->has_refused)
+        return;
+    if (all)
+        wait_until_kept(consumer, 0);
+    if (ss_consumer_hear(consumer) > 0)
+        return;
+    acks->has_refused = false;
+    acks->is_slow = acks->are_explicit;
 }
 
 static uint64_t acked(const ss_acks *acks) {
@@ -83,7 +189,18 @@ static void settle(ss_acks *acks) {
         ss_consumer_raise_acked(acks->consumer, acks->done);
 }
 
-void ss_acks_finish_explicit(ss_acks *acks, uint64_t last, bool needs_ack) {
+void ss_acks_finish_slowly(ss_acks *acks, uint64_t last, bool needs_ack) {
+    if (!acks->are_explicit && !acks->has_refused) { /* what it rejected is forgotten */
+        acks->is_slow = false;
+        ss_acks_finish_fast(acks, last);
+        return;
+    }
+    if (!acks->are_explicit) {
+        acks->done = last;
+        atomic_store(&acks->consumer->done, last);
+        ss_consumer_raise_acked(acks->consumer, last);
+        return;
+    }
     settle(acks); /* with what was done before: from now on more may wait for an ack */
     const uint64_t before = acks->done;
     acks->done = last;
@@ -120,6 +237,7 @@ static int32_t flush(ss_acks *acks, int32_t *status) {
     }
     acks->half_flush_ns = now + (idle_ns != 0 ? idle_ns : FLUSH_AGAIN_MS * UINT64_C(1000000));
     acks->idle_flush_ns = idle_ns != 0 ? now + idle_ns : 0;
+    ss_host_judge_status(host, "flush", *status);
     ss_host_error(host, text, sizeof text);
     ss_log_queue_format(host->log, SLIPSTREAM_LOG_ERROR, host->log_id,
                         "flush returned %s (%d) after ordinal %llu%s%s", ss_status_name(*status),

@@ -15,6 +15,8 @@ typedef struct ss_acks {
     uint64_t done;          /* last ordinal that needs no call any more */
     uint64_t needs_ack;     /* EXPLICIT_ACK: last ordinal that only an ack acknowledges */
     bool are_explicit;
+    bool is_slow;           /* explicit, or something was refused or rejected: look closer */
+    bool has_refused;       /* and not all of that is kept */
     bool flush_asked;
     uint32_t flush_number;  /* of the request that is under way, or was answered last */
     uint32_t flush_seen;    /* of the last one that was looked at */
@@ -28,17 +30,41 @@ typedef struct ss_acks {
 } ss_acks;
 
 /* host->ack and host->is_stopping reach the ring from now on. */
-void ss_acks_start(ss_acks *acks, ss_consumer *consumer);
+void ss_acks_start(ss_acks *acks, ss_consumer *consumer, const slipstream_delivery *delivery);
+
+/* What it rejects is not heard any more. */
+void ss_acks_end(ss_acks *acks);
 
 /* Everything up to `last` needs no further call; `needs_ack`: but an ack. */
-void ss_acks_finish_explicit(ss_acks *acks, uint64_t last, bool needs_ack);
-static inline void ss_acks_finish(ss_acks *acks, uint64_t last, bool needs_ack) {
-    if (acks->are_explicit) {
-        ss_acks_finish_explicit(acks, last, needs_ack);
-        return;
-    }
+void ss_acks_finish_slowly(ss_acks *acks, uint64_t last, bool needs_ack);
+/* The same where is_slow is false. */
+static inline void ss_acks_finish_fast(ss_acks *acks, uint64_t last) {
     acks->done = last;
     ss_tell(&acks->control->acked, acks->key, SS_PLACE_ACKED, last);
+}
+static inline void ss_acks_finish(ss_acks *acks, uint64_t last, bool needs_ack) {
+    if (acks->is_slow)
+        ss_acks_finish_slowly(acks, last, needs_ack);
+    else
+        ss_acks_finish_fast(acks, last);
+}
+/* Before something is refused: from now on what is acknowledged takes account of that. */
+void ss_acks_slow_down(ss_acks *acks);
+/* Hears what was kept of the refusals. `all`: not before that is all of them. */
+void ss_acks_hear(ss_acks *acks, bool all);
+
+/* Are there refusals that the host has not kept yet, as far as was heard? [any thread] */
+static inline bool ss_consumer_has_refused(const ss_consumer *consumer) {
+    return atomic_load_explicit(&consumer->refused_count, memory_order_relaxed) !=
+           atomic_load_explicit(&consumer->kept_count, memory_order_relaxed);
+}
+/* Was something kept since we heard last? */
+static inline bool ss_acks_have_news(const ss_acks *acks) {
+    const ss_consumer *consumer = acks->consumer;
+    return acks->is_slow && atomic_load_explicit(&consumer->view.head->kept,
+                                                 memory_order_acquire) -
+                                    consumer->kept_base !=
+                                consumer->kept_count;
 }
 
 /* Is something done and not acknowledged? */

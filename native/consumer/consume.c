@@ -1,65 +1,19 @@
-#include "consumer/consume.h"
+#include "consumer/loop.h"
 
-#include "base/clock.h"
 #include "consumer/acks.h"
-#include "ring/cursor.h"
 
 enum {
     RUN_BYTES = 1024 * 1024,
     RUN_FRAMES = 4096,
     PARK_MS = 10 * 1000,
-    NAP_MS = 50, /* between two looks at what the host wants, where events must not wake us */
-    LONGEST_PAUSE_MS = 1000,
 };
 
-typedef struct loop {
-    ss_consumer *consumer;
-    const ss_ring_head *head;
-    ss_control *control;
-    ss_host *host;
-    uint64_t key;
-    uint64_t replay_until;
-    uint64_t call_end; /* ticks; 0 if something else has happened since */
-    uint64_t next_skip;
-    uint64_t stop_seen; /* the boundary of the stop that was looked at last */
-    bool takes_runs;
-    slipstream_delivery delivery;
-    ss_acks acks;
-    ss_cursor cursor;
-} loop;
-
-static inline void add(_Atomic uint64_t *counter, uint64_t amount) {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount,
-                          memory_order_relaxed);
-}
-
 /* ---- What the host wants --------------------------------------------------------------- */
-
-/* Looked at before the boundary, which belongs to this stop or to a later one. Pairs with
- * ss_queue_want_stop. */
-static bool must_stop(const loop *l) {
-    l->consumer->stopped_for =
-        atomic_load_explicit(&l->head->stop_wanted, memory_order_acquire);
-    return l->consumer->stopped_for != 0;
-}
-
-static bool is_paused(const loop *l) {
-    /* Pairs with the release in ss_queue_pause. */
-    return atomic_load_explicit(&l->head->paused, memory_order_acquire) != 0;
-}
-
-static uint64_t boundary(const loop *l) {
-    return atomic_load_explicit(&l->head->boundary, memory_order_acquire);
-}
-
-static int32_t stop(loop *l) {
-    const int32_t end = ss_acks_flush(&l->acks);
-    return end == GO_ON ? SS_CONSUMED_BOUNDARY : end;
-}
 
 static bool something_to_do(void *context) {
     const loop *l = context;
     return (must_stop(l) && boundary(l) != l->stop_seen) ||
+           ss_acks_have_news(&l->acks) ||
            atomic_load_explicit(&l->head->flush_wanted, memory_order_acquire) !=
                l->acks.flush_seen ||
            (!is_paused(l) &&
@@ -85,97 +39,33 @@ static bool may_deliver(loop *l, uint64_t first, int32_t *end) {
     }
     if (!must_stop(l) || (first <= boundary(l) && !is_paused(l)))
         return true;
-    *end = stop(l);
+    *end = ss_loop_stop(l);
     return false;
 }
 
 /* ---- Calling the plugin ---------------------------------------------------------------- */
 
-/* One call for `count` frames, or a GAP, up to ordinal `last`. */
-static inline int32_t call(loop *l, const uint8_t *frames, size_t len, uint64_t last,
-                           uint32_t count, uint32_t attempt) {
-    const slipstream_plugin *table = l->consumer->table;
-    ss_control *control = l->control;
-    l->delivery.attempt = attempt;
-    l->delivery.count = count;
-    l->delivery.first_ordinal = last - count + 1;
-    l->host->error_len = 0;
-    atomic_store_explicit(&l->host->delivered, last, memory_order_release);
-    ss_tell(&control->started, l->key, SS_PLACE_STARTED, last);
-    ss_tell(&control->run, l->key, SS_PLACE_RUN, count);
-    if (l->call_end == 0)
-        l->call_end = ss_ticks();
-    const int32_t status = table->on_broadcast(table->instance, &l->delivery, frames, len);
-    /* Calls that follow each other share one look at the counter. */
-    const uint64_t now = ss_ticks();
-    const uint64_t ticks = now - l->call_end;
-    l->call_end = now;
-    ss_tell(&control->run, l->key, SS_PLACE_RUN, 0);
-    add(&control->calls, 1);
-    add(&control->call_ticks, ticks);
-    add(&control->buckets[ss_histogram_bucket(ticks)], 1);
-    return status;
-}
-
-static bool is_taken(int32_t status) {
-    return status == SLIPSTREAM_OK || status == SLIPSTREAM_IGNORED;
-}
-
-static bool is_end(int32_t status) {
-    return status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
-}
-
-static bool wants_retry(int32_t status) {
-    return status == SLIPSTREAM_RETRY || status == SLIPSTREAM_NO_MEMORY ||
-           status == SLIPSTREAM_TIMEOUT;
-}
-
-/* Waits, but not once the host wants us to stop. */
-static void pause_before_retry(loop *l, uint64_t ms) {
-    const uint64_t end = ss_os_now_ns() + ms * 1000000;
-    l->call_end = 0;
-    for (uint64_t now; !must_stop(l) && (now = ss_os_now_ns()) < end;) {
-        const uint64_t left = (end - now) / 1000000 + 1;
-        ss_cursor_nap(&l->cursor, left < NAP_MS ? left : NAP_MS);
-    }
-}
-
-/* A GAP is none: those that it tells of are counted as lost. */
-static inline bool is_event(const uint8_t *frame) {
-    return slipstream_load_u16(frame + 6) != SLIPSTREAM_KIND_GAP;
-}
-
-static int32_t fail(loop *l, int32_t status, const uint8_t *frame, size_t len, uint64_t ordinal) {
-    const ss_consumer *consumer = l->consumer;
-    l->call_end = 0;
-    ss_host_log_failure(l->host->log, l->host->log_id, l->host, status, frame, ordinal);
-    add(&l->control->failed, is_event(frame));
-    if (is_end(status))
-        return status == SLIPSTREAM_FATAL ? SS_CONSUMED_FATAL : SS_CONSUMED_PANIC;
-    if (consumer->failed != NULL)
-        consumer->failed(consumer->context, status, ordinal, frame, len);
-    ss_acks_finish(&l->acks, ordinal, false);
-    return GO_ON;
+/* A run up to ordinal `last` was taken. */
+static inline void finish(loop *l, int32_t status, const uint8_t *frames, uint64_t last,
+                          uint32_t count) {
+    if (l->acks.is_slow)
+        ss_loop_settle(l, status, frames, last, count);
+    else
+        ss_acks_finish_fast(&l->acks, last);
 }
 
 /* One event, again and again as long as the plugin asks for it. */
 static inline int32_t deliver_one(loop *l, const uint8_t *frame, size_t len, uint64_t ordinal,
                                   uint32_t attempt) {
-    const ss_consumer *consumer = l->consumer;
-    int32_t status = call(l, frame, len, ordinal, 1, attempt);
-    uint64_t pause = consumer->retry_delay_ms;
-    for (uint32_t tries = 1; wants_retry(status) && tries < consumer->max_attempts; tries++) {
-        const bool last_chance = must_stop(l);
-        pause_before_retry(l, pause);
-        pause = 2 * pause < LONGEST_PAUSE_MS ? 2 * pause : LONGEST_PAUSE_MS;
-        status = call(l, frame, len, ordinal, 1, ++attempt);
-        if (wants_retry(status) && last_chance)
-            return stop(l); /* it is kept */
+    int32_t status = ss_loop_call(l, frame, len, ordinal, 1, attempt);
+    if (wants_retry(status)) {
+        const int32_t end = ss_loop_retry(l, frame, len, ordinal, attempt, &status);
+        if (end != GO_ON)
+            return end;
     }
     if (!is_taken(status))
-        return fail(l, status, frame, len, ordinal);
-    add(&l->control->delivered, is_event(frame));
-    ss_acks_finish(&l->acks, ordinal, status == SLIPSTREAM_OK);
+        return ss_loop_fail(l, status, frame, len, ordinal);
+    finish(l, status, frame, ordinal, 1);
     return GO_ON;
 }
 
@@ -278,6 +168,14 @@ static int32_t deliver_chunk(loop *l, ss_chunk chunk) {
             return damaged(l);
         if (first == l->next_skip) {
             const ss_skip *skip = find_skip(l, first, first, false);
+            if (skip->reasons == SS_SKIP_SETTLED) {
+                if ((end = deliver_gap(l)) != GO_ON)
+                    return end;
+                ss_acks_finish(&l->acks, first, false);
+                look_for_skip(l, first + 1);
+                step_over(&chunk, len, 1);
+                continue;
+            }
             const ss_gap_block one = ss_gap_of(chunk.frames, first, skip->reasons);
             ss_gap_add(&l->cursor.owed, &one);
             look_for_skip(l, first + 1);
@@ -300,13 +198,13 @@ static int32_t deliver_chunk(loop *l, ss_chunk chunk) {
                 end = flush_after_each(l, first);
         } else {
             const uint64_t last = first + count - 1;
-            const int32_t status = call(l, chunk.frames, len, last, count, 1);
+            const int32_t status = ss_loop_call(l, chunk.frames, len, last, count, 1);
             if (is_taken(status)) {
-                add(&l->control->delivered, count);
-                ss_acks_finish(&l->acks, last, status == SLIPSTREAM_OK);
+                finish(l, status, chunk.frames, last, count);
             } else if (is_end(status)) {
-                end = fail(l, status, chunk.frames, len, last);
+                end = ss_loop_fail(l, status, chunk.frames, len, last);
             } else {
+                ss_loop_forget(l);
                 undone_until = last;
                 continue;
             }
@@ -321,6 +219,7 @@ static int32_t deliver_chunk(loop *l, ss_chunk chunk) {
 static int32_t step(loop *l) {
     ss_chunk chunk;
     int32_t end = GO_ON;
+    ss_loop_keep(l);
     if (ss_acks_are_asked(&l->acks)) {
         l->call_end = 0;
         if ((end = ss_acks_answer(&l->acks, l->cursor.at)) != GO_ON)
@@ -329,7 +228,7 @@ static int32_t step(loop *l) {
     if (must_stop(l)) {
         l->stop_seen = boundary(l); /* up to there it may not be published yet */
         if (l->acks.done >= l->stop_seen || is_paused(l))
-            return stop(l);
+            return ss_loop_stop(l);
     }
     if (is_paused(l))
         return idle(l);
@@ -362,13 +261,15 @@ uint32_t ss_consume(ss_consumer *consumer) {
               .delivery = {.struct_size = sizeof l.delivery, .attempt = 1, .count = 1}};
     int32_t end;
     ss_ticks_start();
-    ss_acks_start(&l.acks, consumer);
+    ss_acks_start(&l.acks, consumer, &l.delivery);
     ss_cursor_start(&l.cursor, &consumer->view);
     look_for_skip(&l, l.acks.done + 1);
     ss_host_enter(consumer->host, ss_os_self());
     do
         end = step(&l);
     while (end == GO_ON);
+    ss_acks_end(&l.acks);
+    ss_acks_hear(&l.acks, true);
     ss_host_leave(consumer->host);
     ss_cursor_end(&l.cursor);
     return (uint32_t)end;

@@ -2,7 +2,7 @@
 
 #include "consumer/consume.h"
 #include "consumer/watch.h"
-#include "frame/dead_letter.h"
+#include "ring/refusals.h"
 
 #include <stdlib.h>
 
@@ -12,17 +12,19 @@ struct ss_thread {
     ss_queue *queue;
     ss_log_queue *log;
     uint32_t log_id;
-    int dead_letter;
+    ss_refusals refusals;
     _Atomic uint32_t state;
     _Atomic int32_t status;
 };
 
-static void event_failed(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
-                         size_t len) {
-    const ss_thread *self = context;
-    (void)status;
-    (void)ordinal;
-    ss_dead_letter_write(self->log, self->log_id, self->dead_letter, frame, len);
+static void refused(void *context, const ss_letter *letter, uint32_t number) {
+    ss_thread *self = context;
+    ss_refusals_add(&self->refusals, letter, number);
+}
+
+static void keep(void *context) {
+    ss_thread *self = context;
+    ss_refusals_keep(&self->refusals);
 }
 
 /* The consumer has stopped. False if it is to go on: somebody has thought better of it, be
@@ -56,14 +58,13 @@ static void consume(void *context) {
         status = SLIPSTREAM_PANIC;
         atomic_store(&self->consumer.host->life, SS_UNLOADED); /* only destroy may follow */
     }
-    ss_queue_hold_nobody(self->queue, true);
+    ss_queue_hold_nobody(self->queue, SLIPSTREAM_GAP_PAUSED);
     atomic_store(&self->status, status);
     atomic_store(&self->state, SS_THREAD_FAILED);
 }
 
 ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
-                           uint32_t log_id, int dead_letter, uint32_t flush_idle_ms,
-                           uint32_t max_attempts, uint32_t callback_timeout_ms) {
+                           ss_letters *letters, const ss_thread_options *options) {
     ss_thread *self = calloc(1, sizeof *self);
     ss_instance_info info;
     if (self == NULL)
@@ -71,8 +72,8 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue 
     ss_instance_describe(instance, &info);
     self->queue = queue;
     self->log = log;
-    self->log_id = log_id;
-    self->dead_letter = dead_letter;
+    self->log_id = options->log_id;
+    self->refusals = (ss_refusals){.queue = queue, .letters = letters};
     ss_control *control = ss_control_new(NULL);
     if (control == NULL) {
         free(self);
@@ -86,23 +87,26 @@ ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue 
                                    .table = ss_instance_table(instance),
                                    .host = ss_instance_host(instance),
                                    .kinds = info.kinds,
-                                   .flush_idle_ms = flush_idle_ms,
-                                   .flush_timeout_ms = 60000,
-                                   .max_attempts = max_attempts,
-                                   .retry_delay_ms = 10,
-                                   .failed = event_failed,
+                                   .flush_idle_ms = options->flush_idle_ms,
+                                   .flush_timeout_ms = options->callback_timeout_ms != 0
+                                                           ? options->callback_timeout_ms
+                                                           : SLIPSTREAM_NO_TIMEOUT,
+                                   .retry = {options->retry_initial_ms, options->retry_max_ms,
+                                             options->retry_max_time_ms},
+                                   .refused = refused,
+                                   .keep = keep,
                                    .context = self};
     self->watched = (ss_watched){.control = control,
                                  .key = ss_ring_get_head(queue->ring)->key,
                                  .log = log,
-                                 .log_id = log_id,
-                                 .limit_ms = callback_timeout_ms};
+                                 .log_id = options->log_id,
+                                 .limit_ms = options->callback_timeout_ms};
     ss_lock_release(&queue->lock);
     if (ss_instance_call(instance, consume, self) != SLIPSTREAM_OK) {
         free(self);
         return NULL;
     }
-    ss_queue_hold_nobody(queue, false);
+    ss_queue_hold_nobody(queue, 0);
     return self;
 }
 

@@ -4,6 +4,7 @@
 #ifndef SS_THREAD_H
 #define SS_THREAD_H
 
+#include "frame/dead_letter.h"
 #include "plugin/instance.h"
 #include "ring/queue.h"
 
@@ -14,14 +15,19 @@
 
 typedef struct ss_thread ss_thread;
 
+typedef struct ss_thread_options {
+    uint32_t log_id;
+    uint32_t flush_idle_ms;
+    uint32_t callback_timeout_ms; /* one that takes longer is told of in the log; 0: off */
+    uint32_t retry_initial_ms;    /* the first pause before an event is offered again */
+    uint32_t retry_max_ms;        /* the longest */
+    uint32_t retry_max_time_ms;   /* then it counts as FAILED; 0: never */
+} ss_thread_options;
+
 /* Lets a loaded instance take events from a queue, on its own thread; the instance's other
- * steps have to wait until that has ended. Refused events go to `dead_letter`, -1: nowhere.
- * A callback
- * that takes longer than `callback_timeout_ms` (0: off) is told of in the log, and so is its
- * return. NULL when there is no memory. */
+ * steps have to wait until that has ended. NULL when there is no memory. */
 ss_thread *ss_thread_start(ss_instance *instance, ss_queue *queue, ss_log_queue *log,
-                           uint32_t log_id, int dead_letter, uint32_t flush_idle_ms,
-                           uint32_t max_attempts, uint32_t callback_timeout_ms);
+                           ss_letters *letters, const ss_thread_options *options);
 /* Drain to the last event that was broadcast, and end; wait with ss_instance_wait. While
  * paused it ends at once. Say it again now and then: what was lost at the end can be told
  * of only when there is room. */

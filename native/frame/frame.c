@@ -28,17 +28,20 @@ static const struct {
     ss_shape shape;
     char name[20];
 } kinds[] = {
-    [SLIPSTREAM_KIND_MAPPING_UPDATE] = {{1, 4, 0, 0}, "MAPPING_UPDATE"},
-    [SLIPSTREAM_KIND_MAPPING_REMOVAL] = {{1, 3, 1 << 2, 0}, "MAPPING_REMOVAL"},
-    [SLIPSTREAM_KIND_STAKING_REWARD] = {{1, 2, 0, 2}, "STAKING_REWARD"},
-    [SLIPSTREAM_KIND_BLOCK] = {{1, 1, 0, 0}, "BLOCK"},
-    [SLIPSTREAM_KIND_PAYLOAD] = {{1, 3, 1 << 0, 0}, "PAYLOAD"},
-    [SLIPSTREAM_KIND_GAP] = {{1, 0, 0, 6}, "GAP"},
+    [SLIPSTREAM_KIND_MAPPING_UPDATE] = {{1, 1, 4, 0, 0, 0, 1}, "MAPPING_UPDATE"},
+    [SLIPSTREAM_KIND_MAPPING_REMOVAL] = {{1, 1, 3, 1 << 2, 0, 0, 1}, "MAPPING_REMOVAL"},
+    [SLIPSTREAM_KIND_STAKING_REWARD] = {{1, 1, 2, 0, 2, 0, 1}, "STAKING_REWARD"},
+    [SLIPSTREAM_KIND_BLOCK] = {{1, 1, 1, 0, 0, 0, 1}, "BLOCK"},
+    [SLIPSTREAM_KIND_PAYLOAD] = {{1, 1, 3, 1 << 0, 0, 0, 1}, "PAYLOAD"},
+    [SLIPSTREAM_KIND_GAP] = {{1, 0, 0, 0, 9, 0, 1}, "GAP"},
+    [SLIPSTREAM_KIND_PEER_SEEN] = {{1, 1, 3, 1 << 1 | 1 << 2, 0, 1, 1}, "PEER_SEEN"},
+    [SLIPSTREAM_KIND_PEER_FORGOTTEN] = {{1, 1, 1, 0, 0, 0, 0}, "PEER_FORGOTTEN"},
+    [SLIPSTREAM_KIND_MARK] = {{1, 0, 2, 0, 0, 0, 0}, "MARK"},
 };
 
 ss_shape ss_frame_shape(uint32_t kind) {
-    const ss_shape application = {1, 0, 0, 0};
-    const ss_shape none = {0, 0, 0, 0};
+    const ss_shape application = {1, 1, 0, 0, 0, 0, 0};
+    const ss_shape none = {0, 0, 0, 0, 0, 0, 0};
     if (kind < sizeof kinds / sizeof kinds[0])
         return kinds[kind].shape;
     return kind >= SLIPSTREAM_KIND_APP_FIRST && kind <= SLIPSTREAM_KIND_APP_LAST ? application
@@ -50,7 +53,7 @@ const char *ss_frame_kind_name(uint32_t kind) {
 }
 
 static size_t fixed_len(ss_shape shape) {
-    return 8 + 8 * ((size_t)shape.spans + shape.numbers);
+    return 8 + 8 * ((size_t)shape.spans + shape.numbers + shape.reserved);
 }
 
 /* Walks over the spans as the layout rule says; `frame` NULL only measures.
@@ -87,9 +90,10 @@ static size_t lay_out(const ss_draft *draft, uint8_t *payload) {
     }
     if (payload != NULL) {
         store_u32(payload, (uint32_t)fixed);
-        store_u32(payload + 4, draft->kind == SLIPSTREAM_KIND_GAP ? draft->reasons : 0);
-        for (unsigned i = 0; i < shape.numbers; i++)
-            store_u64(payload + 8 + 8 * ((size_t)shape.spans + i), draft->numbers[i]);
+        store_u32(payload + 4, shape.has_word ? draft->word : 0);
+        for (unsigned i = 0; i < (unsigned)shape.numbers + shape.reserved; i++)
+            store_u64(payload + 8 + 8 * ((size_t)shape.spans + i),
+                      i < shape.numbers ? draft->numbers[i] : 0);
         memset(payload + end, 0, round8(end) - end);
     }
     return end;

@@ -7,20 +7,24 @@
 #include <stdbool.h>
 
 #define SS_MAX_SPANS 4
-#define SS_MAX_NUMBERS 6
+#define SS_MAX_NUMBERS 9
 
 /* cdef:begin */
 
-/* What the payload of a kind is made of: spans from offset 8, then 64-bit numbers. */
+/* What the payload of a kind is made of: spans from offset 8, then 64-bit numbers, then
+ * reserved ones. */
 typedef struct ss_shape {
-    uint8_t known;
+    uint8_t known;    /* 0 for a kind that has no meaning yet */
+    uint8_t sent;     /* 0 for one that only the host itself makes */
     uint8_t spans;
     uint8_t optional; /* bit n: span n may be absent */
     uint8_t numbers;
+    uint8_t reserved;
+    uint8_t has_word; /* the word behind fixed_len says something */
 } ss_shape;
 
-/* The shape of `kind`; known is 0 for kinds that nobody may send. An application's own
- * kind is one span that stands directly behind the fixed part. */
+/* The shape of `kind`. An application's own kind is one span that stands directly behind the
+ * fixed part. */
 ss_shape ss_frame_shape(uint32_t kind);
 
 /* cdef:end */
@@ -36,7 +40,7 @@ typedef struct ss_draft {
     uint64_t height;
     uint32_t kind;
     uint32_t flags;
-    uint32_t reasons; /* GAP only */
+    uint32_t word; /* behind fixed_len: a GAP's reasons, an encoding, how a peer was seen */
     uint32_t reserved;
     slipstream_bytes spans[SS_MAX_SPANS]; /* data NULL: absent */
     uint64_t numbers[SS_MAX_NUMBERS];

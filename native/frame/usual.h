@@ -26,7 +26,7 @@ static inline bool ss_frame_is_paired(const uint8_t *frame) {
 }
 
 /* True for a mapping update that is exactly what ss_frame_write makes of its values, whatever
- * stream and sequence are: so are nearly all frames, and it is told in a few instructions.
+ * stream, sequence and encoding are: so are nearly all frames, and it is told in a few instructions.
  * False says nothing; ask ss_frame_check. `room` is at most SLIPSTREAM_FRAME_MAX.
  *
  * The lengths of the spans say where everything else has to be. They are 32-bit words, so
@@ -35,7 +35,7 @@ static inline bool ss_frame_is_paired(const uint8_t *frame) {
 static inline bool ss_frame_is_usual(const uint8_t *frame, size_t room) {
     enum { HEAD = SLIPSTREAM_FRAME_HEADER_LEN, FIXED = 40 };
     uint64_t end = FIXED;
-    if (room < HEAD + FIXED || ss_load_word(frame + HEAD) != FIXED)
+    if (room < HEAD + FIXED || slipstream_load_u32(frame + HEAD) != FIXED)
         return false;
     for (unsigned i = 0; i < 4; i++) {
         end = (end + 7) & ~UINT64_C(7);

@@ -1,19 +1,23 @@
 #include "library/elf.h"
 
 #include "library/elf_format.h"
-#include "platform/platform.h"
+#include "library/exports.h"
 
 #include <slipstream.h>
 #include <stdio.h>
 #include <string.h>
 
 /* More than any library has; a file that claims more is not searched for long. */
-enum { SEGMENTS_READ = 64, NOTES_READ = 64, BUILD_ID_MAX = 64 };
+enum {
+    SEGMENTS_READ = 64,
+    NOTES_READ = 64,
+    DYNAMICS_READ = 16384,
+    CHAIN_READ = 16384,
+    BUILD_ID_MAX = 64
+};
 
 typedef struct image {
-    const uint8_t *file; /* NULL: `fd` is read piece by piece */
-    int fd;
-    size_t len;
+    const ss_source *source;
     uint64_t segments; /* file offset of the program headers */
     uint32_t segment_count;
     uint64_t symbols; /* file offsets */
@@ -24,12 +28,7 @@ typedef struct image {
 } image;
 
 static bool get(const image *im, uint64_t at, void *out, size_t len) {
-    if (at > im->len || len > im->len - at)
-        return false;
-    if (im->file == NULL)
-        return ss_os_file_read(im->fd, at, out, len);
-    memcpy(out, im->file + at, len);
-    return true;
+    return ss_source_get(im->source, at, out, len);
 }
 
 static bool get_u32(const image *im, uint64_t at, uint32_t *out) {
@@ -40,21 +39,26 @@ static bool get_segment(const image *im, uint32_t index, segment *out) {
     return get(im, im->segments + (uint64_t)index * sizeof *out, out, sizeof *out);
 }
 
-/* Where the byte at a virtual address lies in the file; 0 if nowhere. */
+/* The segment that the byte at a virtual address belongs to. */
+static bool find_segment(const image *im, uint64_t address, segment *out) {
+    for (uint32_t i = 0; i < im->segment_count; i++)
+        if (get_segment(im, i, out) && out->type == SEGMENT_LOAD && address >= out->address &&
+            address - out->address < out->memory_size)
+            return true;
+    return false;
+}
+
+/* Where that byte lies in the file; 0 if nowhere. */
 static uint64_t file_offset(const image *im, uint64_t address) {
     segment s;
-    for (uint32_t i = 0; i < im->segment_count; i++)
-        if (get_segment(im, i, &s) && s.type == SEGMENT_LOAD && address >= s.address &&
-            address - s.address < s.file_size)
-            return address - s.address + s.offset;
-    return 0;
+    if (address == 0 || !find_segment(im, address, &s) || address - s.address >= s.file_size)
+        return 0;
+    return address - s.address + s.offset;
 }
 
 static bool name_is(const image *im, uint64_t offset, const char *wanted) {
-    const size_t len = strlen(wanted) + 1;
-    return offset < im->names_len && len <= im->names_len - offset &&
-           im->names + offset <= im->len && len <= im->len - (im->names + offset) &&
-           memcmp(im->file + im->names + offset, wanted, len) == 0;
+    return offset < im->names_len &&
+           ss_source_compare(im->source, im->names + offset, im->names_len - offset, wanted) == 0;
 }
 
 /* True if symbol number `index` is a definition that others can see, named `name`. */
@@ -69,6 +73,7 @@ static bool find_by_gnu_hash(const image *im, const char *name, symbol *out) {
     uint32_t hash = 5381;
     uint32_t index;
     uint32_t link;
+    uint32_t steps = 0;
     for (const char *p = name; *p != '\0'; p++)
         hash = hash * 33 + (uint8_t)*p;
     if (!get(im, im->gnu_hash, head, sizeof head) || head[0] == 0)
@@ -83,7 +88,7 @@ static bool find_by_gnu_hash(const image *im, const char *name, symbol *out) {
         if ((link | 1) == (hash | 1) && matches(im, index, name, out))
             return true;
         index++;
-    } while ((link & 1) == 0 && index != 0);
+    } while ((link & 1) == 0 && index != 0 && steps++ < CHAIN_READ);
     return false;
 }
 
@@ -99,10 +104,10 @@ static bool find_by_hash(const image *im, const char *name, symbol *out) {
     if (!get(im, im->hash, head, sizeof head) || head[0] == 0)
         return false;
     const uint64_t chain = im->hash + sizeof head + (uint64_t)head[0] * 4;
-    uint64_t steps = 0;
+    uint32_t steps = 0;
     if (!get_u32(im, im->hash + sizeof head + (uint64_t)(hash % head[0]) * 4, &index))
         return false;
-    while (index != 0 && steps++ <= head[1]) { /* a chain may be a circle */
+    while (index != 0 && steps++ < CHAIN_READ) { /* a chain may be a circle */
         if (matches(im, index, name, out))
             return true;
         if (!get_u32(im, chain + (uint64_t)index * 4, &index))
@@ -118,39 +123,58 @@ static bool find_symbol(const image *im, const char *name, symbol *out) {
            (im->hash != 0 && find_by_hash(im, name, out));
 }
 
+static bool find_export(void *image_of, const char *name, ss_export *out) {
+    const image *im = image_of;
+    symbol found;
+    segment s;
+    if (!find_symbol(im, name, &found))
+        return false;
+    const uint8_t type = found.info & 15;
+    out->is_function = type == SYMBOL_FUNCTION;
+    out->is_data = type == SYMBOL_NO_TYPE || type == SYMBOL_OBJECT;
+    if (!find_segment(im, found.value, &s))
+        return true;
+    const uint64_t inside = found.value - s.address;
+    out->is_writable = (s.flags & SEGMENT_WRITABLE) != 0;
+    out->at = s.offset + inside;
+    out->room = inside < s.file_size ? s.file_size - inside : 0;
+    if (found.size != 0 && found.size < out->room)
+        out->room = found.size;
+    return true;
+}
+
 static bool read_dynamic(image *im, const segment *s, ss_file *out) {
-    dynamic d;
+    dynamic d = {0};
+    uint64_t names = 0;
+    uint64_t symbols = 0;
+    uint64_t gnu_hash = 0;
+    uint64_t hash = 0;
     const uint64_t count = s->file_size / sizeof d;
     for (uint64_t i = 0; i < count; i++) {
-        if (!get(im, s->offset + i * sizeof d, &d, sizeof d))
+        if (i == DYNAMICS_READ || !get(im, s->offset + i * sizeof d, &d, sizeof d))
             return false;
-        switch (d.tag) {
-        case DYNAMIC_END:
-            return true;
-        case DYNAMIC_SYMBOLS:
-            im->symbols = file_offset(im, d.value);
+        if (d.tag == DYNAMIC_END)
             break;
-        case DYNAMIC_NAMES:
-            im->names = file_offset(im, d.value);
-            break;
-        case DYNAMIC_NAMES_LEN:
+        if (d.tag == DYNAMIC_SYMBOLS)
+            symbols = d.value;
+        else if (d.tag == DYNAMIC_NAMES)
+            names = d.value;
+        else if (d.tag == DYNAMIC_NAMES_LEN)
             im->names_len = d.value;
-            break;
-        case DYNAMIC_GNU_HASH:
-            im->gnu_hash = file_offset(im, d.value);
-            break;
-        case DYNAMIC_HASH:
-            im->hash = file_offset(im, d.value);
-            break;
-        case DYNAMIC_FLAGS_1:
+        else if (d.tag == DYNAMIC_GNU_HASH)
+            gnu_hash = d.value;
+        else if (d.tag == DYNAMIC_HASH)
+            hash = d.value;
+        else if (d.tag == DYNAMIC_FLAGS_1) {
             out->no_delete = (d.value & FLAG_NO_DELETE) != 0;
             if ((d.value & FLAG_PIE) != 0)
                 out->kind = SS_FILE_PROGRAM;
-            break;
-        default:
-            break;
         }
     }
+    im->symbols = file_offset(im, symbols);
+    im->names = file_offset(im, names);
+    im->gnu_hash = file_offset(im, gnu_hash);
+    im->hash = file_offset(im, hash);
     return true;
 }
 
@@ -174,74 +198,54 @@ static bool find_note(const image *im, const segment *s, const char *owner, uint
     return false;
 }
 
-bool ss_elf_is(const uint8_t *file, size_t len) {
-    return len >= 4 && memcmp(file,
-                              "\x7F"
-                              "ELF",
-                              4) == 0;
-}
-
-void ss_elf_look(const uint8_t *file, size_t len, ss_file *out) {
-    image im = {.file = file, .len = len};
+/* Reads a library of this machine's width and byte order. */
+static uint32_t read_image(image *im, ss_file *out) {
     file_header h;
     segment s;
-    symbol found;
+    segment dynamics = {0};
     uint64_t text;
     uint32_t text_len;
-    bool has_dynamic = false;
-    out->kind = SS_FILE_DAMAGED;
-    if (len < IDENT + 4)
-        return;
-    out->bits = file[CLASS_AT] == CLASS_32 ? 32 : 64;
-    const uint16_t own = ss_elf_own_machine();
-    if (file[DATA_AT] == BIG_ENDIAN_DATA)
-        out->machine = (uint16_t)(file[18] << 8 | file[19]);
-    else
-        out->machine = (uint16_t)(file[19] << 8 | file[18]);
-    if (file[CLASS_AT] != OWN_CLASS || file[DATA_AT] != LITTLE_ENDIAN_DATA || out->machine != own) {
-        out->kind = SS_FILE_FOREIGN;
-        return;
-    }
-    if (!get(&im, 0, &h, sizeof h))
-        return;
-    if (h.type == TYPE_OBJECT || h.type == TYPE_PROGRAM) {
-        out->kind = h.type == TYPE_OBJECT ? SS_FILE_OBJECT : SS_FILE_PROGRAM;
-        return;
-    }
+    if (!get(im, 0, &h, sizeof h))
+        return SS_FILE_DAMAGED;
+    if (h.type == TYPE_OBJECT || h.type == TYPE_PROGRAM)
+        return h.type == TYPE_OBJECT ? SS_FILE_OBJECT : SS_FILE_PROGRAM;
     if (h.type != TYPE_SHARED || h.segment_size != sizeof s || h.segment_count == 0)
-        return;
-    im.segments = h.segments;
-    im.segment_count = h.segment_count;
-    for (uint32_t i = 0; i < im.segment_count; i++) {
-        if (!get_segment(&im, i, &s) || s.offset > len || s.file_size > len - s.offset)
-            return; /* cut off: the loader would map what is not there */
-        has_dynamic = has_dynamic || s.type == SEGMENT_DYNAMIC;
-    }
-    if (!has_dynamic)
-        return;
-    out->kind = SS_FILE_ELF;
-    for (uint32_t i = 0; i < im.segment_count; i++) {
-        if (!get_segment(&im, i, &s))
-            continue;
-        if (s.type == SEGMENT_DYNAMIC && !read_dynamic(&im, &s, out)) {
-            out->kind = SS_FILE_DAMAGED;
-            return;
-        }
+        return SS_FILE_DAMAGED;
+    im->segments = h.segments;
+    im->segment_count = h.segment_count;
+    for (uint32_t i = 0; i < im->segment_count; i++) {
+        if (!get_segment(im, i, &s) || s.offset > im->source->len ||
+            s.file_size > im->source->len - s.offset)
+            return SS_FILE_DAMAGED; /* cut off: the loader would map what is not there */
+        if (s.type == SEGMENT_DYNAMIC)
+            dynamics = s;
         /* A library made by Go carries a note of the owner "Go". */
-        if (s.type == SEGMENT_NOTE && find_note(&im, &s, "Go\0", 0, &text, &text_len))
+        if (s.type == SEGMENT_NOTE && i < SEGMENTS_READ &&
+            find_note(im, &s, "Go\0", 0, &text, &text_len))
             out->is_go = true;
     }
-    if (find_symbol(&im, SLIPSTREAM_CONSTRUCTOR, &found)) {
-        out->has_constructor = true;
-        out->constructor_is_function = (found.info & 15) == SYMBOL_FUNCTION;
-    }
-    out->has_rust_constructor = find_symbol(&im, "_create_plugin", &found);
-    for (uint32_t major = 2; major < 10 && out->other_major == 0; major++) {
-        char name[sizeof SLIPSTREAM_CONSTRUCTOR];
-        snprintf(name, sizeof name, "slipstream_create_plugin_v%u", (unsigned)major % 10);
-        if (find_symbol(&im, name, &found))
-            out->other_major = major;
-    }
+    out->kind = SS_FILE_ELF;
+    if (dynamics.type != SEGMENT_DYNAMIC || !read_dynamic(im, &dynamics, out))
+        return SS_FILE_DAMAGED;
+    return out->kind;
+}
+
+void ss_elf_look(const ss_source *source, ss_file *out) {
+    image im = {.source = source};
+    uint8_t head[IDENT + 4];
+    if (!ss_source_get(source, 0, head, sizeof head))
+        return;
+    const bool big = head[DATA_AT] == BIG_ENDIAN_DATA;
+    out->bits = head[CLASS_AT] == CLASS_32 ? 32 : 64;
+    out->machine = (uint32_t)(big ? head[18] << 8 | head[19] : head[19] << 8 | head[18]);
+    out->machine_name = ss_elf_machine_name(out->machine);
+    const bool foreign = head[CLASS_AT] != OWN_CLASS || head[DATA_AT] != LITTLE_ENDIAN_DATA;
+    const uint32_t kind = foreign ? SS_FILE_FOREIGN : read_image(&im, out);
+    out->kind = out->machine == ss_elf_own_machine() ? kind : SS_FILE_FOREIGN;
+    if (kind == SS_FILE_ELF)
+        ss_exports_look(source, find_export, &im, out);
+    else if (kind == SS_FILE_DAMAGED)
+        out->exports = SS_EXPORTS_DAMAGED;
 }
 
 static void read_build_id(const image *im, uint32_t segments, char *out, size_t room) {
@@ -250,7 +254,9 @@ static void read_build_id(const image *im, uint32_t segments, char *out, size_t 
     uint32_t len;
     segment s;
     for (uint32_t i = 0; i < segments && i < SEGMENTS_READ && get_segment(im, i, &s); i++) {
-        if (s.type != SEGMENT_NOTE || s.offset > im->len || s.file_size > im->len - s.offset ||
+        const uint64_t len_of_file = im->source->len;
+        if (s.type != SEGMENT_NOTE || s.offset > len_of_file ||
+            s.file_size > len_of_file - s.offset ||
             !find_note(im, &s, "GNU", NOTE_BUILD_ID, &text, &len))
             continue;
         if (len <= sizeof id && 2 * (size_t)len < room && get(im, text, id, len))
@@ -261,9 +267,10 @@ static void read_build_id(const image *im, uint32_t segments, char *out, size_t 
 }
 
 void ss_elf_build_id(int fd, size_t len, char *out, size_t room) {
-    image im = {.fd = fd, .len = len};
+    const ss_source source = {.fd = fd, .len = len};
+    image im = {.source = &source};
     file_header h;
-    if (get(&im, 0, &h, sizeof h) && ss_elf_is(h.ident, sizeof h.ident) &&
+    if (get(&im, 0, &h, sizeof h) && memcmp(h.ident, "\177ELF", 4) == 0 &&
         h.ident[CLASS_AT] == OWN_CLASS && h.ident[DATA_AT] == LITTLE_ENDIAN_DATA &&
         h.segment_size == sizeof(segment)) {
         im.segments = h.segments;
@@ -271,7 +278,7 @@ void ss_elf_build_id(int fd, size_t len, char *out, size_t room) {
     }
 }
 
-uint16_t ss_elf_own_machine(void) {
+uint32_t ss_elf_own_machine(void) {
 #if defined(__x86_64__)
     return MACHINE_X86_64;
 #elif defined(__aarch64__)
@@ -287,7 +294,7 @@ uint16_t ss_elf_own_machine(void) {
 #endif
 }
 
-const char *ss_elf_machine_name(uint16_t machine) {
+const char *ss_elf_machine_name(uint32_t machine) {
     static const struct {
         uint16_t machine;
         const char *name;

@@ -4,14 +4,13 @@
 
 #include "library/file.h"
 
-bool ss_elf_is(const uint8_t *file, size_t len);
-/* For ss_file_look: a file that starts as ELF files do; `out` is all 0. */
-void ss_elf_look(const uint8_t *file, size_t len, ss_file *out);
+/* For ss_file_look: a file that starts as ELF files do. */
+void ss_elf_look(const ss_source *source, ss_file *out);
 /* For ss_file_build_id: little of the file is read; without an id `out` stays as it is. */
 void ss_elf_build_id(int fd, size_t len, char *out, size_t room);
 
 /* The machine that this core was built for, as e_machine; and a machine's name. */
-uint16_t ss_elf_own_machine(void);
-const char *ss_elf_machine_name(uint16_t machine);
+uint32_t ss_elf_own_machine(void);
+const char *ss_elf_machine_name(uint32_t machine);
 
 #endif

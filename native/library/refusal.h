@@ -5,6 +5,7 @@
 
 #include <slipstream.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* cdef:begin */
@@ -28,13 +29,18 @@
 #define SS_REFUSED_BROADCAST_MISSING 15
 #define SS_REFUSED_FLUSH_MISSING 16
 #define SS_REFUSED_TIMED_OUT 17 /* by whoever waits for it, never by the core's checks */
-/* cdef:end */
+#define SS_REFUSED_INFO_MISPLACED 18 /* slipstream_info_v1 is where no text can be read from */
+#define SS_REFUSED_INFO_UNREADABLE 19 /* it is no text that a host reads */
+#define SS_REFUSED_INFO_DISAGREES 20 /* the plugin is not what it says there */
 
 typedef struct ss_refusal {
     uint32_t number; /* SS_REFUSED_* */
-    char text[2 * SLIPSTREAM_ERROR_MAX];
-    char hint[512]; /* the next step; "" */
+    char text[8192]; /* of a plugin's own, too, with escapes */
+    char hint[512];  /* the next step; "" */
 } ss_refusal;
+/* cdef:end */
+
+_Static_assert(sizeof((ss_refusal *)NULL)->text == 2 * SLIPSTREAM_ERROR_MAX, "room for its error");
 
 /* Says why, safe to show. The next step is given behind it. */
 __attribute__((format(printf, 3, 4))) void ss_refuse(ss_refusal *why, uint32_t number,

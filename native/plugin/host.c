@@ -89,15 +89,28 @@ static int32_t host_is_stopping(void *ctx) {
            (ring != NULL && atomic_load_explicit(ring, memory_order_relaxed) != 0);
 }
 
+/* All that this host offers. */
+static const struct {
+    const char *id;
+    const void *table;
+} extensions[] = {
+    {SLIPSTREAM_EXT_CONFIG, &ss_host_config_table},
+    {SLIPSTREAM_EXT_METRICS, &ss_host_metrics_table},
+    {SLIPSTREAM_EXT_SETTLE, &ss_host_settle_table}, /* those of a host with peers are not offered */
+};
+
 static const void *host_get_extension(void *ctx, const char *id) {
     (void)ctx;
     if (id == NULL)
         return NULL;
-    if (strcmp(id, SLIPSTREAM_EXT_CONFIG) == 0)
-        return &ss_host_config_table;
-    if (strcmp(id, SLIPSTREAM_EXT_METRICS) == 0)
-        return &ss_host_metrics_table;
+    for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; i++)
+        if (strcmp(id, extensions[i].id) == 0)
+            return extensions[i].table;
     return NULL;
+}
+
+const char *ss_host_extension(uint32_t index) {
+    return index < sizeof extensions / sizeof extensions[0] ? extensions[index].id : NULL;
 }
 
 bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char *config_dir) {
@@ -121,6 +134,7 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
 }
 
 void ss_host_free(ss_host *host) {
+    ss_host_settle_free(&host->settle);
     ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);
     ss_log_queue_release(host->log);
@@ -137,15 +151,30 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
     const bool fatal = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
     if (host != NULL)
         ss_host_error(host, text, sizeof text);
-    if (status > 0 || status < SLIPSTREAM_PANIC)
+    if (status > 0) /* an unknown negative one may be a newer contract's */
         ss_log_queue_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, log_id,
-                            "on_broadcast returned %d, which is no status of this contract",
+                            "on_broadcast returned %d, which is no answer to it",
                             (int)status);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
                         ss_status_name(status), (int)status, kind, (unsigned long long)ordinal,
                         (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "",
                         text, fatal ? "; the plugin gets nothing more" : "");
+}
+
+void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection) {
+    char text[2 * SLIPSTREAM_ERROR_MAX];
+    ss_text_escape(text, sizeof text, rejection->text, rejection->len);
+    ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
+                        "ordinal %llu was rejected with %s (%d)%s%s",
+                        (unsigned long long)rejection->ordinal, ss_status_name(rejection->status),
+                        (int)rejection->status, text[0] ? ": " : "", text);
+}
+
+void ss_host_judge_status(ss_host *host, const char *function, int32_t status) {
+    if (status > 0)
+        ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
+                            "%s returned %d, which is no answer to it", function, (int)status);
 }
 
 void ss_host_log_gap(ss_log_queue *log, uint32_t log_id, uint64_t first, uint64_t last) {

@@ -1,4 +1,5 @@
-/* host: the host table of one instance, and what stands behind it. */
+/* host: the host table of one instance, and what stands behind it.
+ * Between the marks stand only declarations; the build parses them. */
 #ifndef SS_HOST_H
 #define SS_HOST_H
 
@@ -6,6 +7,7 @@
 #include "base/log_queue.h"
 #include "plugin/host_config.h"
 #include "plugin/host_metrics.h"
+#include "plugin/host_settle.h"
 
 #include <slipstream.h>
 #include <stdatomic.h>
@@ -41,7 +43,13 @@ typedef struct ss_host {
     char error[SLIPSTREAM_ERROR_MAX];
     ss_host_config config;
     ss_host_metrics metrics;
+    ss_host_settle settle;
 } ss_host;
+
+/* cdef:begin */
+/* The id of extension number `index` that this host offers, from 0; NULL behind the last. */
+const char *ss_host_extension(uint32_t index);
+/* cdef:end */
 
 /* False when there is no memory. The folder is copied; NULL where there is none. */
 bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char *config_dir);
@@ -63,6 +71,10 @@ void ss_host_raise_acked(ss_host *host, uint64_t ordinal);
  * `host` may be NULL. */
 void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
                          const uint8_t *frame, uint64_t ordinal);
+/* Logs that it rejected an event of a run. */
+void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection);
+/* Says so if a status is none of this contract: a positive one beside OK, END and IGNORED. */
+void ss_host_judge_status(ss_host *host, const char *function, int32_t status);
 /* Logs that events were lost, of which a GAP tells. */
 void ss_host_log_gap(ss_log_queue *log, uint32_t log_id, uint64_t first, uint64_t last);
 

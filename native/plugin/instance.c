@@ -162,6 +162,7 @@ ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *pat
     }
     self->path = strdup(path);
     self->shown = strdup(shown);
+    self->plugin.allowed = UINT64_MAX;
     self->plugin.library = (ss_library){.path = self->path, .shown = self->shown};
     snprintf(self->comm, sizeof self->comm, "slip-%u", (unsigned)log_id);
     if (self->path == NULL || self->shown == NULL || !ss_os_mutex_init(&self->lock) ||
@@ -214,6 +215,10 @@ int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint
 
 int32_t ss_instance_set_data_dir(ss_instance *self, const char *path) {
     return ss_host_config_keep_dir(&self->plugin.host.config.data_dir, path);
+}
+
+void ss_instance_allow_kinds(ss_instance *self, uint64_t kinds) {
+    self->plugin.allowed = kinds;
 }
 
 int32_t ss_instance_deliver(ss_instance *self, uint32_t attempt, uint32_t count,
@@ -284,6 +289,7 @@ void ss_instance_describe(const ss_instance *self, ss_instance_info *out) {
     out->status = plugin->status;
     out->flags = plugin->table.plugin.flags;
     out->abi_minor = plugin->table.plugin.abi_minor;
+    out->min_host_minor = plugin->table.plugin.min_host_minor;
     out->kinds = plugin->kinds;
     out->name = plugin->table.name;
     out->version = plugin->table.version;

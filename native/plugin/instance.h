@@ -23,6 +23,7 @@ typedef struct ss_instance_info {
     int32_t status;     /* of the last plugin function that was called */
     uint32_t flags;
     uint32_t abi_minor;
+    uint32_t min_host_minor;
     uint64_t kinds;     /* subscribed_events, with GAP if there is any */
     const char *name;
     const char *version;
@@ -38,6 +39,9 @@ ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *pat
                              const char *shown, const char *config_dir);
 /* The plugin's own folder; before ss_instance_load. OK or NO_MEMORY. */
 int32_t ss_instance_set_data_dir(ss_instance *self, const char *path);
+/* The kinds that it may subscribe to, all of them unless this is called before
+ * ss_instance_load. */
+void ss_instance_allow_kinds(ss_instance *self, uint64_t kinds);
 
 /* Steps of an instance's life. Each starts on the instance's own thread and is waited for
  * with ss_instance_wait; WRONG_STATE if another one is under way. `config` is packed as

@@ -1,5 +1,6 @@
 #include "plugin/steps.h"
 
+#include "frame/frame.h"
 #include "plugin/status.h"
 
 #include <stdarg.h>
@@ -34,6 +35,7 @@ __attribute__((format(printf, 2, 3))) static void say(ss_plugin *self, const cha
 /* After a call that failed: its status and the plugin's own text. */
 static void keep_error(ss_plugin *self, const char *function, int32_t status) {
     char own[sizeof self->refusal.text];
+    ss_host_judge_status(&self->host, function, status);
     self->status = status;
     if (ss_host_error(&self->host, own, sizeof own) > 0)
         say(self, "%s", own);
@@ -125,6 +127,35 @@ void ss_plugin_open(ss_plugin *self) {
     set_life(self, SS_CONSTRUCTED);
 }
 
+static void name_kinds(char *out, size_t room, uint64_t kinds) {
+    size_t used = 0;
+    snprintf(out, room, "none");
+    for (uint32_t kind = 0; kind < 64 && used < room; kind++) {
+        if ((kinds & SLIPSTREAM_KIND_BIT(kind)) == 0)
+            continue;
+        const char *before = used == 0 ? "" : ", ";
+        const int len = kind < SLIPSTREAM_KIND_APP_FIRST
+                            ? snprintf(out + used, room - used, "%s%u (%s)", before, (unsigned)kind,
+                                       ss_frame_kind_name(kind))
+                            : snprintf(out + used, room - used, "%s%u", before, (unsigned)kind);
+        used += (size_t)len;
+    }
+}
+
+/* What a plugin subscribes to was said before it was opened, if it has an info. */
+static bool check_kinds(ss_plugin *self) {
+    char wanted[1024];
+    char said[1024];
+    if ((self->kinds & ~self->allowed & ~SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_GAP)) == 0)
+        return true;
+    name_kinds(wanted, sizeof wanted, self->kinds);
+    name_kinds(said, sizeof said, self->allowed);
+    ss_refuse(&self->refusal, SS_REFUSED_INFO_DISAGREES,
+              "%s subscribes to the kinds %s, but \"kinds\" of its %s is %s", self->library.shown,
+              wanted, SLIPSTREAM_INFO_SYMBOL, said);
+    return ss_advise(&self->refusal, "name there all that subscribed_events may ever return");
+}
+
 void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
     const slipstream_plugin *table = &self->table.plugin;
     self->status = SLIPSTREAM_OK;
@@ -156,6 +187,10 @@ void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) 
         self->kinds = table->subscribed_events(table->instance);
         leave(self);
     }
+    if (!check_kinds(self)) {
+        call_on_unload(self, 0);
+        return;
+    }
     if (self->kinds != 0)
         self->kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_GAP);
     read_claims(self);
@@ -169,6 +204,17 @@ void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) 
     }
 }
 
+/* Nobody keeps dead letters here. */
+static void log_rejections(ss_plugin *self) {
+    ss_rejection *rejections;
+    const size_t count = ss_host_take_rejections(&self->host.settle, &rejections);
+    for (size_t i = 0; i < count; i++) {
+        ss_host_log_rejection(self->host.log, self->host.log_id, &rejections[i]);
+        ss_rejection_free(&rejections[i]);
+    }
+    free(rejections);
+}
+
 void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, const uint8_t *frames,
                        size_t len) {
     const slipstream_plugin *table = &self->table.plugin;
@@ -180,10 +226,15 @@ void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, con
     atomic_store_explicit(&self->host.delivered, delivery->first_ordinal + delivery->count - 1,
                           memory_order_release);
     enter(self);
+    self->host.settle.delivery = delivery;
     self->status = table->on_broadcast(table->instance, delivery, frames, len);
+    self->host.settle.delivery = NULL;
     leave(self);
-    if (self->status != SLIPSTREAM_OK)
+    if (self->status == SLIPSTREAM_OK)
+        log_rejections(self);
+    else
         keep_error(self, "on_broadcast", self->status);
+    ss_host_forget_rejections(&self->host.settle, 0);
     if (self->status == SLIPSTREAM_PANIC)
         set_life(self, SS_UNLOADED); /* nothing but destroy may follow */
 }
@@ -195,7 +246,9 @@ void ss_plugin_flush(ss_plugin *self, uint32_t timeout_ms) {
         return;
     const uint64_t delivered = atomic_load_explicit(&self->host.delivered, memory_order_relaxed);
     enter(self);
+    self->host.settle.is_off = true;
     const int32_t status = table->flush(table->instance, timeout_ms);
+    self->host.settle.is_off = false;
     leave(self);
     if (status == SLIPSTREAM_OK)
         ss_host_raise_acked(&self->host, delivered);

@@ -12,6 +12,7 @@ typedef struct ss_plugin {
     ss_host host;
     ss_library library;
     ss_table table;
+    uint64_t allowed; /* the kinds that it says, in its info, it may subscribe to */
     uint64_t kinds;
     char **claims; /* NULL-terminated */
     int32_t status; /* of the last plugin function that was called */

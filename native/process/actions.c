@@ -68,36 +68,42 @@ static void run_next(ss_supervised *w, bool flush_each) {
 /* ---- The current generation ---------------------------------------------------------- */
 
 static void expect_within(ss_supervised *w, uint32_t ms) {
-    w->current->deadline_ns = now_ns() + ms * MS;
+    w->current->deadline_ns = ms == SLIPSTREAM_NO_TIMEOUT ? 0 : now_ns() + ms * MS;
+}
+
+/* How long its end may take; where nobody has said so, as long as its config says. */
+static uint32_t end_ms(const ss_supervised *w) {
+    return w->has_stop_timeout ? w->stop_timeout_ms : w->spec->values.unload_timeout_ms;
+}
+
+static void set_stop_timeout(ss_supervised *w, uint32_t ms) {
+    w->has_stop_timeout = true;
+    w->stop_timeout_ms = ms;
 }
 
 /* To the last event that was broadcast. What is held back by a pause is delivered before an
  * unload, and left to the next one at a reload. */
 static void drain(ss_supervised *w) {
     if (w->at.handing_over)
-        w->stop_timeout_ms = w->spec->values.unload_timeout_ms;
+        set_stop_timeout(w, w->spec->values.unload_timeout_ms);
     ss_lock_take(&w->queue->lock);
     ss_ring_tell_lost(w->queue->ring);
     if (!w->at.handing_over)
         atomic_store(&ss_ring_get_head(w->queue->ring)->paused, 0);
-    ss_queue_want_stop(w->queue, ss_ring_last(w->queue->ring), false);
+    const bool retrying = ss_queue_is_retrying(w->queue);
+    ss_queue_want_stop(w->queue, ss_ring_last(w->queue->ring), retrying);
     ss_lock_release(&w->queue->lock);
-    expect_within(w, w->stop_timeout_ms);
+    /* The rest of the time is for the call under way. */
+    expect_within(w, retrying ? 0 : end_ms(w) - end_ms(w) / 2);
 }
 
 /* It shall end after the call that is under way; the rest stays in the ring. */
 static void hurry(ss_supervised *w) {
     ss_lock_take(&w->queue->lock);
+    const bool retrying = ss_queue_is_retrying(w->queue);
     ss_queue_want_stop(w->queue, 0, true);
     ss_lock_release(&w->queue->lock);
-    expect_within(w, w->stop_timeout_ms);
-}
-
-/* How long its end may take; where nobody has said so, as long as its config says. */
-static uint32_t end_ms(ss_supervised *w) {
-    if (w->stop_timeout_ms == 0)
-        w->stop_timeout_ms = w->spec->values.unload_timeout_ms;
-    return w->stop_timeout_ms;
+    expect_within(w, retrying ? end_ms(w) : end_ms(w) / 2);
 }
 
 static void say_unload(ss_supervised *w) {
@@ -119,6 +125,13 @@ static void quarantine(ss_supervised *w, const ss_action *action) {
     ss_supervised_log(w, SLIPSTREAM_LOG_ERROR,
                       "quarantined: too many crashes; it waits for resume");
     ss_supervised_show(w, reason);
+}
+
+static const char *reason_of(const ss_supervised *w, const ss_action *action) {
+    if (action->text == NULL)
+        return w->text;
+    const bool ended = w->at.state == SS_SUPERVISED_UNLOADED && action->text[0] == '\0';
+    return ended ? w->unload_problem : action->text;
 }
 
 static void perform(ss_supervised *w, const ss_event *event, const ss_action *action) {
@@ -180,7 +193,7 @@ static void perform(ss_supervised *w, const ss_event *event, const ss_action *ac
         ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, action->text);
         break;
     case SS_DO_SHOW:
-        ss_supervised_show(w, action->text != NULL ? action->text : w->text);
+        ss_supervised_show(w, reason_of(w, action));
         break;
     case SS_DO_QUARANTINE:
         quarantine(w, action);

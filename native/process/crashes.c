@@ -2,8 +2,6 @@
  * that is to blame (blame says which). */
 #include "process/supervised.h"
 
-#include "frame/dead_letter.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,15 +57,29 @@ ss_in_flight ss_supervised_find_in_flight(ss_supervised *w, const ss_generation 
 void ss_supervised_skip(ss_supervised *w, uint64_t ordinal) {
     const char *what =
         "an event crashed it three times: it is a dead letter, the plugin gets a GAP";
+    char text[512];
     uint8_t *frame = NULL;
+    slipstream_frame view;
+    slipstream_gap gap;
     ss_lock_take(&w->queue->lock);
     const size_t len = ss_ring_skip(w->queue->ring, ordinal, SLIPSTREAM_GAP_DEAD_LETTER, &frame);
+    const uint32_t attempts = ss_ring_get_head(w->queue->ring)->attempt;
     ss_lock_release(&w->queue->lock);
-    if (len == 0)
+    uint64_t first = ordinal;
+    if (len == 0) {
         what = "an event crashed it three times, but too many dead letters wait already";
-    else if (frame != NULL && slipstream_load_u16(frame + 6) == SLIPSTREAM_KIND_GAP)
+    } else if (frame != NULL && slipstream_read_frame(frame, len, &view) == SLIPSTREAM_OK &&
+               slipstream_read_gap(&view, &gap) == SLIPSTREAM_OK) {
         what = "a GAP crashed it three times: it is a dead letter, the plugin is not told";
-    ss_dead_letter_write(w->supervisor->log, ss_supervised_log_id(w), w->dead_letter, frame, len);
+        first = gap.first;
+    }
+    snprintf(text, sizeof text, "it crashed the plugin again and again: %s",
+             w->report_count > 0 ? w->reports[w->report_count - 1]->reason : "");
+    if (len > 0)
+        ss_refusals_keep_crash(&w->refusals,
+                               &(ss_letter){ordinal, SLIPSTREAM_OK, attempts, text, strlen(text),
+                                            frame, len},
+                               first);
     free(frame);
     w->info.dead_letters += len > 0;
     ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, what);

@@ -1,7 +1,7 @@
 /* messages: what a worker tells the host. All of it is hostile. */
 #include "process/supervised.h"
 
-#include "frame/dead_letter.h"
+#include "base/text.h"
 #include "plugin/status.h"
 
 #include <stdio.h>
@@ -23,26 +23,16 @@ static void on_refused(ss_supervised *w, const ss_message *head, const char *dat
     ss_supervised_fail_next(w, event, text, hint);
 }
 
-static void on_event_failed(ss_supervised *w, ss_generation *p, uint64_t ordinal, const char *data,
-                            size_t len) {
-    int32_t status = SLIPSTREAM_FAILED;
-    size_t frame_len = 0;
-    char line[SLIPSTREAM_ERROR_MAX * 2 + 256];
-    if (len >= sizeof status) {
-        memcpy(&status, data, sizeof status);
-        data += sizeof status;
-        len -= sizeof status;
-    }
-    ss_lock_take(&w->queue->lock);
-    const uint8_t *frame = ss_ring_find(w->queue->ring, ordinal, &frame_len);
-    ss_dead_letter_write(w->supervisor->log, ss_supervised_log_id(w), w->dead_letter, frame,
-                         frame_len);
-    ss_lock_release(&w->queue->lock);
-    snprintf(line, sizeof line, "on_broadcast returned %s (%d) for ordinal %llu%s%.*s",
-             ss_status_name(status), (int)status, (unsigned long long)ordinal, len > 0 ? ": " : "",
-             (int)len, data);
-    ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, line);
-    ss_generation_say(p, SS_TO_WORKER_NOTED, ordinal, NULL, 0);
+/* False if it makes no sense. */
+static bool on_refusal(ss_supervised *w, uint64_t ordinal, const char *data, size_t len) {
+    ss_refused_event refusal;
+    if (len < sizeof refusal)
+        return false;
+    memcpy(&refusal, data, sizeof refusal);
+    return ss_refusals_add(&w->refusals,
+                           &(ss_letter){ordinal, refusal.status, refusal.attempts,
+                                        data + sizeof refusal, len - sizeof refusal, NULL, 0},
+                           refusal.number);
 }
 
 static void on_metric(ss_supervised *w, const ss_message *head, const char *data, size_t len) {
@@ -66,6 +56,20 @@ static void on_metric(ss_supervised *w, const ss_message *head, const char *data
     }
 }
 
+/* on_unload has returned; what is not success is said as in the other modes. */
+static void note_unload(ss_supervised *w, const ss_generation *p, int32_t status, const char *data,
+                        size_t len) {
+    char text[sizeof w->unload_problem / 2];
+    w->unload_problem[0] = '\0';
+    if (status == SLIPSTREAM_OK)
+        return;
+    ss_text_escape(text, sizeof text, data, strnlen(data, len));
+    snprintf(w->unload_problem, sizeof w->unload_problem, "on_unload failed (%s (%d)): %s",
+             ss_status_name(status), (int)status, text);
+    ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,
+                     w->unload_problem, strlen(w->unload_problem));
+}
+
 bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,
                               const char *data) {
     const size_t len = head->len;
@@ -79,10 +83,11 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
                              : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING,
                          p->spec->values.log_id, data, len);
         return true;
-    case SS_TO_HOST_EVENT_FAILED:
-        if (p == w->current)
-            on_event_failed(w, p, head->number, data, len);
-        return true;
+    case SS_TO_HOST_REFUSAL:
+        if (p != w->current || on_refusal(w, head->number, data, len))
+            return true;
+        event.type = SS_SAID_NONSENSE;
+        break;
     case SS_TO_HOST_METRIC:
         on_metric(w, head, data, len);
         return true;
@@ -104,9 +109,7 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
         event.number = (uint32_t)head->number;
         break;
     case SS_TO_HOST_UNLOADED:
-        if ((int32_t)head->number != SLIPSTREAM_OK)
-            ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id, data,
-                             strnlen(data, len));
+        note_unload(w, p, (int32_t)head->number, data, len);
         event.type = SS_SAID_UNLOADED;
         break;
     default:

@@ -18,7 +18,6 @@ enum ss_message_type {
     SS_TO_WORKER_CONFIG, /* a piece of the config, in order */
     SS_TO_WORKER_LOAD, /* number: reason; text: the data folder */
     SS_TO_WORKER_RUN, /* take events from the ring */
-    SS_TO_WORKER_NOTED, /* number: the ordinal of a FAILED that was written down */
     SS_TO_WORKER_UNLOAD, /* number: milliseconds */
     SS_TO_WORKER_EXIT, /* destroy, and end */
     /* worker to host */
@@ -29,7 +28,7 @@ enum ss_message_type {
     SS_TO_HOST_ENDED, /* number: SS_CONSUMED_* */
     SS_TO_HOST_UNLOADED, /* number: status; text */
     SS_TO_HOST_LOG, /* number: level; text */
-    SS_TO_HOST_EVENT_FAILED, /* number: ordinal; an i32 status, then its text */
+    SS_TO_HOST_REFUSAL, /* number: ordinal; ss_refused_event, then its text, without a NUL */
     SS_TO_HOST_METRIC, /* number: count, or a double's bits; u32 is_gauge; name, label */
 };
 
@@ -43,20 +42,29 @@ typedef struct ss_start {
     uint64_t ring_bytes;
     uint64_t memory;     /* RLIMIT_AS without the ring; 0: as it is */
     uint64_t open_files; /* RLIMIT_NOFILE; 0: as it is */
+    uint64_t kinds;      /* all that it may subscribe to */
     uint32_t log_id;
     uint32_t log_level;
     uint32_t overflow;
     uint32_t flush_idle_ms;
-    uint32_t max_attempts;
+    uint32_t retry_initial_ms;
+    uint32_t retry_max_ms;
+    uint32_t retry_max_time_ms; /* 0: never */
     uint32_t core_files; /* non-zero: let the kernel write core files */
     uint32_t flush_timeout_ms; /* what the plugin's flush is told */
-    uint32_t reserved;
 } ss_start;
 
 typedef struct ss_opened {
     uint32_t flags;
     uint32_t abi_minor;
+    uint32_t min_host_minor;
 } ss_opened;
+
+typedef struct ss_refused_event {
+    int32_t status;
+    uint32_t attempts;
+    uint32_t number; /* see ss_refusals_add */
+} ss_refused_event;
 
 /* The data of a message while it is written: a fixed part, then texts, each with its NUL.
  * What does not fit is left out as a whole. */

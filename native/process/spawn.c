@@ -18,7 +18,6 @@ enum {
     CHILD_FDS = SS_FD_HOST + 1,
     FIRST_FREE_FD = 16, /* above what the child gets under fixed numbers */
     SEND_ROOM = 1024 * 1024, /* a whole config in pieces */
-    FLUSH_MS = 60 * 1000, /* where callbacks may take as long as they like */
 };
 
 /* ---- Descriptors ------------------------------------------------------------------- */
@@ -130,14 +129,18 @@ static bool say_start(ss_generation *generation, size_t ring_bytes, uint32_t ove
     const ss_start start = {.ring_bytes = ring_bytes,
                             .memory = s->memory,
                             .open_files = s->open_files,
+                            .kinds = s->kinds,
                             .log_id = s->log_id,
                             .log_level = s->log_level,
                             .overflow = overflow,
                             .flush_idle_ms = s->flush_idle_ms,
-                            .max_attempts = s->max_attempts,
+                            .retry_initial_ms = s->retry_initial_ms,
+                            .retry_max_ms = s->retry_max_ms,
+                            .retry_max_time_ms = s->retry_max_time_ms,
                             .core_files = s->core_files,
-                            .flush_timeout_ms =
-                                s->callback_timeout_ms != 0 ? s->callback_timeout_ms : FLUSH_MS};
+                            .flush_timeout_ms = s->callback_timeout_ms != 0
+                                                    ? s->callback_timeout_ms
+                                                    : SLIPSTREAM_NO_TIMEOUT};
     ss_body body;
     ss_body_start(&body, &start, sizeof start);
     ss_body_add_text(&body, s->path);

@@ -18,13 +18,16 @@ typedef struct ss_spec {
     const char *user;
     uint64_t memory;     /* bytes, 0: no limit */
     uint64_t open_files; /* 0: no limit */
+    uint64_t kinds;      /* all that it may subscribe to */
     uint32_t log_id;
     uint32_t log_level;
     uint32_t load_timeout_ms;
     uint32_t unload_timeout_ms;
     uint32_t callback_timeout_ms; /* 0: off */
     uint32_t flush_idle_ms;
-    uint32_t max_attempts;
+    uint32_t retry_initial_ms;
+    uint32_t retry_max_ms;
+    uint32_t retry_max_time_ms; /* 0: never */
     uint32_t core_files;
     uint32_t initial_delay_ms;
     uint32_t max_delay_ms;

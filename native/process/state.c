@@ -15,8 +15,11 @@ void ss_supervised_show(ss_supervised *w, const char *reason) {
     w->info.since_ns = (int64_t)ss_os_wall_ns();
     snprintf(w->reason, sizeof w->reason, "%s", reason);
     /* Who cannot deliver must not hold up the broadcaster either. */
-    const bool waits = state == SS_SUPERVISED_QUARANTINED || state == SS_SUPERVISED_FAILED;
-    ss_queue_hold_nobody(w->queue, waits);
+    if (state == SS_SUPERVISED_QUARANTINED)
+        ss_queue_hold_nobody(w->queue, SLIPSTREAM_GAP_QUARANTINED);
+    else
+        ss_queue_hold_nobody(w->queue,
+                             state == SS_SUPERVISED_FAILED ? SLIPSTREAM_GAP_PAUSED : 0);
 }
 
 void ss_supervised_expect(ss_supervised *w) {
@@ -114,6 +117,7 @@ static void keep_opened(ss_supervised *w, const ss_event *event) {
     p->flags = opened.flags;
     if (ss_is_opened(&w->at)) {
         w->info.next_flags = p->flags;
+        w->info.next_min_host_minor = opened.min_host_minor;
         snprintf(w->name, sizeof w->name, "%s", p->name);
         snprintf(w->version, sizeof w->version, "%s", p->version);
     }

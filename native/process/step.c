@@ -319,7 +319,7 @@ static void from_next(ss_standing *at, const ss_event *e, ss_decision *d) {
         next_late(at, d);
         return;
     case SS_SAID_NONSENSE:
-        act(d, SS_DO_KILL_NEXT, "it sent a message of an unknown type", 0);
+        act(d, SS_DO_KILL_NEXT, "it sent a message that makes no sense", 0);
         return;
     default:
         return;
@@ -342,7 +342,7 @@ static void from_current(ss_standing *at, const ss_event *e, ss_decision *d) {
         current_late(at, d);
         return;
     case SS_SAID_NONSENSE:
-        act(d, SS_DO_KILL_CURRENT, "it sent a message of an unknown type", 0);
+        act(d, SS_DO_KILL_CURRENT, "it sent a message that makes no sense", 0);
         return;
     default:
         return;

@@ -8,6 +8,7 @@
 #include "process/generation.h"
 #include "process/step.h"
 #include "process/supervisor.h"
+#include "ring/refusals.h"
 
 enum {
     REPORTS_MAX = 16,
@@ -27,12 +28,13 @@ struct ss_supervised {
     ss_supervisor *supervisor;
     ss_supervised *next_supervised;
     ss_queue *queue;
-    int dead_letter;
+    ss_refusals refusals;
     ss_kept_spec *spec; /* of the version that serves, or served last */
     ss_kept_spec *prepared; /* asked for: to be opened */
     ss_generation *current;
     ss_generation *next;
     ss_standing at;
+    bool has_stop_timeout;
     uint32_t stop_timeout_ms;
     ss_report *reports[REPORTS_MAX];
     uint32_t report_count;
@@ -42,6 +44,7 @@ struct ss_supervised {
     char name[SLIPSTREAM_NAME_MAX + 1];
     char version[SLIPSTREAM_NAME_MAX + 1];
     char reason[512];
+    char unload_problem[4096]; /* what on_unload returned last; "" */
     char text[SS_MESSAGE_MAX];
     char hint[1024];
     char *claims;

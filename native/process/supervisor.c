@@ -44,10 +44,12 @@ static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool
     for (int i = 0; i < 256 && ss_generation_receive(p, &head, data); i++)
         if (!ss_supervised_on_message(w, p, &head, data))
             return;
+    ss_refusals_keep(&w->refusals);
     if (ss_generation_reap(p, &report)) {
         while (ss_generation_receive(p, &head, data)) /* its last words */
             if (!ss_supervised_on_message(w, p, &head, data))
                 return;
+        ss_refusals_keep(&w->refusals);
         on_end(w, p, &report);
         return;
     }
@@ -192,13 +194,13 @@ void ss_supervisor_free(ss_supervisor *self) {
     free(self);
 }
 
-ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, int dead_letter) {
+ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, ss_letters *letters) {
     ss_supervised *w = calloc(1, sizeof *w);
     if (w == NULL)
         return NULL;
     w->supervisor = self;
     w->queue = queue;
-    w->dead_letter = dead_letter;
+    w->refusals = (ss_refusals){.queue = queue, .letters = letters};
     w->info.since_ns = (int64_t)ss_os_wall_ns();
     ss_os_mutex_lock(&self->lock);
     w->next_supervised = self->supervised;
@@ -256,6 +258,7 @@ int32_t ss_supervised_cancel(ss_supervised *w) {
 
 int32_t ss_supervised_stop(ss_supervised *w, uint32_t timeout_ms) {
     ss_os_mutex_lock(&w->supervisor->lock);
+    w->has_stop_timeout = true;
     w->stop_timeout_ms = timeout_ms;
     ss_supervised_step(w, (ss_event){.type = SS_ASKED_STOP});
     ss_kept_spec_release(w->prepared);

@@ -7,6 +7,7 @@
 #define SS_SUPERVISOR_H
 
 #include "base/log_queue.h"
+#include "frame/dead_letter.h"
 #include "plugin/instance.h"
 #include "process/report.h"
 #include "process/spec.h"
@@ -38,6 +39,7 @@ typedef struct ss_supervised_info {
     int32_t pid;          /* 0 while there is none */
     uint32_t next_opened; /* a prepared generation waits for ss_supervised_switch */
     uint32_t next_flags;  /* of that generation; `flags` are of the one that runs, or ran */
+    uint32_t next_min_host_minor;
     uint32_t busy;        /* a load, reload or unload is under way */
     uint32_t reports;     /* crash reports that wait to be taken */
     uint64_t dead_letters;
@@ -53,9 +55,8 @@ ss_supervisor *ss_supervisor_new(ss_log_queue *log, const char *program);
 /* Kills what still runs and ends the thread. */
 void ss_supervisor_free(ss_supervisor *self);
 
-/* A worker behind a queue; nothing runs yet. Events that fail for good are written to the
- * descriptor `dead_letter`, -1: nowhere; it is not closed. */
-ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, int dead_letter);
+/* A worker behind a queue; nothing runs yet. What it refuses for good goes to `letters`. */
+ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, ss_letters *letters);
 /* Opens, checks and constructs a generation, beside the one that runs if there is one.
  * OK: under way; look at next_opened, refusal and state. */
 int32_t ss_supervised_prepare(ss_supervised *supervised, const ss_spec *spec);

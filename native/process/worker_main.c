@@ -28,7 +28,6 @@ enum {
     EXIT_SET_UP = 83,
     STEP_SLICE_MS = 50,
     METRICS_EVERY_MS = 1000,
-    NOTE_WAIT_MS = 10 * 1000,
 };
 
 static struct worker {
@@ -41,9 +40,6 @@ static struct worker {
     uint32_t end_reason;
     char *config;
     size_t config_len;
-    ss_os_mutex note_lock;
-    ss_os_condition noted;
-    uint64_t noted_ordinal;
     uint64_t sent_bits[SS_SERIES_MAX];
 } worker;
 
@@ -116,6 +112,7 @@ static void on_start(const char *data, size_t len) {
                "raise `limits.memory`");
         return;
     }
+    ss_instance_allow_kinds(worker.instance, worker.start.kinds);
     ss_instance_call(worker.instance, ss_use_fault_stack, NULL);
     finish_step();
     ss_instance_open(worker.instance);
@@ -126,7 +123,7 @@ static void on_start(const char *data, size_t len) {
         refuse(info.refusal, info.text, info.hint);
         return;
     }
-    const ss_opened opened = {info.flags, info.abi_minor};
+    const ss_opened opened = {info.flags, info.abi_minor, info.min_host_minor};
     ss_body body;
     ss_body_start(&body, &opened, sizeof opened);
     ss_body_add_text(&body, info.name);
@@ -178,23 +175,17 @@ static void on_load(uint32_t reason, const char *data, size_t len) {
 
 /* ---- Events ------------------------------------------------------------------------ */
 
-/* An event that failed for good: the host writes it down while it is still in the ring. */
-static void event_failed(void *context, int32_t status, uint64_t ordinal, const uint8_t *frame,
-                         size_t len) {
-    char told[SLIPSTREAM_ERROR_MAX * 2];
+/* An event that was refused for good: the host writes it down while it is in the ring. */
+static void refused(void *context, const ss_letter *letter, uint32_t number) {
+    char told[sizeof(ss_refused_event) + SLIPSTREAM_ERROR_MAX];
+    const ss_refused_event refusal = {letter->status, letter->attempts, number};
+    const size_t len =
+        letter->text_len < SLIPSTREAM_ERROR_MAX ? letter->text_len : SLIPSTREAM_ERROR_MAX;
     (void)context;
-    (void)frame;
-    (void)len;
-    memcpy(told, &status, sizeof status);
-    const size_t text = ss_host_error(ss_instance_host(worker.instance), told + sizeof status,
-                                      sizeof told - sizeof status);
-    tell(SS_TO_HOST_EVENT_FAILED, ordinal, told, sizeof status + text, true);
-    const uint64_t end = ss_os_now_ns() + NOTE_WAIT_MS * UINT64_C(1000000);
-    ss_os_mutex_lock(&worker.note_lock);
-    while (worker.noted_ordinal < ordinal &&
-           ss_os_condition_wait(&worker.noted, &worker.note_lock, end)) {
-    }
-    ss_os_mutex_unlock(&worker.note_lock);
+    memcpy(told, &refusal, sizeof refusal);
+    if (len > 0)
+        memcpy(told + sizeof refusal, letter->text, len);
+    tell(SS_TO_HOST_REFUSAL, letter->ordinal, told, sizeof refusal + len, true);
 }
 
 static void consume(void *unused) {
@@ -210,9 +201,10 @@ static void on_run(void) {
     worker.consumer.host = ss_instance_host(worker.instance);
     worker.consumer.flush_idle_ms = worker.start.flush_idle_ms;
     worker.consumer.flush_timeout_ms = worker.start.flush_timeout_ms;
-    worker.consumer.max_attempts = worker.start.max_attempts;
-    worker.consumer.retry_delay_ms = 10;
-    worker.consumer.failed = event_failed;
+    worker.consumer.retry = (ss_retry_bounds){worker.start.retry_initial_ms,
+                                              worker.start.retry_max_ms,
+                                              worker.start.retry_max_time_ms};
+    worker.consumer.refused = refused;
     if (ss_instance_call(worker.instance, consume, NULL) != SLIPSTREAM_OK)
         _exit(EXIT_PROTOCOL);
 }
@@ -223,13 +215,6 @@ static void on_ended(void) {
         _exit(EXIT_SET_UP); /* the plugin has closed it */
     finish_step();
     tell(SS_TO_HOST_ENDED, worker.end_reason, NULL, 0, true);
-}
-
-static void on_noted(uint64_t ordinal) {
-    ss_os_mutex_lock(&worker.note_lock);
-    worker.noted_ordinal = ordinal;
-    ss_os_condition_wake_all(&worker.noted);
-    ss_os_mutex_unlock(&worker.note_lock);
 }
 
 static void send_metrics(void) {
@@ -288,9 +273,6 @@ static void on_message(const ss_message *head, const char *data) {
     case SS_TO_WORKER_RUN:
         on_run();
         break;
-    case SS_TO_WORKER_NOTED:
-        on_noted(head->number);
-        break;
     case SS_TO_WORKER_UNLOAD:
         on_unload((uint32_t)head->number);
         break;
@@ -328,8 +310,7 @@ int main(int argc, char **argv) {
     worker.channel = SS_FD_CHANNEL;
     worker.ended = eventfd(0, EFD_CLOEXEC);
     worker.log = ss_log_queue_new(128 * 1024);
-    if (worker.ended < 0 || worker.log == NULL || !ss_os_mutex_init(&worker.note_lock) ||
-        !ss_os_condition_init(&worker.noted))
+    if (worker.ended < 0 || worker.log == NULL)
         return EXIT_SET_UP;
     ss_log_queue_set_sink(worker.log, send_log);
     for (;;) {

@@ -54,6 +54,17 @@ bool ss_door_height(PyObject *object, uint64_t *out) {
     return false;
 }
 
+bool ss_door_u32(PyObject *object, uint32_t *out) {
+    const unsigned long value = PyLong_AsUnsignedLong(object);
+    if (value == (unsigned long)-1 && PyErr_Occurred())
+        return false;
+    *out = (uint32_t)value;
+    if (value <= UINT32_MAX)
+        return true;
+    PyErr_SetString(PyExc_OverflowError, "this is a number of 32 bits");
+    return false;
+}
+
 bool ss_door_u64(PyObject *object, uint64_t *out) {
     *out = PyLong_AsUnsignedLongLong(object);
     return !(*out == (uint64_t)-1 && PyErr_Occurred());

@@ -19,6 +19,7 @@ void ss_door_raise(PyObject *error);
 /* Borrowed bytes of an argument; `view` has to be released if it holds an object. */
 bool ss_door_bytes(PyObject *object, slipstream_bytes *out, Py_buffer *view);
 bool ss_door_height(PyObject *object, uint64_t *out);
+bool ss_door_u32(PyObject *object, uint32_t *out);
 bool ss_door_u64(PyObject *object, uint64_t *out);
 
 /* Bytes that may be absent, which is None, if they are `optional`. */

@@ -1,7 +1,8 @@
 """Makes the cffi extension's C source from the headers, which hold the only declarations.
 
 Run by the build: ``python cdef.py OUTPUT.c``. Between ``cdef:begin`` and ``cdef:end`` of
-each header stand only declarations and ``#define NAME literal``.
+each header stand only declarations and ``#define NAME literal``; in the contract's also
+``#if SLIPSTREAM_TARGET_MINOR``, whose parts a host has all of.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ HEADERS = (
     "base/histogram.h",
     "base/log_queue.h",
     "frame/frame.h",
+    "frame/dead_letter.h",
     "library/refusal.h",
+    "library/file.h",
     "library/open.h",
     "plugin/status.h",
+    "plugin/host.h",
     "plugin/host_metrics.h",
     "plugin/instance.h",
     "ring/stats.h",
@@ -59,6 +63,7 @@ def declarations(header_text: str) -> str:
     _, _, rest = without_comments.partition("cdef:begin")
     part, _, _ = rest.partition("cdef:end")
     part = part.partition("*/")[2].rpartition("/*")[0]
+    part = re.sub(r"^#(if SLIPSTREAM_TARGET_MINOR >= \d+|endif)$", "", part, flags=re.MULTILINE)
     return part.replace("SLIPSTREAM_CALL", "")
 
 

@@ -19,6 +19,13 @@ def _names(node: ast.FunctionDef) -> list[str]:
     return [arg.arg for arg in node.args.posonlyargs if arg.arg not in {"self", "cls"}]
 
 
+def _signature(node: ast.FunctionDef) -> list[str]:
+    """The same with their defaults, which are the last ones'."""
+    names, defaults = _names(node), [f"={ast.unparse(value)}" for value in node.args.defaults]
+    without = [""] * (len(names) - len(defaults))
+    return [name + default for name, default in zip(names, without + defaults, strict=True)]
+
+
 def _macro(name: str, signature: str, node: ast.FunctionDef | ast.ClassDef) -> str:
     # CPython's form: the signature ends with this line, and "$" marks what a call binds.
     text = f"{signature}\n--\n\n{ast.get_docstring(node)}"
@@ -27,7 +34,7 @@ def _macro(name: str, signature: str, node: ast.FunctionDef | ast.ClassDef) -> s
 
 def _macros(node: ast.FunctionDef, bound: str) -> str:
     """Return what a function needs: its docstring, and its arguments for an error's text."""
-    names = _names(node)
+    names = _signature(node)
     signature = f"{node.name}({', '.join([bound, *names, '/'])})"
     arguments = json.dumps(", ".join(names) or "nothing")
     return (

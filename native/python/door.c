@@ -28,16 +28,18 @@ static PyObject *unwanted(const door *self) {
 
 /* ---- Events from their values ---------------------------------------------------------- */
 
-/* The arguments of a kind in the order of its frame: spans, numbers; then the height. */
-static inline bool take_values(PyObject *const *args, ss_shape shape, ss_draft *draft,
-                               Py_buffer *views) {
+/* The arguments of a kind in the order of its frame: spans, numbers; then the height, and
+ * the encoding if it is given. */
+static inline bool take_values(PyObject *const *args, bool has_word, ss_shape shape,
+                               ss_draft *draft, Py_buffer *views) {
     for (unsigned i = 0; i < shape.spans; i++)
         if (!ss_door_span(*args++, shape.optional >> i & 1, &draft->spans[i], &views[i]))
             return false;
     for (unsigned i = 0; i < shape.numbers; i++)
         if (!ss_door_u64(*args++, &draft->numbers[i]))
             return false;
-    return ss_door_height(*args, &draft->height);
+    return ss_door_height(*args++, &draft->height) &&
+           (!has_word || ss_door_u32(*args, &draft->word));
 }
 
 static inline size_t spans_len(const ss_draft *draft) {
@@ -49,7 +51,8 @@ static inline __attribute__((always_inline)) PyObject *
 send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t kind, bool routed,
             const char *name, const char *arguments) {
     const ss_shape shape = ss_frame_shape(kind);
-    if (count != shape.spans + shape.numbers + 1)
+    const Py_ssize_t needed = shape.spans + shape.numbers + 1;
+    if (count != needed && count != needed + 1)
         return ss_door_fail_count(name, arguments, count);
     if (!routed && !is_wanted(self, kind))
         return unwanted(self);
@@ -58,7 +61,7 @@ send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t 
     ss_draft draft = {.kind = kind};
     ss_outgoing what = {.draft = &draft, .routed = routed};
     int32_t status = SLIPSTREAM_OK;
-    bool sent = take_values(args, shape, &draft, views);
+    bool sent = take_values(args, count != needed, shape, &draft, views);
     if (sent) {
         what.len = spans_len(&draft);
         sent = ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind), &status);
@@ -115,7 +118,7 @@ static bool is_one_frame(const uint8_t *frame, size_t len) {
 }
 
 static bool may_be_sent(uint32_t kind) {
-    return ss_frame_shape(kind).known && kind != SLIPSTREAM_KIND_GAP;
+    return ss_frame_shape(kind).sent != 0;
 }
 
 static PyObject *fail_not_one_frame(uint64_t index) {

@@ -26,22 +26,20 @@ static bool take_head(PyObject *const *args, ss_draft *draft) {
     draft->time_ns = PyLong_AsLongLong(args[4]);
     if ((draft->time_ns == -1 && PyErr_Occurred()) || !ss_door_height(args[5], &draft->height))
         return false;
-    const unsigned long reasons = PyLong_AsUnsignedLong(args[6]);
-    if (reasons == (unsigned long)-1 && PyErr_Occurred())
+    if (!ss_door_u32(args[6], &draft->word))
         return false;
     if (fields[0] > 63 || !ss_frame_shape((uint32_t)fields[0]).known) {
         ss_door_fail(SLIPSTREAM_INVALID_ARGUMENT, "event", 0, 0);
         return false;
     }
-    if (fields[1] > UINT32_MAX || reasons > UINT32_MAX) {
-        PyErr_SetString(PyExc_OverflowError, "flags and reasons are numbers of 32 bits");
+    if (fields[1] > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "flags are a number of 32 bits");
         return false;
     }
     draft->kind = (uint32_t)fields[0];
     draft->flags = (uint32_t)fields[1];
     draft->stream = fields[2];
     draft->sequence = fields[3];
-    draft->reasons = (uint32_t)reasons;
     return true;
 }
 

@@ -43,14 +43,13 @@ typedef struct ss_control {
     _Atomic int32_t flush_status;
     _Atomic uint32_t damaged;      /* the consumer found the ring unreadable */
     _Atomic uint32_t flushing;     /* the plugin's flush is being called */
-    /* drop_oldest: bytes that are being copied out; equal when there are none. */
-    SS_LINE _Atomic uint64_t claim_from;
-    _Atomic uint64_t claim_to;
-    _Atomic uint64_t taken; /* the last ordinal that was copied out, or found to be lost */
+    _Atomic uint64_t retrying;     /* ordinal that is offered again and again; 0: none */
+    _Atomic uint64_t retrying_since_ns; /* of the day */
+    /* drop_oldest: where it is copying out, in bytes, or SS_NO_CLAIM. */
+    SS_LINE ss_told claim;
+    ss_told taken; /* the last ordinal that was copied out, or found to be lost */
     /* Counters; shown, never relied on. */
-    SS_LINE _Atomic uint64_t delivered;
-    _Atomic uint64_t failed;
-    _Atomic uint64_t calls;
+    SS_LINE _Atomic uint64_t calls;
     _Atomic uint64_t call_ticks;
     _Atomic uint64_t buckets[SS_TIME_BUCKETS]; /* of ticks: bucket n is below 2^n */
     SS_LINE ss_fault fault;
@@ -60,6 +59,9 @@ typedef struct ss_control {
 #define SS_PLACE_ACKED 1
 #define SS_PLACE_STARTED 2
 #define SS_PLACE_RUN 3
+#define SS_PLACE_TAKEN 4
+#define SS_PLACE_CLAIM 5
+#define SS_NO_CLAIM UINT64_MAX
 
 static inline void ss_tell(ss_told *told, uint64_t key, uint64_t place, uint64_t value) {
     atomic_store_explicit(&told->check, ~(value ^ key ^ (place << 56)), memory_order_relaxed);

@@ -103,10 +103,18 @@ static void read_lost(const ss_ring_head *head, uint64_t *tail, uint64_t *tail_o
         lost->kinds = __atomic_load_n(&head->lost.kinds, __ATOMIC_ACQUIRE);
         lost->first_height = __atomic_load_n(&head->lost.first_height, __ATOMIC_ACQUIRE);
         lost->last_height = __atomic_load_n(&head->lost.last_height, __ATOMIC_ACQUIRE);
+        lost->stream = __atomic_load_n(&head->lost.stream, __ATOMIC_ACQUIRE);
+        lost->first_sequence = __atomic_load_n(&head->lost.first_sequence, __ATOMIC_ACQUIRE);
+        lost->last_sequence = __atomic_load_n(&head->lost.last_sequence, __ATOMIC_ACQUIRE);
         lost->reasons = __atomic_load_n(&head->lost.reasons, __ATOMIC_ACQUIRE);
         if (atomic_load_explicit(&head->lost_sequence, memory_order_relaxed) == sequence)
             return;
     }
+}
+
+static void tell_taken(const ss_cursor *cursor) {
+    const ss_view *view = cursor->view;
+    ss_tell(&view->control->taken, view->head->key, SS_PLACE_TAKEN, cursor->expected - 1);
 }
 
 /* Goes to the oldest record that is left, if ours is gone. */
@@ -123,25 +131,25 @@ static void catch_up(ss_cursor *cursor) {
     cursor->at = tail;
     cursor->expected = tail_ordinal + 1;
     cursor->rest = 0;
-    /* Pairs with the acquire in drop_oldest. */
-    atomic_store_explicit(&cursor->view->control->taken, tail_ordinal, memory_order_release);
+    tell_taken(cursor);
 }
 
-/* Keeps the producer from dropping `len` bytes; false if it has. Claim first, fence, then
+static void tell_claim(const ss_cursor *cursor, uint64_t at) {
+    const ss_view *view = cursor->view;
+    ss_tell(&view->control->claim, view->head->key, SS_PLACE_CLAIM, at);
+}
+
+/* Keeps the producer from dropping what follows; false if it has. Claim first, fence, then
  * the tail: the producer does it the other way round (drop_oldest in ring.c). */
-static bool claim(const ss_cursor *cursor, size_t len) {
-    ss_control *control = cursor->view->control;
-    atomic_store_explicit(&control->claim_to, cursor->at + len, memory_order_relaxed);
-    atomic_store_explicit(&control->claim_from, cursor->at, memory_order_release);
+static bool claim(const ss_cursor *cursor) {
+    tell_claim(cursor, cursor->at);
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load_explicit(&cursor->view->head->tail, memory_order_acquire) <= cursor->at;
 }
 
+/* The copy is made before the bytes are free. */
 static void release(const ss_cursor *cursor) {
-    ss_control *control = cursor->view->control;
-    const uint64_t to = atomic_load_explicit(&control->claim_to, memory_order_relaxed);
-    /* Pairs with the acquire in drop_oldest: the copy is made before the bytes are free. */
-    atomic_store_explicit(&control->claim_from, to, memory_order_release);
+    tell_claim(cursor, SS_NO_CLAIM);
 }
 
 static bool make_copy_room(ss_cursor *cursor, size_t len) {
@@ -215,7 +223,7 @@ static enum ss_took take_copy(ss_cursor *cursor, ss_chunk *chunk) {
             return SS_TOOK_DAMAGED;
         if (!make_copy_room(cursor, len))
             return SS_TOOK_NO_MEMORY;
-        if (!claim(cursor, len)) {
+        if (!claim(cursor)) {
             release(cursor);
             need = 0;
             continue;
@@ -234,8 +242,7 @@ static enum ss_took take_copy(ss_cursor *cursor, ss_chunk *chunk) {
         if (took == SS_TOOK_CHUNK)
             took = cut_chunk(cursor, head, len, record.first, chunk, &need);
         if (took == SS_TOOK_CHUNK)
-            atomic_store_explicit(&view->control->taken, cursor->expected - 1,
-                                  memory_order_release);
+            tell_taken(cursor);
         release(cursor);
         if (took != SS_TOOK_NOTHING)
             return took;

@@ -27,18 +27,17 @@ struct ss_ring {
     uint64_t acked;
     uint64_t started; /* the highest one heard of, from whatever consumer */
     uint64_t lost;
+    uint64_t taken; /* with drop_oldest: what this consumer had copied out, when last heard of */
     /* drop_oldest: what was dropped before the consumer took it; all that was dropped and
-     * is not acknowledged; ordinals of what the consumer had taken, which is lost only if
-     * it crashes. */
+     * is not acknowledged. */
     ss_gap_block dropped;
     ss_gap_block dropped_unacked;
-    uint64_t risk_first;
-    uint64_t risk_last;
     /* Where ss_ring_find was last: the next search goes on from there. */
     uint64_t found_at;
     uint64_t found_ordinal;
     uint64_t found_frame;
     ss_control *nobody;
+    ss_outcomes outcomes;
 };
 
 static inline const ss_record *ss_record_at(const ss_ring *ring, uint64_t at) {
@@ -79,5 +78,9 @@ void ss_ring_take_back(ss_ring *ring);
 void ss_ring_hear_started(ss_ring *ring);
 void ss_ring_begin_control(ss_ring *ring);
 void ss_ring_show_dropped(ss_ring *ring);
+
+/* In resume.c: the gap that a GAP with this ordinal would tell of; empty if there is none. */
+ss_gap_block ss_ring_find_gap(ss_ring *ring, uint64_t ordinal);
+const ss_skip *ss_ring_find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap);
 
 #endif

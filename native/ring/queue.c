@@ -59,8 +59,10 @@ static bool put_piecewise(ss_queue *queue, const uint8_t *frames, size_t len, si
                 ss_ring_lose(queue->ring, frame, SLIPSTREAM_GAP_DROPPED_OLDEST);
             else if (still_stalled(queue))
                 ss_ring_lose(queue->ring, frame, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
-            else if (atomic_load_explicit(&queue->paused, memory_order_relaxed) != 0 ||
-                     atomic_load_explicit(&queue->held, memory_order_relaxed) != 0)
+            else if (atomic_load_explicit(&queue->held, memory_order_relaxed) != 0)
+                ss_ring_lose(queue->ring, frame,
+                             atomic_load_explicit(&queue->held, memory_order_relaxed));
+            else if (atomic_load_explicit(&queue->paused, memory_order_relaxed) != 0)
                 ss_ring_lose(queue->ring, frame, SLIPSTREAM_GAP_PAUSED);
             else
                 return false;
@@ -106,8 +108,8 @@ void ss_queue_commit(ss_queue *queue, size_t len) {
     ss_lock_release(&queue->lock);
 }
 
-void ss_queue_hold_nobody(ss_queue *queue, bool held) {
-    atomic_store_explicit(&queue->held, held, memory_order_relaxed);
+void ss_queue_hold_nobody(ss_queue *queue, uint32_t reason) {
+    atomic_store_explicit(&queue->held, reason, memory_order_relaxed);
 }
 
 /* A bucket of ticks, as one of nanoseconds. */
@@ -116,8 +118,6 @@ static unsigned in_ns(unsigned bucket) {
 }
 
 static void add_counters(ss_stats *sum, const ss_control *control) {
-    sum->delivered += atomic_load_explicit(&control->delivered, memory_order_relaxed);
-    sum->failed += atomic_load_explicit(&control->failed, memory_order_relaxed);
     sum->samples += atomic_load_explicit(&control->calls, memory_order_relaxed);
     sum->total_ns +=
         ss_ticks_to_ns(atomic_load_explicit(&control->call_ticks, memory_order_relaxed));
@@ -166,6 +166,12 @@ void ss_queue_clear_stop(ss_queue *queue) {
     ss_ring_head *head = ss_ring_get_head(queue->ring);
     atomic_store(&head->is_stopping, 0);
     atomic_store(&head->stop_wanted, 0);
+}
+
+bool ss_queue_is_retrying(const ss_queue *queue) {
+    const ss_control *control = ss_ring_get_control(queue->ring);
+    return control != NULL &&
+           atomic_load_explicit(&control->retrying, memory_order_relaxed) != 0;
 }
 
 void ss_queue_pause(ss_queue *queue, uint32_t paused) {
@@ -229,26 +235,40 @@ void ss_queue_describe(ss_queue *queue, ss_stats *out) {
     ss_lock_take(&queue->lock);
     const ss_control *control = ss_ring_get_control(queue->ring);
     *out = queue->past;
-    out->broadcast = ss_ring_last(queue->ring);
+    out->waiting = ss_ring_count_waiting(queue->ring); /* first: it hears what is acknowledged */
+    const ss_outcomes *outcomes = ss_ring_outcomes(queue->ring);
+    out->accepted = ss_ring_last(queue->ring);
+    out->delivered = outcomes->delivered;
+    out->dead = outcomes->dead;
+    out->told = outcomes->told;
+    out->undelivered = outcomes->undelivered;
+    out->dead_unkept = outcomes->dead_unkept;
     out->acknowledged = ss_ring_acked(queue->ring);
-    out->dropped = ss_ring_lost(queue->ring);
+    out->lost = ss_ring_lost(queue->ring);
     if (atomic_load_explicit(&queue->paused, memory_order_relaxed) != 0)
         out->state = SS_SLOT_PAUSED;
     else if (still_stalled(queue))
         out->state = SS_SLOT_STALLED;
-    if (control != NULL)
+    if (control != NULL) {
         add_counters(out, control);
+        /* Pairs with the release in show (answers.c). */
+        out->retrying = atomic_load_explicit(&control->retrying, memory_order_acquire);
+        out->retrying_since_ns =
+            atomic_load_explicit(&control->retrying_since_ns, memory_order_relaxed);
+    }
     ss_lock_release(&queue->lock);
 }
 
 const uint8_t *ss_queue_leftover(ss_queue *queue, uint64_t *ordinal, size_t *len) {
-    const uint8_t *frame = NULL;
     ss_lock_take(&queue->lock);
-    const uint64_t last = ss_ring_last(queue->ring);
-    if (*ordinal < ss_ring_acked(queue->ring))
-        *ordinal = ss_ring_acked(queue->ring);
-    while (frame == NULL && *ordinal < last)
-        frame = ss_ring_find(queue->ring, ++*ordinal, len);
+    const uint8_t *frame = ss_ring_leftover(queue->ring, ordinal, len, queue->gap);
     ss_lock_release(&queue->lock);
     return frame;
+}
+
+void ss_queue_abandon(ss_queue *queue) {
+    ss_lock_take(&queue->lock);
+    ss_ring_acked(queue->ring);
+    ss_outcomes_abandon(ss_ring_outcomes(queue->ring), ss_ring_last(queue->ring));
+    ss_lock_release(&queue->lock);
 }

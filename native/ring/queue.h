@@ -25,8 +25,9 @@ void ss_queue_describe(ss_queue *queue, ss_stats *out);
 /* Deliver nothing until resumed; what comes is kept until the ring is full. */
 void ss_queue_pause(ss_queue *queue, uint32_t paused);
 
-/* Nobody takes anything out of it: broadcasts shall not wait for room. */
-void ss_queue_hold_nobody(ss_queue *queue, bool held);
+/* Nobody takes anything out of it: broadcasts shall not wait for room; what has none is lost for
+ * this reason, SLIPSTREAM_GAP_*. 0: somebody does again. */
+void ss_queue_hold_nobody(ss_queue *queue, uint32_t reason);
 
 /* Asks the consumer to make everything durable; a number for ss_queue_flushed. */
 uint32_t ss_queue_ask_flush(ss_queue *queue);
@@ -35,9 +36,11 @@ uint32_t ss_queue_ask_flush(ss_queue *queue);
  * and changes the number. */
 int32_t ss_queue_flushed(ss_queue *queue, uint32_t *number, uint64_t ordinal, uint32_t ms);
 
-/* What is left unacknowledged, as frames; NULL behind the last. The consumer must be gone.
- * Start with *ordinal 0; it is moved on. */
+/* What is left without an outcome, as frames, with GAPs for what was lost and not told of; NULL
+ * behind the last. The consumer must be gone. Start with *ordinal 0; it is moved on. */
 const uint8_t *ss_queue_leftover(ss_queue *queue, uint64_t *ordinal, size_t *len);
+/* That is its end: what is left counts as undelivered. */
+void ss_queue_abandon(ss_queue *queue);
 /* cdef:end */
 
 struct ss_queue {
@@ -47,10 +50,11 @@ struct ss_queue {
     uint32_t overflow;
     _Atomic uint32_t stalled; /* a block_timeout has expired: lose without waiting */
     _Atomic uint32_t paused;  /* never wait for room */
-    _Atomic uint32_t held;    /* the same: quarantined, or failed */
+    _Atomic uint32_t held;    /* the same, for this reason: quarantined, or failed */
     uint32_t too_large;       /* counts events that are larger than the ring */
     uint32_t stops;           /* how often somebody wanted it to stop */
     uint64_t lost_seen;       /* events lost so far, at the last look */
+    uint8_t gap[SS_GAP_FRAME_LEN]; /* that ss_queue_leftover gave out */
     ss_stats past; /* counters of the consumers before the present one */
 };
 
@@ -69,6 +73,9 @@ void ss_queue_tell_lost(ss_queue *queue);
  * stop has a number of its own in the ring's head. The lock is held. */
 void ss_queue_want_stop(ss_queue *queue, uint64_t boundary, bool hurry);
 void ss_queue_clear_stop(ss_queue *queue);
+/* Does the consumer offer an event again and again? Then nothing behind it comes. The lock is
+ * held. */
+bool ss_queue_is_retrying(const ss_queue *queue);
 /* Have the consumer look at what is wanted, even where it sleeps whatever comes. The lock is
  * held. */
 void ss_queue_rouse(ss_queue *queue);

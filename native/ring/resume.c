@@ -42,8 +42,7 @@ const uint8_t *ss_ring_find(ss_ring *ring, uint64_t ordinal, size_t *len) {
     return frames + at;
 }
 
-/* The gap that a GAP with this ordinal would tell of; empty if there is none. */
-static ss_gap_block find_gap(ss_ring *ring, uint64_t ordinal) {
+ss_gap_block ss_ring_find_gap(ss_ring *ring, uint64_t ordinal) {
     ss_gap_block gap = {0};
     if (ordinal <= ring->acked || ordinal > ring->published)
         return gap;
@@ -59,7 +58,7 @@ static ss_gap_block find_gap(ss_ring *ring, uint64_t ordinal) {
     return gap;
 }
 
-static const ss_skip *find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap) {
+const ss_skip *ss_ring_find_skip(const ss_ring_head *head, uint64_t ordinal, bool is_gap) {
     for (uint64_t i = 0; i < head->skip_count; i++)
         if (head->skips[i].ordinal == ordinal && (head->skips[i].is_gap != 0) == is_gap)
             return &head->skips[i];
@@ -80,13 +79,13 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
     size_t len = 0;
     const uint8_t *frame = ss_ring_find(ring, ordinal, &len); /* looks at what is acknowledged */
     forget_skips(head, ring->acked);
-    const ss_skip *event = find_skip(head, ordinal, false);
+    const ss_skip *event = ss_ring_find_skip(head, ordinal, false);
     const bool is_gap = frame == NULL || event != NULL;
-    if (find_skip(head, ordinal, true) != NULL || head->skip_count == SS_SKIPS)
+    if (ss_ring_find_skip(head, ordinal, true) != NULL || head->skip_count == SS_SKIPS)
         return 0;
     if (is_gap) { /* beside the event's own skip, which still has to be kept to */
         const ss_gap_block gap = frame != NULL ? ss_gap_of(frame, ordinal, event->reasons)
-                                               : find_gap(ring, ordinal);
+                                               : ss_ring_find_gap(ring, ordinal);
         if (gap.last == 0)
             return 0;
         ss_gap_write(made, &gap);
@@ -105,14 +104,25 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
 }
 
 /* What the consumer had copied out before it was dropped went with the copy. */
-static void note_risk(ss_ring *ring) {
-    const uint64_t since = ring->risk_first > ring->acked ? ring->risk_first : ring->acked + 1;
-    if (ring->risk_last >= since)
-        ring->lost += ring->risk_last - since + 1;
-    ring->risk_first = ring->risk_last = 0;
+static void lose_taken(ss_ring *ring) {
+    ring->lost += ss_outcomes_lose_taken(&ring->outcomes);
     if (ring->dropped_unacked.last > ring->acked) {
         ring->dropped = ring->dropped_unacked;
         ss_ring_show_dropped(ring);
+    }
+}
+
+/* What was refused and is not acknowledged is stepped over, as far as there is room to say so;
+ * what is offered again all the same is known when it is refused again. */
+static void skip_dead(ss_ring *ring) {
+    ss_ring_head *head = ring->head;
+    for (uint64_t ordinal = ring->acked;
+         head->skip_count < SS_SKIPS &&
+         (ordinal = ss_outcomes_next_dead(&ring->outcomes, ordinal)) != 0;) {
+        size_t len;
+        if (ss_ring_find_skip(head, ordinal, false) == NULL &&
+            ss_ring_find(ring, ordinal, &len) != NULL)
+            head->skips[head->skip_count++] = (ss_skip){ordinal, SS_SKIP_SETTLED, 0};
     }
 }
 
@@ -134,7 +144,8 @@ uint64_t ss_ring_prepare_resume(ss_ring *ring) {
     head->resume_after = acked;
     head->resume_at = ring->tail;
     forget_skips(head, acked);
-    note_risk(ring);
+    lose_taken(ring);
+    skip_dead(ring);
     ss_ring_begin_control(ring);
     return head->replay_until - acked;
 }

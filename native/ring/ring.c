@@ -51,6 +51,7 @@ void ss_ring_free(ss_ring *ring) {
     if (ring->control != ring->nobody)
         ss_control_free(ring->control);
     ss_control_free(ring->nobody);
+    ss_outcomes_free(&ring->outcomes);
     free(ring);
 }
 
@@ -123,6 +124,7 @@ static bool hear_growing(const ss_ring *ring, const ss_told *told, uint64_t plac
 uint64_t ss_ring_acked(ss_ring *ring) {
     ring->sane = hear_growing(ring, &ring->control->acked, SS_PLACE_ACKED, ring->acked,
                               &ring->acked);
+    ss_outcomes_settle(&ring->outcomes, ring->acked);
     return ring->acked;
 }
 
@@ -146,14 +148,13 @@ void ss_ring_begin_control(ss_ring *ring) {
     ss_control *control = ring->control;
     const uint64_t key = ring->head->key;
     ring->woken = 0;
-    ring->started = ring->acked;
+    ring->started = ring->taken = ring->acked;
     ss_tell(&control->acked, key, SS_PLACE_ACKED, ring->acked);
     ss_tell(&control->started, key, SS_PLACE_STARTED, ring->acked);
     ss_tell(&control->run, key, SS_PLACE_RUN, 0);
     atomic_store(&control->sleeping, 0);
-    atomic_store(&control->claim_from, 0);
-    atomic_store(&control->claim_to, 0);
-    atomic_store(&control->taken, ring->acked);
+    ss_tell(&control->claim, key, SS_PLACE_CLAIM, SS_NO_CLAIM);
+    ss_tell(&control->taken, key, SS_PLACE_TAKEN, ring->acked);
 }
 
 void ss_ring_attach_control(ss_ring *ring, ss_control *control) {
@@ -207,7 +208,8 @@ static size_t room(const ss_ring *ring) {
 }
 
 /* Sorts what a dropped record held: frames up to `taken` are with the consumer. */
-static void note_dropped(ss_ring *ring, const ss_record *record, uint64_t taken) {
+static void note_dropped(ss_ring *ring, const ss_record *record) {
+    const uint64_t taken = ring->taken;
     const uint8_t *frame = ss_record_frames(record);
     const uint64_t last = ss_record_last(record);
     const ss_gap_block gap = ss_record_gap(record);
@@ -217,15 +219,11 @@ static void note_dropped(ss_ring *ring, const ss_record *record, uint64_t taken)
     for (uint64_t ordinal = record->first; ordinal <= last; ordinal++) {
         const ss_gap_block one = ss_gap_of(frame, ordinal, SLIPSTREAM_GAP_DROPPED_OLDEST);
         ss_gap_add(&ring->dropped_unacked, &one);
+        ss_outcomes_note(&ring->outcomes, ordinal, ordinal,
+                         ordinal > taken ? SS_NOTED_LOST : SS_NOTED_TAKEN);
         if (ordinal > taken) {
             ss_gap_add(&ring->dropped, &one);
             ring->lost++;
-        } else {
-            /* Only ever one piece that it works on: a new start means that the one before
-             * is done with. */
-            if (ring->risk_last + 1 != ordinal)
-                ring->risk_first = ordinal;
-            ring->risk_last = ordinal;
         }
         frame += slipstream_load_u32(frame);
     }
@@ -239,11 +237,24 @@ void ss_ring_show_dropped(ss_ring *ring) {
     __atomic_store_n(&shown->kinds, ring->dropped.kinds, __ATOMIC_RELAXED);
     __atomic_store_n(&shown->first_height, ring->dropped.first_height, __ATOMIC_RELAXED);
     __atomic_store_n(&shown->last_height, ring->dropped.last_height, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown->stream, ring->dropped.stream, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown->first_sequence, ring->dropped.first_sequence, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown->last_sequence, ring->dropped.last_sequence, __ATOMIC_RELAXED);
     __atomic_store_n(&shown->reasons, ring->dropped.reasons, __ATOMIC_RELAXED);
 }
 
+/* To the letter: what is in between here would be counted twice, or not at all. */
+static bool hear_taken(ss_ring *ring) {
+    uint64_t heard;
+    if (!ss_hear(&ring->control->taken, ring->head->key, SS_PLACE_TAKEN, &heard) ||
+        heard < ring->taken || heard > ring->published)
+        return false;
+    ring->taken = heard;
+    return true;
+}
+
 /* Drops the oldest records until there are `need` bytes; false if the consumer is copying
- * one of them. Tail first, fence, then the claim: the consumer does it the other way round
+ * one of them, or has lost its senses. Tail first, fence, then the claim: the consumer does it the other way round
  * (claim in cursor.c), so that at least one of both sees the other. */
 static bool drop_oldest(ss_ring *ring, size_t need) {
     ss_ring_head *head = ring->head;
@@ -261,26 +272,24 @@ static bool drop_oldest(ss_ring *ring, size_t need) {
     atomic_store_explicit(&head->lost_sequence, sequence + 1, memory_order_relaxed);
     set_tail(ring, to, ordinal);
     atomic_thread_fence(memory_order_seq_cst);
-    const uint64_t claim_from = atomic_load_explicit(&ring->control->claim_from,
-                                                     memory_order_acquire);
-    const uint64_t claim_to = atomic_load_explicit(&ring->control->claim_to,
-                                                   memory_order_acquire);
-    const bool claimed = claim_from < claim_to && claim_from < to && claim_to > from;
-    if (claimed) {
+    /* Where it cannot be heard what the consumer has, or is copying, nothing may be dropped. */
+    uint64_t claim;
+    const bool kept = !ss_hear(&ring->control->claim, ring->head->key, SS_PLACE_CLAIM, &claim) ||
+                      (claim >= from && claim < to) || !hear_taken(ring);
+    if (kept) {
         set_tail(ring, from, from_ordinal);
     } else {
-        const uint64_t taken = atomic_load_explicit(&ring->control->taken, memory_order_acquire);
-        if (ring->dropped.last <= taken)
+        if (ring->dropped.last <= ring->taken)
             ring->dropped = (ss_gap_block){0};
         if (ring->dropped_unacked.last <= ring->acked)
             ring->dropped_unacked = (ss_gap_block){0};
         for (uint64_t at = from; at != to; at += ss_record_len(ss_record_at(ring, at)))
-            note_dropped(ring, ss_record_at(ring, at), taken);
+            note_dropped(ring, ss_record_at(ring, at));
         ss_ring_show_dropped(ring);
     }
     /* Pairs with the acquire in read_lost. */
     atomic_store_explicit(&head->lost_sequence, sequence + 2, memory_order_release);
-    return !claimed;
+    return !kept;
 }
 
 /* The slow path: the known room is too small. */
@@ -348,6 +357,7 @@ bool ss_ring_put(ss_ring *ring, const uint8_t *frames, size_t len, uint32_t coun
 void ss_ring_lose(ss_ring *ring, const uint8_t *frame, uint32_t reason) {
     const ss_gap_block one = ss_gap_of(frame, ++ring->last, reason);
     ss_gap_add(&ring->owed, &one);
+    ss_outcomes_note(&ring->outcomes, one.first, one.last, SS_NOTED_LOST);
     ring->lost++;
 }
 

@@ -15,7 +15,7 @@
  *    0  u64   first     ordinal of the first frame
  *    8  u32   bytes     of all frames
  *   12  u32   count     of frames, bit 31: a gap block follows
- *   16        48 bytes of ss_gap_block, if bit 31 is set: what was lost before it
+ *   16        72 bytes of ss_gap_block, if bit 31 is set: what was lost before it
  *             the frames
  *
  * Cursors are ordinals: `acked` says that every event up to it is done with. The producer
@@ -26,10 +26,13 @@
 #include "frame/gap.h"
 #include "platform/platform.h"
 #include "ring/control.h"
+#include "ring/outcomes.h"
 
 #define SS_RING_MIN (64 * 1024)
 #define SS_RING_MAX (1024 * 1024 * 1024)
 #define SS_SKIPS 16
+/* So many refusals a consumer tells of before the first of them is written down. */
+#define SS_REFUSALS_MAX 64
 
 typedef struct ss_record {
     uint64_t first;
@@ -38,10 +41,12 @@ typedef struct ss_record {
 } ss_record;
 #define SS_RECORD_HAS_GAP 0x80000000u
 
-/* A poison: the event, or the GAP that tells of it, that no consumer gets any more. */
+/* A poison: the event, or the GAP that tells of it, that no consumer gets any more. Or an event
+ * that was refused, and is not acknowledged yet: no GAP tells of that. */
+#define SS_SKIP_SETTLED 0
 typedef struct ss_skip {
     uint64_t ordinal;
-    uint32_t reasons;
+    uint32_t reasons; /* of the GAP, or SS_SKIP_SETTLED */
     uint32_t is_gap;
 } ss_skip;
 
@@ -59,7 +64,7 @@ typedef struct ss_ring_head {
     _Atomic uint32_t stop_wanted;  /* return at the boundary; each stop has its number, 0: none */
     _Atomic uint32_t is_stopping;  /* what host->is_stopping tells */
     _Atomic uint32_t paused;       /* deliver nothing, wait */
-    uint32_t reserved_2;
+    _Atomic uint32_t kept;         /* how many refusals are written down; answers ss_refusals */
     _Atomic uint64_t boundary;     /* stop after this ordinal */
     /* Where a consumer starts; written before it does. */
     SS_LINE uint64_t resume_at;    /* bytes: a record's start */
@@ -136,6 +141,15 @@ void ss_ring_lose(ss_ring *ring, const uint8_t *frame, uint32_t reason);
 bool ss_ring_tell_lost(ss_ring *ring);
 /* Events lost so far, whatever the reason. */
 uint64_t ss_ring_lost(const ss_ring *ring);
+
+/* What became of the events, as far as was heard when ss_ring_acked was asked last. */
+ss_outcomes *ss_ring_outcomes(ss_ring *ring);
+/* Counts those that have no outcome yet: in the ring, with the consumer, lost and not told of. */
+uint64_t ss_ring_count_waiting(ss_ring *ring);
+/* What has no outcome behind *ordinal, which is moved on: an event's frame, or a GAP for those
+ * that are lost, made in `made` (SS_GAP_FRAME_LEN). NULL behind the last. The consumer must be
+ * gone. */
+const uint8_t *ss_ring_leftover(ss_ring *ring, uint64_t *ordinal, size_t *len, uint8_t *made);
 /* Takes an event that is not acknowledged out of delivery: a poison. It is told of by a GAP
  * at its place in the order. Where `ordinal` is that of a GAP, nothing is told of it. The
  * consumer must be dead. The frame, made anew for a GAP, is copied to `out` (may be NULL;

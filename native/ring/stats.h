@@ -18,11 +18,19 @@
 typedef struct ss_stats {
     uint32_t state;        /* SS_SLOT_* */
     int32_t status;        /* inline: the last one that was not OK */
-    uint64_t broadcast;    /* the last ordinal given out */
-    uint64_t delivered;    /* events taken by the plugin: OK or IGNORED */
-    uint64_t failed;       /* events that it refused for good */
-    uint64_t dropped;      /* events that it was told of as GAP, or is going to be */
+    /* Each event that was accepted for it, so the last ordinal given out, is one of the five at
+     * every moment. */
+    uint64_t accepted;
+    uint64_t delivered;    /* taken and acknowledged */
+    uint64_t dead;         /* refused for good, by a status or by crashes */
+    uint64_t told;         /* lost, and the GAP that tells of it was acknowledged */
+    uint64_t undelivered;  /* left by an unload */
+    uint64_t waiting;      /* none of these yet */
+    uint64_t dead_unkept;  /* of the dead: those that are in no dead-letter file */
+    uint64_t lost;         /* so far, told of or not yet */
     uint64_t acknowledged; /* the last acknowledged ordinal */
+    uint64_t retrying;     /* the ordinal that is offered again until it is taken; 0: none */
+    uint64_t retrying_since_ns; /* since 1970 */
     uint64_t samples;      /* callbacks that were timed; inline: one in 64 */
     uint64_t total_ns;     /* their time */
     uint64_t buckets[SS_TIME_BUCKETS]; /* bucket n: below 2^n ns, at least half of it */

@@ -4,8 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What its instance rejects is looked for in this run; NULL: there is none any more. */
+static void set_run(ss_slot *s, const slipstream_delivery *run) {
+    if (s->host == NULL)
+        return;
+    ss_lock_take(&s->host->settle.lock);
+    s->host->settle.delivery = run;
+    ss_lock_release(&s->host->settle.lock);
+}
+
 /* Fills the slot from an instance; ordinals and counters stay. */
-static bool take_instance(ss_slot *s, ss_instance *instance) {
+static bool take_instance(ss_slot *s, ss_instance *instance, uint64_t acked) {
     const slipstream_plugin *table = ss_instance_table(instance);
     ss_instance_info info;
     ss_instance_describe(instance, &info);
@@ -21,7 +30,8 @@ static bool take_instance(ss_slot *s, ss_instance *instance) {
     s->log_id = s->host->log_id;
     s->flags = table->flags;
     atomic_store_explicit(&s->host->delivered, s->ordinal, memory_order_relaxed);
-    atomic_store_explicit(&s->host->acked, ss_counter_read(&s->acknowledged), memory_order_relaxed);
+    atomic_store_explicit(&s->host->acked, acked, memory_order_relaxed);
+    set_run(s, &s->delivery);
     return true;
 }
 
@@ -57,7 +67,6 @@ static int32_t enter_new(ss_sequencer *sequencer, uint32_t log_id, uint32_t ms, 
     s->delivery.struct_size = sizeof s->delivery;
     s->delivery.attempt = 1;
     s->delivery.count = 1;
-    s->dead_letter = -1;
     s->id = sequencer->next_id++;
     s->log_id = log_id;
     *out = s;
@@ -79,7 +88,7 @@ int32_t ss_sequencer_attach(ss_sequencer *sequencer, ss_instance *instance, uint
     const int32_t status = enter_new(sequencer, 0, ms, &s);
     if (status != SLIPSTREAM_OK)
         return status;
-    if (take_instance(s, instance))
+    if (take_instance(s, instance, 0))
         return leave_new(sequencer, s, id);
     ss_slot_free(s);
     return leave(sequencer, SLIPSTREAM_NO_MEMORY);
@@ -129,10 +138,15 @@ int32_t ss_sequencer_renew_queue(ss_sequencer *sequencer, uint32_t id, uint64_t 
     return leave(sequencer, status);
 }
 
+static uint64_t count_pending(const ss_slot *s) {
+    return s->pending.last == 0 ? 0 : s->pending.last - s->pending.first + 1;
+}
+
+/* slots_lock is held. */
 static uint64_t acknowledged(const ss_slot *s) {
     if (s->host != NULL && (s->flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0)
         return atomic_load_explicit(&s->host->acked, memory_order_relaxed);
-    return ss_counter_read(&s->acknowledged);
+    return ss_counter_read(&s->settled) - count_pending(s) - s->behind;
 }
 
 int32_t ss_sequencer_replace(ss_sequencer *sequencer, uint32_t id, ss_instance *instance,
@@ -142,8 +156,10 @@ int32_t ss_sequencer_replace(ss_sequencer *sequencer, uint32_t id, ss_instance *
     if (status != SLIPSTREAM_OK)
         return status;
     ss_os_mutex_lock(&sequencer->slots_lock); /* ss_sequencer_stats looks into the host */
-    ss_counter_set(&s->acknowledged, acknowledged(s));
-    const bool taken = take_instance(s, instance);
+    const uint64_t acked = acknowledged(s);
+    set_run(s, NULL);
+    const bool taken = take_instance(s, instance, acked);
+    s->behind = 0;
     ss_os_mutex_unlock(&sequencer->slots_lock);
     ss_slots_refresh(sequencer);
     return leave(sequencer, taken ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY);
@@ -164,12 +180,13 @@ int32_t ss_sequencer_set_state(ss_sequencer *sequencer, uint32_t id, uint32_t st
     return leave(sequencer, status);
 }
 
-int32_t ss_sequencer_set_dead_letter(ss_sequencer *sequencer, uint32_t id, int fd, uint32_t ms) {
+int32_t ss_sequencer_set_letters(ss_sequencer *sequencer, uint32_t id, ss_letters *letters,
+                                 uint32_t ms) {
     ss_slot *s;
     const int32_t status = enter_slot(sequencer, id, ms, &s);
     if (status != SLIPSTREAM_OK)
         return status;
-    s->dead_letter = fd;
+    s->letters = letters;
     return leave(sequencer, status);
 }
 
@@ -201,16 +218,32 @@ void ss_sequencer_unhold(ss_sequencer *sequencer, bool stuck) {
 
 /* ---- Counters, and going --------------------------------------------------------------- */
 
+static uint64_t look(const ss_counter *c) {
+    /* Pairs with the release in ss_counter_show. */
+    return atomic_load_explicit(c, memory_order_acquire);
+}
+
+/* slots_lock is held. A piece may be counted meanwhile, which takes no time. */
 static void describe(const ss_slot *s, ss_stats *out) {
+    uint64_t settled;
+    unsigned tries = 0;
+    do {
+        if (++tries % 64 == 0)
+            ss_os_yield();
+        settled = look(&s->settled);
+        out->delivered = look(&s->delivered);
+        out->dead = look(&s->dead);
+        out->dead_unkept = look(&s->dead_unkept);
+        out->accepted = look(&s->accepted);
+    } while (out->accepted != settled);
     out->state = atomic_load_explicit(&s->state, memory_order_relaxed);
     out->status = atomic_load_explicit(&s->status, memory_order_relaxed);
-    out->broadcast = ss_counter_read(&s->broadcast);
-    out->delivered = ss_counter_read(&s->delivered);
-    out->failed = ss_counter_read(&s->failed);
-    out->dropped = ss_counter_read(&s->dropped);
+    out->told = ss_counter_read(&s->told);
+    out->lost = ss_counter_read(&s->lost);
+    out->waiting = count_pending(s);
     out->acknowledged = acknowledged(s);
-    if (out->broadcast < out->acknowledged) /* written last, once for each piece */
-        out->broadcast = out->acknowledged;
+    if (out->acknowledged > settled) /* a piece was counted since */
+        out->acknowledged = settled;
     out->samples = ss_counter_read(&s->samples);
     out->total_ns = ss_counter_read(&s->total_ns);
     for (unsigned i = 0; i < SS_TIME_BUCKETS; i++)
@@ -227,19 +260,19 @@ int32_t ss_sequencer_stats(ss_sequencer *sequencer, uint32_t id, ss_stats *out) 
     return s == NULL ? SLIPSTREAM_NOT_FOUND : SLIPSTREAM_OK;
 }
 
-int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t id, uint32_t ms, ss_stats *last) {
+int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t id, uint32_t ms, ss_stats *last,
+                            char *gap, size_t *gap_len) {
     ss_slot *s;
     const int32_t status = enter_slot(sequencer, id, ms, &s);
     if (status != SLIPSTREAM_OK)
         return status;
-    if (s->pending.last != 0)
-        ss_log_queue_format(sequencer->log, SLIPSTREAM_LOG_WARN, s->log_id,
-                            "unloaded before it could be told of %llu events that it missed "
-                            "(ordinals %llu to %llu)",
-                            (unsigned long long)(s->pending.last - s->pending.first + 1),
-                            (unsigned long long)s->pending.first,
-                            (unsigned long long)s->pending.last);
+    *gap_len = s->pending.last == 0 ? 0 : SS_GAP_FRAME_LEN;
+    if (*gap_len != 0)
+        ss_gap_write((uint8_t *)gap, &s->pending);
+    set_run(s, NULL);
     describe(s, last);
+    last->undelivered = last->waiting; /* nothing is delivered any more */
+    last->waiting = 0;
     ss_os_mutex_lock(&sequencer->slots_lock);
     uint32_t to = 0;
     for (uint32_t i = 0; i < sequencer->count; i++)

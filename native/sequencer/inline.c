@@ -1,9 +1,9 @@
 /* inline: calling a plugin on the broadcasting thread. */
 #include "sequencer/types.h"
 
-#include "frame/dead_letter.h"
 #include "frame/usual.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { SAMPLE_EVERY = 64 }; /* one callback in so many is timed */
@@ -59,16 +59,73 @@ static void give_up(ss_sequencer *sequencer, ss_slot *s, int32_t status) {
     ss_slots_refresh(sequencer);
 }
 
-/* What follows a call that failed, for `count` frames of `len` bytes of which the last
- * has the ordinal that was given out last. */
+static void refuse(ss_slot *s, const ss_letter *letter) {
+    s->refused++;
+    if (s->letters != NULL)
+        s->added += ss_letters_add(s->letters, letter);
+}
+
+/* What follows a call that failed, for `count` frames of which the last has the ordinal that was
+ * given out last. */
 static void handle_failure(ss_sequencer *sequencer, ss_slot *s, int32_t status,
-                           const uint8_t *frame, size_t len, uint32_t count) {
+                           const uint8_t *frame, uint32_t count) {
+    const char *text = s->host != NULL ? s->host->error : "";
+    const size_t text_len = s->host != NULL ? s->host->error_len : 0;
     atomic_store_explicit(&s->status, status, memory_order_relaxed);
     ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, s->ordinal);
-    ss_counter_add(&s->failed, count);
-    if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC)
+    if (s->host != NULL)
+        ss_host_forget_rejections(&s->host->settle, s->ordinal - count + 1);
+    for (uint64_t ordinal = s->ordinal - count + 1; ordinal <= s->ordinal; ordinal++) {
+        const size_t len = slipstream_load_u32(frame);
+        refuse(s, &(ss_letter){ordinal, status, s->delivery.attempt, text, text_len, frame, len});
+        frame += len;
+    }
+    if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC) {
+        s->behind = count;
         give_up(sequencer, s, status);
-    ss_dead_letter_write(sequencer->log, s->log_id, s->dead_letter, frame, len);
+    }
+}
+
+/* What was rejected of a piece whose frames of these kinds have the ordinals behind `before`. */
+static void handle_rejections(ss_slot *s, uint64_t kinds, const uint8_t *frame, uint64_t before) {
+    ss_rejection *rejections;
+    const size_t count = ss_host_take_rejections(&s->host->settle, &rejections);
+    uint64_t ordinal = before;
+    for (size_t i = 0; i < count; i++) {
+        ss_rejection *one = &rejections[i];
+        for (;; frame += slipstream_load_u32(frame)) {
+            ordinal += kinds >> slipstream_load_u16(frame + 6) & 1;
+            if (ordinal == one->ordinal)
+                break;
+        }
+        ss_host_log_rejection(s->host->log, s->log_id, one);
+        refuse(s, &(ss_letter){ordinal, one->status, s->delivery.attempt, one->text, one->len,
+                               frame, slipstream_load_u32(frame)});
+        frame += slipstream_load_u32(frame);
+        ss_rejection_free(one);
+    }
+    free(rejections);
+}
+
+/* Dead letters are durable before they count. */
+static uint64_t keep_refused(ss_slot *s) {
+    const uint64_t refused = s->refused;
+    const bool kept = s->letters != NULL && ss_letters_write(s->letters);
+    const uint64_t unkept = refused - (kept ? s->added : 0);
+    s->refused = s->added = 0;
+    ss_counter_show(&s->accepted, s->ordinal);
+    ss_counter_show(&s->dead_unkept, ss_counter_read(&s->dead_unkept) + unkept);
+    ss_counter_show(&s->dead, ss_counter_read(&s->dead) + refused);
+    return refused;
+}
+
+/* Counts a piece: what went to the plugin since ordinal `before`. */
+static void count_piece(ss_slot *s, uint64_t before) {
+    const uint64_t refused = s->refused == 0 ? 0 : keep_refused(s);
+    ss_counter_set(&s->accepted, s->ordinal);
+    ss_counter_show(&s->delivered,
+                    ss_counter_read(&s->delivered) + (s->ordinal - before - refused));
+    ss_counter_show(&s->settled, s->ordinal);
 }
 
 /* The GAP has the ordinal of the last lost event. */
@@ -77,16 +134,25 @@ void ss_slot_tell_gap(ss_sequencer *sequencer, ss_slot *s) {
     const ss_gap_block gap = s->pending;
     if (gap.last == 0)
         return;
-    s->pending = (ss_gap_block){0};
     ss_gap_write(frame, &gap);
     ss_host_log_gap(sequencer->log, s->log_id, gap.first, gap.last);
     s->delivery.first_ordinal = gap.last;
     enter_slot(sequencer, s);
     const int32_t status = call_slot(s, frame, sizeof frame);
-    if (!is_taken(status))
-        handle_failure(sequencer, s, status, frame, sizeof frame, 1);
-    if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
-        ss_counter_set(&s->acknowledged, gap.last);
+    if (s->host != NULL) /* of a GAP nothing is left once it is answered */
+        ss_host_forget_rejections(&s->host->settle, 0);
+    if (!is_taken(status)) {
+        atomic_store_explicit(&s->status, status, memory_order_relaxed);
+        ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, gap.last);
+    }
+    if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC) {
+        give_up(sequencer, s, status);
+    } else {
+        ss_os_mutex_lock(&sequencer->slots_lock);
+        s->pending = (ss_gap_block){0};
+        ss_counter_add(&s->told, gap.last - gap.first + 1);
+        ss_os_mutex_unlock(&sequencer->slots_lock);
+    }
     leave_slot(sequencer, s);
 }
 
@@ -96,13 +162,6 @@ static uint32_t missing_reason(const ss_slot *s) {
                : SLIPSTREAM_GAP_PAUSED;
 }
 
-/* Counts what went to the plugin one by one since ordinal `before`, of which `failed`. */
-static void count_singles(ss_slot *s, uint64_t before, uint64_t failed) {
-    ss_counter_add(&s->delivered, s->ordinal - before - failed);
-    ss_counter_set(&s->broadcast, s->ordinal);
-    ss_counter_set(&s->acknowledged, s->kinds != 0 ? s->ordinal : s->ordinal - 1);
-}
-
 /* Frames to a slot that is running, one by one. This is a hot loop: what cannot change
  * meanwhile is in locals, counters are written once. */
 static void deliver_singly(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len,
@@ -110,8 +169,8 @@ static void deliver_singly(ss_sequencer *sequencer, ss_slot *s, const uint8_t *f
     ss_host *const host = s->host;
     const ss_on_broadcast call = s->call;
     const uint64_t before = s->ordinal;
-    uint64_t kinds = s->kinds;
-    uint64_t failed = 0;
+    const uint64_t wanted = s->kinds;
+    uint64_t kinds = wanted;
     s->delivery.count = 1;
     s->delivery.attempt = attempt;
     for (size_t at = 0, frame_len; at < len; at += frame_len) {
@@ -127,14 +186,18 @@ static void deliver_singly(ss_sequencer *sequencer, ss_slot *s, const uint8_t *f
         const int32_t status = s->ordinal % SAMPLE_EVERY == 1
                                    ? call_timed(s, frame, frame_len)
                                    : call(s->instance, &s->delivery, frame, frame_len);
-        if (is_taken(status))
+        if (status == SLIPSTREAM_OK)
             continue;
-        failed++;
-        handle_failure(sequencer, s, status, frame, frame_len, 1);
+        if (status != SLIPSTREAM_IGNORED)
+            handle_failure(sequencer, s, status, frame, 1);
+        else if (host != NULL)
+            ss_host_forget_rejections(&host->settle, s->ordinal);
         kinds = s->kinds;
     }
+    if (host != NULL && host->settle.count > 0)
+        handle_rejections(s, wanted, frames, before);
     s->delivery.attempt = 1;
-    count_singles(s, before, failed);
+    count_piece(s, before);
 }
 
 /* The hottest loop: checks and calls in one pass, up to `end`. It stands alone, and reads the
@@ -153,8 +216,11 @@ static __attribute__((noinline)) int32_t stream(ss_slot *s, const uint8_t **at,
         atomic_store_explicit(&s->host->delivered, ordinal, memory_order_release);
         status = timed ? call_timed(s, frame, frame_len)
                        : s->call(s->instance, &s->delivery, frame, frame_len);
-        if (!is_taken(status))
-            break;
+        if (status != SLIPSTREAM_OK) {
+            if (!is_taken(status))
+                break;
+            ss_host_forget_rejections(&s->host->settle, ordinal);
+        }
         frame += frame_len;
     }
     *at = frame;
@@ -169,48 +235,55 @@ void ss_slot_deliver_unchecked(ss_sequencer *sequencer, ss_slot *s, const uint8_
     enter_slot(sequencer, s);
     const int32_t status = stream(s, &at, frames + ss_frame_room(len));
     if (!is_taken(status)) {
-        const size_t frame_len = slipstream_load_u32(at);
-        handle_failure(sequencer, s, status, at, frame_len, 1);
-        at += frame_len;
+        handle_failure(sequencer, s, status, at, 1);
+        at += slipstream_load_u32(at);
     }
-    count_singles(s, before, !is_taken(status));
+    if (s->host->settle.count > 0)
+        handle_rejections(s, UINT64_MAX, frames, before);
+    count_piece(s, before);
     leave_slot(sequencer, s);
     sent->offset += (uint64_t)(at - frames);
     sent->index += s->ordinal - before;
 }
 
-void ss_slot_miss(ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len) {
+void ss_slot_miss(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint8_t *frames,
+                  size_t len) {
+    const uint64_t before = s->ordinal;
+    ss_os_mutex_lock(&sequencer->slots_lock);
     for (size_t at = 0; at < len; at += slipstream_load_u32(frames + at)) {
         if ((kinds >> slipstream_load_u16(frames + at + 6) & 1) == 0)
             continue;
         const ss_gap_block one = ss_gap_of(frames + at, ++s->ordinal, missing_reason(s));
         ss_gap_add(&s->pending, &one);
-        ss_counter_add(&s->dropped, 1);
     }
-    ss_counter_set(&s->broadcast, s->ordinal);
+    ss_counter_add(&s->lost, s->ordinal - before);
+    ss_counter_set(&s->accepted, s->ordinal);
+    ss_counter_show(&s->settled, s->ordinal);
+    ss_os_mutex_unlock(&sequencer->slots_lock);
 }
 
 /* `count` neighbouring frames, all wanted, to a slot that takes runs. */
 static void deliver_run(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len,
                         uint32_t count) {
+    const uint64_t before = s->ordinal;
     s->delivery.count = count;
-    s->delivery.first_ordinal = s->ordinal + 1;
+    s->delivery.first_ordinal = before + 1;
     const int32_t status = call_slot(s, frames, len);
+    const bool ends = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
     s->delivery.count = 1;
-    if (is_taken(status)) {
-        s->ordinal += count;
-        ss_counter_set(&s->broadcast, s->ordinal);
-        ss_counter_set(&s->acknowledged, s->ordinal);
-        ss_counter_add(&s->delivered, count);
-    } else if (count == 1 || status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC) {
-        s->ordinal += count;
-        ss_counter_set(&s->broadcast, s->ordinal);
-        handle_failure(sequencer, s, status, frames, len, count);
-        if (status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC)
-            ss_counter_set(&s->acknowledged, s->ordinal);
-    } else {
-        deliver_singly(sequencer, s, frames, len, 2); /* it has undone the run: one by one */
+    if (!is_taken(status) && count > 1 && !ends) { /* it has undone the run: one by one */
+        ss_host_forget_rejections(&s->host->settle, 0);
+        deliver_singly(sequencer, s, frames, len, 2);
+        return;
     }
+    s->ordinal += count;
+    if (!is_taken(status))
+        handle_failure(sequencer, s, status, frames, count);
+    else if (status != SLIPSTREAM_OK)
+        ss_host_forget_rejections(&s->host->settle, 0);
+    else if (s->host->settle.count > 0)
+        handle_rejections(s, UINT64_MAX, frames, before);
+    count_piece(s, before);
 }
 
 static void deliver_runs(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len) {

@@ -14,7 +14,7 @@ static void deliver_to(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frame
     else if (ss_slot_is_open(s))
         ss_slot_deliver(sequencer, s, frames, len);
     else
-        ss_slot_miss(s, s->kinds, frames, len);
+        ss_slot_miss(sequencer, s, s->kinds, frames, len);
 }
 
 /* A piece of a run, stamped, to all slots. */
@@ -56,7 +56,7 @@ int32_t ss_sequencer_check(const uint8_t *frames, size_t len, size_t limit, ss_s
             continue;
         }
         status = ss_frame_check(frames + at, len - at, &frame);
-        if (status == SLIPSTREAM_OK && (frame.kind == SLIPSTREAM_KIND_GAP ||
+        if (status == SLIPSTREAM_OK && (!ss_frame_shape(frame.kind).sent ||
                                         (frame.stream == 0) != (frame.sequence == 0)))
             status = SLIPSTREAM_INVALID_ARGUMENT;
         if (status != SLIPSTREAM_OK)

@@ -5,6 +5,7 @@
 #ifndef SS_SEQUENCER_H
 #define SS_SEQUENCER_H
 
+#include "frame/dead_letter.h"
 #include "frame/frame.h"
 #include "plugin/instance.h"
 #include "ring/queue.h"
@@ -41,8 +42,12 @@ int32_t ss_sequencer_attach_queue(ss_sequencer *sequencer, ss_queue *queue, uint
 int32_t ss_sequencer_renew_queue(ss_sequencer *sequencer, uint32_t slot, uint64_t kinds,
                                 uint32_t log_id, const char *const *claims, size_t claim_count,
                                 uint32_t ms);
-/* After this no call into the slot is under way and none will come. Its last counters. */
-int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t slot, uint32_t ms, ss_stats *last);
+/* A GAP frame's length. */
+#define SS_GAP_LEN 128
+/* After this no call into the slot is under way and none will come. Its last counters, and the
+ * GAP of what it missed and was not told of: room for SS_GAP_LEN bytes, 0 if there is none. */
+int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t slot, uint32_t ms, ss_stats *last,
+                            char *gap, size_t *gap_len);
 /* Puts another loaded instance in the slot's place; ordinals go on. A pending gap is
  * delivered. */
 int32_t ss_sequencer_replace(ss_sequencer *sequencer, uint32_t slot, ss_instance *instance,
@@ -50,9 +55,9 @@ int32_t ss_sequencer_replace(ss_sequencer *sequencer, uint32_t slot, ss_instance
 /* Running, paused or reloading; events that come meanwhile become one GAP. Failed: it gets
  * nothing more, until it is replaced. */
 int32_t ss_sequencer_set_state(ss_sequencer *sequencer, uint32_t slot, uint32_t state, uint32_t ms);
-/* Where events go that the plugin refuses for good; -1: nowhere. The core writes frames
- * to it and never closes it. */
-int32_t ss_sequencer_set_dead_letter(ss_sequencer *sequencer, uint32_t slot, int fd, uint32_t ms);
+/* Where events go that the plugin refuses for good. */
+int32_t ss_sequencer_set_letters(ss_sequencer *sequencer, uint32_t slot, ss_letters *letters,
+                                 uint32_t ms);
 /* Keeps all broadcasts waiting (those of this thread until unhold), so that a call into an
  * inline plugin cannot overlap with its on_broadcast. `slot` is named as the busy one. */
 int32_t ss_sequencer_hold(ss_sequencer *sequencer, uint32_t slot, uint32_t ms);

@@ -26,8 +26,8 @@ void ss_slots_refresh(ss_sequencer *sequencer) {
             slow |= s->kinds | (s->claim_count > 0 ? SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_PAYLOAD) : 0);
         claimed += s->claim_count;
     }
-    /* Nobody broadcasts a GAP; its bit only says that somebody subscribes to anything. */
-    kinds &= ~SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_GAP);
+    /* Nobody broadcasts them; the bit of a GAP says that somebody subscribes to anything. */
+    kinds &= ~(SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_GAP) | SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MARK));
     atomic_store_explicit(&sequencer->kinds, kinds, memory_order_relaxed);
     atomic_store_explicit(&sequencer->slow_kinds, slow, memory_order_relaxed);
     atomic_store_explicit(&sequencer->claimed, claimed, memory_order_relaxed);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "frame/dead_letter.h"
 #include "sequencer/sequencer.h"
 
 enum { SS_SLOTS_MAX = 256 };
@@ -41,18 +42,25 @@ typedef struct ss_slot {
     uint32_t id;
     uint32_t log_id;
     uint32_t flags;
-    int dead_letter;
+    ss_letters *letters; /* NULL: what is refused is kept nowhere */
+    uint64_t refused;    /* of the piece that is being delivered */
+    uint64_t added;      /* of those: as a letter */
+    uint64_t behind;     /* of the last ones: those that are not acknowledged, for it has failed */
     uint64_t ordinal;     /* the last one given out */
     ss_gap_block pending; /* what it missed and was not told of */
     char **claims;
     size_t claim_count;
     _Atomic uint32_t state;
     _Atomic int32_t status;
-    ss_counter broadcast;
+    /* `accepted` is written before the others of a piece, `settled` after them: where both are
+     * equal, all of them are of one moment. What changes beside a piece does under slots_lock. */
+    ss_counter accepted;
+    ss_counter settled;
     ss_counter delivered;
-    ss_counter failed;
-    ss_counter dropped;
-    ss_counter acknowledged;
+    ss_counter dead;
+    ss_counter dead_unkept;
+    ss_counter told;
+    ss_counter lost;
     ss_counter samples;
     ss_counter total_ns;
     ss_counter buckets[SS_TIME_BUCKETS];
@@ -89,6 +97,11 @@ struct ss_sequencer {
     ss_slot *slots[SS_SLOTS_MAX];
 };
 
+/* Pairs with the acquires in describe (attach.c). */
+static inline void ss_counter_show(ss_counter *c, uint64_t value) {
+    atomic_store_explicit(c, value, memory_order_release);
+}
+
 /* ---- slots --------------------------------------------------------------------------- */
 
 ss_slot *ss_slot_find(const ss_sequencer *sequencer, uint32_t id);
@@ -112,7 +125,8 @@ void ss_slot_deliver(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames,
 void ss_slot_deliver_unchecked(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames,
                                size_t len, ss_sent *sent);
 /* Frames of these kinds that it wants but may not get now. */
-void ss_slot_miss(ss_slot *s, uint64_t kinds, const uint8_t *frames, size_t len);
+void ss_slot_miss(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint8_t *frames,
+                  size_t len);
 /* Tells it of what it missed. */
 void ss_slot_tell_gap(ss_sequencer *sequencer, ss_slot *s);
 

@@ -40,16 +40,21 @@ if TYPE_CHECKING:
     from slipstream.events import (
         AppEvent,
         Block,
+        Encoding,
         Event,
         EventKind,
         Gap,
         GapReason,
         MappingRemoval,
         MappingUpdate,
+        Mark,
         Meta,
         Payload,
+        PeerForgotten,
+        PeerSeen,
         StakingReward,
     )
+    from slipstream.library import PluginInfo
     from slipstream.loaded import Plugin
     from slipstream.manager import PluginManager
     from slipstream.status import Counters, PluginState
@@ -57,7 +62,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Where the names of this package come from, the quickest to import first.
-_ROOMS = ("errors", "events", "config", "status", "loaded", "manager")
+_ROOMS = ("errors", "events", "config", "status", "library", "loaded", "manager")
 
 
 def __getattr__(name: str) -> object:
@@ -94,6 +99,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "Counters",
+    "Encoding",
     "Event",
     "EventKind",
     "FlushTimeout",
@@ -106,13 +112,17 @@ __all__ = [
     "LibPathNotSet",
     "MappingRemoval",
     "MappingUpdate",
+    "Mark",
     "Meta",
     "Mode",
     "Payload",
+    "PeerForgotten",
+    "PeerSeen",
     "Plugin",
     "PluginAlreadyLoaded",
     "PluginConfig",
     "PluginFailed",
+    "PluginInfo",
     "PluginLoadError",
     "PluginManager",
     "PluginNotLoaded",

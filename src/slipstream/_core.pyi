@@ -27,6 +27,7 @@ class Door:
         key: _Bytes,
         value: _Bytes,
         height: int | None,
+        encoding: int = 0,
         /,
     ) -> None:
         """Tell all subscribers that a mapping's key got a value, without an object in between.
@@ -37,6 +38,7 @@ class Door:
             key: Plaintext bytes.
             value: Value bytes.
             height: The block's height, or None.
+            encoding: How the source has written the bytes (`SLIPSTREAM_ENCODING_*`).
 
         Raises:
             BroadcastError: It is too large for a frame or for some plugin's ring.
@@ -49,6 +51,7 @@ class Door:
         mapping_name: _Bytes,
         key: _Bytes | None,
         height: int | None,
+        encoding: int = 0,
         /,
     ) -> None:
         """Tell all subscribers that a key left a mapping.
@@ -58,6 +61,7 @@ class Door:
             mapping_name: The mapping's identifier bytes.
             key: Plaintext bytes; None is the whole mapping.
             height: The block's height, or None.
+            encoding: How the source has written the bytes (`SLIPSTREAM_ENCODING_*`).
 
         Raises:
             BroadcastError: It is too large for a frame or for some plugin's ring.
@@ -65,7 +69,14 @@ class Door:
         """
 
     def staking_reward(
-        self, staker: _Bytes, validator: _Bytes, reward: int, new_stake: int, height: int | None, /
+        self,
+        staker: _Bytes,
+        validator: _Bytes,
+        reward: int,
+        new_stake: int,
+        height: int | None,
+        encoding: int = 0,
+        /,
     ) -> None:
         """Tell all subscribers of a staker's reward in one block.
 
@@ -75,18 +86,20 @@ class Door:
             reward: Microcredits.
             new_stake: Microcredits.
             height: The block's height, or None.
+            encoding: How the source has written the bytes (`SLIPSTREAM_ENCODING_*`).
 
         Raises:
             BroadcastError: It is too large for a frame or for some plugin's ring.
             ClosedError: The manager is closed.
         """
 
-    def block(self, block: _Bytes, height: int | None, /) -> None:
+    def block(self, block: _Bytes, height: int | None, encoding: int = 0, /) -> None:
         """Tell all subscribers that a block was added.
 
         Args:
             block: Its serialised bytes, or a prefix of them.
             height: Its height, or None.
+            encoding: How the source has written the bytes (`SLIPSTREAM_ENCODING_*`).
 
         Raises:
             BroadcastError: It is too large for a frame or for some plugin's ring.
@@ -94,7 +107,13 @@ class Door:
         """
 
     def payload(
-        self, source: _Bytes | None, name: _Bytes, body: _Bytes, height: int | None, /
+        self,
+        source: _Bytes | None,
+        name: _Bytes,
+        body: _Bytes,
+        height: int | None,
+        encoding: int = 0,
+        /,
     ) -> None:
         """Send an application's own message to all subscribers.
 
@@ -103,6 +122,7 @@ class Door:
             name: What kind of message it is; UTF-8 by convention.
             body: Its bytes.
             height: A block's height, or None.
+            encoding: How the source has written the bytes (`SLIPSTREAM_ENCODING_*`).
 
         Raises:
             BroadcastError: It is too large for a frame or for some plugin's ring.
@@ -110,7 +130,13 @@ class Door:
         """
 
     def route(
-        self, source: _Bytes | None, name: _Bytes, body: _Bytes, height: int | None, /
+        self,
+        source: _Bytes | None,
+        name: _Bytes,
+        body: _Bytes,
+        height: int | None,
+        encoding: int = 0,
+        /,
     ) -> bool:
         """Send an application's own message to the first plugin that claims its name.
 
@@ -119,6 +145,7 @@ class Door:
             name: What kind of message it is.
             body: Its bytes.
             height: A block's height, or None.
+            encoding: How the source has written the bytes (`SLIPSTREAM_ENCODING_*`).
 
         Returns:
             True if a plugin claims the name.
@@ -187,7 +214,7 @@ def encode_frame(
     sequence: int,
     time_ns: int,
     height: int | None,
-    reasons: int,
+    word: int,
     spans: tuple[bytes | None, ...],
     numbers: tuple[int, ...],
     /,
@@ -212,7 +239,7 @@ def decode_frame(
 
     Returns:
         The frame's length in bytes, kind, flags, stream, sequence, time in nanoseconds, height,
-        reasons, spans, numbers.
+        the word behind fixed_len, spans, numbers.
     """
 
 def set_encoder(encoder: Callable[[object, int], bytes | None], /) -> None:

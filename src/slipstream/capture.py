@@ -8,7 +8,9 @@ write; everything before that frame is good.
 
 from __future__ import annotations
 
+import mmap
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -116,10 +118,16 @@ class CaptureWriter:
         self.close()
 
 
+class DamagedCapture(CaptureError):
+    """A capture that makes no sense from some place on, and is not merely cut off there."""
+
+
 def open_for_append(path: Path) -> int:
     """Open a capture for appending frames, and create it where it is missing.
 
-    A last frame that was cut off is removed, so that what is appended can be read.
+    What a crash or a full disk has left at its end is removed, so that what is appended can be
+    read: a frame that was cut off, bytes that were never written, a MARK of a dead letter
+    without its event. Nobody else can open it so as long as it is open.
 
     Args:
         path: The file.
@@ -128,42 +136,69 @@ def open_for_append(path: Path) -> int:
         A descriptor, opened with O_APPEND; the caller closes it.
 
     Raises:
-        CaptureError: The file cannot be opened, is no capture, or is damaged.
+        CaptureError: The file cannot be opened or written to, is no capture, or is somebody
+            else's at present.
+        DamagedCapture: It is damaged.
     """
+    descriptor = -1
     try:
         descriptor = _platform.open_for_append(path)
-    except OSError as error:
-        raise CaptureError(
-            f"cannot open {path}: {error.strerror}",
-            "check that its folder exists and that this user may write there",
-        ) from None
-    try:
+        _lock(descriptor, path)
         with os.fdopen(os.dup(descriptor), "rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
+            start = file.read(len(HEADER))
+            if len(start) < len(HEADER) and HEADER.startswith(start):
+                os.ftruncate(descriptor, 0)
                 os.write(descriptor, HEADER)
             else:
                 file.seek(0)
                 read_header(file, str(path))
                 os.ftruncate(descriptor, _whole_length(file, str(path)))
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise CaptureError(
+            f"cannot open {path}: {error.strerror}",
+            "check that its folder exists, that this user may write there, and that there is room",
+        ) from None
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
+def _lock(descriptor: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise CaptureError(f"{path} is not a regular file", "choose another file name")
+    try:
+        _platform.lock(descriptor)
+    except OSError:
+        raise CaptureError(
+            f"cannot open {path}: another plugin or host appends to it",
+            "give each its own file",
+        ) from None
+
+
+_LETTER_MARK = b"slipstream.dead-letter"
+
+
 def _whole_length(file: BinaryIO, name: str) -> int:
-    """The length of the file without a last frame that was cut off; open behind the header."""
-    end = file.seek(0, os.SEEK_END)
+    """The length of the file without what was cut off at its end; open behind the header."""
+    end = os.fstat(file.fileno()).st_size
     offset = len(HEADER)
-    while offset + 4 <= end:
-        file.seek(offset)
-        size = int.from_bytes(file.read(4), "little")
-        if not _FRAME_HEADER <= size <= _FRAME_MAX or size % 8:
-            raise CaptureError(
-                f"{name}: the frame at byte {offset} claims a length of {size}",
-                "the file is damaged from there on; move it away and start a new one",
-            )
-        if offset + size > end:
-            break
-        offset += size
-    return offset
+    mark = -1  # where a MARK stands whose event should follow
+    with mmap.mmap(file.fileno(), end, access=mmap.ACCESS_READ) as data:
+        while offset + _FRAME_HEADER <= end:
+            size = int.from_bytes(data[offset : offset + 4], "little")
+            if not _FRAME_HEADER <= size <= _FRAME_MAX or size % 8:
+                if not any(data[at : at + 4096].strip(b"\0") for at in range(offset, end, 4096)):
+                    break  # room was made for it, and then it was not written
+                raise DamagedCapture(
+                    f"{name}: the frame at byte {offset} claims a length of {size}",
+                    "the file is damaged from there on; move it away and start a new one",
+                )
+            if offset + size > end:
+                break
+            is_mark = data[offset + 6] == lib.SLIPSTREAM_KIND_MARK
+            mark = offset if is_mark and _LETTER_MARK in data[offset : offset + 128] else -1
+            offset += size
+    return offset if mark < 0 else mark

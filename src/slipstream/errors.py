@@ -34,6 +34,12 @@ class Refusal(StrEnum):
     FLUSH_MISSING = "flush missing"
     TIMED_OUT = "timed out"
     FILE_CHANGED = "file changed"
+    INFO_MISPLACED = "info misplaced"
+    INFO_UNREADABLE = "info unreadable"
+    INFO_INVALID = "info invalid"
+    INFO_DISAGREES = "info disagrees"
+    SCHEMA_INVALID = "schema invalid"
+    EXTENSION_MISSING = "extension missing"
 
 
 class SlipstreamError(Exception):

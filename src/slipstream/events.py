@@ -27,6 +27,17 @@ class EventKind(IntEnum):
     BLOCK = lib.SLIPSTREAM_KIND_BLOCK
     PAYLOAD = lib.SLIPSTREAM_KIND_PAYLOAD
     GAP = lib.SLIPSTREAM_KIND_GAP
+    PEER_SEEN = lib.SLIPSTREAM_KIND_PEER_SEEN
+    PEER_FORGOTTEN = lib.SLIPSTREAM_KIND_PEER_FORGOTTEN
+    MARK = lib.SLIPSTREAM_KIND_MARK
+
+
+class Encoding(IntEnum):
+    """How a source has written the opaque bytes of an event."""
+
+    UNSAID = lib.SLIPSTREAM_ENCODING_UNSAID
+    SNARKVM_4 = lib.SLIPSTREAM_ENCODING_SNARKVM_4
+    """snarkVM's `to_bytes_le`, up to 4.x."""
 
 
 class GapReason(IntFlag):
@@ -39,6 +50,7 @@ class GapReason(IntFlag):
     TOO_LARGE = lib.SLIPSTREAM_GAP_TOO_LARGE
     PAUSED = lib.SLIPSTREAM_GAP_PAUSED
     RELOAD = lib.SLIPSTREAM_GAP_RELOAD
+    QUARANTINED = lib.SLIPSTREAM_GAP_QUARANTINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +95,15 @@ class Layout(NamedTuple):
         spans: In the order of the frame.
         said: The event in one line for people, with its attributes in braces.
         numbers: Attributes that are 64-bit numbers behind the spans, in the order of the frame.
-        said_without: The same where an optional span is absent.
+        said_without: The same as `said` where the first optional span is absent.
+        word: The attribute that stands in the word behind fixed_len; "" if that is 0.
     """
 
     spans: tuple[Span, ...]
     said: str
     numbers: tuple[str, ...] = ()
     said_without: str = ""
+    word: str = ""
 
 
 _PROGRAM = Span("program_id", "program_id")
@@ -107,12 +121,15 @@ class MappingUpdate:
         value: Value bytes.
         block_height: The height that is being finalized, or None.
         meta: Stream, sequence, time and flags.
+        encoding: How the source has written the bytes; a number of `Encoding`, or from
+            0x80000000 on one of the application's own.
     """
 
     kind: ClassVar[EventKind] = EventKind.MAPPING_UPDATE
     layout: ClassVar[Layout] = Layout(
         spans=(_PROGRAM, _MAPPING, Span("key", "plaintext"), Span("value", "value")),
         said="{program_id}/{mapping_name}[{key}] = {value}",
+        word="encoding",
     )
 
     program_id: bytes
@@ -121,6 +138,7 @@ class MappingUpdate:
     value: bytes
     block_height: int | None = None
     meta: Meta = NO_META
+    encoding: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +150,7 @@ class MappingRemoval:
         spans=(_PROGRAM, _MAPPING, Span("key", "plaintext", optional=True)),
         said="{program_id}/{mapping_name}[{key}]",
         said_without="{program_id}/{mapping_name}: the whole mapping",
+        word="encoding",
     )
 
     program_id: bytes
@@ -139,6 +158,7 @@ class MappingRemoval:
     key: bytes | None
     block_height: int | None = None
     meta: Meta = NO_META
+    encoding: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +170,7 @@ class StakingReward:
         spans=(Span("staker", "address"), Span("validator", "address")),
         numbers=("reward", "new_stake"),
         said="{staker} got {reward:,}, has {new_stake:,}, validator {validator}",
+        word="encoding",
     )
 
     staker: bytes
@@ -158,6 +179,7 @@ class StakingReward:
     new_stake: int
     block_height: int | None = None
     meta: Meta = NO_META
+    encoding: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +187,12 @@ class Block:
     """A block was added; `block` holds its serialised bytes, or a prefix of them."""
 
     kind: ClassVar[EventKind] = EventKind.BLOCK
-    layout: ClassVar[Layout] = Layout(spans=(Span("block"),), said="{block}")
+    layout: ClassVar[Layout] = Layout(spans=(Span("block"),), said="{block}", word="encoding")
 
     block: bytes
     block_height: int | None = None
     meta: Meta = NO_META
+    encoding: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +210,7 @@ class Payload:
         spans=(Span("source", "utf8", optional=True), Span("name", "utf8"), Span("body", "utf8")),
         said="{name} from {source}: {body}",
         said_without="{name}: {body}",
+        word="encoding",
     )
 
     name: bytes
@@ -194,6 +218,7 @@ class Payload:
     source: bytes | None = None
     block_height: int | None = None
     meta: Meta = NO_META
+    encoding: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +233,20 @@ class Gap:
         kinds: Bit set of the kinds that were lost.
         first_height: Lowest-ordinal lost height, None where it had none.
         last_height: Highest-ordinal lost height, None where it had none.
+        lost_stream: The stream of what was lost; 0 where it was not one stream.
+        first_sequence: The first lost one's number within the stream, 0 where there are several.
+        last_sequence: The last lost one's.
     """
 
     kind: ClassVar[EventKind] = EventKind.GAP
     layout: ClassVar[Layout] = Layout(
         spans=(),
-        numbers=("first", "last", "count", "kinds", "first_height", "last_height"),
+        numbers=(
+            *("first", "last", "count", "kinds", "first_height", "last_height"),
+            *("lost_stream", "first_sequence", "last_sequence"),
+        ),
         said="{count:,} events lost, ordinals {first} to {last}: {reason}",
+        word="reason",
     )
 
     reason: GapReason
@@ -225,11 +257,77 @@ class Gap:
     first_height: int | None = None
     last_height: int | None = None
     meta: Meta = NO_META
+    lost_stream: int = 0
+    first_sequence: int = 0
+    last_sequence: int = 0
 
     @property
     def block_height(self) -> int | None:
         """The height of the frame, as other events have it: that of the last lost event."""
         return self.last_height
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSeen:
+    """A peer of the host was seen.
+
+    Attributes:
+        peer: The host's bytes for it.
+        public_key: Its key, None where it is not known.
+        name: What it calls itself, None where it is not known.
+        via: `SLIPSTREAM_PEER_DIRECT` (1) or `SLIPSTREAM_PEER_ROUTED` (2).
+    """
+
+    kind: ClassVar[EventKind] = EventKind.PEER_SEEN
+    layout: ClassVar[Layout] = Layout(
+        spans=(
+            Span("peer"),
+            Span("public_key", optional=True),
+            Span("name", "utf8", optional=True),
+        ),
+        said="{peer} was seen: key {public_key}, name {name}",
+        said_without="{peer} was seen",
+        word="via",
+    )
+
+    peer: bytes
+    public_key: bytes | None = None
+    name: bytes | None = None
+    via: int = lib.SLIPSTREAM_PEER_DIRECT
+    block_height: int | None = None
+    meta: Meta = NO_META
+
+
+@dataclass(frozen=True, slots=True)
+class PeerForgotten:
+    """The host has forgotten a peer, and so must whoever keeps something of it."""
+
+    kind: ClassVar[EventKind] = EventKind.PEER_FORGOTTEN
+    layout: ClassVar[Layout] = Layout(spans=(Span("peer"),), said="{peer} is forgotten")
+
+    peer: bytes
+    block_height: int | None = None
+    meta: Meta = NO_META
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A note in a file of events; no plugin ever gets one.
+
+    Attributes:
+        name: What it notes; ``slipstream.*`` are this contract's.
+        body: One JSON object in UTF-8.
+    """
+
+    kind: ClassVar[EventKind] = EventKind.MARK
+    layout: ClassVar[Layout] = Layout(
+        spans=(Span("name", "utf8"), Span("body", "utf8")), said="{name}: {body}"
+    )
+
+    name: bytes
+    body: bytes
+    block_height: int | None = None
+    meta: Meta = NO_META
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,4 +347,15 @@ class AppEvent:
     meta: Meta = NO_META
 
 
-Event = MappingUpdate | MappingRemoval | StakingReward | Block | Payload | Gap | AppEvent
+Event = (
+    MappingUpdate
+    | MappingRemoval
+    | StakingReward
+    | Block
+    | Payload
+    | Gap
+    | PeerSeen
+    | PeerForgotten
+    | Mark
+    | AppEvent
+)

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from slipstream import _native
 from slipstream._native import lib
 from slipstream.errors import BroadcastError, FrameError
-from slipstream.events import NO_META, AppEvent, Event, Gap, GapReason, Meta
+from slipstream.events import NO_META, AppEvent, Event, Gap, GapReason, Mark, Meta
 
 Buffer = bytes | bytearray | memoryview
 
@@ -26,6 +26,9 @@ APP_KINDS = range(lib.SLIPSTREAM_KIND_APP_FIRST, lib.SLIPSTREAM_KIND_APP_LAST + 
 
 CLASSES: dict[int, type[Event]] = {c.kind: c for c in get_args(Event) if c is not AppEvent}
 """The class of each kind of this contract."""
+
+HOST_ONLY = frozenset(kind for kind in CLASSES if not lib.ss_frame_shape(kind).sent)
+"""The kinds that are never sent: a host makes them, of its own losses and for its files."""
 
 _ALL_KINDS = -1
 
@@ -46,7 +49,8 @@ _MEANINGS: dict[int, _native.MakeError] = {
     lib.SLIPSTREAM_INVALID_ARGUMENT: lambda offset, index: FrameError(
         f"frame {index}, at byte {offset}: its kind may not be sent, or it has a stream without "
         "a sequence",
-        "send a kind of this contract but GAP, or 32 to 63; both stream and sequence, or neither",
+        "send a kind of this contract but GAP and MARK, or 32 to 63; stream and sequence both, "
+        "or neither",
         offset,
         index,
     ),
@@ -98,6 +102,7 @@ def _encoder(of: type[Event]) -> Callable[[Any, int], bytes | None]:
     """Return what makes the frame of an event of this class, if its kind is in a set of kinds."""
     spans = getter([span.name for span in of.layout.spans])
     numbers = getter(of.layout.numbers)
+    word = attrgetter(of.layout.word) if of.layout.word else lambda _: 0
     encode_frame = _native.encode_frame
 
     def encoded(event: Any, kinds: int) -> bytes | None:
@@ -112,7 +117,7 @@ def _encoder(of: type[Event]) -> Callable[[Any, int], bytes | None]:
             meta.sequence,
             meta.time_ns,
             event.block_height,
-            0,
+            word(event),
             spans(event),
             numbers(event),
         )
@@ -127,7 +132,7 @@ def _encode_app(event: AppEvent, kinds: int) -> bytes | None:
 
 
 def _encode_gap(event: Gap, _kinds: int) -> bytes:
-    """The frame of a gap, which has reasons, and heights among its numbers."""
+    """The frame of a gap, which has heights among its numbers."""
     meta = event.meta
     numbers = [NO_HEIGHT if number is None else number for number in _gap_numbers(event)]
     return _native.encode_frame(
@@ -143,7 +148,7 @@ def _encode_gap(event: Gap, _kinds: int) -> bytes:
     )
 
 
-def _refuse_gap(_event: Gap, _kinds: int) -> bytes | None:
+def _refuse(_event: Gap | Mark, _kinds: int) -> bytes | None:
     raise _native.status_error(lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
 
 
@@ -151,7 +156,7 @@ _encode_any_app = _encoder(AppEvent)
 _gap_numbers = getter(Gap.layout.numbers)
 _ENCODERS: dict[type, Callable[[Any, int], Any]] = {of: _encoder(of) for of in get_args(Event)}
 _ENCODERS |= {AppEvent: _encode_app, Gap: _encode_gap}
-_DOOR_ENCODERS = _ENCODERS | {Gap: _refuse_gap}
+_DOOR_ENCODERS = _ENCODERS | {CLASSES[kind]: _refuse for kind in HOST_ONLY}
 
 
 def _encode_for_door(event: object, kinds: int) -> bytes | None:
@@ -191,10 +196,11 @@ def encode(event: Event) -> bytes:
 
 
 def _builder(of: type[Event]) -> Callable[..., Event]:
-    """Return what makes an event of this class from a frame's spans, numbers, height and meta."""
-    values = [*(span.name for span in of.layout.spans), *of.layout.numbers, "block_height", "meta"]
+    """Return what makes an event of this class from what `decode` finds in a frame."""
+    names = (*(span.name for span in of.layout.spans), *of.layout.numbers)
+    values = [*names, "block_height", "meta", of.layout.word]
     order = [values.index(field.name) for field in dataclasses.fields(of)]
-    if order == sorted(order):
+    if order == list(range(len(values))):
         return of
     pick = itemgetter(*order)
     return lambda *values: of(*pick(values))
@@ -220,7 +226,7 @@ def decode(buffer: Buffer, offset: int = 0) -> tuple[Event, int]:
     Raises:
         FrameError: The bytes there are not a well-formed frame of a known kind.
     """
-    size, kind, flags, stream, sequence, time_ns, height, reasons, spans, numbers = (
+    size, kind, flags, stream, sequence, time_ns, height, word, spans, numbers = (
         _native.decode_frame(buffer, offset)
     )
     meta = NO_META
@@ -228,11 +234,11 @@ def decode(buffer: Buffer, offset: int = 0) -> tuple[Event, int]:
         meta = Meta(stream=stream, sequence=sequence, time_ns=time_ns, flags=flags)
     event: Event
     if build := _BUILDERS.get(kind):
-        event = build(*spans, *numbers, height, meta)
+        event = build(*spans, *numbers, height, meta, word)
     elif kind == Gap.kind:
-        first, last, count, kinds, start, end = numbers
+        first, last, count, kinds, start, end, *where = numbers
         heights = _height(start), _height(end)
-        event = Gap(GapReason(reasons), first, last, count, kinds, *heights, meta)
+        event = Gap(GapReason(word), first, last, count, kinds, *heights, meta, *where)
     else:
         event = AppEvent(kind, spans[0] or b"", height, meta)
     return event, offset + size

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slipstream.config import Mode
     from slipstream.delivery.description import Flush, Identity
     from slipstream.delivery.plugin import Delivery
+    from slipstream.library import PluginInfo
 
 _log = logging.getLogger("slipstream")
 
@@ -72,6 +73,11 @@ class Plugin:
     def digest(self) -> str:
         """SHA-256 of the library, in hexadecimal."""
         return self.delivery.identity.digest
+
+    @property
+    def info(self) -> PluginInfo | None:
+        """What its file says of it, if it does; None for a plugin written in Python."""
+        return self.delivery.identity.info
 
     @property
     def status(self) -> Status:
@@ -168,7 +174,7 @@ class Loaded:
         problems = _flush(list(self.plugins.values()), timeout)
         late = [
             f"{plugin.name} ({plugin.state}): acknowledged {plugin.counters.acknowledged} "
-            f"of {plugin.counters.broadcast}: {problems[plugin.name]}"
+            f"of {plugin.counters.accepted}: {problems[plugin.name]}"
             for plugin in self.plugins.values()
             if problems[plugin.name]
         ]
@@ -178,12 +184,12 @@ class Loaded:
                 "see the states and reasons in `plugins`",
             )
 
-    def unload(self, name: str, timeout: float) -> None:
+    def unload(self, name: str, timeout: float | None) -> None:
         """Unload a plugin.
 
         Args:
             name: Its name.
-            timeout: The longest wait for each step, in seconds.
+            timeout: The longest wait for each step, in seconds; None: its `unload_timeout`.
 
         Raises:
             PluginNotLoaded: There is none of this name.
@@ -192,11 +198,12 @@ class Loaded:
         self._end(self.find(name), timeout)
         self.plugins.pop(name)
 
-    def unload_all(self, timeout: float) -> None:
+    def unload_all(self, timeout: float | None) -> None:
         """Unload all plugins, the last loaded first. Problems are logged, none stops it.
 
         Args:
-            timeout: The longest wait for each step, in seconds.
+            timeout: The longest wait for each step, in seconds; None: each one's
+                `unload_timeout`.
         """
         interrupt: BaseException | None = None
         for name in reversed(list(self.plugins)):
@@ -205,7 +212,7 @@ class Loaded:
                     self._end(self.plugins[name], timeout)
                 except (KeyboardInterrupt, SystemExit) as error:  # hurry, but leave none behind
                     interrupt = error
-                    timeout = min(timeout, 1.0)
+                    timeout = 1.0 if timeout is None else min(timeout, 1.0)
                     self._end(self.plugins[name], timeout)
                 self.plugins.pop(name)
             except SlipstreamError as error:
@@ -215,8 +222,9 @@ class Loaded:
         if interrupt is not None:
             raise interrupt
 
-    def _end(self, plugin: Plugin, timeout: float) -> None:
-        problem = plugin.delivery.close(timeout)
+    def _end(self, plugin: Plugin, timeout: float | None) -> None:
+        delivery = plugin.delivery
+        problem = delivery.close(delivery.unload_timeout if timeout is None else timeout)
         if problem:
             _log.warning(
                 "plugin unloaded, but not cleanly",

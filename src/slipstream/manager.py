@@ -285,12 +285,12 @@ class PluginManager(metaclass=_ShowsNative):
             self._loaded.refuse_same_name(name)
             return self._loaded.add(InlinePython(self._host, plugin, name))
 
-    def unload_plugin(self, name: str, timeout: float = 10.0) -> None:
+    def unload_plugin(self, name: str, timeout: float | None = None) -> None:
         """Unload a plugin: flush, `on_unload`, destroy, unmap.
 
         Args:
             name: Its name in this host.
-            timeout: The longest wait for each of these, in seconds.
+            timeout: The longest wait for each of these, in seconds; None: its `unload_timeout`.
 
         Raises:
             PluginNotLoaded: There is no such plugin.
@@ -339,8 +339,13 @@ class PluginManager(metaclass=_ShowsNative):
             )
             return plugin
 
-    def unload(self, timeout: float = 10.0) -> None:
-        """Unload all plugins, the last loaded first. Problems are logged, none stops it."""
+    def unload(self, timeout: float | None = None) -> None:
+        """Unload all plugins, the last loaded first. Problems are logged, none stops it.
+
+        Args:
+            timeout: The longest wait for each step, in seconds; None: each one's
+                `unload_timeout`.
+        """
         with self._controlling("unload"):
             self._loaded.unload_all(timeout)
 
@@ -420,7 +425,7 @@ class PluginManager(metaclass=_ShowsNative):
         """`load_plugin` on a thread of its own."""
         return await _in_thread(self.load_plugin, config)
 
-    async def unload_plugin_async(self, name: str, timeout: float = 10.0) -> None:
+    async def unload_plugin_async(self, name: str, timeout: float | None = None) -> None:
         """`unload_plugin` on a thread of its own."""
         await _in_thread(self.unload_plugin, name, timeout)
 
@@ -432,7 +437,7 @@ class PluginManager(metaclass=_ShowsNative):
         """`flush` on a thread of its own."""
         await _in_thread(self.flush, timeout)
 
-    async def unload_async(self, timeout: float = 10.0) -> None:
+    async def unload_async(self, timeout: float | None = None) -> None:
         """`unload` on a thread of its own."""
         await _in_thread(self.unload, timeout)
 
@@ -466,6 +471,6 @@ def _close(loaded: Loaded, host: Host) -> None:
     if _native.forked():
         return
     try:
-        loaded.unload_all(10.0)
+        loaded.unload_all(None)
     finally:
         host.close()

@@ -53,43 +53,61 @@ SUPERVISED_STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What happened to a plugin's events. All count from its first load in this host.
+    """What became of a plugin's events. All count from its first load in this host.
+
+    At every moment `accepted` is the sum of `delivered`, `dead`, `told`, `undelivered` and
+    `waiting`.
 
     Attributes:
-        broadcast: The last ordinal that was given out.
-        delivered: Events that the plugin took.
-        failed: Events that it refused for good.
-        dropped: Events that it was told of by a GAP, or is going to be.
+        accepted: Events that were accepted for it, and so the last ordinal that was given out.
+        delivered: Those that it took and acknowledged.
+        dead: Those that it refused for good, by a status or by crashing on them.
+        told: Those that were lost, and whose GAP it acknowledged.
+        undelivered: Those that an unload has left, lost ones that it was not told of included.
+        waiting: Those of which none of this is known yet.
+        dead_unkept: How many of the dead are in no dead-letter file.
+        lost: Events that were lost so far, told or not.
         acknowledged: The last acknowledged ordinal.
+        retrying: The ordinal that is offered again until it is taken; 0 if none is.
         callbacks_timed: How many callbacks were timed (inline: one in 64).
         callback_ns: The time that those took, in nanoseconds.
         callback_buckets: Bucket n counts timed callbacks of at least 2^(n-1) and less than
             2^n nanoseconds.
     """
 
-    broadcast: int = 0
+    accepted: int = 0
     delivered: int = 0
-    failed: int = 0
-    dropped: int = 0
+    dead: int = 0
+    told: int = 0
+    undelivered: int = 0
+    waiting: int = 0
+    dead_unkept: int = 0
+    lost: int = 0
     acknowledged: int = 0
+    retrying: int = 0
     callbacks_timed: int = 0
     callback_ns: int = 0
     callback_buckets: tuple[int, ...] = ()
 
     @property
     def lag(self) -> int:
-        """Events that were broadcast to it and not acknowledged."""
-        return self.broadcast - self.acknowledged
+        """Events that were accepted for it and not acknowledged."""
+        return self.accepted - self.acknowledged
 
 
 def counters_of(stats: ss_stats) -> Counters:
     """Return the core's counters of a slot or of a ring."""
     return Counters(
-        broadcast=stats.broadcast,
+        accepted=stats.accepted,
         delivered=stats.delivered,
-        failed=stats.failed,
-        dropped=stats.dropped,
+        dead=stats.dead,
+        told=stats.told,
+        undelivered=stats.undelivered,
+        waiting=stats.waiting,
+        dead_unkept=stats.dead_unkept,
+        lost=stats.lost,
         acknowledged=stats.acknowledged,
+        retrying=stats.retrying,
         callbacks_timed=stats.samples,
         callback_ns=stats.total_ns,
         callback_buckets=tuple(stats.buckets),

@@ -20,16 +20,20 @@ HEADER = struct.Struct("<IHHIIQQqQ")
 NO_HEIGHT = 2**64 - 1
 U64_MAX = 2**64 - 1
 
-# Kind: names of its spans, which of them may be absent, how many u64 follow.
-SHAPES: dict[int, tuple[int, frozenset[int], int]] = {
-    0: (4, frozenset(), 0),
-    1: (3, frozenset({2}), 0),
-    2: (2, frozenset(), 2),
-    3: (1, frozenset(), 0),
-    4: (3, frozenset({0}), 0),
-    5: (0, frozenset(), 6),
+# Kind: its spans, which of them may be absent, how many u64 follow, how many reserved ones.
+SHAPES: dict[int, tuple[int, frozenset[int], int, int]] = {
+    0: (4, frozenset(), 0, 0),
+    1: (3, frozenset({2}), 0, 0),
+    2: (2, frozenset(), 2, 0),
+    3: (1, frozenset(), 0, 0),
+    4: (3, frozenset({0}), 0, 0),
+    5: (0, frozenset(), 9, 0),
+    6: (3, frozenset({1, 2}), 0, 1),
+    7: (1, frozenset(), 0, 0),
+    8: (2, frozenset(), 0, 0),
 }
-UPDATE, REMOVAL, REWARD, BLOCK, PAYLOAD, GAP = SHAPES
+UPDATE, REMOVAL, REWARD, BLOCK, PAYLOAD, GAP, PEER_SEEN, PEER_FORGOTTEN, MARK = SHAPES
+WITH_WORD = range(UPDATE, PEER_FORGOTTEN)  # the word behind fixed_len says something
 APP_KINDS = range(32, 64)
 READERS = (*SHAPES, APP_KINDS)
 
@@ -39,11 +43,11 @@ class Draft:
     """All that a frame says.
 
     Attributes:
-        kind: The kind; 0 to 5, or 32 to 63.
+        kind: The kind; 0 to 8, or 32 to 63.
         spans: The values in the layout's order, None for an absent one. An application's
             own kind has one, which stands behind the fixed part.
         numbers: The 64-bit numbers of the payload, in the layout's order.
-        reasons: The word at 4 of the payload; a gap's reasons.
+        word: The word at 4 of the payload.
         grown_header: Bytes by which the header is longer than in 1.0.
         grown_fixed: Bytes by which the payload's fixed part is longer than in 1.0.
     """
@@ -51,7 +55,7 @@ class Draft:
     kind: int
     spans: tuple[bytes | None, ...] = ()
     numbers: tuple[int, ...] = ()
-    reasons: int = 0
+    word: int = 0
     flags: int = 0
     stream: int = 0x5157_A11E_0000_0001
     sequence: int = 1
@@ -85,7 +89,9 @@ class Draft:
         return header + b"\xdd" * self.grown_header + payload + bytes(padding)
 
     def _payload(self) -> bytes:
-        fixed_len = 8 + 8 * len(self.spans) + 8 * len(self.numbers) + self.grown_fixed
+        reserved = bytes(8 * SHAPES.get(self.kind, (0, 0, 0, 0))[3])
+        behind = struct.pack(f"<{len(self.numbers)}Q", *self.numbers) + reserved
+        fixed_len = 8 + 8 * len(self.spans) + len(behind) + self.grown_fixed
         table, heap = b"", b""
         for span in self.spans:
             if span is None:
@@ -94,9 +100,8 @@ class Draft:
                 heap += bytes(-len(heap) % 8)
                 table += struct.pack("<II", fixed_len + len(heap), len(span))
                 heap += span
-        numbers = struct.pack(f"<{len(self.numbers)}Q", *self.numbers)
-        start = struct.pack("<II", fixed_len, self.reasons)
-        return start + table + numbers + b"\xee" * self.grown_fixed + heap
+        start = struct.pack("<II", fixed_len, self.word)
+        return start + table + behind + b"\xee" * self.grown_fixed + heap
 
 
 def _bonded() -> Draft:
@@ -153,8 +158,30 @@ WRITTEN: dict[str, Draft] = {
     "payload_empty_source_and_body": Draft(PAYLOAD, (b"", b"demo.ping", b"")),
     "payload_routed": Draft(PAYLOAD, _MESSAGE, flags=2, height=NO_HEIGHT),
     "payload_recorded": Draft(PAYLOAD, _MESSAGE, flags=1),
-    "gap": Draft(GAP, numbers=(41, 99, 59, 0b1001, 1_000, 1_003), reasons=1 | 4),
-    "gap_largest": _largest(Draft(GAP, numbers=(U64_MAX,) * 6, reasons=2**32 - 1)),
+    "gap": Draft(
+        GAP,
+        numbers=(41, 99, 59, 0b1001, 1_000, 1_003, 0x5157_A11E_0000_0001, 507, 571),
+        word=1 | 4,
+        stream=0,
+        sequence=0,
+    ),
+    "gap_of_several_streams": Draft(
+        GAP, numbers=(1, 2, 2, 8, 7, NO_HEIGHT, 0, 0, 0), word=128, stream=0, sequence=0
+    ),
+    "gap_largest": _largest(Draft(GAP, numbers=(U64_MAX,) * 9, word=2**32 - 1)),
+    "update_encoded": replace(_BONDED, word=1),
+    "removal_encoded": Draft(REMOVAL, (*_KEYS[:2], None), word=1),
+    "staking_reward_encoded": Draft(REWARD, _STAKERS, (1, 2), word=1),
+    "block_encoded": Draft(BLOCK, (b"block",), word=2**32 - 1),
+    "payload_encoded": Draft(PAYLOAD, (None, b"org.example.a", b""), word=0x8000_0001),
+    "peer_seen": Draft(PEER_SEEN, (b"peer-1", bytes(range(32)), b"Ada"), word=1),
+    "peer_seen_bare": Draft(PEER_SEEN, (b"p", None, None), word=2, height=NO_HEIGHT),
+    "peer_forgotten": Draft(PEER_FORGOTTEN, (b"peer-1",)),
+    "mark": Draft(
+        MARK, (b"slipstream.dead-letter", b'{"ordinal": 7}'), stream=0, sequence=0, height=NO_HEIGHT
+    ),
+    "mark_empty_body": Draft(MARK, (b"org.example.note", b"")),
+    "flags_of_1_0": replace(_BONDED, flags=1 | 2 | 4 | 8),
     "app_32": Draft(32, (b"an application's own",), height=NO_HEIGHT),
     "app_63_empty": Draft(63, (b"",)),
     "flag_critical": replace(_BONDED, flags=1 << 16),
@@ -164,9 +191,11 @@ WRITTEN: dict[str, Draft] = {
 LATER: dict[str, Draft] = {
     "grown_mapping_update": replace(_BONDED, grown_header=8, grown_fixed=8),
     "grown_mapping_removal": Draft(REMOVAL, (*_KEYS[:2], None), grown_header=16),
-    "grown_gap": Draft(GAP, numbers=(1, 2, 2, 3, 4, 5, 6), reasons=8),
+    "grown_gap": Draft(GAP, numbers=(*range(1, 10), 10), word=8),
+    "grown_peer_seen": Draft(PEER_SEEN, (b"p", None, b""), word=1, grown_fixed=8),
     "grown_app": Draft(40, (b"own",), grown_header=8, grown_fixed=16),
-    "kind_6_reserved": Draft(6, (b"later",)),
+    "kind_9_reserved": Draft(9, (b"later",)),
+    "kind_31_reserved": Draft(31, (b"later",)),
     "kind_64_beyond": Draft(64, (b"never",)),
     "kind_65535_beyond": Draft(65535),
     "flags_all": replace(_BONDED, flags=2**32 - 1),
@@ -208,11 +237,11 @@ def read_header(data: bytes) -> tuple[int, tuple[int, ...], bytes]:
 def read_payload(kind: int, payload: bytes) -> tuple[int, list[str]]:
     """Read one payload: status, and its values as guarded_frames prints them."""
     app = kind in APP_KINDS
-    spans, optional, numbers = (0, frozenset[int](), 0) if app else SHAPES[kind]
-    known = 8 + 8 * spans + 8 * numbers
+    spans, optional, numbers, more = (0, frozenset[int](), 0, 0) if app else SHAPES[kind]
+    known = 8 + 8 * (spans + numbers + more)
     if len(payload) < known:
         return MALFORMED, []
-    fixed, reasons = struct.unpack_from("<II", payload)
+    fixed, word = struct.unpack_from("<II", payload)
     if fixed % 8 or not known <= fixed <= len(payload):
         return MALFORMED, []
     values = []
@@ -226,8 +255,8 @@ def read_payload(kind: int, payload: bytes) -> tuple[int, list[str]]:
             return MALFORMED, []
         else:
             values.append("=" + payload[offset : offset + length].hex())
-    if kind == GAP:
-        values.append(str(reasons))
+    if kind in WITH_WORD:
+        values.append(str(word))
     values += map(str, struct.unpack_from(f"<{numbers}Q", payload, 8 + 8 * spans))
     if app:
         values.append("=" + payload[fixed:].hex())

@@ -31,6 +31,10 @@ STRICT_WARNINGS = (
     "-Wundef",
     "-Wwrite-strings",
 )
+STRICT_CXX_WARNINGS = {
+    "gcc": ("-Wold-style-cast", "-Wuseless-cast"),
+    "clang": ("-Wold-style-cast",),
+}
 STRICT_C_WARNINGS = ("-Wc++-compat", "-Wstrict-prototypes", "-Wmissing-prototypes")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -94,6 +98,11 @@ def header_with(folder: Path, *edits: tuple[str, str], source: Path = HEADER) ->
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "slipstream.h").write_text(text)
     return folder
+
+
+def code_of(header: Path) -> str:
+    """The header from its include guard on: without the pages and the example before it."""
+    return header.read_text().partition("* example:end")[2]
 
 
 def between(text: str, start: str, end: str) -> str:

@@ -38,6 +38,9 @@ static void show_frame(FILE *out, const slipstream_frame *frame) {
     slipstream_block block;
     slipstream_payload payload;
     slipstream_gap gap;
+    slipstream_peer_seen seen;
+    slipstream_peer_forgotten forgotten;
+    slipstream_mark mark;
     slipstream_bytes app;
     const int32_t statuses[] = {
         slipstream_read_mapping_update(frame, &update),
@@ -46,6 +49,9 @@ static void show_frame(FILE *out, const slipstream_frame *frame) {
         slipstream_read_block(frame, &block),
         slipstream_read_payload(frame, &payload),
         slipstream_read_gap(frame, &gap),
+        slipstream_read_peer_seen(frame, &seen),
+        slipstream_read_peer_forgotten(frame, &forgotten),
+        slipstream_read_mark(frame, &mark),
         slipstream_read_app(frame, &app),
     };
     touch(frame->whole);
@@ -61,29 +67,48 @@ static void show_frame(FILE *out, const slipstream_frame *frame) {
         show(out, update.mapping_name);
         show(out, update.key);
         show(out, update.value);
+        fprintf(out, " %" PRIu32, update.encoding);
     }
     if (statuses[1] == SLIPSTREAM_OK) {
         show(out, removal.program_id);
         show(out, removal.mapping_name);
         show(out, removal.key);
+        fprintf(out, " %" PRIu32, removal.encoding);
     }
     if (statuses[2] == SLIPSTREAM_OK) {
         show(out, reward.staker);
         show(out, reward.validator);
-        fprintf(out, " %" PRIu64 " %" PRIu64, reward.reward, reward.new_stake);
+        fprintf(out, " %" PRIu32 " %" PRIu64 " %" PRIu64, reward.encoding, reward.reward,
+                reward.new_stake);
     }
-    if (statuses[3] == SLIPSTREAM_OK)
+    if (statuses[3] == SLIPSTREAM_OK) {
         show(out, block.block);
+        fprintf(out, " %" PRIu32, block.encoding);
+    }
     if (statuses[4] == SLIPSTREAM_OK) {
         show(out, payload.source);
         show(out, payload.name);
         show(out, payload.body);
+        fprintf(out, " %" PRIu32, payload.encoding);
     }
     if (statuses[5] == SLIPSTREAM_OK)
         fprintf(out, " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-                " %" PRIu64, gap.reasons, gap.first, gap.last, gap.count, gap.kinds,
-                gap.first_height, gap.last_height);
-    if (statuses[6] == SLIPSTREAM_OK)
+                " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
+                gap.reasons, gap.first, gap.last, gap.count, gap.kinds, gap.first_height,
+                gap.last_height, gap.lost_stream, gap.first_sequence, gap.last_sequence);
+    if (statuses[6] == SLIPSTREAM_OK) {
+        show(out, seen.peer);
+        show(out, seen.public_key);
+        show(out, seen.name);
+        fprintf(out, " %" PRIu32, seen.via);
+    }
+    if (statuses[7] == SLIPSTREAM_OK)
+        show(out, forgotten.peer);
+    if (statuses[8] == SLIPSTREAM_OK) {
+        show(out, mark.name);
+        show(out, mark.body);
+    }
+    if (statuses[9] == SLIPSTREAM_OK)
         show(out, app);
 }
 

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 LITERAL = re.compile(r"-?(?:0x[0-9A-Fa-f]+|[0-9]+)")
-NOT_FOR_CFFI = re.compile(r"_H$|_(EXTERN_C|EXPORT|CALL|CONSTRUCTOR)$|_EXT_")
+NOT_FOR_CFFI = re.compile(
+    r"_H$|_(EXPORT|CALL|CONSTRUCTOR|INFO_SYMBOL|INFO_MAGIC|TARGET_MINOR|PLUGIN_HEAD)$|_EXT_|_SIZE_\d"
+)
 INTEGERS = {"uint8_t", "uint16_t", "uint32_t", "int32_t", "uint64_t", "int64_t", "size_t"}
 SCALARS = INTEGERS | {"double", "char", "void"}
 WIDE = {"uint64_t", "int64_t"}
@@ -139,8 +141,13 @@ def test_built_module_agrees() -> None:
 
 
 def test_the_declarations_hold_nothing_else() -> None:
-    """Only typedefs of structs and #define NAME literal stand between the marks."""
-    code = cdef_part(HEADER)
+    """Only typedefs of structs and #define NAME literal stand between the marks.
+
+    What came after 1.0 stands between #if SLIPSTREAM_TARGET_MINOR and #endif.
+    """
+    code = re.sub(
+        r"^#(if SLIPSTREAM_TARGET_MINOR >= \d+|endif)$", "", cdef_part(HEADER), flags=re.MULTILINE
+    )
     for line in (line for line in code.splitlines() if line.startswith("#")):
         define = re.fullmatch(r"#define (SLIPSTREAM_\w+) (\S+)\s*", line)
         assert define, line
@@ -200,8 +207,9 @@ def test_every_function_pointer_has_the_calling_convention_macro() -> None:
 def test_every_function_has_its_tag() -> None:
     """[who may call it & in which state], on the function or above its table."""
     part = between(HEADER.read_text(), "cdef:begin */", "/* cdef:end */")
-    tag = re.compile(r"\[((?:plugin|any)-thread & [^\]]*)\]")
-    states = {"constructing", "constructed", "loading", "loaded", "unloading", "unloaded", "alive"}
+    thread = r"(?:plugin|delivery|any)-thread"
+    tag = re.compile(rf"\[({thread}(?: \| {thread})* & [^\]]*)\]")
+    states = {"constructing", "constructed", "loading", "loaded", "unloading", "ended", "alive"}
     functions = 0
     for chunk in re.split(r"^\} \w+;$", part, flags=re.MULTILINE)[:-1]:
         above, _, body = chunk.partition("typedef struct")

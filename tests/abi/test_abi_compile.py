@@ -17,9 +17,11 @@ from abi_tools import (
     HEADER,
     INCLUDE,
     STRICT_C_WARNINGS,
+    STRICT_CXX_WARNINGS,
     STRICT_WARNINGS,
     WARNINGS,
     between,
+    code_of,
     driver_of,
     front_end,
     header_with,
@@ -31,11 +33,13 @@ from abi_tools import (
 from support.toolbox import require
 
 # clang pads a struct, and so warns of padding, only once somebody asks for its size.
-STRUCTS = re.findall(
-    r"^typedef struct (\w+) \{", HEADER.read_text().partition("A WHOLE PLUGIN")[0], re.MULTILINE
-)
+STRUCTS = re.findall(r"^typedef struct (\w+) \{", code_of(HEADER), re.MULTILINE)
 TWICE = "#include <slipstream.h>\n#include <slipstream.h>\n" + "".join(
     f"SLIPSTREAM_STATIC_ASSERT(sizeof({name}) > 0);\n" for name in STRUCTS
+)
+TWICE += (
+    "__attribute__((unused)) static uint64_t uses_macros(const slipstream_plugin *p, uint32_t kind) {\n"
+    "    return SLIPSTREAM_KIND_BIT(kind) | SLIPSTREAM_HAS(slipstream_plugin, p, flush); }\n"
 )
 ON_X86 = platform.machine() in {"x86_64", "AMD64"}
 
@@ -66,8 +70,21 @@ static int32_t P folder(void *c, char *b, size_t *n) { (void)c; (void)b; *n = 0;
 static int32_t P counter(void *c, const char *n, const char *l, uint64_t a) { (void)c; (void)n; (void)l; return a > 9; }
 static int32_t P gauge(void *c, const char *n, const char *l, double a) { (void)c; (void)n; (void)l; return a > 9; }
 static const char *P name_at(void *i, uint32_t n) { (void)i; return n ? NULL : ""; }
+static int32_t P reject(void *c, uint64_t o, int32_t s, const char *t, size_t n) { (void)c; (void)t; (void)n; return o > 7 ? s : 0; }
+static int32_t P send_(void *c, uint32_t h, const uint8_t *p, size_t pn, const uint8_t *n, size_t nn, const uint8_t *b, size_t bn, uint64_t *t) {
+    (void)c; (void)h; (void)p; (void)pn; (void)n; (void)nn; (void)b; (void)bn; *t = 0; return 0; }
+static int32_t P lookup(void *c, const uint8_t *p, size_t n, uint32_t f, uint8_t *b, size_t *l) { (void)c; (void)p; (void)n; (void)b; *l = 0; return f > 2; }
+static int32_t P peer_at(void *c, uint32_t i, uint8_t *b, size_t *l) { (void)c; (void)b; *l = i; return 0; }
+static int32_t P public_key(void *c, uint8_t *b, size_t *l) { (void)c; (void)b; *l = 0; return 0; }
+static int32_t P sign(void *c, const uint8_t *d, size_t n, uint8_t *s) { (void)c; (void)d; (void)s; return n > 9; }
+static int32_t P open_(void *c, const uint8_t *d, size_t n, uint8_t *b, size_t *l) { (void)c; (void)d; (void)b; *l = n; return 0; }
+SLIPSTREAM_INFO({"name": "all", "version": "1.0.0", "abi": 1});
+slipstream_settle_v1 settle = {sizeof settle, 0, reject};
+slipstream_send_v1 sends = {sizeof sends, 0, send_};
+slipstream_peers_v1 peers = {sizeof peers, 0, lookup, peer_at};
+slipstream_identity_v1 identity = {sizeof identity, 0, public_key, sign, open_};
 slipstream_host host_ = {sizeof host_, 0, NULL, "", "", enabled, log_, set_error, ack, stopping, extension};
-slipstream_plugin plugin = {sizeof plugin, 0, 0, 0, NULL, "", "", destroy, on_load, timed,
+slipstream_plugin plugin = {SLIPSTREAM_PLUGIN_HEAD, 0, NULL, "", "", destroy, on_load, timed,
     kinds, broadcast, timed, extension};
 slipstream_config_v1 config = {sizeof config, 0, type_at, key_at, get_bool, get_i64, get_u64,
     get_f64, get_text, get_text, folder, folder};
@@ -93,9 +110,11 @@ def compiles(
 def test_header_compiles_without_a_warning(compiler: str, standard: str, bits: str) -> None:
     freestanding = ("-ffreestanding", bits)
     require(driver_of(compiler, standard), "-fsyntax-only", *freestanding)
-    strict = STRICT_WARNINGS if is_cxx(standard) else STRICT_WARNINGS + STRICT_C_WARNINGS
-    done = compiles(compiler, standard, TWICE, *WARNINGS, *strict, *freestanding)
-    assert (done.returncode, done.stderr.decode()) == (0, "")
+    strict = STRICT_CXX_WARNINGS[compiler] if is_cxx(standard) else STRICT_C_WARNINGS
+    strict = (*STRICT_WARNINGS, *strict)
+    for source in (TWICE, TWICE.replace("slipstream.h>", "slipstream_host.h>")):
+        done = compiles(compiler, standard, source, *WARNINGS, *strict, *freestanding)
+        assert (done.returncode, done.stderr.decode()) == (0, "")
 
 
 @pytest.mark.parametrize("standard", ["c11", "c++17"])
@@ -104,8 +123,9 @@ def test_header_compiles_without_a_warning(compiler: str, standard: str, bits: s
     ("edit", "complaint"),
     [
         (("    uint32_t reasons;\n    uint32_t reserved;", "    uint32_t reasons;"), "padd"),
+        (("? UINT64_C(1) <<", "? (uint64_t)1 <<"), "old-style"),
         (("    uint32_t abi_minor; /*", "    uint64_t abi_minor; /*"), "assert"),
-        (("out->reserved = 0;", "out->reserved = -1;"), "sign"),
+        (("out->via = slipstream_word(frame);", "out->via = -1;"), "sign"),
     ],
 )
 def test_the_matrix_would_notice(
@@ -114,10 +134,15 @@ def test_the_matrix_would_notice(
     require(driver_of(compiler, standard), "-fsyntax-only")
     old, new = edit
     if "reserved;" in old:  # the reader must not fail for want of the field
-        include = header_with(tmp_path, edit, ("out->reserved = 0;", ""))
+        fill = "out->reasons = slipstream_word(frame);\n"
+        include = header_with(tmp_path, edit, (f"{fill}        out->reserved = 0;", fill))
     else:
         include = header_with(tmp_path, edit)
     flags = (*WARNINGS, *STRICT_WARNINGS)
+    if complaint == "old-style":
+        if not is_cxx(standard):
+            pytest.skip("C has no other casts")
+        flags = (*flags, *STRICT_CXX_WARNINGS[compiler])
     done = compiles(compiler, standard, TWICE, *flags, include=include)
     assert done.returncode != 0, f"{new!r} went unnoticed"
     assert complaint in done.stderr.decode()
@@ -130,10 +155,12 @@ def test_header_compiles_for_windows(triple: str, standard: str) -> None:
     require(driver_of("clang", standard), "-fsyntax-only", *target)
     warnings = (*WARNINGS, *STRICT_WARNINGS)
     assembly = (*front_end("clang", standard), "-S", "-o", "-", "-I", INCLUDE, *target, *warnings)
-    exported = succeed((*assembly, "-DSLIPSTREAM_PLUGIN", "-"), ALL_FUNCTIONS.encode())
+    exported = succeed((*assembly, "-"), ALL_FUNCTIONS.encode())
     directive = re.compile(rb"/EXPORT:_?(\w+)")
-    assert directive.findall(exported) == [b"slipstream_create_plugin_v1"]
-    assert directive.findall(succeed((*assembly, "-"), ALL_FUNCTIONS.encode())) == []
+    both = {b"slipstream_create_plugin_v1", b"slipstream_info_v1"}
+    assert set(directive.findall(exported)) == both
+    host = succeed((*assembly, "-DSLIPSTREAM_HOST", "-"), ALL_FUNCTIONS.encode())
+    assert directive.findall(host) == []
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -184,7 +211,7 @@ def exported_by(library: Path) -> list[str]:
 
 @pytest.mark.parametrize("standard", ["c11", "c++11"])
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_example_exports_exactly_the_constructor(
+def test_example_exports_exactly_the_constructor_and_its_info(
     tmp_path: Path, compiler: str, standard: str
 ) -> None:
     require(driver_of(compiler, standard))
@@ -192,7 +219,7 @@ def test_example_exports_exactly_the_constructor(
     command = (*front_end(compiler, standard), *WARNINGS, *STRICT_WARNINGS)
     shared = ("-shared", "-fPIC", "-fvisibility=hidden", "-I", INCLUDE)
     succeed((*command, *shared, "-o", library, EXAMPLE))
-    assert exported_by(library) == ["slipstream_create_plugin_v1"]
+    assert exported_by(library) == ["slipstream_create_plugin_v1", "slipstream_info_v1"]
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -200,8 +227,8 @@ def test_export_macro_can_be_overridden(tmp_path: Path, compiler: str) -> None:
     require_both(compiler)
     library = tmp_path / "minimal.so"
     shared = ("-shared", "-fPIC", "-fvisibility=hidden", "-I", INCLUDE, *WARNINGS)
-    for standard, export in (("c11", "extern"), ("c++11", 'extern "C"')):
-        override = f"-DSLIPSTREAM_EXPORT={export}"
+    for standard in ("c11", "c++11"):
+        override = "-DSLIPSTREAM_EXPORT="
         succeed((*front_end(compiler, standard), *shared, override, "-o", library, EXAMPLE))
         assert exported_by(library) == [], f"as {standard}"
 
@@ -212,8 +239,7 @@ def test_example_in_the_header_is_the_file() -> None:
 
 
 def test_header_includes_two_standard_headers_only() -> None:
-    code = HEADER.read_text().partition("A WHOLE PLUGIN")[0]
-    assert re.findall(r"^\s*#\s*include\s*(.*?)\s*$", code, re.MULTILINE) == [
+    assert re.findall(r"^\s*#\s*include\s*(.*?)\s*$", code_of(HEADER), re.MULTILINE) == [
         "<stddef.h>",
         "<stdint.h>",
     ]

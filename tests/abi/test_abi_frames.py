@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import abi_frames
-from abi_frames import BLOCK, DRAFTS, FRAME_MAX, GAP, MALFORMED, OK, UNSUPPORTED, golden
+from abi_frames import BLOCK, DRAFTS, FRAME_MAX, MALFORMED, OK, UNSUPPORTED, golden
 from abi_tools import COMPILERS, HERE, INCLUDE, WARNINGS, header_with, run, succeed
 from support.toolbox import require
 
@@ -76,6 +76,7 @@ def header_alone(kind: int) -> bytes:
     return abi_frames.HEADER.pack(48, 48, kind, 0, 0, 1, 1, 1, 1)
 
 
+READERS = len(abi_frames.READERS)
 U32_MAX = 2**32 - 1
 BONDED = "mapping_update_bonded"  # frame_len 232, payload_len 180, fixed_len 40
 REMOVED = "mapping_removal_key"
@@ -101,12 +102,12 @@ HOSTILE: list[tuple[str, bytes, int, int | None]] = [
     ("unknown harmless flag", edited(BONDED, (8, "<I", 1 << 15)), OK, OK),
     ("no payload at all", edited(BONDED, (12, "<I", 0)), OK, MALFORMED),
     ("payload less than fixed part", edited(BONDED, (12, "<I", 39)), OK, MALFORMED),
-    ("gap less a byte", edited("gap", (12, "<I", 55)), OK, MALFORMED),
+    ("gap less a byte", edited("gap", (12, "<I", 79)), OK, MALFORMED),
     ("fixed_len 0", edited(BONDED, (48, "<I", 0)), OK, MALFORMED),
     ("fixed_len shrunk", edited(BONDED, (48, "<I", 32)), OK, MALFORMED),
-    ("fixed_len no multiple of 8", edited("grown_gap", (48, "<I", 60)), OK, MALFORMED),
+    ("fixed_len no multiple of 8", edited("grown_gap", (48, "<I", 84)), OK, MALFORMED),
     ("application's fixed_len 12", edited("app_32", (48, "<I", 12)), OK, MALFORMED),
-    ("fixed_len beyond the payload", edited("gap", (48, "<I", 64)), OK, MALFORMED),
+    ("fixed_len beyond the payload", edited("gap", (48, "<I", 88)), OK, MALFORMED),
     ("fixed_len far beyond", edited("app_32", (48, "<I", U32_MAX - 7)), OK, MALFORMED),
     ("fixed_len swallows the spans", edited(BONDED, (48, "<I", 48)), OK, MALFORMED),
     ("application's fixed_len 0", edited("app_32", (48, "<I", 0)), OK, MALFORMED),
@@ -124,7 +125,12 @@ HOSTILE: list[tuple[str, bytes, int, int | None]] = [
     ("optional span absent", edited(REMOVED, (72, "<Q", 0)), OK, OK),
     ("optional span inside the fixed part", edited(REMOVED, (72, "<I", 24)), OK, MALFORMED),
     ("padding is not looked at", golden(BONDED)[:-4] + b"\xff" * 4, OK, OK),
-    ("reserved word is not looked at", edited(BONDED, (52, "<I", U32_MAX)), OK, OK),
+    ("any encoding is one", edited(BONDED, (52, "<I", U32_MAX)), OK, OK),
+    ("reserved word is not looked at", edited("mark", (52, "<I", U32_MAX)), OK, OK),
+    ("reserved span is not looked at", edited("peer_seen", (80, "<Q", 2**64 - 1)), OK, OK),
+    ("peer seen less a byte", edited("peer_seen_bare", (12, "<I", 39)), OK, MALFORMED),
+    ("a forgotten peer is absent", edited("peer_forgotten", (56, "<Q", 0)), OK, MALFORMED),
+    ("a mark without a name", edited("mark", (56, "<Q", 0)), OK, MALFORMED),
     ("the largest frame", big_frame(FRAME_MAX), OK, OK),
 ]
 HOSTILE += [
@@ -185,11 +191,11 @@ def test_readers_give_the_fields_of_golden_frames(compiler: str, tmp_path: Path)
         assert end == f"1 at {len(golden(name))}", name
         spans = ["absent" if span is None else "=" + span.hex() for span in draft.spans]
         if draft.kind in {*abi_frames.SHAPES, *abi_frames.APP_KINDS}:
-            known = draft.numbers[:6]
-            reasons = [str(draft.reasons)] if draft.kind == GAP else []
-            assert read_back.split()[7:] == [*spans, *reasons, *map(str, known)], name
+            known = draft.numbers[:9]
+            word = [str(draft.word)] if draft.kind in abi_frames.WITH_WORD else []
+            assert read_back.split()[READERS:] == [*spans, *word, *map(str, known)], name
         else:
-            assert read_back.split() == ["-11"] * 7, name
+            assert read_back.split() == ["-11"] * READERS, name
 
 
 def test_every_truncation_is_malformed(program: Path) -> None:
@@ -216,7 +222,7 @@ def test_hostile_frames(program: Path) -> None:
         if own is None:
             assert frames == [], name
         else:
-            answers = frames[0].partition(" : ")[2].split()[:7]
+            answers = frames[0].partition(" : ")[2].split()[:READERS]
             assert [a for a in answers if a != "-11"] == [str(own)], name
 
 
@@ -227,12 +233,12 @@ texts = st.binary(max_size=40)
 @st.composite
 def drafts(draw: st.DrawFn) -> abi_frames.Draft:
     kind = draw(st.sampled_from([*abi_frames.SHAPES, 32, 47, 63]))
-    spans, optional, numbers = abi_frames.SHAPES.get(kind, (1, frozenset(), 0))
+    spans, optional, numbers, _ = abi_frames.SHAPES.get(kind, (1, frozenset(), 0, 0))
     return abi_frames.Draft(
         kind,
         tuple(draw(st.none() | texts if n in optional else texts) for n in range(spans)),
         tuple(draw(words) for _ in range(numbers)),
-        reasons=draw(st.integers(0, 2**32 - 1)) if kind == GAP else 0,
+        word=draw(st.integers(0, 2**32 - 1)) if kind in abi_frames.WITH_WORD else 0,
         flags=draw(st.integers(0, 2**16 - 1)),
         stream=draw(words),
         sequence=draw(words),
@@ -313,7 +319,10 @@ MUTANTS = {
         "offset + len > (uint32_t)frame->payload.len",
     ),
     "required spans": ("return required ? SLIPSTREAM_MALFORMED : SLIPSTREAM_OK", "return 0"),
-    "any alignment": ("return (uint32_t)p[0] | ", "return *(const uint32_t *)p | "),
+    "any alignment": (
+        "return slipstream_load_u16(p) | slip",
+        "return *(const uint32_t *)p | 0U * slip",
+    ),
     "nothing before the frame": (
         "frame_len = slipstream_load_u32(data);",
         "frame_len = slipstream_load_u32(data) + 0U * *(const volatile uint8_t *)(data - 1);",

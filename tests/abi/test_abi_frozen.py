@@ -1,6 +1,6 @@
 """The header against the released ones: old plugins and old hosts keep working.
 
-slipstream-1.0.h is the header as it was released and is never edited. "next" below is the
+slipstream-1.0.h is the header as it was released; after the release it is never edited. "next" below is the
 header after a later minor version: every table has one more field at its end.
 """
 
@@ -10,6 +10,7 @@ import functools
 import itertools
 import re
 import signal
+import struct
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from abi_tools import (
     HERE,
     WARNINGS,
     cdef_part,
+    code_of,
     declarations,
     header_with,
     run,
@@ -30,14 +32,15 @@ from abi_tools import (
 from support.toolbox import require
 
 VERSIONS = ("frozen", "current", "next")
-# Table, its size in the static assert, the size with one more field.
+# Every table with the field that the next version adds to it.
+FUNCTION = "int32_t(SLIPSTREAM_CALL *added)(void *ctx);"
 GROWN = {
-    "slipstream_delivery": ("24", "32", "uint64_t added;"),
-    "slipstream_host": ("(2, 9)", "(2, 10)", "int32_t(SLIPSTREAM_CALL *added)(void *ctx);"),
-    "slipstream_plugin": ("(4, 10)", "(4, 11)", "int32_t(SLIPSTREAM_CALL *added)(void *ctx);"),
-    "slipstream_config_v1": ("(2, 10)", "(2, 11)", "int32_t(SLIPSTREAM_CALL *added)(void *ctx);"),
-    "slipstream_metrics_v1": ("(2, 2)", "(2, 3)", "int32_t(SLIPSTREAM_CALL *added)(void *ctx);"),
-    "slipstream_payload_v1": ("(2, 1)", "(2, 2)", "int32_t(SLIPSTREAM_CALL *added)(void *ctx);"),
+    "slipstream_delivery": "uint64_t added;",
+    "slipstream_host": FUNCTION,
+    "slipstream_plugin": FUNCTION,
+    "slipstream_config_v1": FUNCTION,
+    "slipstream_metrics_v1": FUNCTION,
+    "slipstream_payload_v1": FUNCTION,
 }
 
 
@@ -48,17 +51,16 @@ def types(header: Path) -> FFI:
     return ffi
 
 
-def fields(ffi: FFI, struct: str) -> list[tuple[str, int, str]]:
+def fields(ffi: FFI, table: str) -> list[tuple[str, int, str]]:
     """Name, offset and full type of every field."""
     return [
-        (name, ffi.offsetof(struct, name), str(info.type.cname))
-        for name, info in ffi.typeof(struct).fields
+        (name, ffi.offsetof(table, name), str(info.type.cname))
+        for name, info in ffi.typeof(table).fields
     ]
 
 
 def macros(header: Path) -> dict[str, str]:
-    code = header.read_text().partition("A WHOLE PLUGIN")[0]
-    code = re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
+    code = re.sub(r"/\*.*?\*/", "", code_of(header), flags=re.DOTALL)
     return dict(re.findall(r"^#define (SLIPSTREAM_\w+) +(\S+) *$", code, re.MULTILINE))
 
 
@@ -66,13 +68,13 @@ def differences(old: Path, new: Path) -> list[str]:
     """What a new header takes away from an old one."""
     found = []
     before, after = types(old), types(new)
-    for struct in before.list_types()[0]:
-        if struct not in after.list_types()[0]:
-            found.append(f"{struct} is gone")
+    for table in before.list_types()[0]:
+        if table not in after.list_types()[0]:
+            found.append(f"{table} is gone")
             continue
-        was, now = fields(before, struct), fields(after, struct)
+        was, now = fields(before, table), fields(after, table)
         if now[: len(was)] != was:
-            found.append(f"{struct} is no longer how it began")
+            found.append(f"{table} is no longer how it began")
     later = macros(new)
     for name, value in macros(old).items():
         if name != "SLIPSTREAM_ABI_MINOR" and later.get(name) != value:
@@ -121,26 +123,30 @@ def include_folder(version: str, folder: Path) -> Path:
     if version != "next":
         source = FROZEN if version == "frozen" else HEADER
         return header_with(folder / version, source=source)
-    minor = int(macros(HEADER)["SLIPSTREAM_ABI_MINOR"])
-    edits = [(f"#define SLIPSTREAM_ABI_MINOR {minor}", f"#define SLIPSTREAM_ABI_MINOR {minor + 1}")]
-    for table, (was, now, field) in GROWN.items():
-        size = f"sizeof({table}) == SLIPSTREAM_AT" if "(" in was else f"sizeof({table}) == "
-        edits.append((f"}} {table};", f"    {field}\n}} {table};"))
-        edits.append((f"{size}{was})", f"{size}{now})"))
+    minor = int(macros(HEADER)["SLIPSTREAM_ABI_MINOR"]) + 1
+    edits = [(f"#define SLIPSTREAM_ABI_MINOR {minor - 1}", f"#define SLIPSTREAM_ABI_MINOR {minor}")]
+    for table, field in GROWN.items():
+        added = f"#if SLIPSTREAM_TARGET_MINOR >= {minor}\n    {field}\n#endif\n}} {table};"
+        edits.append((f"}} {table};", added))
+        edits.append((f"sizeof({table}) == ", f"sizeof({table}) >= "))
     return header_with(folder / version, *edits)
 
 
 @functools.cache
 def built(compiler: str, folder: Path) -> dict[tuple[str, str], Path]:
-    """The host and the plugin, each compiled with every version, and careless plugins."""
+    """The host and the plugin, each compiled with every version, and careless plugins.
+
+    "later" is the next header without a word about the target: as a plugin it is a 1.0 one.
+    """
     objects = {}
-    for version in VERSIONS:
-        include = include_folder(version, folder)
+    for version in (*VERSIONS, "later"):
+        include = include_folder("next" if version == "later" else version, folder)
         for part in ("host", "plugin", "careless"):
             source = HERE / f"compat_{'host' if part == 'host' else 'plugin'}.c"
             target = folder / f"{part}-{version}.o"
             flags = ["-std=c11", "-g", "-I", str(include), *WARNINGS]
-            flags += ["-DADDED"] if version == "next" else []
+            flags += ["-DADDED", "-DSLIPSTREAM_TARGET_MINOR=1"] if version == "next" else []
+            flags += ["-DSLIPSTREAM_HOST"] if part == "host" else []
             flags += ["-DCARELESS"] if part == "careless" else []
             succeed((compiler, *flags, "-c", source, "-o", target))
             objects[part, version] = target
@@ -162,7 +168,7 @@ def link(compiler: str, folder: Path, host: str, part: str, plugin: str) -> Path
     return program
 
 
-@pytest.mark.parametrize(("host", "plugin"), [*itertools.product(VERSIONS, VERSIONS)])
+@pytest.mark.parametrize(("host", "plugin"), [*itertools.product(VERSIONS, (*VERSIONS, "later"))])
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_any_host_with_any_plugin(compiler: str, host: str, plugin: str, workshop: Path) -> None:
     """Every table lies flush against an unreadable page and holds its own version's size.
@@ -180,6 +186,38 @@ def test_any_host_with_any_plugin(compiler: str, host: str, plugin: str, worksho
         f"plugin-used-metrics-added={int(both)}",
         f"plugin-saw-delivery-added={int(both)}",
     ]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_target_sizes_the_table_and_asks_for_its_host(compiler: str, workshop: Path) -> None:
+    """A newer header alone changes nothing; who asks for its minor gets size and number."""
+    require(compiler)
+    include = include_folder("next", workshop / "target")
+    source = (
+        "#include <slipstream.h>\n#include <stdio.h>\n"
+        "int main(void) { const slipstream_plugin p = {SLIPSTREAM_PLUGIN_HEAD};\n"
+        'printf("%d %u %u\\n", (int)(p.struct_size - SLIPSTREAM_PLUGIN_SIZE_1_0),\n'
+        "       p.abi_minor, p.min_host_minor); }\n"
+    )
+    program = workshop / f"target-{compiler}"
+    seen = {}
+    for flag in ("-DNOTHING", "-DSLIPSTREAM_TARGET_MINOR=1", "-DSLIPSTREAM_HOST"):
+        command = (compiler, "-std=c11", "-w", "-x", "c", "-", flag, "-I", include, "-o", program)
+        succeed(command, source.encode())
+        seen[flag] = succeed((program,)).split()
+    pointer = b"%d" % struct.calcsize("P")
+    assert seen == {
+        "-DNOTHING": [b"0", b"1", b"0"],
+        "-DSLIPSTREAM_TARGET_MINOR=1": [pointer, b"1", b"1"],
+        "-DSLIPSTREAM_HOST": [pointer, b"1", b"1"],
+    }
+    beyond = (compiler, "-std=c11", "-fsyntax-only", "-DSLIPSTREAM_TARGET_MINOR=2", "-I", include)
+    assert run((*beyond, "-x", "c", "-"), source.encode()).returncode != 0
+
+
+def test_the_build_parses_what_a_later_minor_adds(tmp_path: Path) -> None:
+    grown = types(include_folder("next", tmp_path) / "slipstream.h")
+    assert [name for name, *_ in fields(grown, "slipstream_plugin")][-1] == "added"
 
 
 @pytest.mark.parametrize("host", ["frozen", "current"])

@@ -58,7 +58,7 @@ class BrokenSink(Recorder):
 
 
 def update(key: bytes, value: bytes, height: int = 7) -> MappingUpdate:
-    return MappingUpdate(CREDITS, ACCOUNT, key, value, height)
+    return MappingUpdate(CREDITS, ACCOUNT, key, value, height, encoding=1)
 
 
 def test_a_real_run_commits_and_sends_in_order() -> None:
@@ -78,9 +78,9 @@ def test_a_real_run_commits_and_sends_in_order() -> None:
         update(A, ONE),
         update(B, TWO),
         update(A, THREE),
-        MappingRemoval(CREDITS, ACCOUNT, B, 7),
-        StakingReward(ADDRESS, b"\x01" * 32, 5, 105, 7),
-        Block(b"block", 7),
+        MappingRemoval(CREDITS, ACCOUNT, B, 7, encoding=1),
+        StakingReward(ADDRESS, b"\x01" * 32, 5, 105, 7, encoding=1),
+        Block(b"block", 7, encoding=1),
     ]
     assert store.get_mapping(*WHERE) == {A: THREE}
     assert store.contains_key(*WHERE, A)
@@ -147,7 +147,7 @@ def test_removing_what_is_not_there_does_nothing() -> None:
         store.remove_mapping(*WHERE)
         store.remove_mapping(*WHERE)
         store.remove_key_value(*WHERE, A)
-    assert sink.events == [update(A, ONE), MappingRemoval(CREDITS, ACCOUNT, None, 7)]
+    assert sink.events == [update(A, ONE), MappingRemoval(CREDITS, ACCOUNT, None, 7, encoding=1)]
     assert not store.contains_mapping(*WHERE)
 
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_undoes_its_own_writes_only() -> None:
     assert sink.events == [
         update(B, ONE),
         update(A, TWO),
-        MappingRemoval(CREDITS, ACCOUNT, B, 7),
+        MappingRemoval(CREDITS, ACCOUNT, B, 7, encoding=1),
         update(C, ONE),
     ]
     assert store.get_mapping(*WHERE) == {A: TWO, C: ONE}
@@ -224,7 +224,7 @@ def test_nothing_is_made_for_kinds_without_subscribers() -> None:
         store.block(b"block", 7)
         store.remove_key_value(*WHERE, A)
     store.block(b"block", 7)
-    assert sink.events == [MappingRemoval(CREDITS, ACCOUNT, A, 7)]
+    assert sink.events == [MappingRemoval(CREDITS, ACCOUNT, A, 7, encoding=1)]
     with store.atomic(REAL, 8):
         store.update_key_value(*WHERE, A, ONE)
     assert sink.calls == 1
@@ -239,7 +239,7 @@ def test_a_block_after_its_batch_goes_out_at_once() -> None:
         with pytest.raises(FinalizeError, match=r"block 8 .* height 7"):
             store.block(b"block", 8)
     store.block(b"block", 7)
-    assert sink.events == [update(A, ONE), Block(b"block", 7)]
+    assert sink.events == [update(A, ONE), Block(b"block", 7, encoding=1)]
 
 
 def test_a_failing_sink_does_not_undo_the_commit() -> None:
@@ -367,12 +367,14 @@ def events_of(name: str) -> list[tuple[int, Event]]:
         if line["kind"] == "MappingUpdate":
             names = ("program_id_hex", "mapping_name_hex", "key_hex", "value_hex")
             program_id, mapping_name, key, value = (raw[name] for name in names)
-            event = MappingUpdate(program_id, mapping_name, key, value, height)
+            event = MappingUpdate(program_id, mapping_name, key, value, height, encoding=1)
         elif line["kind"] == "StakingReward":
             staker, validator = raw["staker_hex"], raw["validator_hex"]
-            event = StakingReward(staker, validator, line["reward"], line["new_stake"], height)
+            event = StakingReward(
+                staker, validator, line["reward"], line["new_stake"], height, encoding=1
+            )
         else:
-            event = Block(raw["block_hex"], height)
+            event = Block(raw["block_hex"], height, encoding=1)
         found.append((height, event))
     return found
 

@@ -145,7 +145,7 @@ def test_a_temp_folder_without_execution(tmp_path: Path) -> None:
 def test_a_good_plugin(command, examples) -> None:
     code, found = steps(command, examples / "tally" / "tally.so")
     assert code == 0, found
-    assert [step["name"] for step in found] == ["path", "file", "needed libraries", "load"]
+    assert [step["name"] for step in found] == ["path", "file", "info", "needed libraries", "load"]
     assert "tally 1.0.0" in str(found[-1]["detail"])
     assert "tally 1.0.0" in command("doctor", examples / "tally" / "tally.so").stdout
 
@@ -153,8 +153,15 @@ def test_a_good_plugin(command, examples) -> None:
 def test_a_good_config(command, examples) -> None:
     code, found = steps(command, examples / "ledger" / "ledger.json5")
     assert code == 0, found
-    assert found[0]["name"] == "config"
-    assert found[1]["name"] == "secrets"
+    names = ["config", "secrets", "path", "file", "info", "keys", "needed libraries", "load"]
+    assert [step["name"] for step in found] == names
+
+
+def test_a_config_that_the_plugin_does_not_take(command, examples, tmp_path: Path) -> None:
+    config = tmp_path / "tally.json5"
+    config.write_text(f"{{\n  libpath: '{examples / 'tally' / 'tally.so'}',\n  log_evry: 1\n}}")
+    step = failed(command, config)
+    assert "tally.json5:3:3: log_evry is no key of the plugin" in str(step["detail"])
 
 
 def test_the_constructor_is_all_that_runs(command, build) -> None:
@@ -186,13 +193,14 @@ def test_files_that_are_no_plugin(command, tmp_path: Path, examples) -> None:
     assert "does not exist" in str(failed(command, tmp_path / "gone.so")["detail"])
     assert "is a folder" in str(failed(command, tmp_path)["detail"])
     assert "an empty file" in str(failed(command, file(b""))["detail"])
-    assert "a script" in str(failed(command, file(b"#!/bin/sh\n"))["detail"])
+    script = failed(command, file(b"#!/bin/sh\n"))
+    assert "is not a shared library (refusal: not a library)" in str(script["detail"])
     assert "a Windows library" in str(failed(command, file(b"MZ\x90"))["detail"])
     other = bytearray(minimal)
     other[18:20] = (183 if minimal[18] == 62 else 62).to_bytes(2, "little")
-    assert "build it for this machine" in str(failed(command, file(bytes(other)))["hint"])
+    assert "use the plugin's build for" in str(failed(command, file(bytes(other)))["hint"])
     half = file(minimal[: len(minimal) // 2])
-    assert failed(command, half)["name"] in ("needed libraries", "load")
+    assert "is a damaged ELF file" in str(failed(command, half)["detail"])
 
 
 def compile_(folder: Path, text: str, *flags: str) -> Path:
@@ -209,7 +217,7 @@ def compile_(folder: Path, text: str, *flags: str) -> Path:
 
 def test_libraries_without_a_constructor(command, tmp_path: Path) -> None:
     step = failed(command, compile_(tmp_path, "int x;"))
-    assert step["name"] == "load"
+    assert step["name"] == "refused"
     assert "no constructor" in str(step["detail"])
     step = failed(command, compile_(tmp_path, "void *_create_plugin(void) { return 0; }"))
     assert "rust abi plugin" in str(step["detail"])
@@ -230,14 +238,19 @@ def test_what_the_host_has_is_not_missing(command, tmp_path: Path) -> None:
     assert "Py_IsInitialized: the host has it" in str(found[2]["detail"])
 
 
+CONSTRUCTOR = "void *slipstream_create_plugin_v1(void) { return 0; } "
+
+
 def test_what_a_library_needs(command, tmp_path: Path) -> None:
-    step = failed(command, compile_(tmp_path, "int nowhere(void); int f(void){return nowhere();}"))
+    text = f"{CONSTRUCTOR} int nowhere(void); int f(void){{return nowhere();}}"
+    step = failed(command, compile_(tmp_path, text))
     assert step["name"] == "needed libraries"
     assert "not found: nowhere" in str(step["detail"])
     (tmp_path / "dep.c").write_text("int dep(void) { return 1; }")
     cc = str(shutil.which("cc"))
     subprocess.run([cc, "-shared", "-fPIC", "-o", "libdep.so", "dep.c"], check=True, cwd=tmp_path)
-    needs = compile_(tmp_path, "int dep(void); int f(void){return dep();}", "-L.", "-ldep")
+    text = f"{CONSTRUCTOR} int dep(void); int f(void){{return dep();}}"
+    needs = compile_(tmp_path, text, "-L.", "-ldep")
     assert "libdep.so" in str(failed(command, needs)["detail"])
 
 

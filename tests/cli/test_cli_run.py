@@ -19,6 +19,7 @@ from slipstream import frames
 from slipstream.capture import CaptureWriter
 from slipstream.events import Block, Meta
 from slipstream.streams import read_events
+from support.letters import letters_in
 
 COMMAND = str(Path(sys.executable).with_name("slipstream"))
 STREAMS = Path(__file__).resolve().parents[2] / "examples" / "streams"
@@ -47,7 +48,8 @@ def test_genesis_into_tally(command, examples) -> None:
     assert plugin.pop("callback_ns_mean") > 0
     assert plugin == {
         "name": "tally", "version": "1.0.0", "mode": "process", "state": "running", "reason": "",
-        "broadcast": 397, "delivered": 397, "failed": 0, "dropped": 0, "acknowledged": 397,
+        "accepted": 397, "delivered": 397, "dead": 0, "told": 0, "undelivered": 0, "waiting": 0,
+        "dead_unkept": 0, "lost": 0, "acknowledged": 397, "retrying": 0,
     }  # fmt: skip
     assert "397 events, 0 lost" in done.stderr
     assert unloads(done.stderr) == ["tally"]
@@ -232,11 +234,11 @@ def test_refused_events_are_1(command, build, tmp_path) -> None:
     done = command("run", *config(bad), GENESIS, "--json")
     assert done.returncode == 1
     answer = json.loads(done.stdout)
-    assert answer["plugins"][0]["failed"] == 3
+    assert answer["plugins"][0]["dead"] == 3
     assert answer["plugins"][0]["delivered"] == 394
-    assert "bad: 3 failed" in answer["error"]["message"]
-    shown = command("show", tmp_path / "dead.capture", "--json")
-    assert [json.loads(line)["seq"] for line in shown.stdout.splitlines()] == [0, 1, 2]
+    assert "bad: 3 dead" in answer["error"]["message"]
+    letters = letters_in(tmp_path / "dead.capture")
+    assert [letter.why["ordinal"] for letter in letters] == [1, 2, 3]
 
 
 def test_a_failed_plugin_is_1(command, build) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -20,8 +21,10 @@ from slipstream import (
     PluginState,
     frames,
 )
+from slipstream._native import lib
 from slipstream.capture import read_frames, read_header
 from slipstream.testing import RecordingPlugin
+from support.letters import letters_in
 from support.logs import capture_logs
 from support.recorded import BATCH, EXPLICIT_ACK, GAP, NONE, PROMPT, SOME, Recorder
 
@@ -84,7 +87,7 @@ def test_kinds_that_nobody_wants_are_not_even_encoded(manager, compile_plugin, t
     manager.mapping_update(None, None, None, None, "no height")
     assert manager.broadcast_many([*SOME, AppEvent(63, b"")]) == 6
     assert native.ordinals == [1]
-    assert plugin.counters.broadcast == 1
+    assert plugin.counters.accepted == 1
 
 
 def test_a_library_with_nothing_to_say(manager, compile_plugin, tmp_path) -> None:
@@ -95,7 +98,7 @@ def test_a_library_with_nothing_to_say(manager, compile_plugin, tmp_path) -> Non
     manager.broadcast_many(SOME)
     manager.resume("recorder")
     assert native.events == []
-    assert plugin.counters.broadcast == plugin.counters.dropped == 0
+    assert plugin.counters.accepted == plugin.counters.lost == 0
 
 
 # ---- From inside of a callback -----------------------------------------------------------------
@@ -163,7 +166,7 @@ def test_exceptions_of_a_callback(manager, compile_plugin, tmp_path) -> None:
     with capture_logs() as logs:
         manager.block(b"", 1)
     assert logs[0]["event"] == "on_broadcast raised"
-    assert (plugin.counters.failed, plugin.counters.delivered) == (1, 0)
+    assert (plugin.counters.dead, plugin.counters.delivered) == (1, 0)
     for error in (KeyboardInterrupt(), SystemExit(3)):
         raised.append(error)
         with pytest.raises(type(error)) as caught:
@@ -236,7 +239,7 @@ def test_a_pause_becomes_one_gap(manager, compile_plugin, tmp_path) -> None:
     manager.mapping_update(b"p", b"m", b"k", b"v", 11)
     manager.broadcast_many([Block(b"", 12), Payload(b"n", b"", None, None)])
     assert native.ordinals == [1]
-    assert plugin.counters.dropped == 3
+    assert plugin.counters.lost == 3
     assert plugin.counters.lag == 3
     with capture_logs() as logs:
         manager.resume(plugin.name)
@@ -253,7 +256,7 @@ def test_a_pause_becomes_one_gap(manager, compile_plugin, tmp_path) -> None:
     assert gap["time"] > 0
     assert native.ordinals == [1, 4, 5]
     counters = plugin.counters
-    assert (counters.broadcast, counters.delivered, counters.acknowledged) == (5, 2, 5)
+    assert (counters.accepted, counters.delivered, counters.acknowledged) == (5, 2, 5)
     assert python.gaps == []
 
 
@@ -266,7 +269,11 @@ def test_a_gap_in_python(manager) -> None:
     manager.resume("recorder")
     (gap,) = plugin.gaps
     assert gap.meta.time_ns > 0
-    assert gap == Gap(GapReason.PAUSED, 1, 5, 5, 8, 5, 9, gap.meta)
+    assert (gap.meta.stream, gap.meta.sequence, gap.lost_stream > 0) == (0, 0, True)
+    assert gap == Gap(GapReason.PAUSED, 1, 5, 5, 8, 5, 9, gap.meta, gap.lost_stream, 1, 5)
+    manager.broadcast(Block(b"", 10))
+    event = plugin.events.pop()
+    assert (event.meta.stream, event.meta.sequence) == (gap.lost_stream, 6)
     manager.pause("recorder")
     manager.resume("recorder")
     assert len(plugin.events) == 1
@@ -274,12 +281,20 @@ def test_a_gap_in_python(manager) -> None:
 
 def test_what_a_paused_plugin_missed_is_told_at_unload(manager, compile_plugin, tmp_path) -> None:
     native = Recorder(compile_plugin, tmp_path)
-    manager.load_plugin(native.config())
+    plugin = manager.load_plugin(native.config())
     manager.pause("recorder")
     manager.broadcast_many(blocks(1, 3))
     with capture_logs() as logs:
         manager.unload_plugin("recorder")
-    assert "3 events that it missed (ordinals 1 to 3)" in logs[0]["event"]
+    [problem] = [line["problem"] for line in logs if "problem" in line]
+    assert problem.startswith("3 events were not acknowledged, written to ")
+    assert problem.endswith(": 0 kept, 3 lost before")
+    [file] = (tmp_path / "data" / "recorder").glob("undelivered-*.slip")
+    with file.open("rb") as capture:
+        read_header(capture, "undelivered")
+        [gap] = [frames.decode(frame)[0] for frame in read_frames(capture, "undelivered")]
+    assert (gap.first, gap.last, gap.reason) == (1, 3, GapReason.PAUSED)
+    assert (plugin.counters.undelivered, plugin.counters.waiting) == (3, 0)
     assert native.calls == ["load", "unload", "destroy"]
 
 
@@ -297,16 +312,16 @@ def test_statuses(manager, compile_plugin, tmp_path) -> None:
         manager.flush()
     assert native.ordinals == list(range(1, len(statuses) + 2))
     counters = plugin.counters
-    assert (counters.delivered, counters.failed) == (3, len(statuses) - 2)
+    assert (counters.delivered, counters.dead) == (3, len(statuses) - 2)
     assert counters.acknowledged == len(statuses) + 1
     errors = [line["event"] for line in logs if "contract" not in line]
     assert len(errors) == len(statuses) - 2
     assert errors[0].startswith("on_broadcast returned FAILED (-1) for BLOCK, ordinal 3")
     assert errors[0].endswith(": told to fail")
     strange = [line["event"] for line in logs if line.get("contract") == "plugin misbehaving"]
-    unknown = [s for s in statuses if s > 2 or s < -17]
-    for status in unknown:
-        assert any(f"returned {status}, which is no status" in text for text in strange)
+    assert strange == [
+        f"on_broadcast returned {status}, which is no answer to it" for status in (1, 3, 99)
+    ]
 
 
 @pytest.mark.parametrize("status", [-16, -17], ids=["FATAL", "PANIC"])
@@ -355,9 +370,10 @@ def test_dead_letters(manager, compile_plugin, tmp_path) -> None:
     manager.load_plugin(native.config(statuses=[0, -1, 0, -2, 77], dead_letter=str(path)))
     manager.broadcast_many(SOME)
     manager.unload_plugin("recorder")
-    with path.open("rb") as file:
-        read_header(file, "dead")
-        events = [frames.decode(frame)[0] for frame in read_frames(file, "dead")]
+    letters = letters_in(path)
+    events = [letter.event for letter in letters]
+    assert [letter.why["status"] for letter in letters] == [-1, -2, 77]
+    assert {letter.why["text"] for letter in letters} == {"told to fail"}
     assert [type(e) for e in events] == [type(SOME[i]) for i in (1, 3, 4)]
     assert [e.meta.sequence for e in events] == [2, 4, 5]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -366,20 +382,18 @@ def test_dead_letters(manager, compile_plugin, tmp_path) -> None:
     manager.load_plugin(native.config(statuses=[-1], dead_letter=str(path)))
     manager.block(b"", 1)
     manager.unload_plugin("recorder")
-    with path.open("rb") as file:
-        read_header(file, "dead")
-        assert len(list(read_frames(file, "dead"))) == 4
+    assert len(letters_in(path)) == 4
 
 
 def test_a_full_disk_for_dead_letters(manager, compile_plugin, tmp_path) -> None:
     native = Recorder(compile_plugin, tmp_path)
     plugin = manager.load_plugin(native.config(statuses=[-1, -1]))
-    with open("/dev/full", "wb", buffering=0) as full, capture_logs() as logs:
-        delivery = plugin.delivery
-        manager._sequencer.set_dead_letter(delivery._slot, full.fileno())
+    full = os.open("/dev/full", os.O_WRONLY)
+    lib.ss_letters_open(plugin.delivery._letters.pointer, full, 1 << 20)
+    with capture_logs() as logs:
         manager.block(b"", 1)
         manager.flush()
-        manager._sequencer.set_dead_letter(delivery._slot, -1)
+    assert (plugin.counters.dead, plugin.counters.dead_unkept) == (1, 1)
     assert any("cannot write to the dead-letter file" in line["event"] for line in logs)
 
 
@@ -428,7 +442,7 @@ def test_a_run_that_failed_is_offered_one_by_one(manager, compile_plugin, tmp_pa
     assert (last["ordinal"], last["attempt"]) == (5, 1)
     assert [e["status"] for e in singles] == [0, -1, 0, 0]
     counters = plugin.counters
-    assert (counters.broadcast, counters.delivered, counters.failed) == (5, 4, 1)
+    assert (counters.accepted, counters.delivered, counters.dead) == (5, 4, 1)
     assert counters.acknowledged == 5
 
 
@@ -440,11 +454,9 @@ def test_a_run_that_ends_it(manager, compile_plugin, tmp_path) -> None:
     manager.broadcast_many(blocks(2, 4))
     assert plugin.state is PluginState.FAILED
     counters = plugin.counters
-    assert (counters.broadcast, counters.delivered, counters.failed) == (4, 1, 3)
+    assert (counters.accepted, counters.delivered, counters.dead) == (4, 1, 3)
     assert counters.acknowledged == 1
-    with path.open("rb") as file:
-        read_header(file, "dead")
-        assert len(list(read_frames(file, "dead"))) == 3
+    assert [letter.why["ordinal"] for letter in letters_in(path)] == [2, 3, 4]
 
 
 # ---- Payloads that are routed --------------------------------------------------------------------------
@@ -472,7 +484,7 @@ def test_routing(manager, compile_plugin, tmp_path) -> None:
     manager.block(b"", 1)
     manager.broadcast(Payload(b"greetings", b"broadcast"))
     assert [e["kind"] for e in native.events] == [4, GAP, 3]
-    assert plugin.counters.broadcast == 3
+    assert plugin.counters.accepted == 3
     manager.unload_plugin("recorder")
     assert manager.route(Payload(b"greetings", b""))  # now to the next claimant
     assert len(first.events) == 2

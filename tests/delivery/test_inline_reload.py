@@ -81,7 +81,7 @@ def test_reload(manager, compile_plugin, tmp_path, how, explicit) -> None:
     assert loads[1]["config"]["number"] == 5
     assert loads[1]["config"]["name"] == "recorder"
     counters = plugin.counters
-    assert (counters.broadcast, counters.delivered, counters.acknowledged) == (5, 5, 5)
+    assert (counters.accepted, counters.delivered, counters.acknowledged) == (5, 5, 5)
     assert plugin.version == "new"
     assert plugin.path == new.library
     assert len(mapped_copies()) == 1
@@ -118,7 +118,7 @@ def test_a_refused_new_version_leaves_the_old_one_alone(manager, compile_plugin,
     manager.block(b"", 2)
     assert native.calls == ["load", "event", "event"]
     assert native.ordinals == [1, 2]
-    assert plugin.counters.dropped == 0
+    assert plugin.counters.lost == 0
 
 
 @pytest.mark.parametrize("how", ["replace", "overlap"])
@@ -165,7 +165,7 @@ def test_neither_version_starts(manager, compile_plugin, tmp_path) -> None:
     assert "neither version could be started" in plugin.reason
     assert not manager.has_subscribers(EventKind.BLOCK)
     manager.block(b"", 2)
-    assert plugin.counters.broadcast == 1
+    assert plugin.counters.accepted == 1
     manager.reload_plugin("recorder", native.config())
     assert plugin.state is PluginState.RUNNING
     manager.block(b"", 3)
@@ -262,7 +262,7 @@ def test_events_during_a_slow_reload_become_a_gap(manager, compile_plugin, tmp_p
     assert (first_height, last_height) == (first, last)
     seen = [e["ordinal"] for e in native.events if e["kind"] != GAP]
     assert seen == [*range(1, first), *range(last + 1, sent + 1)]
-    assert plugin.counters.dropped == count
+    assert plugin.counters.lost == count
     assert plugin.counters.delivered == sent - count
     assert PluginState.LOADING in states
 
@@ -342,7 +342,7 @@ def test_numbers_may_be_asked_for_at_any_time(manager, compile_plugin, tmp_path)
     def ask() -> None:
         while not stop.is_set():
             try:
-                assert plugin.counters.broadcast >= plugin.counters.delivered * 0
+                assert plugin.counters.accepted >= plugin.counters.delivered * 0
                 assert plugin.state
                 assert plugin.metrics == []
                 assert repr(plugin)

@@ -17,6 +17,7 @@ from slipstream import (
     BroadcastError,
     FlushTimeout,
     GapReason,
+    Meta,
     Payload,
     PluginLoadError,
     PluginManager,
@@ -65,16 +66,16 @@ def load(
         plugin.open()
 
 
-def exactly(plugin: Any, *, broadcast: int, delivered: int, dropped: int) -> None:
+def exactly(plugin: Any, *, accepted: int, delivered: int, lost: int) -> None:
     counters = plugin.counters
-    assert (counters.broadcast, counters.delivered, counters.failed, counters.dropped) == (
-        broadcast,
+    assert (counters.accepted, counters.delivered, counters.dead, counters.lost) == (
+        accepted,
         delivered,
         0,
-        dropped,
+        lost,
     )
-    assert counters.acknowledged == broadcast
-    assert broadcast == delivered + dropped
+    assert counters.acknowledged == accepted == delivered + lost
+    assert counters.told == lost
 
 
 def test_a_frame_takes_a_page() -> None:
@@ -90,8 +91,8 @@ def test_drop_newest_tells_of_exactly_what_was_lost(manager, load, ending) -> No
     gated.wait_at_gate()
     for height in range(HELD + 1, HELD + 11):  # neighbours merge
         manager.broadcast(page(height, app=height % 2 == 0))
-    assert plugin.counters.broadcast == HELD + 10
-    assert plugin.counters.dropped == 10
+    assert plugin.counters.accepted == HELD + 10
+    assert plugin.counters.lost == 10
     gated.open()
     gap = Told(GapReason.DROPPED_NEWEST, 16, 25, 10, BLOCK | APP, 16, 25)
     expected: list[int | Told] = [*range(1, HELD + 1), gap]
@@ -107,7 +108,7 @@ def test_drop_newest_tells_of_exactly_what_was_lost(manager, load, ending) -> No
         manager.unload_plugin("gated")
     assert gated.order == expected
     tail = ending == "next event"
-    exactly(plugin, broadcast=25 + tail, delivered=HELD + tail, dropped=10)
+    exactly(plugin, accepted=25 + tail, delivered=HELD + tail, lost=10)
 
 
 def test_several_gaps_keep_their_places(manager, load) -> None:
@@ -128,7 +129,7 @@ def test_several_gaps_keep_their_places(manager, load) -> None:
         20,
         Told(GapReason.DROPPED_NEWEST, 21, 21, 1, BLOCK, 21, 21),
     ]
-    exactly(plugin, broadcast=21, delivered=17, dropped=4)
+    exactly(plugin, accepted=21, delivered=17, lost=4)
 
 
 def test_drop_oldest_tells_of_exactly_what_was_lost(manager, load) -> None:
@@ -137,7 +138,7 @@ def test_drop_oldest_tells_of_exactly_what_was_lost(manager, load) -> None:
     gated.wait_at_gate()  # the first is with the plugin; its place is free for others
     for height in range(2, HELD + 11):
         manager.broadcast(page(height, app=height == 3))
-    assert plugin.counters.dropped == 9
+    assert plugin.counters.lost == 9
     gated.open()
     manager.flush(240)
     assert gated.order == [
@@ -145,7 +146,7 @@ def test_drop_oldest_tells_of_exactly_what_was_lost(manager, load) -> None:
         Told(GapReason.DROPPED_OLDEST, 2, 10, 9, BLOCK | APP, 2, 10),
         *range(11, 26),
     ]
-    exactly(plugin, broadcast=25, delivered=16, dropped=9)
+    exactly(plugin, accepted=25, delivered=16, lost=9)
 
 
 def test_drop_oldest_and_explicit_ack_do_not_go_together(
@@ -178,7 +179,7 @@ def test_block_waits_for_the_timeout_once_then_loses_until_half_empty(manager, l
     wait_until(lambda: plugin.counters.acknowledged == 7, "it does not pass")
     assert str(plugin.state) == "stalled"
     manager.broadcast(page(57))
-    assert plugin.counters.dropped == 42
+    assert plugin.counters.lost == 42
     gated.let_pass(8)
     wait_until(lambda: plugin.counters.acknowledged == 8, "it does not pass")
     assert str(plugin.state) == "running"
@@ -187,7 +188,7 @@ def test_block_waits_for_the_timeout_once_then_loses_until_half_empty(manager, l
     manager.flush(240)
     gap = Told(GapReason.BLOCK_TIMEOUT, 16, 57, 42, BLOCK, 16, 57)
     assert gated.order == [*range(1, 16), gap, 58]
-    exactly(plugin, broadcast=58, delivered=16, dropped=42)
+    exactly(plugin, accepted=58, delivered=16, lost=42)
 
 
 def test_block_goes_on_as_soon_as_there_is_room(manager, load) -> None:
@@ -197,7 +198,7 @@ def test_block_goes_on_as_soon_as_there_is_room(manager, load) -> None:
     manager.flush(240)
     assert gated.order == list(range(1, 2001))
     assert [event.height for event in gated.events] == list(range(1, 2001))
-    exactly(plugin, broadcast=2000, delivered=2000, dropped=0)
+    exactly(plugin, accepted=2000, delivered=2000, lost=0)
 
 
 def test_a_slow_plugin_that_makes_headway_is_not_stalled(manager, load) -> None:
@@ -208,7 +209,7 @@ def test_a_slow_plugin_that_makes_headway_is_not_stalled(manager, load) -> None:
     assert time.monotonic() - start > 3.2
     manager.flush(240)
     assert gated.order == list(range(1, 51))
-    exactly(plugin, broadcast=50, delivered=50, dropped=0)
+    exactly(plugin, accepted=50, delivered=50, lost=0)
 
 
 @pytest.mark.parametrize("overflow", ["block", "drop_newest"])
@@ -227,7 +228,7 @@ def test_a_paused_plugin_keeps_until_full_and_never_waits(manager, load, overflo
     manager.flush(240)
     reason = GapReason.PAUSED if overflow == "block" else GapReason.DROPPED_NEWEST
     assert gated.order == [*range(1, 16), Told(reason, 16, 20, 5, BLOCK, 16, 20)]
-    exactly(plugin, broadcast=20, delivered=15, dropped=5)
+    exactly(plugin, accepted=20, delivered=15, lost=5)
 
 
 def test_a_paused_plugin_stays_paused_over_a_reload(manager, load, mode) -> None:
@@ -255,7 +256,7 @@ def test_what_a_pause_held_back_is_delivered_before_an_unload(manager, load) -> 
     assert gated.order == []
     manager.unload_plugin("gated")
     assert gated.order == [1, 2]
-    exactly(plugin, broadcast=2, delivered=2, dropped=0)
+    exactly(plugin, accepted=2, delivered=2, lost=0)
 
 
 def test_pausing_ends_a_broadcast_that_waits(manager, load) -> None:
@@ -274,7 +275,7 @@ def test_pausing_ends_a_broadcast_that_waits(manager, load) -> None:
     manager.resume("gated")
     manager.flush(240)
     assert gated.order == [*range(1, 16), Told(GapReason.PAUSED, 16, 16, 1, BLOCK, 16, 16)]
-    exactly(plugin, broadcast=16, delivered=15, dropped=1)
+    exactly(plugin, accepted=16, delivered=15, lost=1)
 
 
 def test_an_event_larger_than_a_ring_goes_to_the_others(manager, load) -> None:
@@ -307,8 +308,8 @@ def test_an_event_larger_than_a_ring_goes_to_the_others(manager, load) -> None:
         9,
         10,
     ]
-    exactly(small_plugin, broadcast=10, delivered=6, dropped=4)
-    exactly(large_plugin, broadcast=10, delivered=10, dropped=0)
+    exactly(small_plugin, accepted=10, delivered=6, lost=4)
+    exactly(large_plugin, accepted=10, delivered=10, lost=0)
 
 
 def test_a_loss_of_two_reasons_is_one_gap(manager, load) -> None:
@@ -323,7 +324,28 @@ def test_a_loss_of_two_reasons_is_one_gap(manager, load) -> None:
     manager.flush(240)
     both = GapReason.DROPPED_NEWEST | GapReason.TOO_LARGE
     assert gated.order == [*range(1, 16), Told(both, 16, 18, 3, BLOCK, 16, 18)]
-    exactly(plugin, broadcast=18, delivered=15, dropped=3)
+    exactly(plugin, accepted=18, delivered=15, lost=3)
+
+
+def test_a_gap_names_the_stream_of_what_was_lost(manager, load) -> None:
+    gated, _ = load(overflow="drop_newest")
+
+    def lose(*places: tuple[int, int]) -> None:
+        """Fill the ring, then send what does not fit any more: streams and sequences."""
+        gated.let_pass(0)
+        for _ in range(HELD):
+            manager.broadcast(page(1))
+        gated.wait_at_gate()
+        for stream, sequence in places:
+            meta = Meta(stream=stream, sequence=sequence)
+            manager.broadcast(Block(bytes(4032), 1, meta))
+        gated.open()
+        manager.flush(240)
+
+    lose((7, 100), (7, 105), (7, 110))
+    lose((7, 300), (8, 300), (7, 301))
+    lose((9, 1))
+    assert gated.places == [(7, 100, 110), (0, 0, 0), (9, 1, 1)]
 
 
 def test_the_largest_events_pass_through_a_larger_ring(manager, load) -> None:
@@ -335,7 +357,7 @@ def test_the_largest_events_pass_through_a_larger_ring(manager, load) -> None:
     manager.flush(240)
     assert gated.order == [1, 2, 3, 4, 5, 6]
     assert {event.length for event in gated.events} == {64 * 1024 * 1024}
-    exactly(plugin, broadcast=6, delivered=6, dropped=0)
+    exactly(plugin, accepted=6, delivered=6, lost=0)
 
 
 def test_a_ring_of_a_gigabyte(manager, load) -> None:
@@ -348,7 +370,7 @@ def test_a_ring_of_a_gigabyte(manager, load) -> None:
     manager.broadcast(page(1))
     manager.flush(240)
     assert gated.order == [1]
-    exactly(plugin, broadcast=1, delivered=1, dropped=0)
+    exactly(plugin, accepted=1, delivered=1, lost=0)
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "block"])
@@ -370,8 +392,8 @@ def test_a_blocked_plugin_does_not_delay_another(manager, load, overflow) -> Non
     sender.join(240)
     manager.flush(240)
     assert quick.order == slow.order == list(range(1, HELD + 3))
-    exactly(slow_plugin, broadcast=17, delivered=17, dropped=0)
-    exactly(quick_plugin, broadcast=17, delivered=17, dropped=0)
+    exactly(slow_plugin, accepted=17, delivered=17, lost=0)
+    exactly(quick_plugin, accepted=17, delivered=17, lost=0)
 
 
 def test_all_that_a_call_sends_goes_first_to_whoever_has_room(manager, load) -> None:
@@ -418,7 +440,7 @@ def test_explicit_ack_is_asked_to_flush_when_somebody_waits_for_room(manager, lo
     manager.flush(240)
     assert gated.order == list(range(1, 101))
     assert 5 <= len(gated.of("flush")) <= 30
-    exactly(plugin, broadcast=100, delivered=100, dropped=0)
+    exactly(plugin, accepted=100, delivered=100, lost=0)
 
 
 def test_explicit_ack_is_asked_to_flush_when_half_the_ring_waits(manager, load) -> None:
@@ -458,7 +480,7 @@ def test_explicit_ack_and_a_gap_at_the_end(manager, load, ending) -> None:
         manager.unload_plugin("gated")
     gap = Told(GapReason.DROPPED_NEWEST, 16, 18, 3, BLOCK, 16, 18)
     assert gated.order == [*range(1, 16), gap]
-    exactly(plugin, broadcast=18, delivered=15, dropped=3)
+    exactly(plugin, accepted=18, delivered=15, lost=3)
     assert gated.of("flush")
 
 
@@ -476,7 +498,7 @@ def test_a_flush_that_does_not_get_there_says_who_and_how_far(manager, load) -> 
     assert "within 0.5 seconds" in caught.value.message
     assert "quick" not in caught.value.message
     assert caught.value.hint
-    exactly(quick_plugin, broadcast=3, delivered=3, dropped=0)
+    exactly(quick_plugin, accepted=3, delivered=3, lost=0)
     slow.open()
     manager.flush(240)
     assert slow.order == quick.order == [1, 2, 3]
@@ -491,8 +513,8 @@ def test_routed_payloads_go_through_the_ring_of_who_claims_them(manager, load) -
     manager.flush(240)
     assert [event.height for event in one.events] == [1, 2]
     assert [event.height for event in two.events] == [2]
-    exactly(one_plugin, broadcast=2, delivered=2, dropped=0)
-    exactly(two_plugin, broadcast=1, delivered=1, dropped=0)
+    exactly(one_plugin, accepted=2, delivered=2, lost=0)
+    exactly(two_plugin, accepted=1, delivered=1, lost=0)
 
 
 def test_a_routed_payload_waits_for_room_and_changes_no_subscription(
@@ -536,7 +558,7 @@ def test_what_is_lost_while_streaming_is_told_of(manager, load, mode) -> None:
         assert seen == list(range(1, 3001))
         assert gated.gaps
         lost = sum(gap.count for gap in gated.gaps)
-        exactly(plugin, broadcast=3000, delivered=3000 - lost, dropped=lost)
+        exactly(plugin, accepted=3000, delivered=3000 - lost, lost=lost)
         if mode == "thread":  # else the supervisor tells of a loss now and then
             told = [isinstance(one, Told) for one in gated.order]
             assert (True, True) not in itertools.pairwise(told)

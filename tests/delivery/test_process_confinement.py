@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from slipstream import AppEvent, PluginManager, PluginState
+from slipstream import AppEvent, PluginManager, PluginState, frames
 from support.logs import capture_logs
 from support.oracle import EXPLICIT_ACK, Oracle, command
 from support.workers import Sender, one_report, wait
@@ -145,6 +145,19 @@ def test_what_a_plugin_breaks_ends_its_worker_alone(manager, oracle, what) -> No
     wait(lambda: plugin.delivery.restarts >= 1, "it was not ended")
     verdict = oracle.judge(sender.hashes)
     assert verdict.good, verdict
+
+
+def test_a_forged_refusal_confirms_no_other(manager, oracle) -> None:
+    """Else the next one would be acknowledged before the host has heard of it."""
+    plugin = manager.load_plugin(oracle.config())
+    events = [command("forge"), command("refuse", 99), command("none")]
+    for restarts in range(1, 6):
+        manager.broadcast_frames(b"".join(map(frames.encode, events)))
+        manager.flush(240)
+        wait(lambda restarts=restarts: plugin.delivery.restarts >= restarts, "it was not ended")
+    counters = plugin.counters
+    assert (counters.delivered, counters.dead) == (10, 5)
+    assert "makes no sense" in one_report(manager, plugin).reason
 
 
 # ---- What a worker prints ------------------------------------------------------------------------

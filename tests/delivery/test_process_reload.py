@@ -46,7 +46,7 @@ def test_a_reload_while_events_stream_loses_none(manager, compile_plugin, tmp_pa
     verdict = old.judge(streamer.hashes)
     assert verdict.good, verdict
     assert verdict.repeats == 0, "a clean hand-over repeats nothing"
-    assert plugin.counters.dropped == 0
+    assert plugin.counters.lost == 0
     assert plugin.delivery.restarts == 0
 
 

@@ -31,7 +31,7 @@ def test_a_plugin_that_gives_up_keeps_the_event(
     for height in range(4, 40):  # nobody waits for it
         manager.broadcast(page(height))
     assert time.monotonic() - start < 200
-    dropped = plugin.counters.dropped
+    dropped = plugin.counters.lost
     assert dropped > 0
     manager.reload_plugin("recorder", config)
     assert str(plugin.state) == "running"
@@ -54,20 +54,20 @@ def test_retry_backs_off_and_keeps_the_order(manager, compile_plugin, tmp_path) 
     told = [(line["ordinal"], line["attempt"]) for line in recorder.events]
     assert told == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]
     counters = plugin.counters
-    assert (counters.delivered, counters.failed, counters.acknowledged) == (2, 0, 2)
+    assert (counters.delivered, counters.dead, counters.acknowledged) == (2, 0, 2)
 
 
 def test_refused_events_are_kept_as_dead_letters(manager, compile_plugin, tmp_path) -> None:
     recorder = Recorder(compile_plugin, tmp_path)
     letters = tmp_path / "dead.slip"
     plugin = manager.load_plugin(
-        recorder.config(**THREAD, statuses=[0, -1, 0, *[-2] * 5], dead_letter=str(letters))
+        recorder.config(**THREAD, statuses=[0, -1, 0, *[-3]], dead_letter=str(letters))
     )
     manager.broadcast_many([small(height) for height in range(1, 7)])
     manager.flush(240)
     counters = plugin.counters
-    assert (counters.broadcast, counters.delivered, counters.failed) == (6, 4, 2)
-    assert (counters.dropped, counters.acknowledged) == (0, 6)
+    assert (counters.accepted, counters.delivered, counters.dead) == (6, 4, 2)
+    assert (counters.lost, counters.acknowledged) == (0, 6)
     assert str(plugin.state) == "running"
     manager.unload_plugin("recorder")
     assert heights_in(letters) == [2, 4]
@@ -168,4 +168,4 @@ def test_acks_of_another_thread_count_until_the_unload_is_over(manager, compile_
         with capture_logs() as logs:
             manager.unload_plugin("acker")
         assert not [line for line in logs if "problem" in line]
-        assert plugin.counters.acknowledged == plugin.counters.broadcast == 3100
+        assert plugin.counters.acknowledged == plugin.counters.accepted == 3100

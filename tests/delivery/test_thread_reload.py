@@ -51,8 +51,8 @@ def test_reloads_while_streaming_lose_nothing(
     sender.join(240)
     manager.flush(240)
     counters = plugin.counters
-    assert (counters.broadcast, counters.delivered) == (sent, sent)
-    assert (counters.failed, counters.dropped, counters.acknowledged) == (0, 0, sent)
+    assert (counters.accepted, counters.delivered) == (sent, sent)
+    assert (counters.dead, counters.lost, counters.acknowledged) == (0, 0, sent)
     manager.unload_plugin("gated")
     events = gated.events
     # Each line is whole, but two generations that overlap buffer apart.
@@ -100,7 +100,7 @@ def test_counters_and_times_go_on_over_a_reload(manager, compile_plugin, tmp_pat
     manager.broadcast(small(10))
     manager.flush(240)
     after = plugin.counters
-    assert (after.broadcast, after.delivered, after.callbacks_timed) == (11, 11, 11)
+    assert (after.accepted, after.delivered, after.callbacks_timed) == (11, 11, 11)
     assert after.callback_ns > before.callback_ns
     assert sum(after.callback_buckets) == 11
 
@@ -175,7 +175,7 @@ def test_ctrl_c_during_a_reload_leaves_the_old_version(
     manager.flush(240)
     assert recorder.ordinals == list(range(1, 22))
     counters = plugin.counters
-    assert (counters.broadcast, counters.delivered, counters.dropped) == (21, 21, 0)
+    assert (counters.accepted, counters.delivered, counters.lost) == (21, 21, 0)
     manager.reload_plugin("recorder", config)
     manager.unload_plugin("recorder")
     wait_until(lambda: mapped_copies() == set(), "a version stays mapped")

@@ -30,9 +30,10 @@ def output(tool: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_exports_the_constructor_and_nothing_else(built: Path, name: str) -> None:
+def test_exports_the_constructor_and_the_info_and_nothing_else(built: Path, name: str) -> None:
     lines = output("nm", "-D", "--defined-only", str(library(built, name))).splitlines()
-    assert [line.split()[1:] for line in lines] == [["T", "slipstream_create_plugin_v1"]]
+    exported = [line.split()[1:] for line in lines]
+    assert exported == [["T", "slipstream_create_plugin_v1"], ["R", "slipstream_info_v1"]]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,6 +91,7 @@ def test_asan_copies_go_to_their_own_folder(tmp_path: Path) -> None:
     done = make("asan", f"ASAN_DIR={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "host-c",
         "ledger.so",
         "minimal.so",
         "tally.so",
@@ -107,7 +109,7 @@ def test_without_the_headers_of_sqlite_the_error_says_what_to_install(tmp_path: 
 def test_without_cargo_the_rust_example_is_left_out() -> None:
     done = make("rust", CARGO="no-such-cargo")
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
-    assert "tally-rust skipped" in done.stdout
+    assert "tally-rust and host-rust skipped" in done.stdout
 
 
 def test_minimal_is_the_example_of_the_header() -> None:

@@ -31,6 +31,7 @@ from support.hostile_libraries import COMPILED, FILES, Case, FileCase, segments_
 from support.logs import capture_logs
 from support.process_tools import Footprint, copies_in, mapped_copies, native_threads, run_python
 from support.toolbox import require
+from support.wrong_infos import INVALID, SCHEMAS
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the files are made of an x86-64 library's bytes"
@@ -321,7 +322,8 @@ static int32_t on_load(void *i, const char *json, size_t len, uint32_t reason) {
         known = -18 < status < 3
         assert ("unknown status" in message) == (not known), message
         assert (r"no \xff database" if text else "gave no text") in message
-        assert [line["event"] for line in logs] == ["destroy was called"]
+        told = [f"on_load returned {status}, which is no answer to it"] if status > 0 else []
+        assert [line["event"] for line in logs] == [*told, "destroy was called"]
     assert copies_in(library.parent) == []
 
 
@@ -544,6 +546,9 @@ def test_refusals_on_many_threads(host, compile_plugin, good, tmp_path) -> None:
 def test_every_refusal_is_tested() -> None:
     tested = {case.refusal for case in (*COMPILED, *FILES)}
     tested |= {Refusal.DIGEST_MISMATCH, Refusal.TIMED_OUT}
+    tested |= {case.refusal for case in (*INVALID, *SCHEMAS)}
+    # In test_info.py, with libraries of their own.
+    tested |= {Refusal.INFO_MISPLACED, Refusal.INFO_UNREADABLE, Refusal.INFO_DISAGREES}
     # These come from the config's check of the path, as InvalidPluginPath, or are kept for
     # other modes.
     elsewhere = {Refusal.NOT_FOUND, Refusal.UNSAFE_PATH, Refusal.FILE_CHANGED}

@@ -58,6 +58,9 @@ static void read_every_kind(const slipstream_frame *frame) {
     slipstream_block block;
     slipstream_payload payload;
     slipstream_gap gap;
+    slipstream_peer_seen peer;
+    slipstream_peer_forgotten forgotten;
+    slipstream_mark mark;
     slipstream_bytes app;
     if (reads(slipstream_read_mapping_update(frame, &update),
               kind == SLIPSTREAM_KIND_MAPPING_UPDATE)) {
@@ -88,7 +91,20 @@ static void read_every_kind(const slipstream_frame *frame) {
     if (reads(slipstream_read_gap(frame, &gap), kind == SLIPSTREAM_KIND_GAP)) {
         REQUIRE(gap.reserved == 0);
         sink += (unsigned)(gap.first ^ gap.last ^ gap.count ^ gap.kinds ^ gap.first_height ^
-                           gap.last_height ^ gap.reasons);
+                           gap.last_height ^ gap.reasons ^ gap.lost_stream ^ gap.first_sequence ^
+                           gap.last_sequence);
+    }
+    if (reads(slipstream_read_peer_seen(frame, &peer), kind == SLIPSTREAM_KIND_PEER_SEEN)) {
+        touch_span(frame, peer.peer, 0);
+        touch_span(frame, peer.public_key, 1);
+        touch_span(frame, peer.name, 1);
+    }
+    if (reads(slipstream_read_peer_forgotten(frame, &forgotten),
+              kind == SLIPSTREAM_KIND_PEER_FORGOTTEN))
+        touch_span(frame, forgotten.peer, 0);
+    if (reads(slipstream_read_mark(frame, &mark), kind == SLIPSTREAM_KIND_MARK)) {
+        touch_span(frame, mark.name, 0);
+        touch_span(frame, mark.body, 0);
     }
     if (reads(slipstream_read_app(frame, &app),
               kind >= SLIPSTREAM_KIND_APP_FIRST && kind <= SLIPSTREAM_KIND_APP_LAST))

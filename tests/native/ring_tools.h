@@ -104,6 +104,7 @@ struct plugin {
     uint64_t repeats;      /* with attempt above 1 */
     uint64_t refused;
     uint64_t flushes;
+    uint64_t noted; /* refusals that the host has heard of */
     uint64_t slow_every;   /* one call in so many takes its time; 0: none */
     uint64_t crash_every;
     uint64_t poison;       /* crashes always */
@@ -219,6 +220,21 @@ static inline void *shared_zeros(size_t len) {
     return p;
 }
 
+/* A host that writes down at once what is refused, and says so. */
+static inline void note_refused(void *context, const ss_letter *letter, uint32_t number) {
+    plugin *self = context;
+    ss_ring_head *head = (ss_ring_head *)(uintptr_t)self->consumer.view.head;
+    uint64_t acked;
+    REQUIRE(check_event(letter->frame, letter->len, letter->ordinal) == letter->len, "%zu",
+            letter->len);
+    REQUIRE(ss_hear(&self->consumer.view.control->acked, head->key, SS_PLACE_ACKED, &acked) &&
+                acked < letter->ordinal,
+            "acknowledged before it was written down");
+    self->noted++;
+    REQUIRE(atomic_fetch_add_explicit(&head->kept, 1, memory_order_release) + 1 == number, "%u",
+            number);
+}
+
 static inline plugin *new_plugin(uint32_t flags, uint64_t ordinals, uint64_t seed) {
     plugin *self = shared_zeros(sizeof *self);
     self->ledger = shared_zeros(ordinals + 1);
@@ -239,9 +255,10 @@ static inline plugin *new_plugin(uint32_t flags, uint64_t ordinals, uint64_t see
     self->consumer.table = &self->table;
     self->consumer.host = &self->host;
     self->consumer.kinds = ~UINT64_C(0);
+    self->consumer.refused = note_refused;
+    self->consumer.context = self;
     self->consumer.flush_timeout_ms = 1000;
-    self->consumer.max_attempts = 3;
-    self->consumer.retry_delay_ms = 1;
+    self->consumer.retry = (ss_retry_bounds){1, 2, 0};
     return self;
 }
 

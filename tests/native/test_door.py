@@ -23,6 +23,7 @@ from slipstream import (
     GapReason,
     MappingRemoval,
     MappingUpdate,
+    Mark,
     Meta,
     Payload,
     PluginManager,
@@ -69,7 +70,12 @@ def test_wrong_arguments(manager, plugin, method) -> None:
     call(*good[:-1], 2**64 - 2)
     assert len(plugin.events) == 3
     expected = [TypeError, BufferError, OverflowError]
-    for wrong in ((), good[:-1], (*good, 1), (good,)):
+    call(*good, 1)
+    assert plugin.events.pop().encoding == 1
+    for encoding in (-1, 2**32, "1", None):
+        with pytest.raises((TypeError, OverflowError)):
+            call(*good, encoding)
+    for wrong in ((), good[:-1], (*good, 1, 1), (good,)):
         with pytest.raises(TypeError, match=rf"{method}\(\) takes .*, got {len(wrong)} arguments"):
             call(*wrong)
     with pytest.raises(TypeError):
@@ -100,6 +106,7 @@ def test_wrong_arguments(manager, plugin, method) -> None:
 def test_odd_kinds(manager, plugin) -> None:
     assert [k for k in range(-3, 70) if manager.has_subscribers(k)] == [
         *range(5),
+        *(6, 7),
         *range(32, 64),
     ]
     for number in (-1, 64, 2**31, 2**63, 2**64, 10**30, -(10**30), False):
@@ -306,10 +313,11 @@ MALFORMED = {
     "required span absent": with_bytes(56, u64(0)),
 }
 REFUSED = {
-    "kind 6": with_bytes(6, b"\x06\0"),
+    "kind 9": with_bytes(6, b"\x09\0"),
     "kind 31": with_bytes(6, b"\x1f\0"),
     "kind 64": with_bytes(6, b"\x40\0"),
     "kind 65535": with_bytes(6, b"\xff\xff"),
+    "a mark": frames.encode(Mark(b"slipstream.note", b"{}")),
     "a gap": frames.encode(Gap(GapReason.PAUSED, 1, 2, 2, 1)),
     "half a stamp": with_bytes(24, u64(0)),
     "the other half": with_bytes(16, u64(0)),

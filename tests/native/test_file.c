@@ -15,6 +15,11 @@ enum { KEPT = 64 * 1024, ID_ROOM = 129, ID_EVERY = 16 /* mutations, for it needs
 
 static char folder[] = P_tmpdir "/slipstream-file-XXXXXX";
 
+static void look(const uint8_t *bytes, size_t len, ss_file *out) {
+    const ss_source source = {.file = bytes, .len = len};
+    ss_file_look(&source, out);
+}
+
 static uint8_t *load(const char *path, size_t *len) {
     uint8_t *bytes = malloc(KEPT);
     FILE *file = fopen(path, "rb");
@@ -73,7 +78,7 @@ static void replace_each_word(const uint8_t *whole, size_t len) {
                     if (exact[d] == DT_STRSZ && memcmp(exact + d + 1, "\0\0\0\0\0\0", 7) == 0)
                         memcpy(exact + d + 8, &sizes[s], 8);
                 memcpy(exact + at, &values[v], 4);
-                ss_file_look(exact, len, &seen);
+                look(exact, len, &seen);
             }
     free(exact);
 }
@@ -162,7 +167,7 @@ int main(int argc, char **argv) {
     ss_file seen;
     REQUIRE(argc > 2);
     const long iterations = atol(argv[1]);
-    ss_file_look((const uint8_t *)"", 0, &seen);
+    look((const uint8_t *)"", 0, &seen);
     REQUIRE(seen.kind == SS_FILE_EMPTY);
     REQUIRE(mkdtemp(folder) != NULL);
     check_room(argv[2]);
@@ -171,7 +176,7 @@ int main(int argc, char **argv) {
     for (int f = 2; f < argc; f++) {
         size_t len;
         uint8_t *whole = load(argv[f], &len);
-        ss_file_look(whole, len, &seen);
+        look(whole, len, &seen);
         REQUIRE(seen.kind == SS_FILE_ELF && seen.has_constructor && seen.constructor_is_function);
         REQUIRE(!seen.has_rust_constructor && seen.other_major == 0 && !seen.is_go);
         replace_each_word(whole, len);
@@ -179,7 +184,7 @@ int main(int argc, char **argv) {
         for (size_t cut = 0; cut < len; cut += 1 + cut / 64) {
             uint8_t *exact = malloc(cut == 0 ? 1 : cut);
             memcpy(exact, whole, cut);
-            ss_file_look(exact, cut, &seen);
+            look(exact, cut, &seen);
             ids += look_for_build_id(file, exact, cut);
             free(exact);
         }
@@ -189,7 +194,7 @@ int main(int argc, char **argv) {
             memcpy(exact, whole, cut);
             for (size_t changes = 1 + random_below(4); changes > 0; changes--)
                 change(exact, cut);
-            ss_file_look(exact, cut, &seen);
+            look(exact, cut, &seen);
             REQUIRE(seen.kind <= SS_FILE_FOREIGN);
             kinds[seen.kind]++;
             constructors += seen.has_constructor;

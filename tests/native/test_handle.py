@@ -15,6 +15,7 @@ from slipstream._native import lib
 from slipstream._native.handle import Handle
 from slipstream.config import PluginConfig, plugin_config
 from slipstream.delivery.instance import Instance, LoadReason
+from slipstream.delivery.letters import Letters
 from slipstream.delivery.queue import Queue
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.delivery.supervisor import Supervised, Supervisor
@@ -130,13 +131,14 @@ def test_nothing_is_left_of_what_is_dropped(compile_plugin, tmp_path, circle) ->
     sequencer = Sequencer(pump, 1.0)
     queue = Queue(config, shared=True)
     supervisor = Supervisor(pump)
-    supervised = Supervised(supervisor, queue, Handle(-1, int))
+    letters = Letters(pump)
+    supervised = Supervised(supervisor, queue, letters)
     instance = Instance(pump, PrivateCopy(native.library), config, "mine")
     instance.load(plugin_config(config, "mine"), None, LoadReason.START)
-    everything = [pump, sequencer, queue, supervisor, supervised, instance]
+    everything = [pump, sequencer, queue, supervisor, letters, supervised, instance]
     if circle:
         everything.append(everything)
-    del pump, sequencer, queue, supervisor, supervised, instance, everything
+    del pump, sequencer, queue, supervisor, letters, supervised, instance, everything
     gc.collect()
     wait_for_footprint(before)
     assert native.calls == ["load", "unload", "destroy"]

@@ -272,12 +272,9 @@ static void files(void) {
     REQUIRE(fd >= 0 && size == 9);
     REQUIRE(ss_os_file_read(fd, 4, text, 5) && memcmp(text, "o you", 5) == 0);
     REQUIRE(!ss_os_file_read(fd, 5, text, 5) && !ss_os_file_append(fd, "x", 1));
-    const uint8_t *all = ss_os_file_map(fd, size);
     errno = 3;
     ss_os_file_close(fd);
-    REQUIRE(errno == 3 && all != NULL && memcmp(all, "hello you", 9) == 0);
-    ss_os_file_unmap(all, size);
-    ss_os_file_unmap(NULL, 0);
+    REQUIRE(errno == 3);
 }
 
 static void rest(void) {

@@ -41,7 +41,7 @@ def run(binary: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["tsan", "asan"])
-@pytest.mark.parametrize("test", ["script", "flow", "crash", "wake", "status", "hostile"])
+@pytest.mark.parametrize("test", ["script", "flow", "crash", "wake", "status", "hostile", "stray"])
 def test_threads(built: Path, test: str, kind: str) -> None:
     """TSan does not know fences, but the orders that acquire and release give."""
     program = "ring_script" if test == "script" else "ring"

@@ -30,7 +30,10 @@ static pid_t start_child(plugin *p, ss_ring *ring) {
     const pid_t child = fork();
     REQUIRE(child >= 0, "fork");
     if (child == 0) {
-        memset(&p->host.ack_lock, 0, sizeof p->host.ack_lock); /* the dead may have held it */
+        /* The dead may have held them; a worker's are its own. */
+        memset(&p->host.ack_lock, 0, sizeof p->host.ack_lock);
+        memset(&p->host.settle, 0, sizeof p->host.settle);
+        memset(&p->consumer.refuse_lock, 0, sizeof p->consumer.refuse_lock);
         p->consumer.view = map_view(ring->fd, control_fd, ring->bytes, ring->overflow);
         _exit((int)ss_consume(&p->consumer));
     }

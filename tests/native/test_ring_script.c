@@ -113,8 +113,7 @@ static void script_retry(void) {
     source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
     plugin *p = new_plugin(0, 100, 1);
     p->status = scripted;
-    p->consumer.max_attempts = 1000000;
-    p->consumer.retry_delay_ms = 60000;
+    p->consumer.retry = (ss_retry_bounds){60000, 60000, 0};
     script_at = 3;
     script_status = SLIPSTREAM_RETRY;
     put_some(&s, 5);

@@ -236,7 +236,7 @@ static const row table[] = {
         SAME,        SAME,        SAME,          SAME,        0,              0,          ""},
     {B(NEXT_NONSENSE), ANY,       ANY,           ANY,         ANY,            0,          0,
         SAME,        SAME,        SAME,          SAME,        0,              0,
-        "kill_next=it sent a message of an unknown type"},
+        "kill_next=it sent a message that makes no sense"},
     {B(NEXT_LATE),   B(START),    ANY,           B(LOADING),  ANY,            0,          0,
         SAME,        SAME,        SAME,          SAME,        0,              0,
         "kill_next=on_load did not return within load_timeout"},
@@ -292,7 +292,7 @@ static const row table[] = {
         SAME,        SAME,        SAME,          SAME,        0,              0,          ""},
     {B(NONSENSE),    ANY,         ANY,           ANY,         ANY,            0,          0,
         SAME,        SAME,        SAME,          SAME,        0,              0,
-        "kill_current=it sent a message of an unknown type"},
+        "kill_current=it sent a message that makes no sense"},
 
     /* Its process has ended, as it should or not. */
     {ENDING,         ANY,         B(NOBODY),     ANY,         ANY,            0,          0,

@@ -131,7 +131,7 @@ def test_native_functions_have_signatures_and_docstrings() -> None:
         assert function.__doc__.endswith((".", "numbers.")), function
         parameters = list(inspect.signature(function).parameters.values())
         assert all(parameter.kind is parameter.POSITIONAL_ONLY for parameter in parameters)
-    assert str(inspect.signature(Door.block)) == "(self, block, height, /)"
+    assert str(inspect.signature(Door.block)) == "(self, block, height, encoding=0, /)"
     assert str(inspect.signature(Door)) == "(address, /)"
     assert "ffi" in vars(_core)
     assert ffi is _core.ffi
@@ -143,10 +143,10 @@ def test_a_manager_shows_its_native_calls(manager) -> None:
         "broadcast_many": "events, /",
         "broadcast_frames": "frames, /",
         "has_subscribers": "kind, /",
-        "mapping_update": "program_id, mapping_name, key, value, height, /",
-        "mapping_removal": "program_id, mapping_name, key, height, /",
-        "staking_reward": "staker, validator, reward, new_stake, height, /",
-        "block": "block, height, /",
+        "mapping_update": "program_id, mapping_name, key, value, height, encoding=0, /",
+        "mapping_removal": "program_id, mapping_name, key, height, encoding=0, /",
+        "staking_reward": "staker, validator, reward, new_stake, height, encoding=0, /",
+        "block": "block, height, encoding=0, /",
     }.items():
         own, shown = getattr(manager, name), getattr(PluginManager, name)
         assert str(inspect.signature(own)) == f"({arguments})"

@@ -1,6 +1,7 @@
 /* gated: writes every call as a line of text to the file `log` of its config, and lets events
  * through as a gate says: the file `gate` holds the last ordinal that may pass; no file, no
- * gate. While it waits, the file `waiting` exists. Compiled with -DNAME, -DVERSION, -DFLAGS,
+ * gate. While it waits, the file `waiting` exists. While the file `busy` exists, it answers RETRY,
+ * after `busy_us`. Compiled with -DNAME, -DVERSION, -DFLAGS,
  * -DKINDS. */
 #include <slipstream.h>
 
@@ -31,7 +32,9 @@ typedef struct gated {
     FILE *log;
     char gate[PATH_ROOM];
     char waiting[PATH_ROOM];
+    char busy[PATH_ROOM];
     char claim[64];
+    int64_t busy_us;
     int64_t event_us;
     int64_t heeds_stop; /* 1: comes back with RETRY when the host wants to stop */
 } gated;
@@ -66,6 +69,8 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
     text(self, "/gate", self->gate, sizeof self->gate);
     text(self, "/waiting", self->waiting, sizeof self->waiting);
     text(self, "/claim", self->claim, sizeof self->claim);
+    text(self, "/busy", self->busy, sizeof self->busy);
+    self->busy_us = number(self, "/busy_us");
     self->event_us = number(self, "/event_us");
     self->heeds_stop = number(self, "/heeds_stop");
     if (number(self, "/load_status") != 0)
@@ -138,16 +143,24 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (self->gate[0] != '\0' && !pass(self, ordinal))
         return SLIPSTREAM_RETRY;
+    if (self->busy[0] != '\0' && access(self->busy, F_OK) == 0) {
+        fprintf(self->log, "busy %llu %u\n", (unsigned long long)ordinal,
+                (unsigned)delivery->attempt);
+        nap_us(self->busy_us);
+        return slipstream_fail(self->host, SLIPSTREAM_RETRY, "busy");
+    }
     if (self->event_us != 0)
         nap_us(self->event_us);
     for (; slipstream_next_frame(frames, len, &offset, &frame) == SLIPSTREAM_OK; ordinal++) {
         if (slipstream_read_gap(&frame, &gap) == SLIPSTREAM_OK)
-            fprintf(self->log, "gap %llu %u %u %llu %llu %llu %llu %lld %lld\n",
+            fprintf(self->log, "gap %llu %u %u %llu %llu %llu %llu %lld %lld %llu %llu %llu\n",
                     (unsigned long long)ordinal, (unsigned)delivery->attempt,
                     (unsigned)gap.reasons, (unsigned long long)gap.first,
                     (unsigned long long)gap.last, (unsigned long long)gap.count,
                     (unsigned long long)gap.kinds, (long long)gap.first_height,
-                    (long long)gap.last_height);
+                    (long long)gap.last_height, (unsigned long long)gap.lost_stream,
+                    (unsigned long long)gap.first_sequence,
+                    (unsigned long long)gap.last_sequence);
         else
             fprintf(self->log, "event %llu %u %u %lld %llu %zu %lld\n",
                     (unsigned long long)ordinal, (unsigned)delivery->attempt,

@@ -4,7 +4,7 @@
  *
  * A record is 64 bytes, little-endian: u64 ordinal, stream, sequence, hash (FNV-1a of the frame
  * behind its header); u32 attempt, type (0 event, 1 on_load, 2 about to acknowledge up to
- * ordinal, 3 GAP), pid, count of the run; u64 first and last lost ordinal of a GAP.
+ * ordinal, 3 GAP, 4 event that it refuses), pid, count of the run; u64 first and last lost ordinal of a GAP.
  *
  * An event of kind 41 whose body is "WHAT TIMES" has WHAT done to the process while its attempt
  * is at most TIMES; "-WHAT" before the event is recorded, "WHAT" after it. */
@@ -36,7 +36,7 @@
 #define VERSION "1"
 #endif
 
-enum { RECORDS = 512, KIND_COMMAND = 41, EVENT = 0, LOADED = 1, ACKING = 2, GAP = 3 };
+enum { RECORDS = 512, KIND_COMMAND = 41, EVENT = 0, LOADED = 1, ACKING = 2, GAP = 3, REFUSED = 4 };
 
 typedef struct record {
     uint64_t ordinal, stream, sequence, hash;
@@ -186,6 +186,18 @@ static void garbage(void) {
             return;
 }
 
+/* The worker's word for a refusal, of an event that nobody has refused. */
+static void forge(uint64_t ordinal) {
+    const struct {
+        uint32_t type, len;
+        uint64_t ordinal;
+        int32_t status;
+        uint32_t attempts, number;
+    } word = {71, 12, ordinal, SLIPSTREAM_FAILED, 1, 99};
+    if (write(3, &word, 28) < 0)
+        perror("forge");
+}
+
 static void close_descriptors(void) {
     for (int fd = 0; fd < 16; fd++)
         if (fd != me.log)
@@ -293,6 +305,8 @@ static void obey(const char *what, uint64_t ordinal) {
         unmap_ring();
     else if (strcmp(what, "garbage") == 0)
         garbage();
+    else if (strcmp(what, "forge") == 0)
+        forge(ordinal);
     else if (strcmp(what, "close") == 0)
         close_descriptors();
     else if (strcmp(what, "list") == 0)
@@ -469,6 +483,7 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
     slipstream_frame frame;
     slipstream_gap gap;
     char what[64];
+    int refuses = 0;
     (void)instance;
     for (uint64_t ordinal = delivery->first_ordinal;
          slipstream_next_frame(frames, len, &offset, &frame) == SLIPSTREAM_OK; ordinal++) {
@@ -487,8 +502,12 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
             write_out();
             obey(what + 1, ordinal);
         }
+        if (strcmp(what, "refuse") == 0)
+            r.type = REFUSED;
         add_record(r);
-        if (what[0] != '\0' && what[0] != '-') {
+        if (strcmp(what, "refuse") == 0) {
+            refuses = 1;
+        } else if (what[0] != '\0' && what[0] != '-') {
             write_out();
             obey(what, ordinal);
         }
@@ -500,6 +519,8 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
         me.unacked++;
     }
     write_out();
+    if (refuses)
+        return slipstream_fail(me.host, SLIPSTREAM_FAILED, "told to refuse");
     if (me.event_us > 0)
         sleep_us(me.event_us);
     if ((FLAGS & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0 && me.ack_every > 0 &&

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from slipstream import aleo, frames, streams
 from slipstream.capture import HEADER, CaptureWriter
 from slipstream.errors import CaptureError
 from slipstream.events import (
+    NO_META,
     AppEvent,
     Block,
     Event,
@@ -147,7 +149,7 @@ def test_every_kind(tmp_path: Path) -> None:
     assert got.error is None
 
     def bare(event: Event) -> Event:
-        return type(event)(*(getattr(event, f) for f in event.__slots__ if f != "meta"))
+        return dataclasses.replace(event, meta=NO_META)
 
     assert [bare(event) for event in got.events] == [
         MappingRemoval(PROGRAM, ACCOUNT, None),

@@ -13,8 +13,18 @@ from pathlib import Path
 from typing import Self
 
 from slipstream import FlushTimeout, PluginLoadError, PluginManager, PluginStartError
-from stress.fault_tools import BLOCK_TIMEOUT, INVARIANTS, SIGNALS, Stream, children, compiler, wait
-from support.oracle import BATCH, EVENT, EXPLICIT_ACK, LOADED, MULTI, Oracle, version_hash
+from stress.fault_tools import (
+    BLOCK_TIMEOUT,
+    INVARIANTS,
+    SIGNALS,
+    Stream,
+    children,
+    compare_outcomes,
+    compiler,
+    wait,
+)
+from support.oracle import BATCH, EVENT, EXPLICIT_ACK, LOADED, MULTI, REFUSED, Oracle, version_hash
+from support.outcomes import Auditor
 
 # Each round is a part of all reloads: the way to reload; the rest as in fault_rounds.py.
 RELOAD_ROUNDS = [
@@ -67,8 +77,8 @@ class Trouble:
                 if self._full():  # nobody would hold it up, and most of it would be dropped
                     time.sleep(0.001)
                 if rng.random() < 0.02:
-                    what = rng.choice(("segv", "-segv", "abort", "exit"))
-                    self.stream.order(what)
+                    what = rng.choice(("segv", "-segv", "abort", "exit", "refuse", "refuse"))
+                    self.stream.order(what, 99 if what == "refuse" else 1)
                     self.done[what] += 1
         except Exception as error:  # noqa: BLE001 - told by whoever waits
             self.problem = f"{type(error).__name__}: {error}"
@@ -152,10 +162,10 @@ class Reloads:
             self.done["reloads_killed"] += 1
         else:
             self.wrong.append(f"a good version was refused: {text}")
-        first = plugin.counters.broadcast + 1
-        if not wait(lambda: plugin.counters.broadcast > first):
+        first = plugin.counters.accepted + 1
+        if not wait(lambda: plugin.counters.accepted > first):
             self.wrong.append(f"nothing streams behind ordinal {first} {trouble.problem}")
-        last = plugin.counters.broadcast
+        last = plugin.counters.accepted
         try:
             manager.flush(240)
         except FlushTimeout as error:
@@ -173,7 +183,7 @@ class Reloads:
         for record in self.one.records:
             if record.type == LOADED:
                 serving[record.pid] = names[record.hash]
-            elif record.type == EVENT:
+            elif record.type in {EVENT, REFUSED}:
                 at = bisect_left(lasts, record.ordinal)
                 if at == len(lasts) or record.ordinal < self.spans[at][0]:
                     continue
@@ -191,7 +201,7 @@ def run_reloads(
     plan = Reloads(folder, part, seed)
     with PluginManager(insecure_paths=True, log_level="error", data_dir=folder / "data") as manager:
         plugin = manager.load_plugin(plan.config(plan.one))
-        with Trouble(manager, seed) as trouble:
+        with Auditor(manager) as auditor, Trouble(manager, seed) as trouble:
             while len(plan.spans) < reloads and time.monotonic() < end and not plan.wrong:
                 plan.one_more(manager, trouble)
         with suppress(FlushTimeout):  # then something is lost, which the judge sees
@@ -200,8 +210,9 @@ def run_reloads(
         counters, restarts = plugin.counters, plugin.delivery.restarts
     verdict = plan.one.judge(trouble.stream.sent)
     plan.compare_versions()
-    wrong = plan.wrong[:10] + ([trouble.problem] if trouble.problem else [])
-    if not counters.broadcast == counters.acknowledged == len(trouble.stream.sent):
+    wrong = plan.wrong[:10] + auditor.wrong + ([trouble.problem] if trouble.problem else [])
+    wrong += compare_outcomes("anew", counters, verdict)
+    if not counters.accepted == counters.acknowledged == len(trouble.stream.sent):
         wrong.append(f"{counters}, sent {len(trouble.stream.sent)}")
     wrong += [f"worker {w.pid} outlived the manager" for w in workers if w.lives]
     wrong += [f"{path} is left" for path in folder.glob("anew-*/.*.slipstream-copy")]
@@ -215,7 +226,7 @@ def run_reloads(
         "kinds": dict(trouble.done),
         "broadcast": len(trouble.stream.sent),
         "restarts": restarts,
-        "dropped": counters.dropped,
+        "dropped": counters.lost,
         "repeats": verdict.repeats,
         "wrong_counters": wrong,
         "examples": verdict.examples,

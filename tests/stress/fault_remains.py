@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 from slipstream import AppEvent, PluginManager, frames
-from stress.fault_tools import Process, children, compiler
+from stress.fault_tools import Process, children, compiler, wait
 from support.oracle import Oracle, digest
+from support.outcomes import excess
 from support.process_tools import Footprint
 
 # ---- Hosts that are killed -----------------------------------------------------------------------
@@ -94,10 +95,30 @@ def run_cycles(folder: Path, cycles: int, end: float) -> dict:
                 leaks.append(f"{plugin.counters.acknowledged} of 200 events, {verdict}")
             oracle.log.unlink()
 
+        def leave() -> None:
+            """Unload what cannot be delivered: it is counted, and kept."""
+            plugin = manager.load_plugin(
+                oracle.config(
+                    restart={"initial_delay": 60, "max_delay": 60}, overflow="drop_newest"
+                )
+            )
+            Process.seen(plugin.delivery.pid).kill(signal.SIGKILL)
+            wait(lambda: str(plugin.state) == "backoff")
+            manager.broadcast_frames(run)
+            manager.unload_plugin("cycle")
+            if plugin.counters.undelivered != 100 or excess(plugin.counters):
+                leaks.append(f"100 events are left: {plugin.counters}")
+            oracle.log.unlink()
+            for kept in (folder / "data" / "cycle").glob("undelivered-*"):
+                kept.unlink()
+
         cycle()
+        leave()
         before, maps = Footprint.now(), _count_mappings()
         while len(workers) < cycles and time.monotonic() < end:
             cycle()
+            if len(workers) % 5 == 0:
+                leave()
         after = Footprint.now()
         if after != before:
             leaks.append(f"{before} became {after}")

@@ -16,16 +16,19 @@ from stress.fault_tools import (
     Process,
     Stream,
     children,
+    compare_outcomes,
     compiler,
     wait,
 )
 from support.oracle import BATCH, EXPLICIT_ACK, Oracle, Verdict
+from support.outcomes import Auditor
 
 # What is done, and how often in relation to the others.
 PLAN = {
     "segv": 10, "-segv": 10, "abort": 6, "-abort": 4, "exit": 6, "kill": 6, "-kill": 6,
     "hang": 2, "spin": 2, "stop": 2, "stopped": 1, "scribble": 6, "-scribble": 2, "attack": 3,
     "unmap": 6, "garbage": 6, "close": 6, "outside": 12,
+    "refuse": 12,
 }  # fmt: skip
 
 # Each round is a part of all faults: flags of the plugin, overflow, acknowledges every so many.
@@ -73,6 +76,8 @@ def run_round(
         well = manager.load_plugin(healthy.config(**common, obeys=0))
         stream = Stream(manager, rng)
         stuck = []
+        auditor = Auditor(manager)
+        auditor.start()
         while done.total() < faults and time.monotonic() < end and not stuck:
             stream.burst(rng.choice((1, 5, 50, 300, 1000)))
             _break(sick, stream, rng, done)
@@ -87,13 +92,14 @@ def run_round(
         workers = children(os.getpid())
         counts = sick.counters, well.counters
         restarts = sick.delivery.restarts, well.delivery.restarts
+    auditor.stop()
     lived_on = [worker.pid for worker in workers if worker.lives]
     verdicts = faulty.judge(stream.sent), healthy.judge(stream.sent)
-    wrong = stuck + _compare_counters(counts, verdicts, len(stream.sent))
+    wrong = stuck + auditor.wrong + _compare_counters(counts, verdicts, len(stream.sent))
     if restarts[1] != 0:
         wrong.append(f"the healthy worker was restarted {restarts[1]} times")
-    if overflow == "block" and counts[0].dropped:
-        wrong.append(f"{counts[0].dropped} dropped, where the broadcast should have waited")
+    if overflow == "block" and counts[0].lost:
+        wrong.append(f"{counts[0].lost} dropped, where the broadcast should have waited")
     if lived_on:
         wrong.append(f"workers {lived_on} outlived the manager")
     figures = {
@@ -103,7 +109,7 @@ def run_round(
         "kinds": dict(done),
         "broadcast": len(stream.sent),
         "restarts": restarts[0],
-        "dropped": counts[0].dropped,
+        "dropped": counts[0].lost,
         "repeats": verdicts[0].repeats,
         "healthy_delivered": counts[1].delivered,
         "wrong_counters": wrong,
@@ -126,18 +132,17 @@ def _break(plugin: Plugin, stream: Stream, rng: random.Random, done: Counter[str
     else:
         if plugin.delivery.config.overflow != "block":
             wait(lambda: plugin.counters.lag == 0)  # else the order itself is dropped
-        stream.order(what)
+        stream.order(what, 99 if what == "refuse" else 1)
     done[what] += 1
 
 
 def _compare_counters(counts, verdicts: tuple[Verdict, Verdict], total: int) -> list[str]:
     wrong = []
     for name, counters, verdict in zip(("faulty", "healthy"), counts, verdicts, strict=True):
-        if not counters.broadcast == counters.acknowledged == total:
+        if not counters.accepted == counters.acknowledged == total:
             wrong.append(
-                f"{name}: broadcast {counters.broadcast}, acknowledged {counters.acknowledged}, "
+                f"{name}: broadcast {counters.accepted}, acknowledged {counters.acknowledged}, "
                 f"sent {total}"
             )
-        if name == "healthy" and counters.delivered != verdict.events + verdict.gaps:
-            wrong.append(f"{name}: delivered {counters.delivered}, in its file {verdict.events}")
+        wrong += compare_outcomes(name, counters, verdict)
     return wrong

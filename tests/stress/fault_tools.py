@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Self
 
 from slipstream import AppEvent, Block, MappingUpdate, PluginManager, frames
+from slipstream.status import Counters
 from slipstream.testing import build_plugin
-from support.oracle import command, digest
+from support.oracle import Verdict, command, digest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,11 +111,19 @@ class Stream:
             self.sent.extend(self._hashes[start : start + len(run)])
             count -= len(run)
 
-    def order(self, what: str) -> None:
-        """Send one event that is an order."""
-        event = command(what)
+    def order(self, what: str, times: int = 1) -> None:
+        """Send one event that is an order, for so many attempts."""
+        event = command(what, times)
         self._manager.broadcast(event)
         self.sent.append(digest(event))
+
+
+def compare_outcomes(name: str, counters: Counters, verdict: Verdict) -> list[str]:
+    """What a plugin has written of what it acknowledged, and what is counted; all of it was."""
+    gone = counters.told + counters.dead
+    if (counters.delivered, gone) == (verdict.taken, verdict.told + verdict.refused):
+        return []
+    return [f"{name}: {counters}, in its file {verdict}"]
 
 
 def wait(ready: Callable[[], bool], seconds: float = 240) -> bool:

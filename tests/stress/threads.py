@@ -17,6 +17,8 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from slipstream import (
     Block,
     EventKind,
@@ -28,6 +30,7 @@ from slipstream import (
     frames,
 )
 from slipstream.testing import RecordingPlugin, build_plugin
+from support.outcomes import Auditor, assert_adds_up
 
 NATIVE = Path(__file__).resolve().parents[1] / "native"
 EXPLICIT_ACK, BATCH, PROMPT = 8, 16, 2
@@ -66,12 +69,15 @@ class Place:
         counters, ledger = self.plugin.counters, self.ledger
         facts = (self.name, counters, [getattr(ledger, name) for name, _ in Ledger._fields_])
         assert ledger.loaded == ledger.inside == 0, facts
-        assert counters.failed == 0, facts
+        assert_adds_up(counters)
+        assert counters.dead == counters.waiting == 0, facts
+        assert counters.told == ledger.lost, facts
+        assert counters.undelivered == counters.accepted - counters.acknowledged, facts
         assert counters.delivered == ledger.events, facts
         assert counters.acknowledged == ledger.last == ledger.events + ledger.lost, facts
-        if counters.acknowledged == counters.broadcast:  # else it was paused, and has a rest
-            assert counters.dropped == ledger.lost, facts
-            assert counters.broadcast == counters.delivered + counters.dropped, facts
+        if counters.acknowledged == counters.accepted:  # else it was paused, and has a rest
+            assert counters.lost == ledger.lost, facts
+            assert counters.accepted == counters.delivered + counters.lost, facts
         self.events += ledger.events
         self.lost += ledger.lost
 
@@ -221,6 +227,8 @@ def main() -> int:
         ]
         for sender in senders:
             sender.start()
+        auditor = Auditor(manager)
+        auditor.start()
         rounds = steer_until(time.monotonic() + options.seconds, manager, places, rng, problems)
         stop.set()
         for sender in senders:
@@ -229,6 +237,9 @@ def main() -> int:
                 problems.append(RuntimeError("a broadcast does not end"))
         if not problems:
             finish(manager, places, problems)
+        auditor.stop()
+        problems += [AssertionError(wrong) for wrong in auditor.wrong]
+        print(f"counters added up {auditor.looks} times")
         if watcher.problem:
             problems.append(AssertionError(watcher.problem))
         for place in places:

@@ -61,6 +61,7 @@ class Gated:
         self.log = folder / f"{name}.log"
         self.gate = folder / f"{name}.gate"
         self.waiting = folder / f"{name}.waiting"
+        self.busy = folder / f"{name}.busy"
 
     def config(self, **more: object) -> dict[str, object]:
         return {
@@ -68,6 +69,7 @@ class Gated:
             "log": str(self.log),
             "gate": str(self.gate),
             "waiting": str(self.waiting),
+            "busy": str(self.busy),
             **more,
         }
 
@@ -103,10 +105,15 @@ class Gated:
             if line[0] == "event":
                 found.append(int(line[1]))
             elif line[0] == "gap":
-                reason, *rest = map(int, line[3:])
+                reason, *rest = map(int, line[3:10])
                 found.append(Told(GapReason(reason), *rest))
                 assert int(line[1]) == rest[1]
         return found
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """Of each gap: the stream of what was lost, its first and its last sequence."""
+        return [tuple(map(int, line[10:])) for line in self.of("gap")]
 
     @property
     def gaps(self) -> list[Told]:

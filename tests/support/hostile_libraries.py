@@ -137,14 +137,15 @@ COMPILED: list[Case] = [
         Refusal.NO_CONSTRUCTOR,
         "does not export slipstream_create_plugin_v1",
         "declare it with SLIPSTREAM_EXPORT",
-        flags=("-DSLIPSTREAM_EXPORT=extern",),
+        flags=("-DSLIPSTREAM_EXPORT=",),
     ),
     Case(
         "constructor static",
         Refusal.NO_CONSTRUCTOR,
         "does not export slipstream_create_plugin_v1",
         "declare it with SLIPSTREAM_EXPORT",
-        flags=("-DSLIPSTREAM_EXPORT=__attribute__((used)) static",),
+        whole="__attribute__((used)) static void *slipstream_create_plugin_v1(void) {\n"
+        "    return 0; }\n",
     ),
     Case(
         "constructor only needed",

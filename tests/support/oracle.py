@@ -10,7 +10,7 @@ from pathlib import Path
 from slipstream import AppEvent, frames
 
 EXPLICIT_ACK, BATCH, MULTI = 8, 16, 4
-EVENT, LOADED, ACKING, GAP = range(4)
+EVENT, LOADED, ACKING, GAP, REFUSED = range(5)
 COMMAND_KIND = 41
 
 _RECORD = struct.Struct("<QQQQIIIIQQ")
@@ -80,6 +80,9 @@ class Verdict:
     order_violations: int = 0
     unmarked_repeats: int = 0
     hash_mismatches: int = 0
+    taken: int = 0  # ordinals that came last as an event
+    told: int = 0  # ordinals that came last in a GAP
+    refused: int = 0  # ordinals that it refused
     examples: list[str] = field(default_factory=list)
 
     @property
@@ -96,7 +99,7 @@ class _Judge:
         self.verdict = Verdict()
         self._hashes = hashes
         self._explicit = explicit
-        self._seen = bytearray(len(hashes) + 1)
+        self._seen = bytearray(len(hashes) + 1)  # 1 + how each came last
         self._acked = 0  # the plugin cannot have acknowledged more than that
         self._highest = 0
         self._expected = 0  # 0: the first of an incarnation
@@ -127,6 +130,7 @@ class _Judge:
         if not first <= r.ordinal <= len(self._hashes) or (r.type == GAP and r.last != r.ordinal):
             self._break("order_violations", f"pid {r.pid}: ordinal {r.ordinal}, first {first}")
             return
+        self._step_over_refused(first)
         if self._expected == 0 and first > self._acked + 1:
             lost = first - self._acked - 1
             what = f"pid {r.pid} starts at {first}, acknowledged was at most {self._acked}"
@@ -144,7 +148,7 @@ class _Judge:
         if not self._explicit:
             self._acked = max(self._acked, r.ordinal)
         for ordinal in range(first, r.ordinal + 1):
-            self._seen[ordinal] = 1
+            self._seen[ordinal] = 1 + r.type
         if r.type == GAP:
             self.verdict.gaps += 1
             self.verdict.gap_events += r.last - r.first + 1
@@ -153,7 +157,20 @@ class _Judge:
         if r.hash != self._hashes[r.ordinal - 1]:
             self._break("hash_mismatches", f"ordinal {r.ordinal}: another content")
 
+    def _step_over_refused(self, first: int) -> None:
+        """What was refused is not offered again, and needs no acknowledgement."""
+        while self._is_refused(self._acked + 1):
+            self._acked += 1
+        while 0 < self._expected < first and self._is_refused(self._expected):
+            self._expected += 1
+
+    def _is_refused(self, ordinal: int) -> bool:
+        return ordinal < len(self._seen) and self._seen[ordinal] == 1 + REFUSED
+
     def end(self) -> Verdict:
+        self.verdict.taken = self._seen.count(1 + EVENT)
+        self.verdict.told = self._seen.count(1 + GAP)
+        self.verdict.refused = self._seen.count(1 + REFUSED)
         missing = [n for n in range(1, len(self._hashes) + 1) if not self._seen[n]]
         if missing:
             self._break("lost", f"never delivered: {missing[:5]}", len(missing))

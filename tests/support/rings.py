@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slipstream import Block, frames
 from slipstream.capture import read_frames, read_header
+from slipstream.events import Mark
 
 RING = 64 * 1024
 HELD = 15
@@ -24,4 +25,5 @@ def small(height: int) -> bytes:
 def heights_in(capture: Path) -> list[int]:
     with capture.open("rb") as file:
         read_header(file, str(capture))
-        return [frames.decode(frame)[0].block_height for frame in read_frames(file, str(capture))]
+        events = [frames.decode(frame)[0] for frame in read_frames(file, str(capture))]
+    return [event.block_height for event in events if not isinstance(event, Mark)]

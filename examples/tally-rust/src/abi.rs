@@ -34,6 +34,26 @@ pub const KIND_GAP: u16 = 5;
 pub const KIND_APP_FIRST: u16 = 32;
 pub const KIND_APP_LAST: u16 = 63;
 
+/// Exports the text that a host reads before any code of this library runs, as SLIPSTREAM_INFO of
+/// slipstream.h does: one JSON object, given as literals that are put together.
+macro_rules! slipstream_info {
+    ($($json:expr),+) => {
+        #[no_mangle]
+        #[allow(non_upper_case_globals)]
+        pub static slipstream_info_v1: [u8; concat!("SLIPINFO1\n", $($json,)+ "\0").len()] = {
+            let text = concat!("SLIPINFO1\n", $($json,)+ "\0").as_bytes();
+            let mut bytes = [0; concat!("SLIPINFO1\n", $($json,)+ "\0").len()];
+            let mut at = 0;
+            while at < bytes.len() {
+                bytes[at] = text[at];
+                at += 1;
+            }
+            bytes
+        };
+    };
+}
+pub(crate) use slipstream_info;
+
 #[repr(C)]
 pub struct Delivery {
     pub struct_size: u32,

@@ -101,7 +101,7 @@ impl<'a> Frame<'a> {
                 Ok(Event::Other)
             }
             KIND_GAP => {
-                self.fixed(56)?;
+                self.fixed(80)?;
                 let count = u64_at(self.payload, 24);
                 Ok(Event::Gap {
                     count,

@@ -8,7 +8,7 @@
 //! * no thread-local with a destructor is touched on the host's thread, since glibc keeps the
 //!   library mapped for as long as that thread lives;
 //! * the standard panic hook, which writes to the host's standard error, is replaced;
-//! * only the constructor is exported.
+//! * nothing is exported but the constructor and the info.
 //!
 //! SPDX-License-Identifier: Apache-2.0
 
@@ -26,6 +26,29 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::sync::Once;
 use tally::{kind_name, Tally, Text};
+
+slipstream_info!(
+    r#"{"name": "tally-rust", "version": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r##"", "abi": 1,
+    "flags": ["PROMPT", "MULTI_INSTANCE", "BATCH"],
+    "kinds": ["MAPPING_UPDATE", "MAPPING_REMOVAL", "STAKING_REWARD", "BLOCK", "PAYLOAD",
+              32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
+              48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63],
+    "requires": ["slipstream.config/1"], "optional": ["slipstream.metrics/1"],
+    "config_schema": {
+        "type": "object",
+        "properties": {
+            "log_every": {"$ref": "#/$defs/events", "description": "totals after so many events"},
+            "max_mappings": {"type": "integer", "minimum": 1, "maximum": 4096, "default": 256},
+            "panic_at": {"$ref": "#/$defs/events", "description": "panic at this event"}
+        },
+        "additionalProperties": false,
+        "$defs": {"events": {"type": "integer", "minimum": 0, "default": 0}}
+    },
+    "sample_config": {"log_every": 1000},
+    "licence": "Apache-2.0"}"##
+);
 
 struct Instance {
     table: Plugin,
@@ -262,7 +285,7 @@ unsafe extern "C" fn destroy(instance: *mut c_void) {
     drop(unsafe { Box::from_raw(instance.cast::<Instance>()) });
 }
 
-/// The only exported symbol.
+/// What makes an instance; beside the info the only exported symbol.
 ///
 /// # Safety
 /// `host` is a table as slipstream.h describes it.

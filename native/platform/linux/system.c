@@ -35,16 +35,6 @@ bool ss_os_file_read(int fd, uint64_t at, void *out, size_t len) {
     return pread(fd, out, len, (off_t)at) == (ssize_t)len;
 }
 
-const uint8_t *ss_os_file_map(int fd, size_t size) {
-    void *file = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    return file == MAP_FAILED ? NULL : file;
-}
-
-void ss_os_file_unmap(const uint8_t *file, size_t size) {
-    if (file != NULL)
-        munmap((void *)(uintptr_t)file, size);
-}
-
 bool ss_os_file_append(int fd, const void *data, size_t len) {
     for (size_t done = 0; done < len;) {
         errno = 0;
@@ -53,6 +43,22 @@ bool ss_os_file_append(int fd, const void *data, size_t len) {
             return false;
         done += n > 0 ? (size_t)n : 0;
     }
+    return true;
+}
+
+bool ss_os_file_sync(int fd) {
+    return fdatasync(fd) == 0;
+}
+
+bool ss_os_file_cut(int fd, uint64_t size) {
+    return ftruncate(fd, (off_t)size) == 0;
+}
+
+bool ss_os_file_size(int fd, uint64_t *size) {
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return false;
+    *size = (uint64_t)info.st_size;
     return true;
 }
 

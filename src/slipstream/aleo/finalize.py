@@ -16,12 +16,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from slipstream.aleo.mappings import LayeredMappings, MappingId
 from slipstream.errors import SlipstreamError
-from slipstream.events import Block, Event, EventKind, MappingRemoval, MappingUpdate, StakingReward
+from slipstream.events import (
+    Block,
+    Encoding,
+    Event,
+    EventKind,
+    MappingRemoval,
+    MappingUpdate,
+    StakingReward,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _ADDRESS_SIZE = 32
+_SNARKVM = int(Encoding.SNARKVM_4)
 _U32_LIMIT = 1 << 32
 _U64_LIMIT = 1 << 64
 
@@ -225,7 +234,9 @@ class FinalizeStore:
         batch, where = self._open_mapping(program_id, mapping_name)
         self._mappings.put(where, _bytes("key", key), _bytes("value", value))
         if self._emits(batch, EventKind.MAPPING_UPDATE):
-            batch.events[-1].append(MappingUpdate(*where, key, value, batch.height))
+            batch.events[-1].append(
+                MappingUpdate(*where, key, value, batch.height, encoding=_SNARKVM)
+            )
 
     def insert_key_value(
         self, program_id: bytes, mapping_name: bytes, key: bytes, value: bytes
@@ -246,7 +257,7 @@ class FinalizeStore:
             return
         self._mappings.put(where, key, None)
         if self._emits(batch, EventKind.MAPPING_REMOVAL):
-            batch.events[-1].append(MappingRemoval(*where, key, batch.height))
+            batch.events[-1].append(MappingRemoval(*where, key, batch.height, encoding=_SNARKVM))
 
     def replace_mapping(
         self, program_id: bytes, mapping_name: bytes, entries: Iterable[tuple[bytes, bytes]]
@@ -270,7 +281,8 @@ class FinalizeStore:
         self._mappings.replace(where, pairs)
         if self._emits(batch, EventKind.MAPPING_UPDATE):
             batch.events[-1] += [
-                MappingUpdate(*where, key, value, batch.height) for key, value in pairs
+                MappingUpdate(*where, key, value, batch.height, encoding=_SNARKVM)
+                for key, value in pairs
             ]
 
     def remove_mapping(self, program_id: bytes, mapping_name: bytes) -> None:
@@ -284,7 +296,7 @@ class FinalizeStore:
             return
         self._mappings.remove(where)
         if self._emits(batch, EventKind.MAPPING_REMOVAL):
-            batch.events[-1].append(MappingRemoval(*where, None, batch.height))
+            batch.events[-1].append(MappingRemoval(*where, None, batch.height, encoding=_SNARKVM))
 
     def staking_rewards(self, rewards: Iterable[tuple[bytes, bytes, int, int]]) -> None:
         """Tell of a block's staking rewards; one `StakingReward` each, in this order.
@@ -306,6 +318,7 @@ class FinalizeStore:
                     _uint("reward", reward, _U64_LIMIT),
                     _uint("new stake", stake, _U64_LIMIT),
                     batch.height,
+                    encoding=_SNARKVM,
                 )
                 for staker, validator, reward, stake in rewards
             ]
@@ -329,7 +342,7 @@ class FinalizeStore:
         batch = self._batch
         if batch is None:
             if self._sink.has_subscribers(EventKind.BLOCK):
-                self._sink.broadcast_many([Block(block, height)])
+                self._sink.broadcast_many([Block(block, height, encoding=_SNARKVM)])
             return
         if height != batch.height:
             raise FinalizeError(
@@ -337,7 +350,7 @@ class FinalizeStore:
                 "call block() after the batch, or with its height",
             )
         if self._emits(batch, EventKind.BLOCK):
-            batch.events[-1].append(Block(block, height))
+            batch.events[-1].append(Block(block, height, encoding=_SNARKVM))
 
     # Inner --------------------------------------------------------------------------------
 

@@ -10,28 +10,26 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipstream.config import PluginConfig, load_config, resolve_secrets
+from slipstream.config import PluginConfig, load_config, resolve_secrets, settle_own
 from slipstream.errors import PluginLoadError, SlipstreamError
-from slipstream.library import PrivateCopy, check_library_path, verify_digest
+from slipstream.library import (
+    PluginInfo,
+    PrivateCopy,
+    check_library_path,
+    kind_name,
+    read_file,
+    verify_digest,
+)
 
 CONFIG_ENDINGS = (".json5", ".json")
 
 _LOAD_TIMEOUT = 20.0
 _LDD_TIMEOUT = 20.0
 _LAST_WORDS = 500
-_KINDS = {1: "object file", 2: "program", 3: "shared object", 4: "core dump"}
-_MACHINES = {3: "x86", 40: "arm", 62: "x86-64", 183: "arm64", 243: "riscv"}
-_FOREIGN = (
-    (b"\xcf\xfa\xed\xfe", "a macOS library"),
-    (b"MZ", "a Windows library"),
-    (b"!<arch>", "a static library"),
-    (b"#!", "a script"),
-    (b"PK", "an archive"),
-)
 _UNRESOLVED = re.compile(r"^\s*(\S+) => not found|^undefined symbol: (\S+)", re.MULTILINE)
 
 
@@ -61,17 +59,56 @@ def look_at(path: Path, *, insecure: bool) -> Iterator[Step]:
         path: A library; a config file if it ends in .json5 or .json.
         insecure: Accept libraries that others could replace.
     """
+    config = None
     try:
         if path.suffix in CONFIG_ENDINGS:
             config = load_config(path)
             yield Step("config", ok=True, detail=_about(config))
             resolved = resolve_secrets(config.own, config.folder, source=config.source)
             yield Step("secrets", ok=True, detail=f"{len(resolved.secrets)} resolved")
-            yield from _look_at_library(config.libpath, config.sha256, insecure=insecure)
-        else:
-            yield from _look_at_library(path, None, insecure=insecure)
+            path = config.libpath
+        library = check_library_path(path, insecure=insecure)
+        yield Step("path", ok=True, detail=str(library))
+        if config is not None and config.sha256 is not None:
+            verify_digest(library, config.sha256)
+            yield Step("sha256", ok=True, detail=config.sha256)
+        yield from _look_at_file(library, config)
+        loaded = _load(library)
+        # The loader has the last word: what ldd misses may come from the host itself.
+        needed = _needed(library, loaded=loaded.ok)
+        if needed is not None:
+            yield needed
+        yield loaded
     except SlipstreamError as error:
-        yield Step("refused", ok=False, detail=error.message, hint=error.hint)
+        refusal = getattr(error, "refusal", None)
+        detail = f"{error.message} (refusal: {refusal})" if refusal else error.message
+        yield Step("refused", ok=False, detail=detail, hint=error.hint)
+
+
+def _look_at_file(library: Path, config: PluginConfig | None) -> Iterator[Step]:
+    """Look at the file itself, what it says of the plugin, and whether the config fits."""
+    file = read_file(library)
+    if file.foreign is not None:
+        raise file.foreign
+    info = file.info()
+    yield Step("file", ok=True, detail=str(file))
+    if info is None:
+        return
+    yield Step("info", ok=True, detail=f"{info.name} {info.version}, {describe(info)}")
+    if config is not None and info.config_schema is not None:
+        settle_own(config, info.config_schema)
+        yield Step("keys", ok=True, detail="the plugin's own keys are as its info says")
+
+
+def describe(info: PluginInfo) -> str:
+    """Say in a line what a plugin's info tells of its wishes."""
+    kinds = "any kind" if info.kinds is None else f"kinds {_words(map(kind_name, info.kinds))}"
+    grants = f", wants {_words(info.grants)}" if info.grants else ""
+    return f"{kinds}{grants}"
+
+
+def _words(words: Iterable[str]) -> str:
+    return " ".join(words) or "none"
 
 
 def _about(config: PluginConfig) -> str:
@@ -81,57 +118,6 @@ def _about(config: PluginConfig) -> str:
     if not config.enabled:
         parts.append("enabled: false, so it is left out")
     return ", ".join(parts)
-
-
-def _look_at_library(path: Path, digest: str | None, *, insecure: bool) -> Iterator[Step]:
-    library = check_library_path(path, insecure=insecure)
-    yield Step("path", ok=True, detail=str(library))
-    kind = _kind_of(library)
-    yield kind
-    if not kind.ok:
-        return
-    if digest is not None:
-        verify_digest(library, digest)
-        yield Step("sha256", ok=True, detail=digest)
-    loaded = _load(library)
-    # The loader has the last word: what ldd misses may come from the host itself.
-    needed = _needed(library, loaded=loaded.ok)
-    if needed is not None:
-        yield needed
-    yield loaded
-
-
-def _kind_of(library: Path) -> Step:
-    """Compare the file's header with that of the running interpreter."""
-    mine, own = _header(Path(sys.executable)), _header(library)
-    is_elf = own[:4] == b"\x7fELF"
-    if not is_elf:
-        what = next((text for magic, text in _FOREIGN if own.startswith(magic)), "something else")
-        if not own:
-            what = "an empty file"
-        hint = "name the shared library that the plugin's build makes (.so)"
-        return Step("file", ok=False, detail=f"not an ELF library but {what}", hint=hint)
-    machine = int.from_bytes(own[18:20], "little")
-    kind = int.from_bytes(own[16:18], "little")
-    detail = (
-        f"{64 if own[4] == 2 else 32}-bit ELF {_KINDS.get(kind, 'file')} "
-        f"for {_MACHINES.get(machine, f'machine {machine}')}"
-    )
-    if (own[4:6], own[18:20]) != (mine[4:6], mine[18:20]):
-        hint = f"build it for this machine, {os.uname().machine}"
-        return Step("file", ok=False, detail=detail, hint=hint)
-    hint = "link it with -shared, compile with -fPIC"
-    return Step("file", ok=_KINDS.get(kind) == "shared object", detail=detail, hint=hint)
-
-
-def _header(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(64)
-    except OSError as error:
-        raise PluginLoadError(
-            f"cannot read {path}: {error.strerror}", "let this user read the file"
-        ) from None
 
 
 def _needed(library: Path, *, loaded: bool) -> Step | None:

@@ -23,6 +23,8 @@ from ._output import close_stdout
 COMMANDS = {
     "convert": ("show", "Write events in another form: JSON lines, or a capture."),
     "doctor": ("doctor", "Say what this machine can do, and why a library does not load."),
+    "inspect": ("inspect", "Show what libraries and configs say, without running anything."),
+    "redeliver": ("redeliver", "Offer a plugin again what it refused: its dead letters."),
     "run": ("run", "Load plugins, stream events to them, flush and unload."),
     "show": ("show", "Show the events of a file."),
 }

@@ -45,7 +45,7 @@ _log = logging.getLogger("slipstream")
 
 
 @dataclass(slots=True)
-class _Report:
+class Report:
     """What is known of a run so far."""
 
     events: int = 0
@@ -92,7 +92,7 @@ def run(  # noqa: PLR0913 - the options of the command
     plugin loaded is unloaded first, also after an error, Ctrl-C or SIGTERM.
     """
     _refuse_twice(configs)
-    result = _Report()
+    result = Report()
     failure: Failure | None = None
 
     def make_manager() -> PluginManager:
@@ -109,15 +109,15 @@ def run(  # noqa: PLR0913 - the options of the command
             with EventFile(events, on_warning=_log.warning) as file:
                 progress = progress_bar(file, shown=not (as_json or no_progress))
                 with make_manager() as manager:
-                    _Run(result, signals, file, manager).do(loaded, progress)
-            _refuse_losses(result)
+                    Run(result, signals, file, manager).do(loaded, progress)
+            refuse_losses(result)
         except (Exception, Stopped) as error:  # noqa: BLE001 - all of it is in the report
             failure = failure_of(error)
     with contextlib.suppress(click.exceptions.Exit):  # nobody reads it; the code still counts
         if as_json:
-            emit(json.dumps(_as_json(result, failure)) + "\n")
+            emit(json.dumps(as_json_object(result, failure)) + "\n")
         elif result.plugins:
-            _show(result)
+            show_report(result)
     if failure is None:
         return 0
     report(failure, traceback=settings.debug)
@@ -136,7 +136,7 @@ def _refuse_twice(configs: Sequence[str]) -> None:
         seen.add(path)
 
 
-def _read_configs(paths: Sequence[str], result: _Report) -> list[PluginConfig]:
+def _read_configs(paths: Sequence[str], result: Report) -> list[PluginConfig]:
     configs: list[PluginConfig] = []
     for path in paths:
         config = load_config(path)
@@ -154,10 +154,10 @@ def _read_configs(paths: Sequence[str], result: _Report) -> list[PluginConfig]:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """One run; what it has done is in `result`, also when it is broken off."""
 
-    result: _Report
+    result: Report
     signals: StopSignals
     file: EventFile
     manager: PluginManager
@@ -182,13 +182,13 @@ class _Run:
             self.result.plugins = [(plugin, plugin.status) for plugin in plugins]
 
     def _flush(self) -> None:
-        """Wait for the plugins as long as any of them makes headway."""
+        """Wait for the plugins as long as any of them makes headway, or asks for it."""
         while True:
             before = self._headway()
             try:
                 self.manager.flush(STANDSTILL)
             except FlushTimeout as error:
-                if self._headway() == before:
+                if self._headway() == before and not self._is_retrying():
                     raise
                 _log.info("still delivering", extra={"detail": error.message})
             else:
@@ -197,6 +197,10 @@ class _Run:
     def _headway(self) -> list[tuple[int, int]]:
         counters = [plugin.counters for plugin in self.manager.plugins.values()]
         return [(c.delivered, c.acknowledged) for c in counters]
+
+    def _is_retrying(self) -> bool:
+        """Say whether a plugin has asked for an event again: it waits for something else."""
+        return any(plugin.counters.retrying for plugin in self.manager.plugins.values())
 
     def _stream(self, advance: Advance) -> None:
         # What comes through a pipe may be live: no event waits there for the next.
@@ -241,7 +245,8 @@ def _batches(file: EventFile, size: int) -> Iterator[list[bytes]]:
         raise problem
 
 
-def _refuse_losses(result: _Report) -> None:
+def refuse_losses(result: Report) -> None:
+    """Fail if an event was not delivered and acknowledged."""
     problems = [text for plugin, status in result.plugins for text in _losses(plugin, status)]
     if problems:
         raise PluginFailed(
@@ -254,14 +259,13 @@ def _losses(plugin: Plugin, status: Status) -> Iterator[str]:
     counters = plugin.counters
     if status.state is PluginState.FAILED:
         yield f"{plugin.name} failed: {status.reason}"
-    for what in ("failed", "dropped"):
+    for what in ("dead", "lost", "undelivered", "waiting"):
         if getattr(counters, what):
             yield f"{plugin.name}: {getattr(counters, what)} {what}"
-    if counters.lag:
-        yield f"{plugin.name}: {counters.lag} not acknowledged"
 
 
-def _as_json(result: _Report, failure: Failure | None) -> JsonObject:
+def as_json_object(result: Report, failure: Failure | None) -> JsonObject:
+    """Return a run as the object that --json writes."""
     error: JsonObject | None = None
     if failure is not None:
         error = {"type": failure.type, "message": failure.message, "hint": failure.hint}
@@ -283,11 +287,16 @@ def _plugin_json(plugin: Plugin, status: Status) -> JsonObject:
         "mode": str(plugin.mode),
         "state": str(status.state),
         "reason": status.reason,
-        "broadcast": counters.broadcast,
+        "accepted": counters.accepted,
         "delivered": counters.delivered,
-        "failed": counters.failed,
-        "dropped": counters.dropped,
+        "dead": counters.dead,
+        "told": counters.told,
+        "undelivered": counters.undelivered,
+        "waiting": counters.waiting,
+        "dead_unkept": counters.dead_unkept,
+        "lost": counters.lost,
         "acknowledged": counters.acknowledged,
+        "retrying": counters.retrying,
         "callback_ns_mean": _mean_ns(plugin),
     }
 
@@ -297,7 +306,8 @@ def _mean_ns(plugin: Plugin) -> int | None:
     return counters.callback_ns // counters.callbacks_timed if counters.callbacks_timed else None
 
 
-def _show(result: _Report) -> None:
+def show_report(result: Report) -> None:
+    """Write a run as a table for people."""
     from rich import box  # noqa: PLC0415 - 30 ms that only tables need
     from rich.table import Table  # noqa: PLC0415
 
@@ -309,7 +319,7 @@ def _show(result: _Report) -> None:
     )
     for name in ("plugin", "version", "mode", "state"):
         table.add_column(name)
-    for name in ("delivered", "failed", "dropped", "acked", "callback"):
+    for name in ("accepted", "delivered", "dead", "lost", "acked", "callback"):
         table.add_column(name, justify="right")
     for plugin, status in result.plugins:
         counters = plugin.counters
@@ -319,7 +329,10 @@ def _show(result: _Report) -> None:
             plugin.version,
             str(plugin.mode),
             str(status.state),
-            *(f"{n:,}" for n in (counters.delivered, counters.failed, counters.dropped)),
+            *(
+                f"{n:,}"
+                for n in (counters.accepted, counters.delivered, counters.dead, counters.lost)
+            ),
             f"{counters.acknowledged:,}",
             "-" if mean is None else f"{mean / 1000:.1f} µs",
         )

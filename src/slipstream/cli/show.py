@@ -13,8 +13,9 @@ import click
 from slipstream import aleo, frames, streams
 from slipstream.capture import CaptureWriter
 from slipstream.errors import AleoFormatError, CaptureError, FrameError
-from slipstream.events import Event, GapReason, MappingRemoval, MappingUpdate
+from slipstream.events import Event, GapReason, MappingRemoval, MappingUpdate, Mark
 from slipstream.streams import EventFile
+from slipstream.streams.dead_letters import REDELIVERED, dead_letter_of
 from slipstream.text import printable
 
 from ._output import emit, say
@@ -108,7 +109,7 @@ def show(  # noqa: PLR0913 - the options of the command
             if as_json:
                 emit(streams.line_of(frame).decode())
             else:
-                if event.meta.stream != stream:
+                if event.meta.stream not in (0, stream):  # marks and gaps stand in none
                     stream = event.meta.stream
                     emit(click.style(f"stream {stream:016x}", dim=True) + "\n")
                 emit(_shown(event) + "\n")
@@ -161,10 +162,13 @@ _COLOURS = {
     "StakingReward": "cyan",
     "Block": "blue",
     "Gap": "red",
+    "Mark": "white",
 }
 
 
 def _said(event: Event) -> str:
+    if isinstance(event, Mark) and (letter := dead_letter_of(event)) is not None:
+        return letter.said + (", redelivered" if event.name == REDELIVERED else "")
     layout = event.layout
     absent = any(getattr(event, span.name) is None for span in layout.spans)
     return (layout.said_without if absent else layout.said).format_map(_Shown(event))

@@ -6,13 +6,16 @@ Nothing here looks at a library; see `slipstream.library`.
 
 from __future__ import annotations
 
-from ._document import JsonValue
-from ._keys import Limits, Mode, Overflow, Reload, Restart, is_plugin_name
+from ._document import JsonValue, shown, spell
+from ._keys import Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
+from ._schema import ConfigSchema, SchemaProblem, settle_own
 from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets, scrub
+from ._typos import closest, is_misspelt
 
 __all__ = [
     "MAX_CONFIG_BYTES",
+    "ConfigSchema",
     "JsonValue",
     "Limits",
     "Mode",
@@ -21,6 +24,10 @@ __all__ = [
     "Reload",
     "ResolvedConfig",
     "Restart",
+    "Retry",
+    "SchemaProblem",
+    "closest",
+    "is_misspelt",
     "is_plugin_name",
     "load_config",
     "masked",
@@ -28,4 +35,7 @@ __all__ = [
     "plugin_config",
     "resolve_secrets",
     "scrub",
+    "settle_own",
+    "shown",
+    "spell",
 ]

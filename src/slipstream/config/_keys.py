@@ -53,6 +53,21 @@ class Reload(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How an event is offered again for which the plugin has asked.
+
+    Attributes:
+        initial_delay: Seconds before it is offered again; doubles with each further time.
+        max_delay: Seconds at most between two times.
+        max_time: Seconds after which it counts as failed; 0: never.
+    """
+
+    initial_delay: float = 0.01
+    max_delay: float = 5.0
+    max_time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """How a crashed worker is started again.
 
@@ -257,6 +272,19 @@ def _path(example: str, kind: type[ConfigError]) -> Callable[[Setting], Path]:
     return read
 
 
+def _path_or_false(example: str) -> Rule:
+    read_path = _path(example, ConfigError)
+
+    def read(setting: Setting) -> Path | bool:
+        if isinstance(setting.value, bool):
+            if setting.value:
+                raise setting.refusal("the path of a file, or false", example)
+            return False
+        return read_path(setting)
+
+    return read
+
+
 def _section(kind: Callable[..., _T], rules: dict[str, Rule], example: str) -> Rule:
     def read(setting: Setting) -> _T:
         if not isinstance(setting.value, dict):
@@ -287,12 +315,21 @@ RULES: Final[dict[str, Rule]] = {
     "overflow": _choice(Overflow),
     "ring_bytes": _size(64 * KIBIBYTE, GIBIBYTE, '"16MiB"', power_of_two=True),
     "block_timeout": _seconds(0, _HOUR, "5"),
-    "dead_letter": _path('"failed.capture"', ConfigError),
+    "dead_letter": _path_or_false('"failed.capture"'),
     "reload": _choice(Reload),
     "callback_timeout": _seconds(0.01, _DAY, "30", off=True),
     "load_timeout": _seconds(0.1, _HOUR, "30"),
     "unload_timeout": _seconds(0.1, _HOUR, "10"),
     "flush_interval": _seconds(0.01, _HOUR, "1"),
+    "retry": _section(
+        Retry,
+        {
+            "initial_delay": _seconds(0.001, _HOUR, "0.01"),
+            "max_delay": _seconds(0.001, _HOUR, "5"),
+            "max_time": _seconds(0.01, _DAY, "60", off=True),
+        },
+        "{ max_delay: 5, max_time: 60 }",
+    ),
     "restart": _section(
         Restart,
         {
@@ -320,3 +357,11 @@ RULES: Final[dict[str, Rule]] = {
     "sha256": _digest,
     "enabled": _flag,
 }
+
+HOST: Final = "host"
+"""The key of an object in which any key of the host may stand, and those of later versions only:
+so none of them takes a key from a plugin. Anything but an object is the plugin's own."""
+
+
+read_host: Final = _section(dict, RULES, '{ mode: "process" }')
+"""The rule of that object."""

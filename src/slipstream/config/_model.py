@@ -16,8 +16,9 @@ from slipstream.errors import (
 from slipstream.files import KIBIBYTE, FileProblem, read_small
 from slipstream.text import printable
 
-from ._document import Document, JsonValue, spell
+from ._document import Document, JsonValue, KeyPath, spell
 from ._keys import (
+    HOST,
     MEBIBYTE,
     RULES,
     Limits,
@@ -25,7 +26,9 @@ from ._keys import (
     Overflow,
     Reload,
     Restart,
+    Retry,
     Setting,
+    read_host,
     read_keys,
 )
 from ._typos import closest, is_slip_of, is_spelling_of
@@ -47,12 +50,14 @@ class PluginConfig:
         overflow: What happens when the ring is full.
         ring_bytes: The ring's size, a power of two.
         block_timeout: How long a broadcast waits for room before the plugin counts as stalled.
-        dead_letter: The capture file for events that failed for good; None keeps none.
+        dead_letter: The capture file for events that are refused for good; False keeps none,
+            None one in the plugin's data folder.
         reload: The order of old and new version at a reload.
         callback_timeout: The longest that a callback may take; 0 is off.
         load_timeout: The longest that loading may take.
         unload_timeout: The longest that unloading may take.
         flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
+        retry: How an event is offered again for which the plugin has asked.
         restart: How a crashed worker is started again.
         limits: What a worker may take.
         user: The user that a worker runs as; None is the host's.
@@ -61,6 +66,7 @@ class PluginConfig:
         own: The plugin's own keys, as they stand in the file.
         source: The config file; None if there is none.
         folder: The folder from which relative paths count.
+        document: The values with their places in the file, for errors; None if there is none.
     """
 
     libpath: Path
@@ -69,12 +75,13 @@ class PluginConfig:
     overflow: Overflow = Overflow.BLOCK
     ring_bytes: int = 16 * MEBIBYTE
     block_timeout: float = 5.0
-    dead_letter: Path | None = None
+    dead_letter: Path | bool | None = None
     reload: Reload = Reload.REPLACE
     callback_timeout: float = 30.0
     load_timeout: float = 30.0
     unload_timeout: float = 10.0
     flush_interval: float = 1.0
+    retry: Retry = field(default_factory=Retry)
     restart: Restart = field(default_factory=Restart)
     limits: Limits = field(default_factory=Limits)
     user: str | None = None
@@ -83,6 +90,7 @@ class PluginConfig:
     own: dict[str, JsonValue] = field(default_factory=dict)
     source: Path | None = None
     folder: Path = field(default_factory=Path.cwd)
+    document: Document | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], *, folder: str | os.PathLike[str]) -> Self:
@@ -115,36 +123,74 @@ class PluginConfig:
             ConfigError: A value cannot be used; the subclass says how.
         """
         base = Path(os.path.abspath(folder))
-        own = {key: value for key, value in document.root.items() if key not in RULES}
+        host = document.root.get(HOST)
+        taken = {*RULES, HOST} if isinstance(host, dict) else RULES.keys()
+        own = {key: value for key, value in document.root.items() if key not in taken}
         for key, value in own.items():
             _refuse_typo(document, key, value, base)
-        if "libpath" not in document.root:
-            raise _no_library(document, own)
         # Any: the rules, not the type checker, see to it that each value fits its field.
         checked: dict[str, Any] = read_keys(Setting(document, (), document.root, base), RULES)
-        config = cls(**checked, own=own, source=document.source, folder=base)
+        if isinstance(host, dict):
+            inside: Any = read_host(Setting(document, (HOST,), host, base))
+            for key in checked.keys() & inside.keys():
+                raise document.error(
+                    ConfigError,
+                    f"{key} stands twice: by itself and in host",
+                    "leave one of them out",
+                    (HOST, key),
+                    at_key=True,
+                )
+            checked |= inside
+        if "libpath" not in checked:
+            raise _no_library(document, own)
+        config = cls(**checked, own=own, source=document.source, folder=base, document=document)
         config._check_together(document)
         return config
 
+    def error(self, message: str, hint: str, path: KeyPath, *, at_key: bool = False) -> ConfigError:
+        """Makes an error that points at a value, if the config comes from a text.
+
+        Args:
+            message: What is wrong.
+            hint: The next step.
+            path: Where that is.
+            at_key: Point at its key.
+
+        Returns:
+            The error, to be raised.
+        """
+        document = self.document or Document(self.source, values={})
+        return document.error(ConfigError, message, hint, path, at_key=at_key)
+
     def _check_together(self, document: Document) -> None:
-        if self.restart.initial_delay > self.restart.max_delay:
-            raise document.error(
-                ConfigError,
-                f"restart.initial_delay ({self.restart.initial_delay:g} s) is longer than "
-                f"restart.max_delay ({self.restart.max_delay:g} s)",
-                "set restart.max_delay to at least as much",
-                ("restart", "initial_delay"),
-            )
+        for key, delays in (("restart", self.restart), ("retry", self.retry)):
+            if delays.initial_delay > delays.max_delay:
+                raise document.error(
+                    ConfigError,
+                    f"{key}.initial_delay ({delays.initial_delay:g} s) is longer than "
+                    f"{key}.max_delay ({delays.max_delay:g} s)",
+                    f"set {key}.max_delay to at least as much",
+                    (*_place_of(document, key), "initial_delay"),
+                )
         for key in ("limits", "user"):
-            if key in document.root and self.mode in (Mode.INLINE, Mode.THREAD):
+            where = _place_of(document, key)
+            if where and self.mode in (Mode.INLINE, Mode.THREAD):
                 raise document.error(
                     ConfigError,
                     f'{key} has no effect in mode "{self.mode}", where the plugin is part of '
                     "the host's process",
                     f'write mode: "process", or leave {key} out',
-                    (key,),
+                    where,
                     at_key=True,
                 )
+
+
+def _place_of(document: Document, key: str) -> KeyPath:
+    """Where a key of the host stands; empty if nowhere."""
+    if key in document.root:
+        return (key,)
+    inside = document.root.get(HOST)
+    return (HOST, key) if isinstance(inside, dict) and key in inside else ()
 
 
 def load_config(path: str | os.PathLike[str]) -> PluginConfig:

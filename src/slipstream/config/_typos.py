@@ -56,6 +56,19 @@ def is_slip_of(key: str, known: str) -> bool:
     )
 
 
+def is_misspelt(key: str, known: str) -> bool:
+    """Tells whether a word is a known one in another spelling, or with a slip of the finger.
+
+    Args:
+        key: The unknown word.
+        known: The known one.
+
+    Returns:
+        True if it looks like it.
+    """
+    return is_spelling_of(key, known) or is_slip_of(key, known)
+
+
 def closest(key: str, known: Iterable[str]) -> str | None:
     """Finds the word that a key was most likely meant to be.
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slipstream.config import Mode
-
-if TYPE_CHECKING:
-    pass
+from slipstream.errors import PluginLoadError, Refusal
+from slipstream.library.info import FLAGS, SYMBOL, PluginInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +20,7 @@ class Description:
         version: Its version.
         flags: SLIPSTREAM_FLAG_*.
         abi_minor: Of the header that it was built with; 0 where that is not known.
+        min_host_minor: The oldest minor of the ABI that it runs with.
         kinds: Set of subscribed kinds, one bit each; once it is loaded.
         claims: The payload names that it claims; once it is loaded.
     """
@@ -30,8 +29,41 @@ class Description:
     version: str
     flags: int
     abi_minor: int
+    min_host_minor: int = 0
     kinds: int = 0
     claims: tuple[bytes, ...] = ()
+
+    def agrees(self, info: PluginInfo | None, library: Path) -> None:
+        """Check that the table says what the file has said.
+
+        Args:
+            info: What the file has said, if it has.
+            library: The library, as an error shall name it.
+
+        Raises:
+            PluginLoadError: They disagree; names the field and both values.
+        """
+        if info is None:
+            return
+        flags = None if info.flag_bits is None else _names_of(info.flag_bits)
+        for key, said, found in (
+            ("name", info.name, self.name),
+            ("version", info.version, self.version),
+            ("min_host_minor", info.min_host_minor, self.min_host_minor),
+            ("flags", flags, _names_of(self.flags)),
+        ):
+            if said is not None and said != found:
+                raise PluginLoadError(
+                    f"{library} contradicts itself: {key} is {said} in its {SYMBOL}, and {found} "
+                    "in its table",
+                    "write the same in both",
+                    Refusal.INFO_DISAGREES,
+                )
+
+
+def _names_of(flags: int) -> str:
+    """The flags that this host knows, in words."""
+    return " ".join(name for name, bit in FLAGS.items() if flags & bit) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +79,7 @@ class Identity:
         config_file: The config file that it was loaded from, if it was one.
         flags: SLIPSTREAM_FLAG_*.
         kinds: Set of subscribed kinds, one bit each.
+        info: What its file says of it; None if it does not, or is written in Python.
     """
 
     name: str
@@ -57,6 +90,7 @@ class Identity:
     config_file: Path | None
     flags: int
     kinds: int
+    info: PluginInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)

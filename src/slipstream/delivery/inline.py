@@ -9,6 +9,7 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream.config import Mode
 from slipstream.delivery.description import Flush
+from slipstream.delivery.letters import save_undelivered
 from slipstream.delivery.plugin import Delivery
 from slipstream.delivery.reload import InHost
 from slipstream.errors import PluginFailed, SlipstreamError
@@ -22,6 +23,7 @@ class Slot(Delivery):
     """What both kinds of inline plugin share: a slot of the sequencer."""
 
     _last = ffi.new("ss_stats *")
+    _left = ""  # what there is to tell of what it never got
 
     def _look(self) -> tuple[PluginState, str, float]:
         if self._slot < 0:
@@ -40,8 +42,9 @@ class Slot(Delivery):
 
     def _detach(self) -> None:
         if self._slot >= 0:
-            self._last = self._host.sequencer.detach(self._slot)
+            self._last, gap = self._host.sequencer.detach(self._slot)
             self._slot = -1
+            self._left = save_undelivered(gap, self._host.folder(self.name), self.name)
 
     def pause(self) -> None:
         """Hold events back."""
@@ -89,7 +92,7 @@ class InlinePlugin(Slot, InHost):
             sequencer.replace(self._slot, fresh.pointer)
         self.present, self.config, self._beside = fresh, fresh.config, None
         if first:
-            sequencer.set_dead_letter(self._slot, self._dead_letter.pointer)
+            sequencer.set_letters(self._slot, self._letters.pointer)
         else:
             sequencer.set_state(self._slot, self._after)
 
@@ -154,5 +157,5 @@ class InlinePlugin(Slot, InHost):
         problems = []
         if self.present is not None and not self.present.is_closed:
             problems = [self.present.unload(timeout), self.present.close(timeout).problem]
-        self._dead_letter.close()
-        return problems
+        self._letters.close()
+        return [*problems, self._left]

@@ -23,6 +23,7 @@ from slipstream.errors import (
     Refusal,
     SlipstreamError,
 )
+from slipstream.library import REFUSALS
 from slipstream.status import Metric
 
 if TYPE_CHECKING:
@@ -40,15 +41,10 @@ Ts = TypeVarTuple("Ts")
 _SLICE = 0.1
 _LONGEST = 4_000_000.0  # seconds; what 32 bits of milliseconds hold
 
-REFUSALS: dict[int, Refusal] = {
-    getattr(lib, f"SS_REFUSED_{refusal.name}"): refusal
-    for refusal in Refusal
-    if hasattr(lib, f"SS_REFUSED_{refusal.name}")
-}
 
-
-def _ms(seconds: float) -> int:
-    return int(max(0.0, min(seconds, _LONGEST)) * 1000)
+def to_ms(seconds: float) -> int:
+    """Return seconds as the core's milliseconds: more than those hold is no limit."""
+    return lib.SLIPSTREAM_NO_TIMEOUT if seconds > _LONGEST else int(max(0.0, seconds) * 1000)
 
 
 class LoadReason(enum.IntEnum):
@@ -153,6 +149,12 @@ class Instance(Handle["ss_instance"]):
         self.is_loaded = False
         self._pump = pump
         self._stuck_in = ""
+        try:
+            info = copy.info
+        except BaseException:
+            copy.close()
+            pump.close_log(self.log_id)
+            raise
         pointer = lib.ss_instance_new(
             pump.pointer, self.log_id, bytes(copy.path), bytes(copy.original), bytes(config.folder)
         )
@@ -166,10 +168,18 @@ class Instance(Handle["ss_instance"]):
             )
         # What is closed it frees; any other then ends itself, on threads of its own.
         super().__init__(pointer, lib.ss_instance_abandon, pump, copy)
+        if info is not None:
+            lib.ss_instance_allow_kinds(pointer, info.kind_bits)
         try:
-            info = self._begin("opening and constructing", lib.ss_instance_open)
-            name, version = _native.text(info.name), _native.text(info.version)
-            self.description = Description(name, version, info.flags, info.abi_minor)
+            table = self._begin("opening and constructing", lib.ss_instance_open)
+            self.description = Description(
+                _native.text(table.name),
+                _native.text(table.version),
+                table.flags,
+                table.abi_minor,
+                table.min_host_minor,
+            )
+            self.description.agrees(info, copy.original)
         except BaseException:
             self.close(config.unload_timeout)
             raise
@@ -203,7 +213,7 @@ class Instance(Handle["ss_instance"]):
         """Wait for the step under way, if there is one; False if it does not end in time."""
         while self._stuck_in:
             left = end - time.monotonic()
-            if lib.ss_instance_wait(self.pointer, _ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
+            if lib.ss_instance_wait(self.pointer, to_ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
                 self._stuck_in = ""
             elif left <= 0:
                 return False
@@ -288,7 +298,7 @@ class Instance(Handle["ss_instance"]):
         Raises:
             PluginFailed: It failed, or did not return in time.
         """
-        info = self._step("flush", timeout, lib.ss_instance_flush, _ms(timeout))
+        info = self._step("flush", timeout, lib.ss_instance_flush, to_ms(timeout))
         if info is None:
             raise PluginFailed(
                 f"flush did not return within {timeout:.3g} seconds",
@@ -304,7 +314,7 @@ class Instance(Handle["ss_instance"]):
         """Call `on_unload` if it is loaded; returns the plugin's error, "" if there was none."""
         self.is_loaded = False
         lib.ss_instance_stop(self.pointer)
-        info = self._step("on_unload", timeout, lib.ss_instance_unload, _ms(timeout))
+        info = self._step("on_unload", timeout, lib.ss_instance_unload, to_ms(timeout))
         if info is None:
             return f"{self._stuck_in} did not return within {timeout:.3g} seconds"
         if info.status != lib.SLIPSTREAM_OK:

@@ -29,14 +29,23 @@ class Delivery(ABC):
         self._host = host
         self._slot = -1
         self._seen = Status(PluginState.LOADING)
+        self._told = ""  # the reason at the last look
         # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
         self._beside: Status | None = None
+
+    @property
+    def unload_timeout(self) -> float:
+        """The longest wait for each step of its end, in seconds."""
+        return 10.0
 
     def status(self) -> Status:
         """Return the state, with its reason."""
         state, reason, since = self._look()
         if state is not self._seen.state or since:
             self._seen = Status(state, reason, since or time.time())
+        elif reason != self._told:
+            self._seen = Status(state, reason, self._seen.since)
+        self._told = reason
         return self._beside or self._seen
 
     @abstractmethod

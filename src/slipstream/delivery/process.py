@@ -13,10 +13,11 @@ from slipstream._native import ffi, lib
 from slipstream.config import Mode, Reload
 from slipstream.delivery.crash_report import CrashReport, take_reports
 from slipstream.delivery.description import Description
-from slipstream.delivery.instance import REFUSALS, LoadReason, claims_of, metrics_of
+from slipstream.delivery.instance import LoadReason, claims_of, metrics_of, to_ms
 from slipstream.delivery.queued import Queued
 from slipstream.delivery.supervisor import Supervised
 from slipstream.errors import PluginLoadError, PluginStartError, Refusal
+from slipstream.library import REFUSALS
 from slipstream.status import SUPERVISED_STATES, Metric, PluginState, Status
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Generation:
         if not info.next_opened:
             raise _refused(info, self.copy)
         name, version = _native.text(info.name), _native.text(info.version)
-        self.description = Description(name, version, info.next_flags, 0)
+        self.description = Description(name, version, info.next_flags, 0, info.next_min_host_minor)
+        self.description.agrees(self.copy.info, self.copy.original)
         self.before = info.generation
 
     def close(self, timeout: float = _SPARE) -> None:
@@ -111,7 +113,7 @@ class ProcessPlugin(Queued[Generation]):
         """Make the ring and announce the worker; nothing runs yet."""
         super().__init__(host, config, name)
         self.reports: deque[CrashReport] = deque(maxlen=_REPORTS_KEPT)
-        self._worker = Supervised(host.supervisor, self._queue, self._dead_letter)
+        self._worker = Supervised(host.supervisor, self._queue, self._letters)
         self._copy: PrivateCopy | None = None  # the one that crash reports speak of
         host.supervisor.look_after(self)
 
@@ -200,7 +202,7 @@ class ProcessPlugin(Queued[Generation]):
     def _end_consumer(self, timeout: float) -> list[str]:
         problem = ""
         if not self._worker.is_closed:
-            lib.ss_supervised_stop(self._worker.pointer, _ms(timeout))
+            lib.ss_supervised_stop(self._worker.pointer, to_ms(timeout))
             ended = {lib.SS_SUPERVISED_UNLOADED, lib.SS_SUPERVISED_FAILED}
             info = self._worker.wait(
                 lambda i: i.state in ended and not i.busy and i.pid == 0,
@@ -221,10 +223,6 @@ class ProcessPlugin(Queued[Generation]):
         self._worker.close()
 
 
-def _ms(seconds: float) -> int:
-    return int(seconds * 1000)
-
-
 def _spec(generation: Generation, log_level: int) -> tuple[ss_spec, list[Pointer[char]]]:
     """Return an ``ss_spec`` and what has to stay alive as long as it is used."""
     copy, config = generation.copy, generation.config
@@ -235,25 +233,28 @@ def _spec(generation: Generation, log_level: int) -> tuple[ss_spec, list[Pointer
         "user": (config.user or "").encode(),
     }
     kept = {name: ffi.new("char[]", value) for name, value in texts.items()}
-    restart, limits = config.restart, config.limits
+    restart, limits, info = config.restart, config.limits, copy.info
     spec = ffi.new(
         "ss_spec *",
         {
             **kept,
             "memory": limits.memory or 0,
             "open_files": limits.open_files or 0,
+            "kinds": 2**64 - 1 if info is None else info.kind_bits,
             "log_id": generation.log_id,
             "log_level": log_level,
-            "load_timeout_ms": _ms(config.load_timeout),
-            "unload_timeout_ms": _ms(config.unload_timeout),
-            "callback_timeout_ms": _ms(config.callback_timeout),
-            "flush_idle_ms": _ms(config.flush_interval),
-            "max_attempts": 5,
+            "load_timeout_ms": to_ms(config.load_timeout),
+            "unload_timeout_ms": to_ms(config.unload_timeout),
+            "callback_timeout_ms": to_ms(config.callback_timeout),
+            "flush_idle_ms": to_ms(config.flush_interval),
+            "retry_initial_ms": to_ms(config.retry.initial_delay),
+            "retry_max_ms": to_ms(config.retry.max_delay),
+            "retry_max_time_ms": to_ms(config.retry.max_time),
             "core_files": limits.core_files,
-            "initial_delay_ms": _ms(restart.initial_delay),
-            "max_delay_ms": _ms(restart.max_delay),
+            "initial_delay_ms": to_ms(restart.initial_delay),
+            "max_delay_ms": to_ms(restart.max_delay),
             "max_crashes": restart.max_crashes,
-            "window_ms": _ms(restart.window),
+            "window_ms": to_ms(restart.window),
         },
     )
     return spec, list(kept.values())

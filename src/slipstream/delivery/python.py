@@ -10,6 +10,7 @@ from slipstream._native import ffi, lib
 from slipstream.config import Mode, is_plugin_name
 from slipstream.delivery.description import Identity
 from slipstream.delivery.inline import Slot
+from slipstream.delivery.letters import Letters
 from slipstream.errors import PluginLoadError, Refusal
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ class InlinePython(Slot):
             on_load()
         self._handle: CData = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
         self._log_id = host.pump.open_log(name)
+        self._letters = Letters(host.pump)
         try:
+            self._letters.write_to(None, host.make_folder(name))
+            self._letters.serve(self._log_id, name, str(getattr(plugin, "version", "0")), "")
             kinds = _kinds_of(plugin, name)
             self._attach(kinds, _claims_of(plugin, name))
         except BaseException:
@@ -110,6 +114,7 @@ class InlinePython(Slot):
         self._slot = sequencer.attach(
             self, "install", attach, kinds, self._handle, self._log_id, function
         )
+        sequencer.set_letters(self._slot, self._letters.pointer)
         for claim in claims:
             sequencer.claim(self._slot, claim)
 
@@ -138,8 +143,9 @@ class InlinePython(Slot):
     def _end(self, timeout: float) -> list[str]:  # noqa: ARG002 - Python code cannot be cut short
         self._handle = ffi.NULL  # it refers to this object, as this one does to it
         problem = self._call_on_unload()
+        self._letters.close()
         self._host.pump.close_log(self._log_id)
-        return [problem]
+        return [problem, self._left]
 
 
 def _kinds_of(plugin: PythonPlugin, name: str) -> int:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
-from slipstream.capture import CaptureWriter
 from slipstream.config import Overflow
 from slipstream.delivery.description import Flush
-from slipstream.errors import CaptureError, PluginFailed, PluginLoadError, Refusal
+from slipstream.errors import PluginFailed, PluginLoadError, Refusal
 from slipstream.status import Counters, counters_of
 
 if TYPE_CHECKING:
@@ -29,6 +27,14 @@ _OVERFLOW = {
     Overflow.DROP_NEWEST: lib.SS_OVERFLOW_DROP_NEWEST,
     Overflow.DROP_OLDEST: lib.SS_OVERFLOW_DROP_OLDEST,
 }
+
+
+def retry_reason(stats: ss_stats) -> str:
+    """Say which event is offered again and again, and since when; "" if none is."""
+    if not stats.retrying:
+        return ""
+    since = time.strftime("%H:%M:%S", time.gmtime(stats.retrying_since_ns / 1e9))
+    return f"retrying ordinal {stats.retrying} since {since} UTC"
 
 
 class Queue(Handle["ss_queue"]):
@@ -73,6 +79,10 @@ class Queue(Handle["ss_queue"]):
         """Return the counters."""
         return counters_of(self.stats())
 
+    def retrying(self) -> int:
+        """Return the ordinal of the event that is offered again and again; 0 if none is."""
+        return self.stats().retrying
+
     def pause(self, *, paused: bool) -> None:
         """Hold deliveries back, or let them go on."""
         lib.ss_queue_pause(self.pointer, paused)
@@ -88,7 +98,7 @@ class Queue(Handle["ss_queue"]):
             What waits for it. That raises `PluginFailed` if the plugin cannot get there, did
             not, or if its `flush` failed.
         """
-        target = self.stats().broadcast
+        target = self.stats().accepted
         number = ffi.new("uint32_t *", lib.ss_queue_ask_flush(self.pointer))
 
         def wait(left: float) -> None:
@@ -119,43 +129,23 @@ class Queue(Handle["ss_queue"]):
             if problem:
                 raise PluginFailed(problem, "resume it, or unload it")
             if time.monotonic() >= end:
+                waits = retry_reason(self.stats())
                 raise PluginFailed(
-                    f"it did not get there within {timeout:.3g} seconds",
+                    f"it did not get there within {timeout:.3g} seconds"
+                    + (f": {waits}" if waits else ""),
                     "give it more time, or look at why it is slow",
                 )
 
     def leftover(self) -> Iterator[bytes]:
-        """Yield the frames that were never acknowledged; only after the consumer is gone."""
+        """Yield what is left, as frames; only after the consumer is gone."""
         ordinal = ffi.new("uint64_t *")
         size = ffi.new("size_t *")
         while (frame := lib.ss_queue_leftover(self.pointer, ordinal, size)) != ffi.NULL:
             yield bytes(ffi.buffer(frame, size[0]))
 
-    def save_leftover(self, folder: Path | None, name: str) -> str:
-        """Write what was never acknowledged to a capture.
-
-        Args:
-            folder: Where; None: nowhere.
-            name: The plugin's name.
-
-        Returns:
-            What there is to tell of it; "" if nothing was left.
-        """
-        count = 0 if self.is_closed else sum(1 for _ in self.leftover())
-        if count == 0:
-            return ""
-        told = f"{count} events were not acknowledged"
-        if folder is None:
-            return f"{told}, and the host has no data folder to keep them in"
-        path = folder / f"undelivered-{name}-{time.time_ns()}.slip"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with CaptureWriter(path) as capture:
-                for frame in self.leftover():
-                    capture.write(frame)
-        except (OSError, CaptureError) as error:
-            return f"{told}, and could not be written to {path}: {error}"
-        return f"{told}, written to {path}"
+    def abandon(self) -> None:
+        """Count what is left as undelivered; the consumer is gone for good."""
+        lib.ss_queue_abandon(self.pointer)
 
     def close(self) -> None:
         """Give the memory back; nobody may use the ring any more. Its last counters stay."""
@@ -165,4 +155,4 @@ class Queue(Handle["ss_queue"]):
 
     def hold_nobody(self) -> None:
         """Let no broadcast wait for room: nobody takes anything out."""
-        lib.ss_queue_hold_nobody(self.pointer, True)  # noqa: FBT003 - a native function
+        lib.ss_queue_hold_nobody(self.pointer, lib.SLIPSTREAM_GAP_PAUSED)

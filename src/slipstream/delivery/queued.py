@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from slipstream._native import lib
 from slipstream.config import Mode
-from slipstream.delivery.queue import Queue
+from slipstream.delivery.letters import save_undelivered
+from slipstream.delivery.queue import Queue, retry_reason
 from slipstream.delivery.reload import Reloadable, V
 from slipstream.errors import PluginFailed
 from slipstream.status import Counters, PluginState
@@ -30,7 +31,7 @@ class Queued(Reloadable[V]):
     """A plugin behind a ring, with a consumer that takes the events out of it."""
 
     # Events wait in the ring while a new version takes over.
-    _kept = ("ring_bytes", "overflow", "block_timeout", "dead_letter")
+    _kept = ("ring_bytes", "overflow", "block_timeout")
 
     def __init__(self, host: Host, config: PluginConfig, name: str) -> None:
         """Make the ring; nothing runs yet."""
@@ -55,6 +56,7 @@ class Queued(Reloadable[V]):
                 state = PluginState.PAUSED
             elif stats.state == lib.SS_SLOT_STALLED:
                 state, reason = PluginState.STALLED, "its ring stayed full for block_timeout"
+            reason = "; ".join(filter(None, (reason, retry_reason(stats))))
         return state, reason, since
 
     @abstractmethod
@@ -92,9 +94,12 @@ class Queued(Reloadable[V]):
 
     def _end(self, timeout: float) -> list[str]:
         problems = self._end_consumer(timeout)
-        problems.append(self._queue.save_leftover(self._host.folder(self.name), self.name))
+        if not self._queue.is_closed:
+            folder = self._host.folder(self.name)
+            problems.append(save_undelivered(self._queue.leftover(), folder, self.name))
+            self._queue.abandon()
         self._queue.close()
-        self._dead_letter.close()
+        self._letters.close()
         return problems
 
     @abstractmethod

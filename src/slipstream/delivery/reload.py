@@ -6,16 +6,14 @@ lets versions take over; how that is done with instances in this process stands 
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from slipstream._native import lib
-from slipstream._native.handle import Handle
-from slipstream.capture import open_for_append
-from slipstream.config import Mode, Overflow, Reload, plugin_config
+from slipstream.config import Mode, Overflow, Reload, plugin_config, settle_own
 from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
+from slipstream.delivery.letters import Letters
 from slipstream.delivery.plugin import Delivery
 from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.library import PrivateCopy
@@ -67,11 +65,15 @@ class Reloadable(Delivery, Generic[V]):
 
         Raises:
             PluginLoadError: What its mode needs is not to be had.
-            CaptureError: Its dead-letter file cannot be opened.
         """
         super().__init__(host, name)
         self.config = config
-        self._dead_letter = _open_dead_letter(config)
+        self._letters = Letters(host.pump)
+
+    @property
+    def unload_timeout(self) -> float:
+        """The longest wait for each step of its end, in seconds."""
+        return self.config.unload_timeout
 
     @property
     def log_id(self) -> int:
@@ -103,6 +105,11 @@ class Reloadable(Delivery, Generic[V]):
                     "unload it and load it again",
                 )
         copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
+        try:
+            own = settle_own(config, None if copy.info is None else copy.info.config_schema)
+        except BaseException:
+            copy.close()
+            raise
         fresh = self._open(copy, config)
         try:
             if accept is not None:
@@ -111,11 +118,17 @@ class Reloadable(Delivery, Generic[V]):
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
-            settled = plugin_config(config, self.name)
+            settled = plugin_config(config, self.name, resolved=own)
+            self._write_letters(fresh)
         except BaseException:
             fresh.close(config.unload_timeout)
             raise
-        problem = self._switch(fresh, settled, data_dir)
+        try:
+            problem = self._switch(fresh, settled, data_dir)
+        except BaseException:
+            if self.present is not None:
+                self._write_letters(self.present)
+            raise
         self.identity = Identity(
             name=self.name,
             version=fresh.description.version,
@@ -125,8 +138,20 @@ class Reloadable(Delivery, Generic[V]):
             config_file=config.source,
             flags=fresh.description.flags,
             kinds=fresh.description.kinds,
+            info=copy.info,
         )
         return problem
+
+    def _write_letters(self, version: V) -> None:
+        """Let what a version refuses go where its config says.
+
+        Raises:
+            CaptureError: That file cannot be used; all is as it was.
+        """
+        self._letters.write_to(version.config, self._host.folder(self.name))
+        self._letters.serve(
+            version.log_id, self.name, version.description.version, version.copy.digest
+        )
 
     def _check(self, fresh: V) -> None:
         """Refuse a version that was opened, but does not go with its config."""
@@ -167,13 +192,6 @@ class Reloadable(Delivery, Generic[V]):
             settled: The config for its `on_load`, packed.
             data_dir: The plugin's own folder, if it has one.
         """
-
-
-def _open_dead_letter(config: PluginConfig) -> Handle[int]:
-    """Open the capture of events that fail for good; the descriptor is -1 where there is none."""
-    if config.dead_letter is None:
-        return Handle(-1, int)
-    return Handle(open_for_append(config.dead_letter), os.close)
 
 
 class InHost(Reloadable[Instance]):

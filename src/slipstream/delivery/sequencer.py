@@ -20,7 +20,14 @@ from slipstream.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from slipstream._native.cdef import Pointer, ss_instance, ss_sequencer, ss_stats, uint32_t
+    from slipstream._native.cdef import (
+        Pointer,
+        ss_instance,
+        ss_letters,
+        ss_sequencer,
+        ss_stats,
+        uint32_t,
+    )
     from slipstream.logs import LogPump
 
 Ts = TypeVarTuple("Ts")
@@ -132,12 +139,18 @@ class Sequencer(Handle["ss_sequencer"]):
             _SLICE_MS,
         )
 
-    def detach(self, slot: int) -> ss_stats:
-        """Remove a slot; afterwards no call into it is under way. Returns its last ``ss_stats``."""
+    def detach(self, slot: int) -> tuple[ss_stats, list[bytes]]:
+        """Remove a slot; afterwards no call into it is under way.
+
+        Returns:
+            Its last ``ss_stats``, and the GAP of what it missed and was not told of, if any.
+        """
         stats = ffi.new("ss_stats *")
-        self._call("unload", lib.ss_sequencer_detach, slot, _SLICE_MS, stats)
+        gap = ffi.new("char[]", bytes(lib.SS_GAP_LEN))
+        size = ffi.new("size_t *")
+        self._call("unload", lib.ss_sequencer_detach, slot, _SLICE_MS, stats, gap, size)
         self._attached.pop(slot, None)
-        return stats
+        return stats, [bytes(ffi.buffer(gap, size[0]))] if size[0] else []
 
     def replace(self, slot: int, instance: ss_instance) -> None:
         """Put another loaded native instance in a slot's place."""
@@ -147,10 +160,10 @@ class Sequencer(Handle["ss_sequencer"]):
         """Let a slot run, pause or reload (SS_SLOT_*)."""
         self._call("change state", lib.ss_sequencer_set_state, slot, state, _SLICE_MS)
 
-    def set_dead_letter(self, slot: int, fd: int) -> None:
-        """Let a slot write refused events to an open capture; -1 to none."""
+    def set_letters(self, slot: int, letters: ss_letters) -> None:
+        """Say where a slot's refused events go."""
         self._call(
-            "set the dead-letter file", lib.ss_sequencer_set_dead_letter, slot, fd, _SLICE_MS
+            "set the dead-letter file", lib.ss_sequencer_set_letters, slot, letters, _SLICE_MS
         )
 
     def claim(self, slot: int, name: bytes) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slipstream._native.cdef import ss_supervised, ss_supervised_info, ss_supervisor
+    from slipstream.delivery.letters import Letters
     from slipstream.delivery.queue import Queue
     from slipstream.logs import LogPump
 
@@ -117,12 +118,12 @@ def _end(ended: threading.Event, supervisor: ss_supervisor) -> None:
 class Supervised(Handle["ss_supervised"]):
     """A plugin in the supervisor's hands, over all its processes. Killed when it is closed."""
 
-    def __init__(self, supervisor: Supervisor, queue: Queue, dead_letter: Handle[int]) -> None:
+    def __init__(self, supervisor: Supervisor, queue: Queue, letters: Letters) -> None:
         """Announce it; nothing runs yet."""
-        pointer = lib.ss_supervised_new(supervisor.pointer, queue.pointer, dead_letter.pointer)
+        pointer = lib.ss_supervised_new(supervisor.pointer, queue.pointer, letters.pointer)
         if pointer == ffi.NULL:
             raise MemoryError
-        super().__init__(pointer, lib.ss_supervised_free, supervisor, queue, dead_letter)
+        super().__init__(pointer, lib.ss_supervised_free, supervisor, queue, letters)
 
     def info(self) -> ss_supervised_info:
         """Return what is known of it, an ``ss_supervised_info``: nothing once it is closed.

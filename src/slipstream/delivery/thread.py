@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ from slipstream.status import CONSUMER_STATES, PluginState, Status
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_thread
     from slipstream.delivery.host import Host
+    from slipstream.delivery.letters import Letters
 
-_MAX_ATTEMPTS = 5
 _STUCK_GRACE = 1.0  # seconds more for a callback that is too late already
 _SLICE = 0.02  # seconds between two looks whether what was lost at the end can be told
 
@@ -28,23 +29,26 @@ _SLICE = 0.02  # seconds between two looks whether what was lost at the end can 
 class Consumer(Handle["ss_thread"]):
     """A loaded instance that takes events out of a ring, on its own thread."""
 
-    def __init__(
-        self, host: Host, instance: Instance, queue: Queue, dead_letter: Handle[int]
-    ) -> None:
+    def __init__(self, host: Host, instance: Instance, queue: Queue, letters: Letters) -> None:
         """Let it begin."""
+        config = instance.config
+        options = ffi.new(
+            "ss_thread_options *",
+            {
+                "log_id": instance.log_id,
+                "flush_idle_ms": int(config.flush_interval * 1000),
+                "callback_timeout_ms": int(config.callback_timeout * 1000),
+                "retry_initial_ms": int(config.retry.initial_delay * 1000),
+                "retry_max_ms": int(config.retry.max_delay * 1000),
+                "retry_max_time_ms": int(config.retry.max_time * 1000),
+            },
+        )
         pointer = lib.ss_thread_start(
-            instance.pointer,
-            queue.pointer,
-            host.pump.pointer,
-            instance.log_id,
-            dead_letter.pointer,
-            int(instance.config.flush_interval * 1000),
-            _MAX_ATTEMPTS,
-            int(instance.config.callback_timeout * 1000),
+            instance.pointer, queue.pointer, host.pump.pointer, letters.pointer, options
         )
         if pointer == ffi.NULL:
             raise MemoryError
-        super().__init__(pointer, _free_consumer, queue, dead_letter, instance)
+        super().__init__(pointer, _free_consumer, queue, letters, instance)
 
     def look(self) -> tuple[PluginState, str]:
         """Return its state, and the reason of a failure."""
@@ -92,7 +96,7 @@ class ThreadPlugin(Queued[Instance], InHost):
     def _consume(self, instance: Instance) -> None:
         if self._consumer is not None:
             self._consumer.close()  # until now the version before could acknowledge
-        self._consumer = Consumer(self._host, instance, self._queue, self._dead_letter)
+        self._consumer = Consumer(self._host, instance, self._queue, self._letters)
 
     def _take_over(self, fresh: Instance) -> None:
         self._consume(fresh)
@@ -123,8 +127,8 @@ class ThreadPlugin(Queued[Instance], InHost):
     def _drain(self, instance: Instance, timeout: float) -> bool:
         """End the consumer; what it did not get to stays in the ring.
 
-        It ends at the last event that was broadcast or, when the time is over, after the call
-        under way.
+        It ends at the last event that was broadcast or, when half of the time is over
+        or an event is offered again and again, after the call under way.
 
         Returns:
             False if that call does not return either.
@@ -133,12 +137,14 @@ class ThreadPlugin(Queued[Instance], InHost):
         if consumer is None or consumer.is_closed:
             return True
         end = time.monotonic() + timeout
-        while time.monotonic() < end and not consumer.late():
+        hurry = end if math.isinf(timeout) else end - timeout / 2
+        while time.monotonic() < hurry and not consumer.late() and not self._queue.retrying():
             lib.ss_thread_stop(consumer.pointer)
             if instance.finish(_SLICE):
                 return True
         lib.ss_thread_hurry(consumer.pointer)
-        return instance.finish(min(timeout, _STUCK_GRACE) if consumer.late() else timeout)
+        left = max(0.0, end - time.monotonic())
+        return instance.finish(min(left, _STUCK_GRACE) if consumer.late() else left)
 
     def _end_consumer(self, timeout: float) -> list[str]:
         instance, consumer = self.present, self._consumer

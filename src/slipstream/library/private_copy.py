@@ -31,6 +31,8 @@ from slipstream._platform import (
     user_folder,
 )
 from slipstream.errors import PluginLoadError, Refusal
+from slipstream.library.file import judge
+from slipstream.library.info import PluginInfo
 
 _SUFFIX = ".slipstream-copy"
 _CHUNK = 1024 * 1024
@@ -46,6 +48,8 @@ class PrivateCopy(Handle[int]):
         path: The copy.
         digest: SHA-256 of the copy's bytes, in hexadecimal.
     """
+
+    _judged: tuple[PluginInfo | None] | None = None
 
     def __init__(
         self,
@@ -81,6 +85,17 @@ class PrivateCopy(Handle[int]):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def info(self) -> PluginInfo | None:
+        """What the library says of itself, if it does; judged when it is first asked for.
+
+        Raises:
+            PluginLoadError: It cannot be loaded; `refusal` says why. Nothing of it has run.
+        """
+        if self._judged is None:
+            self._judged = (judge(self.path, self.original),)
+        return self._judged[0]
 
     @staticmethod
     def _create(original: Path) -> tuple[Path, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from slipstream import capture
 from slipstream.errors import CaptureError
 from slipstream.events import EventKind
-from slipstream.frames import RECORDED
+from slipstream.frames import HOST_ONLY, RECORDED
 from slipstream.streams.reader import LINE_MAX, LineReader, Unreadable, Warn
 from slipstream.text import printable
 
@@ -23,6 +23,7 @@ STDIN = "-"
 _BUFFER = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _GAP = EventKind.GAP.to_bytes(2, "little")
+_HOST_ONLY = frozenset(kind.to_bytes(2, "little") for kind in HOST_ONLY)
 _FOREIGN = (
     (b"\x1f\x8b", "it is compressed: gzip -dc FILE | slipstream run ... -"),
     (b"\x28\xb5\x2f\xfd", "it is compressed: zstd -dc FILE | slipstream run ... -"),
@@ -114,15 +115,15 @@ class EventFile:
             raise self._empty()
 
     def playable(self) -> Iterator[bytes]:
-        """Yield the frames that may be sent: marked as recorded, without gaps.
+        """Yield the frames that may be sent: marked as recorded, without gaps and marks.
 
         Raises:
             CaptureError: As when iterating.
         """
         warned = False
         for frame in self:
-            if frame[6:8] == _GAP:
-                if not warned:
+            if frame[6:8] in _HOST_ONLY:
+                if not warned and frame[6:8] == _GAP:
                     warned = True
                     self._warn(f"{self.name}: gaps are left out: they tell of another host's loss")
                 continue

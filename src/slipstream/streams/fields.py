@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from slipstream import aleo
-from slipstream.events import AppEvent, EventKind, Gap, Layout
-from slipstream.frames import APP_KINDS, CLASSES, RECORDED, getter, kind_name
+from slipstream.events import AppEvent, EventKind, Layout
+from slipstream.frames import APP_KINDS, CLASSES, HOST_ONLY, RECORDED, getter, kind_name
 
 _U64 = Annotated[int, msgspec.Meta(ge=0)]  # the upper end is checked by the core
+_U32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 _U16 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 
 
@@ -46,6 +48,7 @@ class Shape:
         self.layout = layout
         self.hexes = getter([f"{span.name}_hex" for span in layout.spans])
         self.numbers = getter(layout.numbers)
+        self.word = attrgetter(layout.word) if layout.word else lambda _: 0
 
     def quick(self, line: Line) -> tuple[bytes | None, ...]:
         """Return the bytes of all spans, where all are given in hexadecimal.
@@ -87,10 +90,11 @@ def _members() -> dict[str, Any]:
     """The fields that the layouts add: texts, numbers and bytes, in the order of our writer."""
     members: dict[str, Any] = {}
     for kind, shape in SHAPES.items():
-        if kind != Gap.kind:  # gaps are only written
+        if kind not in HOST_ONLY:  # those are only written
             layout = shape.layout
             members |= {span.name: str for span in layout.spans if FORMS[span.form].encode}
             members |= dict.fromkeys(layout.numbers, _U64)
+            members |= dict.fromkeys(filter(None, [layout.word]), _U32)
             members |= {f"{span.name}_hex": str for span in layout.spans}
     return members
 

@@ -13,6 +13,7 @@ from slipstream import _native, frames
 from slipstream.errors import AleoFormatError, FrameError, SlipstreamError
 from slipstream.events import EventKind, Span
 from slipstream.files import FileProblem, read_small
+from slipstream.frames import HOST_ONLY
 from slipstream.streams.fields import FORMS, KINDS, KNOWN_KINDS, SHAPES, AnyLine, Line, Shape
 
 LINE_MAX: int = 3 * _native.lib.SLIPSTREAM_FRAME_MAX
@@ -55,8 +56,8 @@ class LineReader:
             raw: The line, with or without its end.
 
         Returns:
-            The frame, or None for a line that is no event: a blank one, or a gap, which only
-            a host can tell.
+            The frame, or None for a line that is no event: a blank one, or what only a host
+            can tell, a gap or a mark.
 
         Raises:
             Unreadable: The line is not an event that can be understood.
@@ -72,8 +73,8 @@ class LineReader:
         kind = KINDS.get(line.kind)
         if kind is None:
             raise Unreadable(f"the kind {line.kind[:40]!r} is unknown", f"known: {KNOWN_KINDS}")
-        if kind == EventKind.GAP:
-            self._warn_once("a Gap is left out: only the host that lost events can tell of them")
+        if kind in HOST_ONLY:
+            self._warn_once(f"a {line.kind} is left out: only the host that made it can tell it")
             return None
         shape = SHAPES[kind]
         try:
@@ -92,7 +93,7 @@ class LineReader:
                 sequence,
                 line.time_ns,
                 line.block_height,
-                0,
+                shape.word(line) or 0,
                 spans,
                 numbers,
             )
@@ -206,13 +207,12 @@ def _bytes_of(line: Line, span: Span) -> bytes | None:
             raise Unreadable(
                 f"{name}_hex is not hexadecimal", "write two digits for each byte"
             ) from None
-    if encode is None:
-        raise Unreadable(f"{name}_hex is missing", _FORM)
-    text: str | None = getattr(line, name)
-    if text is None:
+    text: str | None = None if encode is None else getattr(line, name)
+    if encode is None or text is None:
         if span.optional:
             return None
-        raise Unreadable(f"{name} and {name}_hex are missing", _FORM)
+        names = f"{name}_hex is" if encode is None else f"{name} and {name}_hex are"
+        raise Unreadable(f"{names} missing", _FORM)
     try:
         return encode(text)
     except AleoFormatError as error:

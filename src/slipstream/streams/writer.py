@@ -98,6 +98,9 @@ def _fields(event: Event) -> tuple[dict[str, JsonField], dict[str, JsonField]]:
         text = _text(span, data)
         if text is not None:
             texts[span.name] = text
+    word = event.layout.word
+    if word and not isinstance(event, Gap) and getattr(event, word):
+        texts[word] = getattr(event, word)
     for name in event.layout.numbers:
         texts[name] = getattr(event, name)
     return texts, hexes

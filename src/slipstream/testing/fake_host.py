@@ -11,7 +11,7 @@ from typing import Self
 from slipstream import _native, frames
 from slipstream._native import lib
 from slipstream._native.handle import Handle
-from slipstream.config import PluginConfig, plugin_config
+from slipstream.config import PluginConfig, ResolvedConfig, plugin_config, settle_own
 from slipstream.delivery.description import Description
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.instance import Mapping as Mapped
@@ -87,6 +87,7 @@ class FakeHost(Handle[list[Instance]]):
         self._data_dir = data_dir
         self._timeout = timeout
         self._ordinal = 0
+        self._own: ResolvedConfig | None = None  # once the library is judged
         self._pump = LogPump(log_level, self.logs.append)
         opened: list[Instance] = []  # one, once it is open
         super().__init__(opened, partial(_end, self._pump, timeout))
@@ -110,6 +111,13 @@ class FakeHost(Handle[list[Instance]]):
             PluginLoadError: It was refused; `refusal` says why.
         """
         copy = PrivateCopy(self._config.libpath)
+        try:
+            self._own = settle_own(
+                self._config, None if copy.info is None else copy.info.config_schema
+            )
+        except BaseException:
+            copy.close()
+            raise
         self.pointer.append(Instance(self._pump, copy, self._config, self._config.libpath.stem))
         return self._live().description
 
@@ -129,7 +137,9 @@ class FakeHost(Handle[list[Instance]]):
         if not self.pointer:
             self.open()
         instance = self._live()
-        settled = plugin_config(self._config, self._name or instance.description.name)
+        settled = plugin_config(
+            self._config, self._name or instance.description.name, resolved=self._own
+        )
         instance.load(settled, self._data_dir, reason)
         return instance.description
 

@@ -2,12 +2,41 @@
 
 #include "platform/platform.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+enum { RANGES_MOST = 4096 };
+
+static bool is_among(const ss_os_range *ranges, size_t count, uintptr_t start) {
+    for (size_t i = 0; i < count; i++)
+        if (ranges[i].start == start)
+            return true;
+    return false;
+}
+
+/* Keeps what is there now, and was not `before`; and where the constructor lies, which was there
+ * if the library was open already. */
+static void keep_code(ss_library *library, const ss_os_range *before, size_t count,
+                      ss_os_range *now) {
+    const uintptr_t own =
+        (uintptr_t)ss_os_library_symbol(library->handle, SLIPSTREAM_CONSTRUCTOR);
+    const size_t all = ss_os_code_ranges(now, RANGES_MOST);
+    for (size_t i = 0; i < all && library->code_count < SS_CODE_MAX; i++)
+        if (!is_among(before, count, now[i].start) || (own >= now[i].start && own < now[i].end))
+            library->code[library->code_count++] = now[i];
+}
+
 static bool open_it(ss_library *library, ss_refusal *why) {
-    char reason[1024];
+    char reason[1024] = "no memory";
+    ss_os_range *before = malloc(2 * RANGES_MOST * sizeof *before);
     ss_peek_threads(&library->before);
-    library->handle = ss_os_library_open(library->path, reason, sizeof reason);
+    if (before != NULL) {
+        const size_t count = ss_os_code_ranges(before, RANGES_MOST);
+        library->handle = ss_os_library_open(library->path, reason, sizeof reason);
+        if (library->handle != NULL)
+            keep_code(library, before, count, before + RANGES_MOST);
+        free(before);
+    }
     if (library->handle != NULL)
         return true;
     ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot open %s: %s", library->shown, reason);
@@ -45,8 +74,10 @@ uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm)
         return SS_MAPPING_RESIDENT;
     if (library->file.is_go)
         return SS_MAPPING_GO;
-    if (ss_peek_thread_of(library->path, comm, &library->before))
+    if (ss_peek_thread_of(library->code, library->code_count, comm, &library->before))
         return SS_MAPPING_THREADS;
+    if (ss_os_signal_into(library->code, library->code_count) != 0)
+        return SS_MAPPING_SIGNAL;
     ss_os_library_close(handle);
     return ss_os_library_is_mapped(library->path) ? SS_MAPPING_PINNED : SS_MAPPING_GONE;
 }

@@ -26,6 +26,36 @@ static void keep_code(ss_library *library, const ss_os_range *before, size_t cou
             library->code[library->code_count++] = now[i];
 }
 
+static size_t folder_len(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? 0 : (size_t)(slash - path);
+}
+
+/* The loader says what it could not do; what to do about that depends on where the copy lies. */
+static bool advise(const ss_library *library, const char *reason, ss_refusal *why) {
+    const char *path = library->path;
+    const char *shown = library->shown;
+    const int folder = (int)folder_len(path);
+    const bool elsewhere =
+        folder_len(shown) != (size_t)folder || strncmp(path, shown, (size_t)folder) != 0;
+    if (strstr(reason, "static TLS") != NULL)
+        return ss_advise(why, "load it with mode \"process\", where no other library has taken the "
+                              "room, or earlier; where that is not enough, start the host with "
+                              "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=BYTES");
+    if (strstr(reason, "failed to map") != NULL)
+        return ss_advise(why, "its copy lies in %.*s: that is mounted noexec, or memory is short; %s",
+                         folder, path,
+                         elsewhere ? "let the host write into the library's own folder, or set "
+                                     "TMPDIR to another one"
+                                   : "move the library to another filesystem");
+    if (strstr(reason, "cannot open shared object file") == NULL || !elsewhere)
+        return ss_advise(why, "see which library or symbol is missing: ldd -r %s", shown);
+    return ss_advise(why, "the host may not write into the library's folder, so its copy lies in "
+                          "%.*s, which is $ORIGIN there: let the host write into %.*s, or name "
+                          "that in LD_LIBRARY_PATH",
+                     folder, path, (int)folder_len(shown), shown);
+}
+
 static bool open_it(ss_library *library, ss_refusal *why) {
     char reason[1024] = "no memory";
     ss_os_range *before = malloc(2 * RANGES_MOST * sizeof *before);
@@ -40,7 +70,7 @@ static bool open_it(ss_library *library, ss_refusal *why) {
     if (library->handle != NULL)
         return true;
     ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot open %s: %s", library->shown, reason);
-    return ss_advise(why, "see which library or symbol is missing: ldd -r %s", library->shown);
+    return advise(library, reason, why);
 }
 
 ss_constructor ss_library_open(ss_library *library, ss_refusal *why) {

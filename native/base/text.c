@@ -37,10 +37,16 @@ static size_t utf8_len(const uint8_t *p, size_t len) {
 }
 
 size_t ss_text_escape(char *out, size_t room, const char *text, size_t len) {
+    bool is_cut;
+    return ss_text_escape_some(out, room, text, len, &is_cut);
+}
+
+size_t ss_text_escape_some(char *out, size_t room, const char *text, size_t len, bool *is_cut) {
     static const char hex[] = "0123456789abcdef";
     const uint8_t *p = (const uint8_t *)text;
     size_t used = 0;
     size_t at = 0;
+    *is_cut = false;
     if (room == 0)
         return 0;
     while (at < len) {
@@ -69,8 +75,10 @@ size_t ss_text_escape(char *out, size_t room, const char *text, size_t len) {
         } else {
             memcpy(piece, p + at, n);
         }
-        if (used + put >= room)
+        if (used + put >= room) {
+            *is_cut = true;
             break;
+        }
         memcpy(out + used, piece, put);
         used += put;
         at += n;

@@ -2,11 +2,14 @@
 #ifndef SS_TEXT_H
 #define SS_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Copies `text` to `out` as valid UTF-8 without control characters: newline, tab and the
  * like as \n, \t, other control characters and invalid bytes as \xNN. Cuts at a character
  * when `room` (with the NUL) is used up. Returns the length without the NUL. */
 size_t ss_text_escape(char *out, size_t room, const char *text, size_t len);
+/* The same; says whether there was room for all of it. */
+size_t ss_text_escape_some(char *out, size_t room, const char *text, size_t len, bool *is_cut);
 
 #endif

@@ -23,6 +23,21 @@ static void on_refused(ss_supervised *w, const ss_message *head, const char *dat
     ss_supervised_fail_next(w, event, text, hint);
 }
 
+static void on_log(ss_supervised *w, ss_generation *p, const ss_message *head, const char *data) {
+    const uint32_t level = head->number < SLIPSTREAM_LOG_PLUGIN_MISBEHAVING
+                               ? (uint32_t)head->number
+                               : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING;
+    ss_logged logged;
+    if (head->len < sizeof logged)
+        return;
+    memcpy(&logged, data, sizeof logged);
+    data += sizeof logged;
+    const size_t len = head->len - sizeof logged;
+    ss_last_lines_keep(&p->last, data, len);
+    ss_log_queue_relay(w->supervisor->log, logged.time_ns, level, p->spec->values.log_id, data, len,
+                       logged.whole);
+}
+
 /* False if it makes no sense. */
 static bool on_refusal(ss_supervised *w, uint64_t ordinal, const char *data, size_t len) {
     ss_refused_event refusal;
@@ -66,8 +81,8 @@ static void note_unload(ss_supervised *w, const ss_generation *p, int32_t status
     ss_text_escape(text, sizeof text, data, strnlen(data, len));
     snprintf(w->unload_problem, sizeof w->unload_problem, "on_unload failed (%s (%d)): %s",
              ss_status_name(status), (int)status, text);
-    ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,
-                     w->unload_problem, strlen(w->unload_problem));
+    ss_log_queue_tell(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,
+                      w->unload_problem);
 }
 
 bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,
@@ -76,12 +91,7 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
     ss_event event = {.of_next = p == w->next, .head = head, .data = data};
     switch (head->type) {
     case SS_TO_HOST_LOG:
-        ss_last_lines_keep(&p->last, data, len);
-        ss_log_queue_put(w->supervisor->log,
-                         head->number < SLIPSTREAM_LOG_PLUGIN_MISBEHAVING
-                             ? (uint32_t)head->number
-                             : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING,
-                         p->spec->values.log_id, data, len);
+        on_log(w, p, head, data);
         return true;
     case SS_TO_HOST_REFUSAL:
         if (p != w->current || on_refusal(w, head->number, data, len))

@@ -50,6 +50,12 @@ static int32_t obey(const char *command, text *body) {
     } else if (sscanf(command, "repeat/%u", &number) == 1) {
         for (unsigned i = 0; i < number; i++)
             host->log(host->ctx, SLIPSTREAM_LOG_INFO, body->data, body->len);
+    } else if (strcmp(command, "log and abort") == 0) {
+        host->log(host->ctx, SLIPSTREAM_LOG_INFO, body->data, body->len);
+        abort();
+    } else if (strcmp(command, "print") == 0) {
+        printf("%s\n", body->data);
+        fflush(stdout);
     } else if (strcmp(command, "log NULL") == 0) {
         host->log(host->ctx, SLIPSTREAM_LOG_INFO, NULL, 0);
     } else if (strcmp(command, "set_error NULL") == 0) {

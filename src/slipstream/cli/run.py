@@ -266,16 +266,12 @@ def _losses(plugin: Plugin, status: Status) -> Iterator[str]:
 
 def as_json_object(result: Report, failure: Failure | None) -> JsonObject:
     """Return a run as the object that --json writes."""
-    error: JsonObject | None = None
-    if failure is not None:
-        error = {"type": failure.type, "message": failure.message, "hint": failure.hint}
-        error["exit_code"] = failure.code
     return {
         "events": result.events,
         "seconds": round(result.seconds, 6),
         "plugins": [_plugin_json(plugin, status) for plugin, status in result.plugins],
         "left_out": result.left_out,
-        "error": error,
+        "error": None if failure is None else failure.as_json(),
     }
 
 

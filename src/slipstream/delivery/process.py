@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from dataclasses import replace
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from slipstream.config import PluginConfig
     from slipstream.delivery.host import Host
     from slipstream.library import PrivateCopy
-
-_log = logging.getLogger("slipstream")
 
 _REPORTS_KEPT = 16
 _SPARE = 5.0  # seconds more than the native side's own deadlines
@@ -187,10 +184,9 @@ class ProcessPlugin(Queued[Generation]):
                 self._copy.original,
                 self._copy.digest,
                 self._host.folder(self.name),
+                self._host.pump,
             )
             self.reports.extend(found)
-        for report in found:
-            _log.error("worker crashed", extra=report.fields())
 
     # ---- Steering -----------------------------------------------------------------
 

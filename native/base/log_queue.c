@@ -318,7 +318,7 @@ bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     line->end = at + size;
     line->text = q->shown;
     bool is_cut;
-    line->len = ss_text_escape_some(q->shown, SLIPSTREAM_LOG_MAX + 1, q->raw, head.len, &is_cut);
+    line->len = ss_text_show(q->shown, SLIPSTREAM_LOG_MAX + 1, q->raw, head.len, &is_cut);
     if (is_cut || head.whole > head.len)
         line->len += (size_t)snprintf(q->shown + line->len, SHOWN_ROOM - line->len, CUT_MARK,
                                       (unsigned long long)head.whole);

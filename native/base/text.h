@@ -9,7 +9,8 @@
  * like as \n, \t, other control characters and invalid bytes as \xNN. Cuts at a character
  * when `room` (with the NUL) is used up. Returns the length without the NUL. */
 size_t ss_text_escape(char *out, size_t room, const char *text, size_t len);
-/* The same; says whether there was room for all of it. */
-size_t ss_text_escape_some(char *out, size_t room, const char *text, size_t len, bool *is_cut);
+/* The same for what people read: secrets are masked by ***. `is_cut`, unless it is NULL, says
+ * whether there was no room for all of it. All that plugins say passes here, in the host. */
+size_t ss_text_show(char *out, size_t room, const char *text, size_t len, bool *is_cut);
 
 #endif

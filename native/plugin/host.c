@@ -141,7 +141,7 @@ void ss_host_free(ss_host *host) {
 }
 
 size_t ss_host_error(const ss_host *host, char *out, size_t room) {
-    return ss_text_escape(out, room, host->error, host->error_len);
+    return ss_text_show(out, room, host->error, host->error_len, NULL);
 }
 
 void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
@@ -164,7 +164,7 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
 
 void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection) {
     char text[2 * SLIPSTREAM_ERROR_MAX];
-    ss_text_escape(text, sizeof text, rejection->text, rejection->len);
+    ss_text_show(text, sizeof text, rejection->text, rejection->len, NULL);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "ordinal %llu was rejected with %s (%d)%s%s",
                         (unsigned long long)rejection->ordinal, ss_status_name(rejection->status),

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 void ss_last_lines_keep(ss_last_lines *last, const char *text, size_t len) {
-    ss_text_escape(last->text[last->next++ % SS_REPORT_LINES], SS_REPORT_LINE, text, len);
+    ss_text_show(last->text[last->next++ % SS_REPORT_LINES], SS_REPORT_LINE, text, len, NULL);
 }
 
 static void put_line(ss_lines *lines, ss_last_lines *last, ss_log_queue *log, uint32_t log_id) {

@@ -14,8 +14,8 @@ static void on_refused(ss_supervised *w, const ss_message *head, const char *dat
     ss_event event = {.type = SS_SAID_REFUSED};
     char text[SS_MESSAGE_MAX];
     char hint[sizeof w->hint];
-    ss_copy_text(text, sizeof text, &data, end);
-    ss_copy_text(hint, sizeof hint, &data, end);
+    ss_show_text(text, sizeof text, &data, end);
+    ss_show_text(hint, sizeof hint, &data, end);
     if (failed_load)
         event.status = (int32_t)head->number;
     else
@@ -78,7 +78,7 @@ static void note_unload(ss_supervised *w, const ss_generation *p, int32_t status
     w->unload_problem[0] = '\0';
     if (status == SLIPSTREAM_OK)
         return;
-    ss_text_escape(text, sizeof text, data, strnlen(data, len));
+    ss_text_show(text, sizeof text, data, strnlen(data, len), NULL);
     snprintf(w->unload_problem, sizeof w->unload_problem, "on_unload failed (%s (%d)): %s",
              ss_status_name(status), (int)status, text);
     ss_log_queue_tell(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,

@@ -76,3 +76,8 @@ void ss_copy_text(char *out, size_t room, const char **at, const char *end) {
     const char *text = ss_next_text(at, end);
     ss_text_escape(out, room, text, strlen(text));
 }
+
+void ss_show_text(char *out, size_t room, const char **at, const char *end) {
+    const char *text = ss_next_text(at, end);
+    ss_text_show(out, room, text, strlen(text), NULL);
+}

@@ -84,8 +84,9 @@ void ss_body_start(ss_body *body, const void *fixed, size_t len);
 void ss_body_add_text(ss_body *body, const char *text);
 /* The next text of a message; "" behind the last one. */
 const char *ss_next_text(const char **at, const char *end);
-/* The same, copied and made safe to show. */
+/* The same, copied and made safe to show: a name; and a text for people, without secrets. */
 void ss_copy_text(char *out, size_t room, const char **at, const char *end);
+void ss_show_text(char *out, size_t room, const char **at, const char *end);
 
 /* `flags` are sendmsg's. False with errno set. */
 bool ss_message_send(int channel, uint32_t type, uint64_t number, const void *data, size_t len,

@@ -4,7 +4,7 @@ It knows nothing of the rooms above: they say what statuses mean to a user (`exp
 their events become frames (`set_encoder`).
 """
 
-from slipstream._native.door import MODULE_FILE, address, extension, ffi, forked, lib, text
+from slipstream._native.door import MODULE_FILE, address, extension, ffi, forked, hide, lib, text
 from slipstream._native.python_callback import PythonCallback
 from slipstream._native.statuses import (
     ANY,
@@ -37,6 +37,7 @@ __all__ = [
     "explain",
     "ffi",
     "forked",
+    "hide",
     "lib",
     "park",
     "raise_parked",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._platform import create_private
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_supervised
@@ -151,7 +153,8 @@ def _write(report: CrashReport, file: Path, pump: LogPump) -> Path | None:
     """Write a report; None if that cannot be done, which the log then says."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(report.to_json() + "\n", encoding="utf-8")
+        with os.fdopen(create_private(file), "w", encoding="utf-8") as written:
+            written.write(report.to_json() + "\n")
     except OSError as error:
         fields: dict[str, object] = {"plugin": report.plugin, "problem": str(error)}
         pump.say(logging.ERROR, "crash report not written", fields)

@@ -406,13 +406,14 @@ def test_metrics(talker) -> None:
     assert talker.answer("count", b"rows_written,") == "OK"
     assert talker.answer("count", b"rows_written,") == "OK"
     assert talker.answer("count", b"rows_written,table=blocks") == "OK"
-    assert talker.answer("gauge", b"rows_written,table=blocks") == "OK"
+    for name in (b"rows_written,table=blocks", b"rows_written,", b"rows_written,other=1"):
+        assert talker.answer("gauge", name) == "INVALID_ARGUMENT"  # it is a counter
     assert talker.answer("gauge", b"lag,") == "OK"
+    assert talker.answer("count", b"lag,") == "INVALID_ARGUMENT"
     assert talker.answer("count", b"_,a=") == "OK"
     assert talker.plugin.metrics == [
         Metric("rows_written", "", 6),
         Metric("rows_written", "table=blocks", 3),
-        Metric("rows_written", "table=blocks", -0.5),
         Metric("lag", "", -0.5),
         Metric("_", "a=", 3),
     ]
@@ -436,14 +437,55 @@ def test_metrics(talker) -> None:
     ):
         assert talker.answer("count", bad) == "INVALID_ARGUMENT"
     assert talker.answer("count NULL") == "INVALID_ARGUMENT"
-    assert len(talker.plugin.metrics) == 6
+    assert len(talker.plugin.metrics) == 5
     for i in range(200):
         answer = talker.answer("count", b"many,i=%d" % i)
-        assert answer == ("OK" if i < 122 else "TOO_LARGE")
+        assert answer == ("OK" if i < 123 else "TOO_LARGE")
     assert len(talker.plugin.metrics) == 128
     assert talker.answer("count", b"rows_written,") == "OK"
     assert talker.plugin.metrics[0].value == 9
     assert sys.getrefcount(talker) > 0
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+def test_each_failure_is_told_once_and_alike(compile_plugin, tmp_path, mode) -> None:
+    options = ["-DFLAGS=SLIPSTREAM_FLAG_BATCH", "-DUNLOAD_ERROR=LONG"]
+    long = "e" * 4096
+    library = compile_plugin("talker.c", *options, f'-DLONG="{long}"', name="talker")
+    with capture_logs() as logs, PluginManager(mode, data_dir=tmp_path) as manager:
+        plugin = manager.load_plugin({"libpath": str(library)})
+        manager.broadcast_many([Payload(b"fail", b"no %d" % i) for i in range(2)])
+        if mode != "inline":
+            manager.flush()
+            manager.pause("talker")  # so that the next ones are one run
+        manager.broadcast_many([Payload(b"status", b"-16")] * 3)
+        manager.resume("talker")
+        deadline = time.monotonic() + 60
+        while plugin.state != "failed" and time.monotonic() < deadline:
+            time.sleep(0.01)
+    told = [line["event"] for line in logs if "on_broadcast" in line["event"]]
+    assert told == [
+        "on_broadcast returned FAILED (-1) for PAYLOAD, ordinal 1, sequence 1: no 0",
+        "on_broadcast returned FAILED (-1) for PAYLOAD, ordinal 2, sequence 2: no 1",
+        "on_broadcast returned FATAL (-16) for PAYLOAD, ordinal 3, sequence 3, and 2 events "
+        + "behind it; the plugin gets nothing more",
+    ]
+    (unloaded,) = [line for line in logs if long in str(line)]
+    assert unloaded["event"] == "plugin unloaded, but not cleanly"
+    assert unloaded["problem"].startswith(f"on_unload failed (FAILED (-1)): {long}")
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+def test_a_line_is_as_long_in_every_mode(compile_plugin, mode) -> None:
+    library = compile_plugin("talker.c", name="talker")
+    with capture_logs() as logs, PluginManager(mode) as manager:
+        manager.load_plugin({"libpath": str(library)})
+        manager.broadcast(Payload(b"log/2", b"x" * 65_536))
+        manager.broadcast(Payload(b"log/2", b"y" * 100_000))
+        manager.flush()
+    whole, cut = [line["event"] for line in logs if line["event"][0] in "xy"]
+    assert whole == "x" * 65_536
+    assert cut == "y" * 65_536 + " [cut: it has 100000 bytes]"
 
 
 def test_on_unload_is_told_that_the_host_stops(talker) -> None:

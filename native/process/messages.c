@@ -63,26 +63,27 @@ static void on_metric(ss_supervised *w, const ss_message *head, const char *data
         metric *known = &w->metrics[i];
         if (i == w->metric_count)
             w->metric_count++;
-        else if (strcmp(known->name, new.name) != 0 || strcmp(known->label, new.label) != 0 ||
-                 known->is_gauge != new.is_gauge)
+        else if (strcmp(known->name, new.name) != 0 || strcmp(known->label, new.label) != 0)
             continue;
         *known = new;
         return;
     }
 }
 
-/* on_unload has returned; what is not success is said as in the other modes. */
+/* on_unload has returned; what is not success is said as in the other modes, by whoever asked for
+ * it: in a reload that is nobody. */
 static void note_unload(ss_supervised *w, const ss_generation *p, int32_t status, const char *data,
                         size_t len) {
-    char text[sizeof w->unload_problem / 2];
+    char text[2 * SLIPSTREAM_ERROR_MAX];
     w->unload_problem[0] = '\0';
     if (status == SLIPSTREAM_OK)
         return;
     ss_text_show(text, sizeof text, data, strnlen(data, len), NULL);
     snprintf(w->unload_problem, sizeof w->unload_problem, "on_unload failed (%s (%d)): %s",
              ss_status_name(status), (int)status, text);
-    ss_log_queue_tell(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,
-                      w->unload_problem);
+    if (w->at.handing_over)
+        ss_log_queue_tell(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,
+                          w->unload_problem);
 }
 
 bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,

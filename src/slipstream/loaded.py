@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipstream.config import Mode
+    from slipstream.delivery.crash_report import CrashReport
     from slipstream.delivery.description import Flush, Identity
     from slipstream.delivery.plugin import Delivery
     from slipstream.library import PluginInfo
@@ -102,6 +103,16 @@ class Plugin:
     def counters(self) -> Counters:
         """What happened to its events; after an unload the last values."""
         return self.delivery.counters()
+
+    @property
+    def restarts(self) -> int:
+        """How often its worker has crashed, in mode process."""
+        return self.delivery.restarts
+
+    @property
+    def last_crash(self) -> CrashReport | None:
+        """What is known of the last time its worker has crashed; None if it has not."""
+        return self.delivery.last_crash
 
     @property
     def metrics(self) -> list[Metric]:

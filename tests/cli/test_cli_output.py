@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,45 @@ def test_one_object_after_an_error_too(command, arguments) -> None:
 def test_no_object_where_lines_are_wanted(command) -> None:
     done = command("show", "--json", "--nonsense")
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_restarts_are_shown(build, tmp_path, command) -> None:
+    config = build(
+        "crasher",
+        {"restart": {"initial_delay": 0.01, "max_delay": 0.01}},
+        ON_EVENT="if (n == 3 && slipstream_load_u16(f + 6) != SLIPSTREAM_KIND_GAP) abort()",
+    )
+    options = ["--data-dir", tmp_path / "data", "--slipstream-config", config, GENESIS]
+    done = command("run", "--json", *options)
+    (plugin,) = json.loads(done.stdout)["plugins"]
+    assert (plugin["restarts"], plugin["gaps"], plugin["dead"]) == (3, 0, 1)
+    crash = plugin["last_crash"]
+    assert (crash["ordinal"], crash["reason"]) == (3, "died of signal 6 (Aborted)")
+    assert json.loads(Path(crash["report"]).read_text())["ordinal"] == 3
+    table = command("run", *options).stdout
+    assert "restarts" in table
+    assert "last crash of crasher: died of signal 6 (Aborted): /" in table
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["redeliver"]])
+def test_a_fifo_without_a_writer_can_be_stopped(build, tmp_path, arguments) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        [COMMAND, *arguments, "--slipstream-config", build("first"), fifo],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        try:
+            # Once the thread is there that watches for signals, it is about to open the file.
+            tasks = Path(f"/proc/{process.pid}/task")
+            deadline = time.monotonic() + DEADLINE
+            while len(list(tasks.iterdir())) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+    assert process.returncode == 143
+    assert "stopped by SIGTERM" in said

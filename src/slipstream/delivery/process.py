@@ -105,6 +105,7 @@ class ProcessPlugin(Queued[Generation]):
     """
 
     mode = Mode.PROCESS
+    _restarts = 0  # at the last look
 
     def __init__(self, host: Host, config: PluginConfig, name: str) -> None:
         """Make the ring and announce the worker; nothing runs yet."""
@@ -157,7 +158,14 @@ class ProcessPlugin(Queued[Generation]):
     @property
     def restarts(self) -> int:
         """How often its worker has crashed."""
-        return int(self._worker.info().restarts)
+        self.collect_reports()
+        return self._restarts
+
+    @property
+    def last_crash(self) -> CrashReport | None:
+        """What is known of the last time."""
+        self.collect_reports()
+        return self.reports[-1] if self.reports else None
 
     @property
     def pid(self) -> int:
@@ -178,6 +186,7 @@ class ProcessPlugin(Queued[Generation]):
         with self._worker.asking():
             if self._worker.is_closed or self._copy is None:
                 return
+            self._restarts = int(self._worker.info().restarts)
             found = take_reports(
                 self._worker.pointer,
                 self.name,

@@ -467,8 +467,10 @@ def test_each_failure_is_told_once_and_alike(compile_plugin, tmp_path, mode) -> 
     assert told == [
         "on_broadcast returned FAILED (-1) for PAYLOAD, ordinal 1, sequence 1: no 0",
         "on_broadcast returned FAILED (-1) for PAYLOAD, ordinal 2, sequence 2: no 1",
-        "on_broadcast returned FATAL (-16) for PAYLOAD, ordinal 3, sequence 3, and 2 events "
-        "behind it; the plugin gets nothing more",
+        (
+            "on_broadcast returned FATAL (-16) for PAYLOAD, ordinal 3, sequence 3, and 2 events "
+            "behind it; the plugin gets nothing more"
+        ),
     ]
     (unloaded,) = [line for line in logs if long in str(line)]
     assert unloaded["event"] == "plugin unloaded, but not cleanly"

@@ -163,3 +163,45 @@ def test_a_fifo_without_a_writer_can_be_stopped(build, tmp_path, arguments) -> N
             process.kill()
     assert process.returncode == 143
     assert "stopped by SIGTERM" in said
+
+
+NO_THREAD = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+static int left = -1;
+
+int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *argument) {
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    if (left < 0)
+        left = atoi(getenv("THREADS"));
+    return left-- > 0 ? real(t, a, run, argument) : EAGAIN;
+}
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_thread_to_be_had(build, tmp_path, command, mode) -> None:
+    (tmp_path / "no_thread.c").write_text(NO_THREAD)
+    library = tmp_path / "no_thread.so"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-o", library, tmp_path / "no_thread.c", "-ldl"], check=True
+    )
+    config, _ = chatty(build, tmp_path, mode, "first")
+    for threads in range(8):
+        done = command(
+            "run", "--json", "--slipstream-config", config, GENESIS,
+            LD_PRELOAD=str(library), THREADS=str(threads),
+        )  # fmt: skip
+        answer = json.loads(done.stdout)
+        if done.returncode == 0:
+            break
+        assert done.returncode in {1, 3}
+        assert "no thread" in answer["error"]["message"], answer
+        assert "ulimit -u" in answer["error"]["hint"]
+    assert done.returncode == 0
+    assert threads >= 3

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Self
 
 from slipstream._platform import STOP_SIGNALS, wait_readable, wake_pipe, write_patiently
+from slipstream.errors import SlipstreamError
 
 from ._errors import Stopped
 
@@ -45,7 +46,15 @@ class StopSignals:
     def __enter__(self) -> Self:
         self._reader, self._writer = wake_pipe()
         self._watcher = threading.Thread(target=self._watch, name="slipstream-stop", daemon=True)
-        self._watcher.start()
+        try:
+            self._watcher.start()
+        except RuntimeError:
+            os.close(self._writer)
+            os.close(self._reader)
+            raise SlipstreamError(
+                "no thread to be had for watching signals",
+                "check the limit on processes: ulimit -u",
+            ) from None
         self._old_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         # What the parent has ignored (nohup, a shell's &) stays ignored.
         self._old = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -132,9 +133,9 @@ def run(  # noqa: PLR0913 - the options of the command
 
 
 def _refuse_twice(configs: Sequence[str]) -> None:
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for name in configs:
-        path = Path(name).resolve()
+        path = os.path.realpath(name)
         if path in seen:
             raise click.UsageError(
                 f"the config file {name} is given twice; a plugin that may be loaded several "

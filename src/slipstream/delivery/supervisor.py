@@ -66,7 +66,7 @@ class Supervisor(Handle["ss_supervisor"]):
         """
         pointer = lib.ss_supervisor_new(pump.pointer, bytes(find_program()))
         if pointer == ffi.NULL:
-            raise SlipstreamError("no thread to be had for supervising workers", "check ulimit -u")
+            raise _no_thread()
         ended = threading.Event()
         super().__init__(pointer, partial(_end, ended))
         self._plugins: weakref.WeakSet[HasWorker] = weakref.WeakSet()
@@ -75,7 +75,11 @@ class Supervisor(Handle["ss_supervisor"]):
         self._thread = threading.Thread(
             target=_collect, args=(ended, weakref.ref(self)), name="slipstream-crashes", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            super().close()
+            raise _no_thread() from None
 
     def look_after(self, plugin: HasWorker) -> None:
         """Write its crash reports down, and kill it at the end."""
@@ -102,6 +106,10 @@ class Supervisor(Handle["ss_supervisor"]):
         super().close()
         if self._thread is not threading.current_thread():
             self._thread.join(_END_WAIT)
+
+
+def _no_thread() -> SlipstreamError:
+    return SlipstreamError("no thread to be had for supervising workers", "check ulimit -u")
 
 
 def _collect_all(supervisor: weakref.ref[Supervisor]) -> None:

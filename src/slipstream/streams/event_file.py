@@ -75,6 +75,9 @@ class EventFile:
             self.size = status.st_size
             try:
                 self._is_capture()
+            except OSError as error:
+                self.close()
+                raise self._broken(error) from None
             except BaseException:
                 self.close()
                 raise
@@ -107,10 +110,7 @@ class EventFile:
             else:
                 yield from self._lines()
         except OSError as error:
-            raise CaptureError(
-                f"cannot read {self.name} at byte {self.position}: {error.strerror}",
-                "check the disk or the program that writes it",
-            ) from None
+            raise self._broken(error) from None
         if not self.count:
             raise self._empty()
 
@@ -142,6 +142,12 @@ class EventFile:
         raise CaptureError(
             f"{self.name} is neither a capture nor JSON lines: it starts with {start!r}",
             next(hints, "name a capture, or a file with one JSON object on each line"),
+        )
+
+    def _broken(self, error: OSError) -> CaptureError:
+        return CaptureError(
+            f"cannot read {self.name} at byte {self.position}: {error.strerror}",
+            "check the disk or the program that writes it",
         )
 
     def _empty(self) -> CaptureError:

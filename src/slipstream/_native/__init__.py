@@ -21,6 +21,7 @@ decode_frame = extension.decode_frame
 encode_frame = extension.encode_frame
 park = extension.park
 raise_parked = extension.raise_parked
+repeated_key = extension.repeated_key
 set_encoder = extension.set_encoder
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "lib",
     "park",
     "raise_parked",
+    "repeated_key",
     "set_encoder",
     "status_error",
     "status_name",

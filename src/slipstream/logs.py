@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import sys
 import threading
 import time
@@ -81,6 +82,10 @@ class _StandardError:
     """Standard error, past Python's buffers: nobody waits long for whoever does not read it."""
 
     def __init__(self) -> None:
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)  # the lock may be held for good there
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._patience = _PATIENCE
         self._lost = 0

@@ -22,6 +22,7 @@ from slipstream._platform.posix import (
     wait_readable,
     wake_pipe,
     who_may_replace,
+    write_patiently,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "wait_readable",
     "wake_pipe",
     "who_may_replace",
+    "write_patiently",
 ]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._platform import create_private
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_supervised
-
-_log = logging.getLogger("slipstream")
+    from slipstream.logs import LogPump
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +96,8 @@ class CrashReport:
         return json.dumps(fields, indent=2)
 
 
-def take_reports(
-    worker: ss_supervised, plugin: str, path: Path, digest: str, folder: Path | None
+def take_reports(  # noqa: PLR0913 - all that a report is made of
+    worker: ss_supervised, plugin: str, path: Path, digest: str, folder: Path | None, pump: LogPump
 ) -> list[CrashReport]:
     """Take a worker's waiting crash reports, and write each to a file.
 
@@ -106,6 +107,7 @@ def take_reports(
         path: The library.
         digest: Its SHA-256.
         folder: Where reports are written; None writes none.
+        pump: Is told of each.
 
     Returns:
         The reports, oldest first.
@@ -140,20 +142,21 @@ def take_reports(
         file = (
             None
             if folder is None
-            else _write(report, folder / f"crash-{plugin}-{raw.time_ns}.json")
+            else _write(report, folder / f"crash-{plugin}-{raw.time_ns}.json", pump)
         )
         found.append(replace(report, file=file))
+        pump.say(logging.ERROR, "worker crashed", found[-1].fields(), time_ns=raw.time_ns)
     return found
 
 
-def _write(report: CrashReport, file: Path) -> Path | None:
+def _write(report: CrashReport, file: Path, pump: LogPump) -> Path | None:
     """Write a report; None if that cannot be done, which the log then says."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(report.to_json() + "\n", encoding="utf-8")
+        with os.fdopen(create_private(file), "w", encoding="utf-8") as written:
+            written.write(report.to_json() + "\n")
     except OSError as error:
-        _log.error(
-            "crash report not written", extra={"plugin": report.plugin, "problem": str(error)}
-        )
+        fields: dict[str, object] = {"plugin": report.plugin, "problem": str(error)}
+        pump.say(logging.ERROR, "crash report not written", fields)
         return None
     return file

@@ -5,6 +5,7 @@
 #include <slipstream.h>
 
 #define MS UINT64_C(1000000)
+#define RENEWING UINT32_C(0x80000000)
 
 enum {
     LOOKS = 8, /* in the time that a callback may take */
@@ -34,22 +35,37 @@ bool ss_watch_look(ss_watch *watch, const ss_control *control, uint64_t key, uin
 /* ---- Those in this process ------------------------------------------------------------- */
 
 static struct {
-    ss_os_once once;
+    _Atomic uint32_t process; /* that all of this is of */
     ss_os_mutex lock;
     ss_os_condition changed;
     ss_os_thread thread;
     uintptr_t number; /* of the thread that watches; 0: there is none */
     uintptr_t threads; /* there have been */
     ss_watched *first;
-} all = {.once = SS_OS_ONCE};
+} all;
 
-static void init(void) {
-    ss_os_mutex_init(&all.lock);
-    ss_os_condition_init(&all.changed);
+/* What a forked child finds here is of threads that it does not have. */
+static void renew(uint32_t process) {
+    uint32_t seen = atomic_load(&all.process);
+    while (seen != process) {
+        if (seen == (process | RENEWING)) {
+            ss_os_yield();
+            seen = atomic_load(&all.process);
+        } else if (atomic_compare_exchange_strong(&all.process, &seen, process | RENEWING)) {
+            ss_os_mutex_init(&all.lock);
+            ss_os_condition_init(&all.changed);
+            all.number = 0;
+            all.first = NULL;
+            atomic_store(&all.process, process);
+            return;
+        }
+    }
 }
 
 static void take(void) {
-    ss_os_call_once(&all.once, init);
+    const uint32_t process = ss_os_process();
+    if (atomic_load(&all.process) != process)
+        renew(process);
     ss_os_mutex_lock(&all.lock);
 }
 

@@ -171,9 +171,9 @@ void ss_os_file_close(int fd);
 bool ss_os_random(void *out, size_t len);
 
 /* cdef:begin */
-/* True in the child of a fork: everything here belongs to the parent. Ask once in the parent
- * before anybody can fork. */
-bool ss_os_forked(void);
+/* A number of this process, not 0; each child of a fork has another one. Whoever makes something
+ * that a child must not use notes it: what belongs to another process is nobody's here. */
+uint32_t ss_os_process(void);
 
 /* Something that the core asks of this system. */
 typedef struct ss_os_trial {
@@ -186,5 +186,16 @@ typedef struct ss_os_trial {
  * and last some seconds where something does not work. */
 bool ss_os_try(uint32_t number, ss_os_trial *out);
 /* cdef:end */
+
+/* inline.h. Hot: is that the number of this process? Once somebody has asked for it. */
+static inline bool ss_os_is_process(uint32_t number);
+/* Ends this process at once, and does nothing else. */
+_Noreturn void ss_os_end_now(void);
+/* Behind a call of foreign code on a thread of ours: a child that it has forked, and that comes
+ * back from it, has one thread where we have many. */
+static inline void ss_os_end_if_forked(uint32_t process) {
+    if (__builtin_expect(!ss_os_is_process(process), 0))
+        ss_os_end_now();
+}
 
 #endif

@@ -41,6 +41,7 @@ void ss_generation_free(ss_generation *generation, ss_ring *ring) {
         send_kill(generation);
         if (generation->pidfd >= 0)
             poll(&end, 1, REAP_WAIT_MS);
+        ss_generation_end_group(generation, NULL);
         waitid(P_PID, (id_t)generation->pid, &info, WEXITED | WNOHANG);
     }
     ss_close_fd(&generation->pidfd);
@@ -114,10 +115,11 @@ void ss_generation_end_lines(ss_generation *generation, ss_log_queue *log) {
     ss_lines_end(&generation->err, &generation->last, log, log_id);
 }
 
-bool ss_generation_reap(ss_generation *generation, ss_report *report) {
+bool ss_generation_reap(ss_generation *generation, ss_report *report, ss_log_queue *log) {
     struct pollfd end = {generation->pidfd, POLLIN, 0};
     if (generation->pid <= 0 || poll(&end, 1, 0) != 1)
         return false;
+    ss_generation_end_group(generation, log);
     ss_report_fill(report, generation);
     generation->pid = 0;
     return true;

@@ -31,6 +31,7 @@ typedef struct ss_generation {
     char version[SLIPSTREAM_NAME_MAX + 1];
     char *claims; /* texts, one behind the other */
     size_t claims_len;
+    char mark[64]; /* in the environment of its process, and of those that it starts */
     char kill_reason[200]; /* why the host killed it; "" */
     ss_watch watch;
     uint64_t sane_ns; /* when what it writes made sense last */
@@ -55,8 +56,12 @@ bool ss_generation_receive(ss_generation *generation, ss_message *head, char *da
 void ss_generation_drain(ss_generation *generation, ss_log_queue *log);
 /* What is left of it, once nothing follows. */
 void ss_generation_end_lines(ss_generation *generation, ss_log_queue *log);
-/* If it has ended: reaps it and fills the report's process part. */
-bool ss_generation_reap(ss_generation *generation, ss_report *report);
+/* If it has ended: reaps it and fills the report's process part; what it has left behind goes
+ * with it. */
+bool ss_generation_reap(ss_generation *generation, ss_report *report, ss_log_queue *log);
+/* In leftovers.c: kills what is left of a dead one's process group, before it is reaped, and says
+ * which processes have left that; NULL: does not look. */
+void ss_generation_end_group(const ss_generation *generation, ss_log_queue *log);
 
 void ss_close_fd(int *fd);
 

@@ -45,7 +45,7 @@ static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool
         if (!ss_supervised_on_message(w, p, &head, data))
             return;
     ss_refusals_keep(&w->refusals);
-    if (ss_generation_reap(p, &report)) {
+    if (ss_generation_reap(p, &report, w->supervisor->log)) {
         while (ss_generation_receive(p, &head, data)) /* its last words */
             if (!ss_supervised_on_message(w, p, &head, data))
                 return;

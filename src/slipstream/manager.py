@@ -41,8 +41,8 @@ _log = logging.getLogger("slipstream")
 def _closed(_offset: int, _index: int) -> ClosedError:
     if _native.forked():
         return ClosedError(
-            "this plugin manager belongs to the parent process",
-            "create a new PluginManager in the child, or start the child by spawn",
+            "this plugin manager belongs to the parent process, or is closed",
+            "create a new PluginManager in this process, or start it by spawn",
         )
     return ClosedError("the plugin manager is closed", "create a new PluginManager")
 
@@ -191,6 +191,7 @@ class PluginManager(metaclass=_ShowsNative):
     @contextmanager
     def _controlling(self, what: str) -> Iterator[None]:
         """Take the turn for a change of the set of plugins."""
+        self._host.require_own()  # in a child the lock may be held for good
         if self._sequencer.inside_callback():
             raise PluginFailed(
                 f"cannot {what} from inside of a plugin's callback",
@@ -355,7 +356,7 @@ class PluginManager(metaclass=_ShowsNative):
         Raises:
             PluginFailed: Called from inside of a plugin's callback.
         """
-        if self._closed or _native.forked():
+        if self._closed or self._host.is_foreign:
             return
         with self._controlling("close the manager"):
             self._closed = True
@@ -367,11 +368,12 @@ class PluginManager(metaclass=_ShowsNative):
     @property
     def plugins(self) -> Mapping[str, Plugin]:
         """The loaded plugins by name, in the order of loading; a view that follows changes."""
+        self._host.require_own()
         return MappingProxyType(self._loaded.plugins)
 
     def list_plugins(self) -> list[str]:
         """Return the names of the loaded plugins, in the order of loading."""
-        return list(self._loaded.plugins)
+        return list(self.plugins)
 
     def pause(self, name: str) -> None:
         """Hold a plugin's events back; what comes meanwhile is told to it by a GAP.
@@ -468,7 +470,7 @@ def _as_config(config: ConfigSource) -> PluginConfig:
 
 def _close(loaded: Loaded, host: Host) -> None:
     """Unload and close; also what runs for a manager that nobody closed."""
-    if _native.forked():
+    if host.is_foreign:
         return
     try:
         loaded.unload_all(None)

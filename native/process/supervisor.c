@@ -68,6 +68,9 @@ static void tick(ss_supervised *w) {
 
 static void serve(ss_supervised *w, uint64_t now, bool punctual) {
     tick(w);
+    ss_lock_take(&w->queue->lock); /* also while nothing runs, and nobody sends */
+    ss_losses_look(ss_ring_losses(w->queue->ring));
+    ss_lock_release(&w->queue->lock);
     if (w->next != NULL)
         serve_process(w, w->next, now, punctual);
     if (w->current != NULL)

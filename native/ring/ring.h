@@ -26,6 +26,7 @@
 #include "frame/gap.h"
 #include "platform/platform.h"
 #include "ring/control.h"
+#include "ring/losses.h"
 #include "ring/outcomes.h"
 
 #define SS_RING_MIN (64 * 1024)
@@ -139,6 +140,8 @@ void ss_ring_lose(ss_ring *ring, const uint8_t *frame, uint32_t reason);
 /* Tells of what was lost at the end, as soon as there is room. True if nothing is left to
  * be told. */
 bool ss_ring_tell_lost(ss_ring *ring);
+/* What says so in the log, once it has one. */
+ss_losses *ss_ring_losses(ss_ring *ring);
 /* Events lost so far, whatever the reason. */
 uint64_t ss_ring_lost(const ss_ring *ring);
 

@@ -272,6 +272,9 @@ void ss_slot_miss(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uin
         const ss_gap_block one = ss_gap_of(frames + at, ++s->ordinal, missing_reason(s));
         ss_gap_add(&s->pending, &one);
     }
+    s->losses.log = sequencer->log;
+    s->losses.log_id = s->log_id;
+    ss_losses_note(&s->losses, before + 1, s->ordinal - before, missing_reason(s));
     ss_counter_add(&s->lost, s->ordinal - before);
     ss_counter_set(&s->accepted, s->ordinal);
     ss_counter_show(&s->settled, s->ordinal);

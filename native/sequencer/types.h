@@ -48,6 +48,7 @@ typedef struct ss_slot {
     uint64_t behind;     /* of the last ones: those that are not acknowledged, for it has failed */
     uint64_t ordinal;     /* the last one given out */
     ss_gap_block pending; /* what it missed and was not told of */
+    ss_losses losses; /* where it has no ring */
     char **claims;
     size_t claim_count;
     _Atomic uint32_t state;

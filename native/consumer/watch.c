@@ -11,6 +11,7 @@ enum {
     LOOKS = 8, /* in the time that a callback may take */
     SHORTEST_MS = 5,
     LONGEST_MS = 500,
+    OVERSLEPT_MS = 500, /* the process was stopped, or the machine */
 };
 
 bool ss_watch_look(ss_watch *watch, const ss_control *control, uint64_t key, uint64_t now) {
@@ -91,18 +92,23 @@ static void tell(ss_watched *watched, bool late) {
 }
 
 static void *run(void *number) {
+    uint64_t due = SS_OS_NEVER;
     ss_os_thread_set_name("slip-watch");
     ss_os_mutex_lock(&all.lock);
     while (all.number == (uintptr_t)number) {
         const uint64_t now = ss_os_now_ns();
         uint64_t pause_ms = LONGEST_MS;
+        if (now > due && now - due > OVERSLEPT_MS * MS) /* nobody has run: it is nobody's fault */
+            for (ss_watched *watched = all.first; watched != NULL; watched = watched->next)
+                watched->watch.since_ns = 0;
         for (ss_watched *watched = all.first; watched != NULL; watched = watched->next) {
             const uint64_t piece = watched->limit_ms / LOOKS;
             pause_ms = piece < pause_ms ? piece : pause_ms;
             tell(watched, late_ns(watched, now) != 0);
         }
         pause_ms = pause_ms < SHORTEST_MS ? SHORTEST_MS : pause_ms;
-        ss_os_condition_wait(&all.changed, &all.lock, now + pause_ms * MS);
+        due = now + pause_ms * MS;
+        ss_os_condition_wait(&all.changed, &all.lock, due);
     }
     ss_os_mutex_unlock(&all.lock);
     return NULL;

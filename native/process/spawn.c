@@ -189,6 +189,7 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
     generation->spec = spec;
     spec->references++;
     generation->started_ns = ss_os_now_ns();
+    ss_oom_start(generation);
     generation->deadline_ns =
         generation->started_ns + (uint64_t)spec->values.load_timeout_ms * 1000000;
     if (!say_start(generation, ss_ring_bytes(ring), overflow)) {

@@ -57,6 +57,11 @@ uint64_t ss_ring_count_waiting(ss_ring *ring) {
     return count;
 }
 
+bool ss_ring_is_awake(const ss_ring *ring, uint32_t *sleep) {
+    *sleep = atomic_load_explicit(&ring->control->sleeping, memory_order_relaxed);
+    return *sleep == 0 || *sleep == ring->woken;
+}
+
 ss_outcomes *ss_ring_outcomes(ss_ring *ring) {
     return &ring->outcomes;
 }

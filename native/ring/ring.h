@@ -162,6 +162,9 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
 /* The frame with this ordinal, if it is still there and not acknowledged; NULL else. */
 const uint8_t *ss_ring_find(ss_ring *ring, uint64_t ordinal, size_t *len);
 
+/* Is the consumer not asleep, or woken from its sleep? Then it is to do something, be it to go to
+ * sleep again; `sleep` gets the number of that. */
+bool ss_ring_is_awake(const ss_ring *ring, uint32_t *sleep);
 /* Wakes the consumer if it sleeps. Cheap if it does not. */
 void ss_ring_wake(ss_ring *ring);
 /* Bytes in use, after looking at what was acknowledged. */

@@ -12,7 +12,7 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 
 if TYPE_CHECKING:
-    from slipstream._native.cdef import ss_supervised
+    from slipstream._native.cdef import ss_report, ss_supervised
 
 _log = logging.getLogger("slipstream")
 
@@ -34,6 +34,8 @@ class CrashReport:
         module_offset: Where in that file, for ``addr2line -e``.
         build_id: The GNU build id of that file in hexadecimal, for finding its debug symbols;
             "" if it has none.
+        thread: The thread that the signal came to, by number and name; "" if it is not known.
+        backtrace: The calls that were under way on it, innermost first, each as file and offset.
         registers: Their values, in the order of the machine's `gregs`.
         ordinal: The event in flight, 0 if there was none.
         run: How many events were in flight, ending with `ordinal`.
@@ -58,6 +60,8 @@ class CrashReport:
     module: str
     module_offset: int
     build_id: str
+    thread: str
+    backtrace: tuple[tuple[str, int], ...]
     registers: tuple[int, ...]
     ordinal: int
     run: int
@@ -78,6 +82,7 @@ class CrashReport:
             "pid": self.pid,
             "crashed_in": self.module,
             "offset": hex(self.module_offset),
+            "in_thread": self.thread,
             "build_id": self.build_id,
             "ordinal": self.ordinal,
             "in_flush": self.in_flush,
@@ -91,6 +96,9 @@ class CrashReport:
         fields.pop("file")
         for name in ("address", "pc", "module_offset"):
             fields[name] = hex(fields[name])
+        fields["backtrace"] = [
+            {"module": module, "offset": hex(offset)} for module, offset in self.backtrace
+        ]
         fields["registers"] = [hex(value) for value in self.registers]
         return json.dumps(fields, indent=2)
 
@@ -126,6 +134,8 @@ def take_reports(
             module=_native.text(raw.module),
             module_offset=raw.module_offset,
             build_id=_native.text(raw.build_id),
+            thread=f"{raw.thread} {_native.text(raw.thread_name)}" if raw.has_fault else "",
+            backtrace=_backtrace(raw),
             registers=tuple(raw.values)[: raw.registers],
             ordinal=raw.ordinal,
             run=raw.run,
@@ -144,6 +154,16 @@ def take_reports(
         )
         found.append(replace(report, file=file))
     return found
+
+
+def _backtrace(raw: ss_report) -> tuple[tuple[str, int], ...]:
+    """Return the calls under way; of one that lies in no file the address."""
+    frames: list[tuple[str, int]] = []
+    for index in range(raw.frames):
+        number = raw.frame_module[index]
+        module = _native.text(raw.modules[number - 1]) if number else ""
+        frames.append((module, raw.frame_offset[index] if number else raw.frame_pc[index]))
+    return tuple(frames)
 
 
 def _write(report: CrashReport, file: Path) -> Path | None:

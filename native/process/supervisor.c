@@ -21,14 +21,17 @@ enum {
 /* A process has ended, and is freed. */
 static void on_end(ss_supervised *w, ss_generation *p, ss_report *report) {
     ss_event event = {.type = SS_HAS_ENDED, .why = report->reason, .report = report};
-    char text[512];
+    char text[4096];
+    char said[SS_SAID_ROOM];
     ss_generation_drain(p, w->supervisor->log);
     ss_generation_end_lines(p, w->supervisor->log);
     if (p == w->next) {
-        snprintf(text, sizeof text, "%s: the worker %s while it was %s", p->spec->values.shown,
-                 report->reason, w->at.next == SS_PHASE_OPENING ? "opened" : "loaded");
+        ss_last_lines_join(&p->last, said, sizeof said);
+        snprintf(text, sizeof text, "%s: the worker %s while it was %s%s%s", p->spec->values.shown,
+                 report->reason, w->at.next == SS_PHASE_OPENING ? "opened" : "loaded",
+                 said[0] != '\0' ? "; it said last: " : "", said);
         event.refusal = SS_REFUSED_CANNOT_OPEN;
-        ss_supervised_fail_next(w, event, text, "see its crash report, and run it in a debugger");
+        ss_supervised_fail_next(w, event, text, "run it in a debugger");
         return;
     }
     event.clean = report->signal == 0 && report->exit_code <= 0 && p->kill_reason[0] == '\0';

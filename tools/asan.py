@@ -140,7 +140,8 @@ def environment() -> dict[str, str]:
 def main() -> int:
     """Build, run pytest, and return the exit code."""
     python = set_up()
-    arguments = ["-m", "not slow and not no_asan", *sys.argv[1:]]
+    # Two at a time: most of them wait for processes and clocks.
+    arguments = ["-n", "2", "-m", "not slow and not no_asan", *sys.argv[1:]]
     arguments += [f"--ignore={ROOT / 'tests' / name}" for name in ELSEWHERE]
     pytest = ("-m", "pytest", "-p", "no:cacheprovider")
     code = run(str(python), *pytest, *arguments, **environment())

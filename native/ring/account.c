@@ -24,24 +24,12 @@ static uint64_t count_gap(const ss_gap_block *gap, uint64_t settled) {
     return gap->last - (gap->first > settled ? gap->first - 1 : settled);
 }
 
-/* What is not in the ring any more: with the consumer, which has copied it out before it was
- * dropped; or noted as lost, or as refused before it was. */
-static uint64_t count_dropped(const ss_ring *ring, uint64_t settled) {
-    const ss_outcomes *outcomes = &ring->outcomes;
-    const uint64_t last = ring->tail_ordinal;
-    const uint64_t first = ring->risk_first > settled ? ring->risk_first : settled + 1;
-    if (last <= settled)
-        return 0;
-    if (ring->risk_last < first)
-        return ss_outcomes_count_noted(outcomes, settled + 1, last);
-    return ss_outcomes_count_noted(outcomes, settled + 1, first - 1) + ring->risk_last - first + 1 +
-           ss_outcomes_count_noted(outcomes, ring->risk_last + 1, last);
-}
-
 uint64_t ss_ring_count_waiting(ss_ring *ring) {
     ss_ring_take_back(ring);
     const uint64_t settled = ring->outcomes.settled;
-    uint64_t count = count_gap(&ring->owed, settled) + count_dropped(ring, settled);
+    /* What is not in the ring any more is noted: as lost, refused, or with the consumer. */
+    uint64_t count = count_gap(&ring->owed, settled) +
+                     ss_outcomes_count_noted(&ring->outcomes, settled + 1, ring->tail_ordinal);
     for (uint64_t at = ring->tail; at != ring->at;
          at += ss_record_len(ss_record_at(ring, at))) {
         const ss_record *record = ss_record_at(ring, at);
@@ -77,10 +65,7 @@ static ss_gap_block lost_from(ss_ring *ring, uint64_t ordinal) {
 }
 
 static bool is_dead_gap(const ss_ring *ring, uint64_t first, uint64_t last) {
-    const ss_outcomes *outcomes = &ring->outcomes;
-    return ss_outcomes_count_noted(outcomes, first, last) -
-               ss_outcomes_count_lost(outcomes, first, last) ==
-           last - first + 1;
+    return ss_outcomes_count_dead(&ring->outcomes, first, last) == last - first + 1;
 }
 
 const uint8_t *ss_ring_leftover(ss_ring *ring, uint64_t *ordinal, size_t *len, uint8_t *made) {

@@ -29,12 +29,9 @@ struct ss_ring {
     uint64_t lost;
     uint64_t taken; /* with drop_oldest: what this consumer had copied out, when last heard of */
     /* drop_oldest: what was dropped before the consumer took it; all that was dropped and
-     * is not acknowledged; ordinals of what the consumer had taken, which is lost only if
-     * it crashes. */
+     * is not acknowledged. */
     ss_gap_block dropped;
     ss_gap_block dropped_unacked;
-    uint64_t risk_first;
-    uint64_t risk_last;
     /* Where ss_ring_find was last: the next search goes on from there. */
     uint64_t found_at;
     uint64_t found_ordinal;

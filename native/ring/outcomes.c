@@ -82,7 +82,7 @@ static size_t insert(ss_outcomes *self, size_t at, uint64_t first, uint64_t last
     return at + 1;
 }
 
-/* Takes ordinals out of the lost range number `at`, which holds them. The index of the hole. */
+/* Takes ordinals out of the range number `at`, which holds them. The index of the hole. */
 static size_t cut_out(ss_outcomes *self, size_t at, uint64_t first, uint64_t last) {
     ss_noted_range *range = &all(self)[at];
     const ss_noted_range whole = *range;
@@ -123,7 +123,7 @@ void ss_outcomes_note(ss_outcomes *self, uint64_t first, uint64_t last, enum ss_
             continue;
         }
         const uint64_t end = next->last < last ? next->last : last;
-        if (noted != SS_NOTED_LOST && next->noted == SS_NOTED_LOST) {
+        if (next->noted < noted && next->noted < SS_NOTED_DEAD) {
             at = cut_out(self, at, first, end);
             insert(self, at, first, end, noted);
         }
@@ -135,45 +135,47 @@ void ss_outcomes_note(ss_outcomes *self, uint64_t first, uint64_t last, enum ss_
 bool ss_outcomes_is_dead(const ss_outcomes *self, uint64_t ordinal) {
     const size_t at = find(self, ordinal);
     const ss_noted_range *range = all_of(self) + at;
-    return at < self->to && range->first <= ordinal && range->noted != SS_NOTED_LOST;
+    return at < self->to && range->first <= ordinal && range->noted >= SS_NOTED_DEAD;
 }
 
 uint64_t ss_outcomes_next_dead(const ss_outcomes *self, uint64_t ordinal) {
     const ss_noted_range *ranges = all_of(self);
     for (size_t at = find(self, ordinal + 1); at < self->to; at++)
-        if (ranges[at].noted != SS_NOTED_LOST)
+        if (ranges[at].noted >= SS_NOTED_DEAD)
             return ranges[at].first > ordinal ? ranges[at].first : ordinal + 1;
     return 0;
 }
 
-static uint64_t count_in(const ss_outcomes *self, uint64_t first, uint64_t last, bool dead_too) {
+static uint64_t count_in(const ss_outcomes *self, uint64_t first, uint64_t last,
+                         enum ss_noted least) {
     const ss_noted_range *ranges = all_of(self);
     uint64_t found = 0;
     for (size_t at = find(self, first); at < self->to && ranges[at].first <= last; at++) {
         const uint64_t from = ranges[at].first > first ? ranges[at].first : first;
         const uint64_t to = ranges[at].last < last ? ranges[at].last : last;
-        if (dead_too || ranges[at].noted == SS_NOTED_LOST)
+        if (ranges[at].noted >= least)
             found += to - from + 1;
     }
     return found;
 }
 
 uint64_t ss_outcomes_count_noted(const ss_outcomes *self, uint64_t first, uint64_t last) {
-    return count_in(self, first, last, true);
+    return count_in(self, first, last, SS_NOTED_TAKEN);
 }
 
-uint64_t ss_outcomes_count_lost(const ss_outcomes *self, uint64_t first, uint64_t last) {
-    return count_in(self, first, last, false);
+uint64_t ss_outcomes_count_dead(const ss_outcomes *self, uint64_t first, uint64_t last) {
+    return count_in(self, first, last, SS_NOTED_DEAD);
 }
 
-static void count(ss_outcomes *self, enum ss_noted noted, uint64_t events, uint64_t *lost) {
-    if (noted == SS_NOTED_LOST) {
-        *lost += events;
-        return;
-    }
-    self->dead += events;
-    if (noted == SS_NOTED_DEAD_UNKEPT)
-        self->dead_unkept += events;
+uint64_t ss_outcomes_lose_taken(ss_outcomes *self) {
+    ss_noted_range *ranges = all(self);
+    uint64_t lost = 0;
+    for (size_t at = self->from; at < self->to; at++)
+        if (ranges[at].noted == SS_NOTED_TAKEN) {
+            ranges[at].noted = SS_NOTED_LOST;
+            lost += ranges[at].last - ranges[at].first + 1;
+        }
+    return lost;
 }
 
 /* Gives everything up to `end` its outcome: dead where it is noted so, and two others. */
@@ -187,7 +189,13 @@ static void give(ss_outcomes *self, uint64_t end, uint64_t *lost, uint64_t *othe
         }
         *others += range->first - next;
         const uint64_t last = range->last < end ? range->last : end;
-        count(self, range->noted, last - range->first + 1, lost);
+        const uint64_t events = last - range->first + 1;
+        if (range->noted >= SS_NOTED_DEAD)
+            self->dead += events;
+        else
+            *(range->noted == SS_NOTED_LOST ? lost : others) += events;
+        if (range->noted == SS_NOTED_DEAD_UNKEPT)
+            self->dead_unkept += events;
         next = last + 1;
         range->first = next;
         self->from += last == range->last;

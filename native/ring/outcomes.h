@@ -10,6 +10,7 @@
 
 /* What is noted of events above the acknowledged ones. */
 enum ss_noted {
+    SS_NOTED_TAKEN,       /* with the consumer alone: delivered, or lost if it ends before */
     SS_NOTED_LOST,        /* told of by a GAP, once that is acknowledged */
     SS_NOTED_DEAD,        /* refused for good, and kept durably */
     SS_NOTED_DEAD_UNKEPT, /* refused for good, and not kept */
@@ -30,8 +31,8 @@ typedef struct ss_outcomes {
     uint64_t dead_unkept;
     uint64_t told;
     uint64_t undelivered;
-    /* Above `settled`, in order, without overlaps. Each range is bounded by an event in the
-     * ring, so there are never more than fit there. */
+    /* Above `settled`, in order, without overlaps. Each range ends at an event in the ring, or at
+     * a piece that was copied out of it and is not acknowledged. */
     ss_noted_range *ranges; /* NULL: `few` */
     size_t from;
     size_t to;
@@ -41,14 +42,16 @@ typedef struct ss_outcomes {
 
 void ss_outcomes_free(ss_outcomes *self);
 
-/* Lost: only what is not noted yet. Dead: also what is noted as lost; once dead is for good. */
+/* What stands further down above replaces what stands higher up; once dead is for good. */
 void ss_outcomes_note(ss_outcomes *self, uint64_t first, uint64_t last, enum ss_noted noted);
 /* The first dead event above `ordinal`; 0 if there is none. */
 uint64_t ss_outcomes_next_dead(const ss_outcomes *self, uint64_t ordinal);
 bool ss_outcomes_is_dead(const ss_outcomes *self, uint64_t ordinal);
-/* How many of these are noted, as anything or as lost. */
+/* How many of these are noted, as anything or as dead. */
 uint64_t ss_outcomes_count_noted(const ss_outcomes *self, uint64_t first, uint64_t last);
-uint64_t ss_outcomes_count_lost(const ss_outcomes *self, uint64_t first, uint64_t last);
+uint64_t ss_outcomes_count_dead(const ss_outcomes *self, uint64_t first, uint64_t last);
+/* The consumer is gone: what it had taken is lost. How many those were. */
+uint64_t ss_outcomes_lose_taken(ss_outcomes *self);
 
 /* Everything up to `acked` is acknowledged. */
 void ss_outcomes_settle(ss_outcomes *self, uint64_t acked);

@@ -104,13 +104,8 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
 }
 
 /* What the consumer had copied out before it was dropped went with the copy. */
-static void note_risk(ss_ring *ring) {
-    const uint64_t since = ring->risk_first > ring->acked ? ring->risk_first : ring->acked + 1;
-    if (ring->risk_last >= since) {
-        ring->lost += ring->risk_last - since + 1;
-        ss_outcomes_note(&ring->outcomes, since, ring->risk_last, SS_NOTED_LOST);
-    }
-    ring->risk_first = ring->risk_last = 0;
+static void lose_taken(ss_ring *ring) {
+    ring->lost += ss_outcomes_lose_taken(&ring->outcomes);
     if (ring->dropped_unacked.last > ring->acked) {
         ring->dropped = ring->dropped_unacked;
         ss_ring_show_dropped(ring);
@@ -149,7 +144,7 @@ uint64_t ss_ring_prepare_resume(ss_ring *ring) {
     head->resume_after = acked;
     head->resume_at = ring->tail;
     forget_skips(head, acked);
-    note_risk(ring);
+    lose_taken(ring);
     skip_dead(ring);
     ss_ring_begin_control(ring);
     return head->replay_until - acked;

@@ -203,19 +203,6 @@ static size_t room(const ss_ring *ring) {
     return ring->bytes - (size_t)(ring->at - ring->tail);
 }
 
-/* Only ever one piece that the consumer works on: a new start means that it has acknowledged the
- * one before. If it has not, it has written nonsense into `taken`, and what it does with that
- * piece nobody knows: it counts as lost. */
-static void begin_risk(ss_ring *ring, uint64_t ordinal) {
-    const uint64_t acked = ss_ring_acked(ring);
-    const uint64_t since = ring->risk_first > acked ? ring->risk_first : acked + 1;
-    if (ring->risk_last >= since) {
-        ring->lost += ring->risk_last - since + 1;
-        ss_outcomes_note(&ring->outcomes, since, ring->risk_last, SS_NOTED_LOST);
-    }
-    ring->risk_first = ordinal;
-}
-
 /* Sorts what a dropped record held: frames up to `taken` are with the consumer. */
 static void note_dropped(ss_ring *ring, const ss_record *record) {
     const uint64_t taken = ring->taken;
@@ -228,14 +215,11 @@ static void note_dropped(ss_ring *ring, const ss_record *record) {
     for (uint64_t ordinal = record->first; ordinal <= last; ordinal++) {
         const ss_gap_block one = ss_gap_of(frame, ordinal, SLIPSTREAM_GAP_DROPPED_OLDEST);
         ss_gap_add(&ring->dropped_unacked, &one);
+        ss_outcomes_note(&ring->outcomes, ordinal, ordinal,
+                         ordinal > taken ? SS_NOTED_LOST : SS_NOTED_TAKEN);
         if (ordinal > taken) {
             ss_gap_add(&ring->dropped, &one);
-            ss_outcomes_note(&ring->outcomes, ordinal, ordinal, SS_NOTED_LOST);
             ring->lost++;
-        } else {
-            if (ring->risk_last + 1 != ordinal)
-                begin_risk(ring, ordinal);
-            ring->risk_last = ordinal;
         }
         frame += slipstream_load_u32(frame);
     }

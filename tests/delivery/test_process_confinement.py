@@ -150,7 +150,7 @@ def test_what_a_plugin_breaks_ends_its_worker_alone(manager, oracle, what) -> No
 def test_a_forged_refusal_confirms_no_other(manager, oracle) -> None:
     """Else the next one would be acknowledged before the host has heard of it."""
     plugin = manager.load_plugin(oracle.config())
-    events = [command(what, 99) for what in ("forge", "refuse", "none")]
+    events = [command("forge"), command("refuse", 99), command("none")]
     for restarts in range(1, 6):
         manager.broadcast_frames(b"".join(map(frames.encode, events)))
         manager.flush(240)

@@ -5,12 +5,14 @@
 
 /* ---- Tables ---------------------------------------------------------------------------- */
 
+#define TAKEN_OUT SS_NOTED_TAKEN
 #define LOST SS_NOTED_LOST
 #define DEAD SS_NOTED_DEAD
 #define UNKEPT SS_NOTED_DEAD_UNKEPT
 #define ACK 10      /* first: the ordinal */
 #define ABANDON 11
-#define END 12
+#define GONE 12 /* the consumer */
+#define END 13
 
 typedef struct deed {
     int what;
@@ -46,6 +48,18 @@ static const row rows[] = {
     {"holes between dead ones are lost", {{DEAD, 2, 2}, {DEAD, 4, 4}, {LOST, 1, 6}, {ACK, 6, 0}, {END, 0, 0}}, {0, 2, 0, 4, 0}},
     {"nothing was acknowledged", {{LOST, 3, 4}, {DEAD, 6, 6}, {ABANDON, 8, 0}, {END, 0, 0}}, {0, 1, 0, 0, 7}},
     {"a part was", {{LOST, 3, 4}, {UNKEPT, 6, 6}, {ACK, 3, 0}, {ABANDON, 8, 0}, {END, 0, 0}}, {2, 1, 1, 1, 4}},
+    {"taken out, and acknowledged",
+     {{LOST, 1, 2}, {TAKEN_OUT, 3, 4}, {LOST, 5, 6}, {ACK, 6, 0}, {END, 0, 0}},
+     {2, 0, 0, 4, 0}},
+    {"pieces of which one is acknowledged",
+     {{TAKEN_OUT, 1, 3}, {LOST, 4, 4}, {TAKEN_OUT, 5, 7}, {ACK, 2, 0}, {GONE, 4, 0}, {ACK, 7, 0}, {END, 0, 0}},
+     {2, 0, 0, 5, 0}},
+    {"taken out, and refused",
+     {{TAKEN_OUT, 1, 5}, {DEAD, 2, 2}, {TAKEN_OUT, 1, 5}, {UNKEPT, 4, 4}, {GONE, 3, 0}, {ACK, 5, 0}, {END, 0, 0}},
+     {0, 2, 1, 3, 0}},
+    {"taken out, and abandoned",
+     {{TAKEN_OUT, 1, 3}, {ABANDON, 3, 0}, {END, 0, 0}},
+     {0, 0, 0, 0, 3}},
     {"abandoned twice", {{ABANDON, 4, 0}, {ABANDON, 4, 0}, {ACK, 4, 0}, {END, 0, 0}}, {0, 0, 0, 0, 4}},
 };
 
@@ -58,6 +72,8 @@ static void check_rows(void) {
                 ss_outcomes_settle(&o, d->first);
             else if (d->what == ABANDON)
                 ss_outcomes_abandon(&o, d->first);
+            else if (d->what == GONE)
+                REQUIRE(ss_outcomes_lose_taken(&o) == d->first, "%s: lost by its end", r->name);
             else
                 ss_outcomes_note(&o, d->first, d->last, (enum ss_noted)d->what);
         }
@@ -88,21 +104,29 @@ static uint64_t check_model(uint64_t seed, uint64_t steps) {
         const uint64_t what = below(&random, 64);
         if (last > MODEL)
             continue;
-        if (what == 0) {
+        if (what == 1 && i % 8 == 0) {
+            uint64_t taken = 0;
+            for (uint64_t k = settled + 1; k <= MODEL; k++)
+                if (noted[k] == 1 + TAKEN_OUT) {
+                    noted[k] = 1 + LOST;
+                    taken++;
+                }
+            REQUIRE(ss_outcomes_lose_taken(&o) == taken, "%llu", (llu)taken);
+        } else if (what == 0) {
             const uint64_t to = settled + below(&random, 200);
             for (; settled < to && settled < MODEL; settled++) {
                 const uint8_t was = noted[settled + 1];
-                wanted[0] += was == 0;
-                wanted[1] += was > 1;
+                wanted[0] += was <= 1 + TAKEN_OUT;
+                wanted[1] += was >= 1 + DEAD;
                 wanted[2] += was == 1 + UNKEPT;
                 wanted[3] += was == 1 + LOST;
             }
             ss_outcomes_settle(&o, settled);
         } else {
-            const uint64_t how = what % 3;
+            const uint64_t how = what % 4;
             ss_outcomes_note(&o, first, last, (enum ss_noted)how);
             for (uint64_t k = first; k <= last; k++)
-                if (noted[k] == 0 || (how != LOST && noted[k] == 1 + LOST))
+                if (noted[k] < 1 + DEAD && noted[k] < 1 + how)
                     noted[k] = (uint8_t)(1 + how);
         }
         widest = o.to - o.from > widest ? o.to - o.from : widest;
@@ -110,18 +134,18 @@ static uint64_t check_model(uint64_t seed, uint64_t steps) {
         REQUIRE(memcmp(found, wanted, sizeof found) == 0 && o.settled == settled,
                 "seed %llu, step %llu", (llu)seed, (llu)i);
         const uint64_t at = settled + 1 + below(&random, 300);
-        uint64_t lost = 0;
+        uint64_t dead = 0;
         for (uint64_t k = settled + 1; k <= at && k <= MODEL; k++)
-            lost += noted[k] == 1 + LOST;
-        REQUIRE(ss_outcomes_count_lost(&o, settled + 1, at) == lost, "lost up to %llu", (llu)at);
+            dead += noted[k] >= 1 + DEAD;
+        REQUIRE(ss_outcomes_count_dead(&o, settled + 1, at) == dead, "dead up to %llu", (llu)at);
         uint64_t known = 0;
         for (uint64_t k = at - 20 < at ? at - 20 : 1; k <= at && k <= MODEL; k++)
             known += k > settled && noted[k] != 0;
         REQUIRE(ss_outcomes_count_noted(&o, at - 20 < at ? at - 20 : 1, at) == known,
                 "noted around %llu", (llu)at);
-        REQUIRE(at > MODEL || ss_outcomes_is_dead(&o, at) == (noted[at] > 1), "dead %llu", (llu)at);
+        REQUIRE(at > MODEL || ss_outcomes_is_dead(&o, at) == (noted[at] > LOST + 1), "dead %llu", (llu)at);
         uint64_t next = at + 1;
-        while (next <= MODEL && noted[next] <= 1)
+        while (next <= MODEL && noted[next] <= 1 + LOST)
             next++;
         REQUIRE(ss_outcomes_next_dead(&o, at) == (next <= MODEL ? next : 0), "next behind %llu",
                 (llu)at);

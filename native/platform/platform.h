@@ -165,6 +165,24 @@ bool ss_os_file_size(int fd, uint64_t *size);
 /* Keeps errno. */
 void ss_os_file_close(int fd);
 
+/* ---- Signals that end the process -------------------------------------------------------- */
+
+/* A mapping of this process; `name` may be "". */
+typedef struct ss_os_map {
+    uintptr_t start;
+    uintptr_t end;
+    uint64_t offset; /* of `start` in the file */
+    const char *name;
+} ss_os_map;
+
+/* In a handler, too. */
+void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context);
+/* Has such a signal told of, once, with the address of the instruction; then whoever wanted it
+ * before gets it. `told` runs in the signal's handler. For good. */
+void ss_os_tell_faults(void (*told)(int number, uintptr_t pc));
+/* To standard error, past all buffers; in a handler, too. */
+void ss_os_write_error(const char *text, size_t len);
+
 /* ---- The rest ---------------------------------------------------------------------------- */
 
 /* Bytes that nobody can guess; false if there are none to be had. */

@@ -3,6 +3,7 @@
 #include "base/lock.h"
 #include "base/text.h"
 #include "frame/frame.h"
+#include "plugin/crash.h"
 #include "plugin/status.h"
 
 #include <string.h>
@@ -135,10 +136,12 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
         return false;
     }
     ss_log_queue_retain(log);
+    ss_crash_add(host);
     return true;
 }
 
 void ss_host_free(ss_host *host) {
+    ss_crash_remove(host);
     ss_host_settle_free(&host->settle);
     ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);

@@ -126,6 +126,7 @@ void ss_plugin_open(ss_plugin *self) {
     atomic_store_explicit(&self->host.explicit_ack,
                           (self->table.plugin.flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0,
                           memory_order_relaxed);
+    snprintf(self->host.name, sizeof self->host.name, "%s", self->table.plugin.name);
     set_life(self, SS_CONSTRUCTED);
 }
 

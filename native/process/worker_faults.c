@@ -1,7 +1,8 @@
 /* worker_faults: what a worker notes of a deadly signal, before it dies of it. */
 #include "process/worker_faults.h"
 
-#include <fcntl.h>
+#include "platform/platform.h"
+
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,41 +22,6 @@ static ss_fault *record; /* in the control area, which the host reads */
 static pid_t plugin_thread;
 
 /* ---- Where an address lies: only system calls, the process may be in any state ------------ */
-
-static uint64_t hex_number(const char **p) {
-    uint64_t value = 0;
-    for (;; (*p)++) {
-        const char c = **p;
-        if (c >= '0' && c <= '9')
-            value = value * 16 + (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            value = value * 16 + (uint64_t)(c - 'a' + 10);
-        else
-            return value;
-    }
-}
-
-/* A line of /proc/self/maps. */
-typedef struct mapping {
-    uint64_t start;
-    uint64_t end;
-    uint64_t offset;
-    const char *name;
-} mapping;
-
-static bool read_mapping(const char *line, mapping *m) {
-    const char *p = line;
-    m->start = hex_number(&p);
-    if (*p++ != '-')
-        return false;
-    m->end = hex_number(&p);
-    p += 6; /* " r-xp " */
-    m->offset = hex_number(&p);
-    while (*p != '\0' && *p != '/' && *p != '[')
-        p++;
-    m->name = p;
-    return true;
-}
 
 static void copy_name(char out[256], const char *name) {
     size_t i = 0;
@@ -82,7 +48,8 @@ static uint32_t index_of(ss_fault *fault, const char *name) {
     return 0;
 }
 
-static void note_pc(ss_fault *fault, const mapping *m) {
+static void note_pc(const ss_os_map *m, void *context) {
+    ss_fault *fault = context;
     if (fault->pc < m->start || fault->pc >= m->end)
         return;
     fault->module_start = m->start;
@@ -90,37 +57,14 @@ static void note_pc(ss_fault *fault, const mapping *m) {
     copy_name(fault->module, m->name);
 }
 
-static void note_frames(ss_fault *fault, const mapping *m) {
+static void note_frames(const ss_os_map *m, void *context) {
+    ss_fault *fault = context;
     for (uint32_t i = 0; i < fault->frames; i++) {
         if (fault->frame_pc[i] < m->start || fault->frame_pc[i] >= m->end)
             continue;
         fault->frame_offset[i] = fault->frame_pc[i] - m->start + m->offset;
         fault->frame_module[i] = index_of(fault, m->name);
     }
-}
-
-static void find_modules(ss_fault *fault, void (*note)(ss_fault *, const mapping *)) {
-    static char chunk[4096];
-    static char line[512];
-    size_t used = 0;
-    const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-    while (maps >= 0 && (n = read(maps, chunk, sizeof chunk)) > 0) {
-        for (ssize_t i = 0; i < n; i++) {
-            mapping m;
-            if (chunk[i] != '\n') {
-                if (used < sizeof line - 1)
-                    line[used++] = chunk[i];
-                continue;
-            }
-            line[used] = '\0';
-            used = 0;
-            if (read_mapping(line, &m))
-                note(fault, &m);
-        }
-    }
-    if (maps >= 0)
-        close(maps);
 }
 
 /* ---- The calls under way ------------------------------------------------------------------ */
@@ -189,10 +133,10 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     fault->address = (uint64_t)(uintptr_t)info->si_addr;
     prctl(PR_GET_NAME, fault->thread_name);
     note_registers(fault, context);
-    find_modules(fault, note_pc);
+    ss_os_walk_maps(note_pc, fault);
     fault->written = 1;
     _Unwind_Backtrace(note_frame, fault);
-    find_modules(fault, note_frames);
+    ss_os_walk_maps(note_frames, fault);
     /* End by the same signal, as soon as we return. */
     signal(number, SIG_DFL);
     raise(number);

@@ -444,6 +444,16 @@ class PluginManager(metaclass=_ShowsNative):
         await _in_thread(self.unload, timeout)
 
 
+def enable_crash_handler() -> None:
+    """Tell on standard error, from now on, if this process falls: by SIGSEGV, SIGABRT and the like.
+
+    The line names the plugin that was being called in mode inline or thread, the last ordinal that
+    it got, and the file and offset of the instruction; behind it stand the log lines that nobody
+    has read. Then whoever handled the signal before gets it. The commands do this by themselves.
+    """
+    _native.lib.ss_crash_tell_all()
+
+
 def _as_mode(mode: Mode | str) -> Mode:
     try:
         return Mode(mode)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import click
 
 from slipstream import __version__
+from slipstream._native import lib
 
 from ._errors import USAGE, failure_of, report
 from ._logging import FORMATS, LEVELS, Settings, configure
@@ -72,6 +73,7 @@ def cli(context: click.Context, debug: bool, log_format: str, log_level: str) ->
     """Host native plugins and stream events to them."""
     context.obj = Settings(debug=debug, log_format=log_format, log_level=log_level)
     configure(context.obj)
+    lib.ss_crash_tell_all()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,6 +28,7 @@ COMMANDS = {
     "redeliver": ("redeliver", "Offer a plugin again what it refused: its dead letters."),
     "run": ("run", "Load plugins, stream events to them, flush and unload."),
     "show": ("show", "Show the events of a file."),
+    "symbolize": ("symbolize", "Name the functions of a crash report."),
 }
 
 

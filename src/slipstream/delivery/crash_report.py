@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from slipstream._native import ffi, lib
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_report, ss_supervised
+    from slipstream.library import PrivateCopy
 
 _log = logging.getLogger("slipstream")
 
@@ -44,6 +46,9 @@ class CrashReport:
         acknowledged: The last acknowledged ordinal.
         uptime_ms: How long the worker had lived.
         path: The library.
+        copy: The private copy of it that ran.
+        library: The same, kept beside the report as long as a report there names it; None if it is
+            not.
         digest: Its SHA-256.
         lines: The last lines that it logged or printed.
         file: Where the report was written, None if nowhere.
@@ -70,8 +75,10 @@ class CrashReport:
     acknowledged: int
     uptime_ms: int
     path: str
+    copy: str
     digest: str
     lines: tuple[str, ...]
+    library: str | None = None
     file: Path | None = None
 
     def fields(self) -> dict[str, object]:
@@ -104,15 +111,14 @@ class CrashReport:
 
 
 def take_reports(
-    worker: ss_supervised, plugin: str, path: Path, digest: str, folder: Path | None
+    worker: ss_supervised, plugin: str, copy: PrivateCopy, folder: Path | None
 ) -> list[CrashReport]:
     """Take a worker's waiting crash reports, and write each to a file.
 
     Args:
         worker: The native worker.
         plugin: The plugin's name.
-        path: The library.
-        digest: Its SHA-256.
+        copy: The library.
         folder: Where reports are written; None writes none.
 
     Returns:
@@ -143,17 +149,47 @@ def take_reports(
             frame_head=bytes(ffi.buffer(raw.frame_head)).hex() if raw.ordinal else "",
             acknowledged=raw.acknowledged,
             uptime_ms=raw.uptime_ms,
-            path=str(path),
-            digest=digest,
+            path=str(copy.original),
+            copy=str(copy.path),
+            digest=copy.digest,
             lines=tuple(line for line in lines if line),
         )
-        file = (
-            None
-            if folder is None
-            else _write(report, folder / f"crash-{plugin}-{raw.time_ns}.json")
-        )
-        found.append(replace(report, file=file))
+        if folder is not None:
+            report = _keep(report, copy.path, folder / f"crash-{plugin}-{raw.time_ns}.json")
+        found.append(report)
     return found
+
+
+def _keep(report: CrashReport, copy: Path, file: Path) -> CrashReport:
+    """Write a report, and keep the library that it speaks of beside it."""
+    kept = _keep_library(copy, file.parent, report.digest)
+    report = replace(report, library=None if kept is None else str(kept))
+    return replace(report, file=_write(report, file))
+
+
+def _keep_library(copy: Path, folder: Path, digest: str) -> Path | None:
+    """Keep a library, once, and remove those that no report names any more; None if it cannot."""
+    kept = folder / f"crash-{digest[:16]}.so"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        named = "".join(
+            report.read_text(encoding="utf-8", errors="replace")
+            for report in folder.glob("crash-*.json")
+        )
+        for old in folder.glob("crash-*.so"):
+            if old != kept and str(old) not in named:
+                old.unlink(missing_ok=True)
+        if not kept.exists():
+            draft = kept.with_suffix(".new")
+            draft.unlink(missing_ok=True)
+            try:
+                draft.hardlink_to(copy)
+            except OSError:  # on another disk
+                shutil.copyfile(copy, draft)
+            draft.rename(kept)
+    except OSError:
+        return None
+    return kept
 
 
 def _backtrace(raw: ss_report) -> tuple[tuple[str, int], ...]:

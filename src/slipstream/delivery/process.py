@@ -218,8 +218,7 @@ class ProcessPlugin(Queued[Generation]):
             found = take_reports(
                 self._worker.pointer,
                 self.name,
-                self._copy.original,
-                self._copy.digest,
+                self._copy,
                 self._host.folder(self.name),
             )
             self.reports.extend(found)

@@ -71,13 +71,13 @@ static void say_reason(const ss_generation *generation, ss_report *report) {
     if (generation->left_ns != 0)
         snprintf(report->reason, room,
                  "left to itself, for it may not be signalled (it runs as another user), and its "
-                 "channel was closed: %s",
+                 "channel was closed: %.100s",
                  generation->kill_reason);
     else if (generation->kill_reason[0] != '\0')
         snprintf(report->reason, room, "killed by the host: %s", generation->kill_reason);
     else if (report->signal == SIGKILL && ss_oom_has_killed(generation))
         snprintf(report->reason, room,
-                 "died of signal 9: killed by the kernel for lack of memory (%s counts it)",
+                 "died of signal 9: killed by the kernel for lack of memory (%.150s counts it)",
                  generation->oom_file);
     else if (report->signal != 0)
         snprintf(report->reason, room, "died of signal %d (%s)", report->signal,

@@ -22,7 +22,7 @@ import time
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,11 @@ from slipstream._platform import write_patiently
 from slipstream.errors import ConfigError, SlipstreamError
 
 if TYPE_CHECKING:
-    from slipstream._native.cdef import ss_log_queue
+    from slipstream._native.cdef import ss_log_line, ss_log_queue
 
 _QUEUE_BYTES = 1 << 20
 _SAID_MAX = 10_000
+_TAKEN_MAX = 32
 _SLICE_MS = 500
 _PATIENCE = 1.0  # seconds without headway after which a log counts as unread
 _DRAIN_WAIT = 5.0  # seconds
@@ -286,19 +287,14 @@ class LogPump(Handle["ss_log_queue"]):
         """Hand on what was there when this began: what comes meanwhile is for the next time."""
         lib.ss_log_queue_tell_withheld(queue, 0)
         until, now = lib.ss_log_queue_end(queue), time.time_ns()
-        taken: list[LogLine] = []
         line = ffi.new("ss_log_line *")
-        while lib.ss_log_queue_next(queue, line):
-            taken.append(LogLine(line.level, line.log_id, _native.text(line.text), line.time_ns))
-            if line.end >= until:
-                break
-        taken.sort(key=lambda line: line.time_ns)  # those of workers have been on their way
-        for one in taken:
-            if one.level == lib.SS_LOG_REPORT:
-                _guard(self.on_report or _nothing)
-            self._pass_on_said(one.time_ns)
-            if one.level != lib.SS_LOG_REPORT:
-                self._hand_on(one)
+        while some := list(_take(queue, line, until)):
+            for one in sorted(some, key=lambda line: line.time_ns):  # workers' were on their way
+                if one.level == lib.SS_LOG_REPORT:
+                    _guard(self.on_report or _nothing)
+                self._pass_on_said(one.time_ns)
+                if one.level != lib.SS_LOG_REPORT:
+                    self._hand_on(one)
         self._pass_on_said(now)
         unsaid, self._unsaid = self._unsaid, 0
         dropped = lib.ss_log_queue_dropped(queue) + unsaid
@@ -350,6 +346,14 @@ class LogPump(Handle["ss_log_queue"]):
         super().close()
         if self._thread is not threading.current_thread() and not self._is_stuck:
             self._thread.join(2 * _SLICE_MS / 1000)
+
+
+def _take(queue: ss_log_queue, line: ss_log_line, until: int) -> Iterator[LogLine]:
+    """Yield the next lines, few at once: what is taken is lost if the process falls."""
+    for _ in range(_TAKEN_MAX):
+        if line.end >= until or not lib.ss_log_queue_next(queue, line):
+            return
+        yield LogLine(line.level, line.log_id, _native.text(line.text), line.time_ns)
 
 
 def _nothing() -> None:

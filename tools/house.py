@@ -71,7 +71,7 @@ PYTHON = {
     "streams": Room(
         "files of events in every form", (*_SENDING, "text", "files", "capture", "aleo")
     ),
-    "delivery": Room("how events reach a plugin", _WORKING),
+    "delivery": Room("how events reach a plugin", (*_WORKING, "_platform")),
     "loaded": Room("the loaded plugins", (*_WORKING, "delivery")),
     "manager": Room("PluginManager", (*_WORKING, "delivery", "loaded")),
     "__init__": Room("the names of the package", _HOSTING),

@@ -182,15 +182,33 @@ bool ss_os_file_size(int fd, uint64_t *size);
 /* Keeps errno. */
 void ss_os_file_close(int fd);
 
+/* ---- Signals that end the process -------------------------------------------------------- */
+
+/* A mapping of this process; `name` may be "". */
+typedef struct ss_os_map {
+    uintptr_t start;
+    uintptr_t end;
+    uint64_t offset; /* of `start` in the file */
+    const char *name;
+} ss_os_map;
+
+/* In a handler, too. */
+void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context);
+/* Has such a signal told of, once, with the address of the instruction; then whoever wanted it
+ * before gets it. `told` runs in the signal's handler. For good. */
+void ss_os_tell_faults(void (*told)(int number, uintptr_t pc));
+/* To standard error, past all buffers; in a handler, too. */
+void ss_os_write_error(const char *text, size_t len);
+
 /* ---- The rest ---------------------------------------------------------------------------- */
 
 /* Bytes that nobody can guess; false if there are none to be had. */
 bool ss_os_random(void *out, size_t len);
 
 /* cdef:begin */
-/* True in the child of a fork: everything here belongs to the parent. Ask once in the parent
- * before anybody can fork. */
-bool ss_os_forked(void);
+/* A number of this process, not 0; each child of a fork has another one. Whoever makes something
+ * that a child must not use notes it: what belongs to another process is nobody's here. */
+uint32_t ss_os_process(void);
 
 /* Something that the core asks of this system. */
 typedef struct ss_os_trial {
@@ -203,5 +221,16 @@ typedef struct ss_os_trial {
  * and last some seconds where something does not work. */
 bool ss_os_try(uint32_t number, ss_os_trial *out);
 /* cdef:end */
+
+/* inline.h. Hot: is that the number of this process? Once somebody has asked for it. */
+static inline bool ss_os_is_process(uint32_t number);
+/* Ends this process at once, and does nothing else. */
+_Noreturn void ss_os_end_now(void);
+/* Behind a call of foreign code on a thread of ours: a child that it has forked, and that comes
+ * back from it, has one thread where we have many. */
+static inline void ss_os_end_if_forked(uint32_t process) {
+    if (__builtin_expect(!ss_os_is_process(process), 0))
+        ss_os_end_now();
+}
 
 #endif

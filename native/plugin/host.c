@@ -3,6 +3,7 @@
 #include "base/lock.h"
 #include "base/text.h"
 #include "frame/frame.h"
+#include "plugin/crash.h"
 #include "plugin/status.h"
 
 #include <stdio.h>
@@ -23,6 +24,8 @@ static int32_t host_log_enabled(void *ctx, uint32_t level) {
 
 static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
     ss_host *host = ctx;
+    if (!ss_os_is_process(host->process))
+        return; /* a lock may be held there for good, and nobody reads it */
     if (level >= SLIPSTREAM_LOG_PLUGIN_MISBEHAVING) {
         misbehaved(host, "log called with a level that a plugin may not use");
         level = SLIPSTREAM_LOG_ERROR;
@@ -60,6 +63,8 @@ void ss_host_raise_acked(ss_host *host, uint64_t ordinal) {
 
 static int32_t host_ack(void *ctx, uint64_t ordinal) {
     ss_host *host = ctx;
+    if (!ss_os_is_process(host->process))
+        return SLIPSTREAM_WRONG_STATE;
     const uint32_t life = atomic_load_explicit(&host->life, memory_order_acquire);
     if (life != SS_LOADED && life != SS_UNLOADING)
         return SLIPSTREAM_WRONG_STATE;
@@ -125,16 +130,19 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
     host->table = table;
     host->log = log;
     host->log_id = log_id;
+    host->process = ss_os_process();
     if (ss_host_config_keep_dir(&host->config.config_dir, config_dir) != SLIPSTREAM_OK ||
         !ss_os_mutex_init(&host->metrics.lock)) {
         ss_host_config_free(&host->config);
         return false;
     }
     ss_log_queue_retain(log);
+    ss_crash_add(host);
     return true;
 }
 
 void ss_host_free(ss_host *host) {
+    ss_crash_remove(host);
     ss_host_settle_free(&host->settle);
     ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);

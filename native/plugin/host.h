@@ -27,6 +27,8 @@ typedef struct ss_host {
     slipstream_host table; /* ctx is this struct */
     ss_log_queue *log;
     uint32_t log_id; /* number of the instance in log lines */
+    char name[SLIPSTREAM_NAME_MAX + 1]; /* the plugin's own, once it is constructed; "" */
+    uint32_t process; /* that made it: for the children of another it does nothing */
     _Atomic uint32_t life;
     _Atomic uint32_t stopping;
     _Atomic uint32_t explicit_ack;

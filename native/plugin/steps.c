@@ -16,6 +16,7 @@ static void enter(ss_plugin *self) {
 }
 
 static void leave(ss_plugin *self) {
+    ss_os_end_if_forked(self->host.process);
     ss_host_leave(&self->host);
 }
 
@@ -106,6 +107,7 @@ static void open_plugin(ss_plugin *self) {
     const char *shown = self->library.shown;
     ss_refusal *why = &self->refusal;
     const ss_constructor create = ss_library_open(&self->library, why);
+    ss_os_end_if_forked(self->host.process);
     if (create == NULL)
         return;
     enter(self);
@@ -124,6 +126,7 @@ static void open_plugin(ss_plugin *self) {
     atomic_store_explicit(&self->host.explicit_ack,
                           (self->table.plugin.flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0,
                           memory_order_relaxed);
+    snprintf(self->host.name, sizeof self->host.name, "%s", self->table.plugin.name);
     set_life(self, SS_CONSTRUCTED);
 }
 

@@ -40,7 +40,7 @@ ss_in_flight ss_supervised_find_in_flight(ss_supervised *w, const ss_generation 
         started <= ss_ring_last(ring)) {
         /* A flush that hangs, or is killed, says nothing of events: it may be what they go to. */
         const bool flushing =
-            run == 0 && report->has_fault != 0 &&
+            run == 0 && report->has_fault != 0 && p->kill_reason[0] == '\0' &&
             atomic_load_explicit(&p->control->flushing, memory_order_relaxed) != 0;
         found = (ss_in_flight){acked, started, flushing ? started - acked : run, flushing};
     }

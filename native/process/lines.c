@@ -2,10 +2,22 @@
 
 #include "base/text.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 void ss_last_lines_keep(ss_last_lines *last, const char *text, size_t len) {
     ss_text_show(last->text[last->next++ % SS_REPORT_LINES], SS_REPORT_LINE, text, len, NULL);
+}
+
+void ss_last_lines_join(const ss_last_lines *last, char *out, size_t room) {
+    enum { JOINED = SS_SAID_ROOM / SS_REPORT_LINE };
+    size_t used = 0;
+    out[0] = '\0';
+    for (uint32_t i = SS_REPORT_LINES - JOINED; i < SS_REPORT_LINES && used < room; i++) {
+        const char *line = last->text[(last->next + i) % SS_REPORT_LINES];
+        if (line[0] != '\0')
+            used += (size_t)snprintf(out + used, room - used, "%s%s", used > 0 ? " | " : "", line);
+    }
 }
 
 static void put_line(ss_lines *lines, ss_last_lines *last, ss_log_queue *log, uint32_t log_id) {

@@ -12,6 +12,9 @@ typedef struct ss_last_lines {
     char text[SS_REPORT_LINES][SS_REPORT_LINE];
 } ss_last_lines;
 
+/* The last few of them, in one text. */
+enum { SS_SAID_ROOM = 4 * (SS_REPORT_LINE + 4) };
+void ss_last_lines_join(const ss_last_lines *last, char *out, size_t room);
 void ss_last_lines_keep(ss_last_lines *last, const char *text, size_t len);
 
 typedef struct ss_lines {

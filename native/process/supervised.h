@@ -45,6 +45,7 @@ struct ss_supervised {
     char name[SLIPSTREAM_NAME_MAX + 1];
     char version[SLIPSTREAM_NAME_MAX + 1];
     char reason[PROBLEM_ROOM];
+    char last_end[256]; /* how the current generation before this one ended */
     char unload_problem[PROBLEM_ROOM]; /* what on_unload returned last; "" */
     char text[SS_MESSAGE_MAX];
     char hint[1024];

@@ -28,6 +28,7 @@ HEADERS = (
     "plugin/status.h",
     "plugin/host.h",
     "plugin/host_metrics.h",
+    "plugin/crash.h",
     "plugin/instance.h",
     "ring/stats.h",
     "ring/ring.h",

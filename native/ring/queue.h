@@ -68,6 +68,8 @@ bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t
  * once; until then the lock is held. NULL, with nothing held: not so simply, use ss_queue_put. */
 uint8_t *ss_queue_reserve(ss_queue *queue, size_t len);
 void ss_queue_commit(ss_queue *queue, size_t len);
+/* Whom to tell in the log that events are lost. */
+void ss_queue_set_log(ss_queue *queue, ss_log_queue *log, uint32_t log_id);
 /* Tells of what was lost last, but in one GAP: not as long as more is being lost. Called now
  * and then. The lock is held. */
 void ss_queue_tell_lost(ss_queue *queue);

@@ -79,10 +79,6 @@ bool ss_ring_is_sane(ss_ring *ring) {
     return ring->sane;
 }
 
-uint64_t ss_ring_lost(const ss_ring *ring) {
-    return ring->lost;
-}
-
 ss_view ss_ring_view(ss_ring *ring) {
     return (ss_view){ring->head,  ring->data,     ring->control,
                      ring->bytes, ring->overflow, ring->shared};
@@ -283,8 +279,11 @@ static bool drop_oldest(ss_ring *ring, size_t need) {
             ring->dropped = (ss_gap_block){0};
         if (ring->dropped_unacked.last <= ring->acked)
             ring->dropped_unacked = (ss_gap_block){0};
+        const uint64_t lost = ring->lost;
         for (uint64_t at = from; at != to; at += ss_record_len(ss_record_at(ring, at)))
             note_dropped(ring, ss_record_at(ring, at));
+        ss_losses_note(&ring->losses, from_ordinal + 1, ring->lost - lost,
+                       SLIPSTREAM_GAP_DROPPED_OLDEST);
         ss_ring_show_dropped(ring);
     }
     /* Pairs with the acquire in read_lost. */
@@ -352,13 +351,6 @@ bool ss_ring_put(ss_ring *ring, const uint8_t *frames, size_t len, uint32_t coun
     memcpy(place, frames, len);
     ss_ring_commit(ring, len, count);
     return true;
-}
-
-void ss_ring_lose(ss_ring *ring, const uint8_t *frame, uint32_t reason) {
-    const ss_gap_block one = ss_gap_of(frame, ++ring->last, reason);
-    ss_gap_add(&ring->owed, &one);
-    ss_outcomes_note(&ring->outcomes, one.first, one.last, SS_NOTED_LOST);
-    ring->lost++;
 }
 
 bool ss_ring_tell_lost(ss_ring *ring) {

@@ -116,6 +116,7 @@ int32_t ss_sequencer_attach_queue(ss_sequencer *sequencer, ss_queue *queue, uint
         return status;
     s->kinds = kinds;
     s->queue = queue;
+    ss_queue_set_log(queue, sequencer->log, log_id);
     s->flags = SLIPSTREAM_FLAG_PROMPT; /* putting into a ring is */
     return leave_new(sequencer, s, id);
 }
@@ -131,6 +132,7 @@ int32_t ss_sequencer_renew_queue(ss_sequencer *sequencer, uint32_t id, uint64_t 
         return status;
     s->kinds = kinds;
     s->log_id = log_id;
+    ss_queue_set_log(s->queue, sequencer->log, log_id);
     ss_slot_drop_claims(s);
     for (size_t i = 0; i < claim_count && status == SLIPSTREAM_OK; i++)
         status = ss_slot_add_claim(s, claims[i]) ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY;

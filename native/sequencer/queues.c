@@ -110,6 +110,8 @@ void ss_sequencer_wait_for_room(ss_sequencer *sequencer) {
         if (now >= look) {
             sequencer->hurry =
                 sequencer->hurry || (sequencer->interrupted != NULL && sequencer->interrupted());
+            if (!ss_os_is_process(sequencer->process)) /* a signal's handler has forked us */
+                ss_sequencer_disown(sequencer);
             look = now + LOOK_EVERY_NS;
         }
         ss_os_sleep_ns(nap_ns);

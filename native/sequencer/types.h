@@ -49,6 +49,7 @@ typedef struct ss_slot {
     uint64_t behind;     /* of the last ones: those that are not acknowledged, for it has failed */
     uint64_t ordinal;     /* the last one given out */
     ss_gap_block pending; /* what it missed and was not told of */
+    ss_losses losses; /* where it has no ring */
     char **claims;
     size_t claim_count;
     _Atomic uint32_t state;
@@ -97,6 +98,7 @@ struct ss_sequencer {
     uint32_t count;
     uint32_t waiting;    /* slots with something waiting */
     uint32_t too_large;  /* an event was larger than some ring */
+    uint32_t process;    /* that made it: in no other one anything is sent */
     bool may_wait;       /* whoever sends has let go of the interpreter lock */
     bool hurry;          /* it was interrupted: wait for nothing any more */
     bool (*interrupted)(void); /* asked now and then while waiting for room */
@@ -114,6 +116,10 @@ struct ss_sequencer {
 static inline void ss_counter_show(ss_counter *c, uint64_t value) {
     atomic_store_explicit(c, value, memory_order_release);
 }
+
+/* In slots.c. We are the child of a fork, and a callback has come back in it: nothing that is
+ * under way goes on, and whoever has called hears that this is not his. */
+void ss_sequencer_disown(ss_sequencer *sequencer);
 
 /* ---- slots --------------------------------------------------------------------------- */
 

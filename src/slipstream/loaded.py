@@ -35,7 +35,10 @@ _GETTING_THERE = {
 
 
 class Plugin:
-    """A loaded plugin. Its values are read when they are asked for; it is never stale."""
+    """A loaded plugin. Its values are read when they are asked for; it is never stale.
+
+    In a forked child of its host whatever changes raises `ClosedError`, its `repr` too.
+    """
 
     def __init__(self, delivery: Delivery) -> None:
         """Wrap a plugin that its delivery has loaded."""
@@ -82,6 +85,7 @@ class Plugin:
     @property
     def status(self) -> Status:
         """State, reason and since when."""
+        self.delivery.require_own()
         return self.delivery.status()
 
     @property
@@ -102,6 +106,7 @@ class Plugin:
     @property
     def counters(self) -> Counters:
         """What happened to its events; after an unload the last values."""
+        self.delivery.require_own()
         return self.delivery.counters()
 
     @property
@@ -117,6 +122,7 @@ class Plugin:
     @property
     def metrics(self) -> list[Metric]:
         """The numbers that the plugin itself reports; none after an unload."""
+        self.delivery.require_own()
         return self.delivery.metrics()
 
 

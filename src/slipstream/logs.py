@@ -180,7 +180,6 @@ class LogPump(Handle["ss_log_queue"]):
         """
         if level not in LEVELS:
             raise ConfigError(f"{level!r} is no log level", f"use one of {', '.join(LEVELS)}")
-        _native.forked()  # which is told from the first call on
         queue = lib.ss_log_queue_new(_QUEUE_BYTES)
         if queue == ffi.NULL:
             raise MemoryError

@@ -39,8 +39,8 @@ ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 def _closed(_offset: int, _index: int) -> ClosedError:
     if _native.forked():
         return ClosedError(
-            "this plugin manager belongs to the parent process",
-            "create a new PluginManager in the child, or start the child by spawn",
+            "this plugin manager belongs to the parent process, or is closed",
+            "create a new PluginManager in this process, or start it by spawn",
         )
     return ClosedError("the plugin manager is closed", "create a new PluginManager")
 
@@ -190,6 +190,7 @@ class PluginManager(metaclass=_ShowsNative):
     @contextmanager
     def _controlling(self, what: str) -> Iterator[None]:
         """Take the turn for a change of the set of plugins."""
+        self._host.require_own()  # in a child the lock may be held for good
         if self._sequencer.inside_callback():
             raise PluginFailed(
                 f"cannot {what} from inside of a plugin's callback",
@@ -357,7 +358,7 @@ class PluginManager(metaclass=_ShowsNative):
         Raises:
             PluginFailed: Called from inside of a plugin's callback.
         """
-        if self._closed or _native.forked():
+        if self._closed or self._host.is_foreign:
             return
         with self._controlling("close the manager"):
             self._closed = True
@@ -369,11 +370,12 @@ class PluginManager(metaclass=_ShowsNative):
     @property
     def plugins(self) -> Mapping[str, Plugin]:
         """The loaded plugins by name, in the order of loading; a view that follows changes."""
+        self._host.require_own()
         return MappingProxyType(self._loaded.plugins)
 
     def list_plugins(self) -> list[str]:
         """Return the names of the loaded plugins, in the order of loading."""
-        return list(self._loaded.plugins)
+        return list(self.plugins)
 
     def pause(self, name: str) -> None:
         """Hold a plugin's events back; what comes meanwhile is told to it by a GAP.
@@ -444,6 +446,16 @@ class PluginManager(metaclass=_ShowsNative):
         await _in_thread(self.unload, timeout)
 
 
+def enable_crash_handler() -> None:
+    """Tell on standard error, from now on, if this process falls: by SIGSEGV, SIGABRT and the like.
+
+    The line names the plugin that was being called in mode inline or thread, the last ordinal that
+    it got, and the file and offset of the instruction; behind it stand the log lines that nobody
+    has read. Then whoever handled the signal before gets it. The commands do this by themselves.
+    """
+    _native.lib.ss_crash_tell_all()
+
+
 def _as_mode(mode: Mode | str) -> Mode:
     try:
         return Mode(mode)
@@ -470,7 +482,7 @@ def _as_config(config: ConfigSource) -> PluginConfig:
 
 def _close(loaded: Loaded, host: Host) -> None:
     """Unload and close; also what runs for a manager that nobody closed."""
-    if _native.forked():
+    if host.is_foreign:
         return
     try:
         loaded.unload_all(None)

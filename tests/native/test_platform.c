@@ -313,7 +313,9 @@ static void rest(void) {
     uint64_t b[2] = {0};
     REQUIRE(ss_os_random(a, sizeof a) && ss_os_random(b, sizeof b));
     REQUIRE(memcmp(a, b, sizeof a) != 0);
-    REQUIRE(!ss_os_forked());
+    const uint32_t process = ss_os_process();
+    REQUIRE(process != 0 && ss_os_process() == process && ss_os_is_process(process));
+    REQUIRE(!ss_os_is_process(process + 1));
 }
 
 int main(int argc, char **argv) {

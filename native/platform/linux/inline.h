@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -72,6 +73,13 @@ static inline bool ss_os_condition_wait(ss_os_condition *condition, ss_os_mutex 
 
 static inline void ss_os_condition_wake_all(ss_os_condition *condition) {
     pthread_cond_broadcast(condition);
+}
+
+/* A word that the kernel wipes in a child. */
+extern _Atomic uint32_t *ss_os_process_word;
+
+static inline bool ss_os_is_process(uint32_t number) {
+    return atomic_load_explicit(ss_os_process_word, memory_order_relaxed) == number;
 }
 
 static inline void ss_os_call_once(ss_os_once *once, void (*function)(void)) {

@@ -35,6 +35,9 @@ def address(pointer: CData) -> int:
     return int(ffi.cast("uintptr_t", pointer))
 
 
+_first_process = lib.ss_os_process()
+
+
 def forked() -> bool:
-    """Say whether this process is the child of a fork: then nothing here may be used."""
-    return lib.ss_os_forked()
+    """Say whether this process is the child of one in which slipstream was imported already."""
+    return lib.ss_os_process() != _first_process

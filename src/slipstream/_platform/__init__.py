@@ -10,6 +10,7 @@ import sys
 if sys.platform == "win32":
     raise ImportError("slipstream does not run on Windows yet; it runs on Linux")
 
+from slipstream._platform.memory import memory_left
 from slipstream._platform.posix import (
     STOP_SIGNALS,
     create_private,
@@ -31,6 +32,7 @@ __all__ = [
     "is_private_folder",
     "lock",
     "make_library",
+    "memory_left",
     "open_for_append",
     "open_to_read",
     "user_folder",

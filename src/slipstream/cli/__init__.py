@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import click
 
 from slipstream import __version__
+from slipstream._native import lib
 
 from ._errors import USAGE, Failure, failure_of, report
 from ._logging import FORMATS, LEVELS, Settings, configure
@@ -29,6 +30,7 @@ COMMANDS = {
     "redeliver": ("redeliver", "Offer a plugin again what it refused: its dead letters."),
     "run": ("run", "Load plugins, stream events to them, flush and unload."),
     "show": ("show", "Show the events of a file."),
+    "symbolize": ("symbolize", "Name the functions of a crash report."),
 }
 
 
@@ -77,6 +79,7 @@ def cli(context: click.Context, debug: bool, log_format: str, log_level: str) ->
     """Host native plugins and stream events to them."""
     context.obj = Settings(debug=debug, log_format=log_format, log_level=log_level)
     configure(context.obj)
+    lib.ss_crash_tell_all()
 
 
 def _answer(failure: Failure, given: Sequence[str]) -> None:

@@ -34,6 +34,10 @@ class Delivery(ABC):
         # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
         self._beside: Status | None = None
 
+    def require_own(self) -> None:
+        """Raise `ClosedError` in a forked child of its host, where nothing of it is known."""
+        self._host.require_own()
+
     @property
     def unload_timeout(self) -> float:
         """The longest wait for each step of its end, in seconds."""

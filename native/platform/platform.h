@@ -139,14 +139,31 @@ void ss_os_library_close(void *library);
 /* Is the file with this path mapped into the process? */
 bool ss_os_library_is_mapped(const char *path);
 
+typedef struct ss_os_range {
+    uintptr_t start;
+    uintptr_t end;
+} ss_os_range;
+
+/* Where code of the program and of its libraries lies now; how many ranges fitted. */
+size_t ss_os_code_ranges(ss_os_range *out, size_t room);
+/* Does the process answer a signal with a function that lies there? The number of the first such
+ * signal; 0 if there is none, or where there are no signals. */
+int ss_os_signal_into(const ss_os_range *code, size_t count);
+
 /* Numbers of this process's threads; how many of them fitted. */
 size_t ss_os_thread_ids(int *ids, size_t room);
 int ss_os_thread_own_id(void);
 /* Its name; false if it has ended. */
 bool ss_os_thread_get_name(int id, char *out, size_t room);
-/* Would this thread return into the library that is mapped from `path`? Only for one that waits;
- * what cannot be seen is not there. */
-bool ss_os_thread_is_in(int id, const char *path);
+/* Would this thread return into code that lies there? Only for one that waits; what cannot be seen
+ * is not there. */
+bool ss_os_thread_is_in(int id, const ss_os_range *code, size_t count);
+
+/* What is done where somebody asks the program to end: at Ctrl-C, or politely. */
+typedef struct ss_os_stop_handlers ss_os_stop_handlers; /* inline.h */
+void ss_os_get_stop_handlers(ss_os_stop_handlers *out);
+/* Sets them again where they were changed; the name of the last that was, else NULL. */
+const char *ss_os_put_back_stop_handlers(const ss_os_stop_handlers *kept);
 
 /* ---- Files ------------------------------------------------------------------------------- */
 

@@ -103,7 +103,7 @@ static int32_t call_on_unload(ss_plugin *self, uint32_t timeout_ms) {
     return status;
 }
 
-void ss_plugin_open(ss_plugin *self) {
+static void open_plugin(ss_plugin *self) {
     const char *shown = self->library.shown;
     ss_refusal *why = &self->refusal;
     const ss_constructor create = ss_library_open(&self->library, why);
@@ -128,6 +128,22 @@ void ss_plugin_open(ss_plugin *self) {
                           memory_order_relaxed);
     snprintf(self->host.name, sizeof self->host.name, "%s", self->table.plugin.name);
     set_life(self, SS_CONSTRUCTED);
+}
+
+/* Ctrl-C, and a polite end, are the application's: a plugin would take away its way to stop. */
+static void put_back(ss_plugin *self, const ss_os_stop_handlers *kept) {
+    const char *changed = ss_os_put_back_stop_handlers(kept);
+    if (changed != NULL)
+        ss_log_queue_format(self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.log_id,
+                            "it set a handler of its own for %s: that of the application is put back",
+                            changed);
+}
+
+void ss_plugin_open(ss_plugin *self) {
+    ss_os_stop_handlers kept;
+    ss_os_get_stop_handlers(&kept);
+    open_plugin(self);
+    put_back(self, &kept);
 }
 
 static void name_kinds(char *out, size_t room, uint64_t kinds) {
@@ -159,7 +175,7 @@ static bool check_kinds(ss_plugin *self) {
     return ss_advise(&self->refusal, "name there all that subscribed_events may ever return");
 }
 
-void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
+static void load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
     const slipstream_plugin *table = &self->table.plugin;
     self->status = SLIPSTREAM_OK;
     if (atomic_load(&self->host.life) != SS_CONSTRUCTED) {
@@ -205,6 +221,13 @@ void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) 
                   claims ? "claims payloads" : "subscribes to events");
         ss_advise(&self->refusal, "give it an on_broadcast, or subscribe to nothing");
     }
+}
+
+void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
+    ss_os_stop_handlers kept;
+    ss_os_get_stop_handlers(&kept);
+    load(self, config, len, reason);
+    put_back(self, &kept);
 }
 
 /* Nobody keeps dead letters here. */

@@ -90,7 +90,8 @@ static bool put_piecewise(ss_queue *queue, const uint8_t *frames, size_t len, si
     return true;
 }
 
-bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t count) {
+bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t count,
+                  bool *must_wake) {
     size_t done = 0;
     bool all;
     ss_lock_take(&queue->lock);
@@ -105,7 +106,7 @@ bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t
             atomic_fetch_add_explicit(&ss_ring_get_head(queue->ring)->flush_wanted, 1,
                                       memory_order_relaxed);
     }
-    ss_ring_wake(queue->ring);
+    *must_wake |= ss_ring_must_wake(queue->ring);
     ss_lock_release(&queue->lock);
     *frames += done;
     *len -= done;

@@ -363,7 +363,7 @@ bool ss_ring_tell_lost(ss_ring *ring) {
     return true;
 }
 
-void ss_ring_wake(ss_ring *ring) {
+bool ss_ring_must_wake(ss_ring *ring) {
     /* The consumer (ss_cursor_park) sets `sleeping`, has a barrier run on our processor, and
      * looks at what we published; so here it is enough that the compiler keeps the order. */
     if (ring->fences)
@@ -372,9 +372,18 @@ void ss_ring_wake(ss_ring *ring) {
         atomic_signal_fence(memory_order_seq_cst);
     const uint32_t sleep = atomic_load_explicit(&ring->control->sleeping, memory_order_acquire);
     if (__builtin_expect(sleep == 0 || sleep == ring->woken, 1))
-        return;
+        return false;
     ring->woken = sleep; /* each sleep has a number of its own, and one call ends it */
+    return true;
+}
+
+void ss_ring_end_sleep(ss_ring *ring) {
     /* Pairs with the acquire in ss_cursor_park. */
     atomic_fetch_add_explicit(&ring->head->wake, 1, memory_order_release);
     ss_os_wake(&ring->head->wake, ring->shared);
+}
+
+void ss_ring_wake(ss_ring *ring) {
+    if (ss_ring_must_wake(ring))
+        ss_ring_end_sleep(ring);
 }

@@ -167,6 +167,10 @@ const uint8_t *ss_ring_find(ss_ring *ring, uint64_t ordinal, size_t *len);
 bool ss_ring_is_awake(const ss_ring *ring, uint32_t *sleep);
 /* Wakes the consumer if it sleeps. Cheap if it does not. */
 void ss_ring_wake(ss_ring *ring);
+/* The same in two steps: does it sleep, and is it to be woken for this? Then the caller has it
+ * woken, soon, by any thread. */
+bool ss_ring_must_wake(ss_ring *ring);
+void ss_ring_end_sleep(ss_ring *ring);
 /* Bytes in use, after looking at what was acknowledged. */
 size_t ss_ring_used(ss_ring *ring);
 

@@ -119,6 +119,7 @@ void ss_sequencer_retain(ss_sequencer *sequencer) {
 void ss_sequencer_release(ss_sequencer *sequencer) {
     if (atomic_fetch_sub_explicit(&sequencer->references, 1, memory_order_acq_rel) != 1)
         return;
+    ss_waker_stop(&sequencer->waker);
     for (uint32_t i = 0; i < sequencer->count; i++)
         ss_slot_free(sequencer->slots[i]);
     ss_os_mutex_destroy(&sequencer->slots_lock);
@@ -136,5 +137,6 @@ int32_t ss_sequencer_close(ss_sequencer *sequencer, uint32_t ms) {
     atomic_store_explicit(&sequencer->closed, 1, memory_order_release);
     atomic_store_explicit(&sequencer->kinds, 0, memory_order_relaxed);
     ss_sequencer_leave(sequencer);
+    ss_waker_stop(&sequencer->waker);
     return SLIPSTREAM_OK;
 }

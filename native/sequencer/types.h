@@ -33,6 +33,7 @@ typedef struct ss_slot {
     void *instance;
     ss_host *host; /* NULL for a function and for a queue */
     ss_queue *queue; /* NULL for what is called inline */
+    _Atomic bool wake_handed; /* to the waker */
     /* A queue that blocks: what it had no room for, and since when. */
     const uint8_t *waiting;
     size_t waiting_len;
@@ -67,6 +68,15 @@ typedef struct ss_slot {
     ss_counter buckets[SS_TIME_BUCKETS];
 } ss_slot;
 
+/* A thread that wakes consumers, once there was something for it. */
+typedef struct ss_waker {
+    ss_os_thread thread;
+    bool runs;
+    _Atomic uint32_t stop;
+    _Atomic uint32_t handed; /* changes with each hand-over */
+    _Atomic uint32_t sleeps;
+} ss_waker;
+
 typedef struct ss_buffer {
     uint8_t *data;
     size_t len;
@@ -95,6 +105,9 @@ struct ss_sequencer {
     ss_wall wall;
     ss_buffer scratch;
     ss_buffer deferred;
+    ss_slot *sleepers[SS_SLOTS_MAX]; /* what the piece under way went to, and is to be woken */
+    uint32_t sleeper_count;
+    ss_waker waker;
     ss_os_mutex slots_lock; /* for `slots` and `count`; taken inside of `lock` */
     ss_slot *slots[SS_SLOTS_MAX];
 };
@@ -148,6 +161,16 @@ uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit
                                       ss_queue **queue);
 /* Waits for room, but not in a signal handler's call inside of such a wait. */
 void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer);
+
+/* ---- wakes --------------------------------------------------------------------------- */
+
+static inline void ss_slot_must_wake(ss_sequencer *sequencer, ss_slot *s) {
+    sequencer->sleepers[sequencer->sleeper_count++] = s;
+}
+/* Has them woken: by us, or by the waker, where they are many. */
+void ss_sequencer_wake_sleepers(ss_sequencer *sequencer);
+/* Once nothing is sent any more. Slots that are detached before need nothing of it. */
+void ss_waker_stop(ss_waker *waker);
 
 /* ---- send ---------------------------------------------------------------------------- */
 

@@ -189,13 +189,14 @@ def test_a_damaged_file_is_put_aside(manager, recorder, tmp_path) -> None:
 
 def test_a_host_that_is_killed_keeps_what_counted(recorder, tmp_path) -> None:
     program = f"""
-import sys
+import itertools, sys, time
 from slipstream import Block, PluginManager
 manager = PluginManager(insecure_paths=True, data_dir={str(tmp_path / "data")!r})
 plugin = manager.load_plugin({recorder.config(mode="process", statuses=[-1] * 64)!r})
-for height in range(1000):
+for height in itertools.count():
     manager.block(b"b", height)
     print(plugin.counters.dead, flush=True)
+    time.sleep(0.001)
 """
     counted = 0
     with subprocess.Popen(

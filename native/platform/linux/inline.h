@@ -3,6 +3,7 @@
 #define SS_PLATFORM_LINUX_INLINE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +14,9 @@ typedef pthread_mutex_t ss_os_mutex;
 typedef pthread_cond_t ss_os_condition;
 typedef pthread_once_t ss_os_once;
 #define SS_OS_ONCE PTHREAD_ONCE_INIT
+struct ss_os_stop_handlers {
+    struct sigaction actions[2]; /* SIGINT, SIGTERM */
+};
 
 static inline uint64_t ss_os_clock_ns(clockid_t clock) {
     struct timespec now;

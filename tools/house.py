@@ -66,7 +66,7 @@ PYTHON = {
         "may it be loaded; what it says; its copy",
         ("errors", "text", "_platform", "files", "_native", "config"),
     ),
-    "logs": Room("lines from the core, for logging", ("errors", "_native")),
+    "logs": Room("lines from the core, for logging", ("errors", "_native", "_platform")),
     "aleo": Room("Aleo text and bytes: a leaf", ("errors", "events")),
     "streams": Room(
         "files of events in every form", (*_SENDING, "text", "files", "capture", "aleo")

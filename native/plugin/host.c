@@ -6,6 +6,7 @@
 #include "plugin/crash.h"
 #include "plugin/status.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #ifndef SS_VERSION
@@ -149,11 +150,12 @@ void ss_host_free(ss_host *host) {
 }
 
 size_t ss_host_error(const ss_host *host, char *out, size_t room) {
-    return ss_text_escape(out, room, host->error, host->error_len);
+    return ss_text_show(out, room, host->error, host->error_len, NULL);
 }
 
 void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
-                         const uint8_t *frame, uint64_t ordinal) {
+                         const uint8_t *frame, uint64_t ordinal, uint32_t count) {
+    char behind[48] = "";
     char text[2 * SLIPSTREAM_ERROR_MAX] = "";
     const char *kind = ss_frame_kind_name(slipstream_load_u16(frame + 6));
     const bool fatal = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
@@ -163,16 +165,18 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
         ss_log_queue_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, log_id,
                             "on_broadcast returned %d, which is no answer to it",
                             (int)status);
+    if (count > 1)
+        snprintf(behind, sizeof behind, ", and %u events behind it", count - 1);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
-                        "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
+                        "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s%s",
                         ss_status_name(status), (int)status, kind, (unsigned long long)ordinal,
-                        (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "",
-                        text, fatal ? "; the plugin gets nothing more" : "");
+                        (unsigned long long)slipstream_load_u64(frame + 24), behind,
+                        text[0] ? ": " : "", text, fatal ? "; the plugin gets nothing more" : "");
 }
 
 void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection) {
     char text[2 * SLIPSTREAM_ERROR_MAX];
-    ss_text_escape(text, sizeof text, rejection->text, rejection->len);
+    ss_text_show(text, sizeof text, rejection->text, rejection->len, NULL);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "ordinal %llu was rejected with %s (%d)%s%s",
                         (unsigned long long)rejection->ordinal, ss_status_name(rejection->status),

@@ -18,6 +18,8 @@ void ss_supervised_keep_report(ss_supervised *w, const ss_report *report) {
         w->report_count--;
     }
     w->reports[w->report_count++] = copy;
+    /* Here it stands in the log, between the last words and what follows from it. */
+    ss_log_queue_tell(w->supervisor->log, SS_LOG_REPORT, ss_supervised_log_id(w), "");
 }
 
 /* Both in the report and for who is to blame. */

@@ -1,5 +1,5 @@
-/* lines: what a worker prints on a pipe, cut into lines for the log. Only so many pass in a
- * second; the last ones are kept for a crash report. [supervisor thread] */
+/* lines: what a worker prints on a pipe, cut into lines for the log; the last ones are kept
+ * for a crash report. [supervisor thread] */
 #ifndef SS_LINES_H
 #define SS_LINES_H
 
@@ -21,9 +21,6 @@ typedef struct ss_lines {
     int fd; /* -1: closed */
     uint32_t level; /* of what comes from it in the log */
     uint32_t used;
-    uint32_t tokens; /* lines that may pass in this second */
-    uint32_t withheld;
-    uint64_t second;
     char line[8192];
 } ss_lines;
 

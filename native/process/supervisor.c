@@ -50,7 +50,8 @@ static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, uint
             return;
     ss_refusals_keep(&w->refusals);
     if (ss_generation_reap(p, &report, w->supervisor->log)) {
-        while (ss_generation_receive(p, &head, data)) /* its last words */
+        /* Its last words; who has forked may still be talking. */
+        for (int i = 0; i < 4096 && ss_generation_receive(p, &head, data); i++)
             if (!ss_supervised_on_message(w, p, &head, data))
                 return;
         ss_refusals_keep(&w->refusals);

@@ -19,6 +19,7 @@ HEADERS = (
     "platform/platform.h",
     "base/histogram.h",
     "base/log_queue.h",
+    "base/secret.h",
     "frame/frame.h",
     "frame/dead_letter.h",
     "library/refusal.h",

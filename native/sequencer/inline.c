@@ -80,7 +80,8 @@ static void handle_failure(ss_sequencer *sequencer, ss_slot *s, int32_t status,
     const char *text = s->host != NULL ? s->host->error : "";
     const size_t text_len = s->host != NULL ? s->host->error_len : 0;
     atomic_store_explicit(&s->status, status, memory_order_relaxed);
-    ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, s->ordinal);
+    ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, s->ordinal - count + 1,
+                        count);
     if (s->host != NULL)
         ss_host_forget_rejections(&s->host->settle, s->ordinal - count + 1);
     for (uint64_t ordinal = s->ordinal - count + 1; ordinal <= s->ordinal; ordinal++) {
@@ -153,7 +154,7 @@ void ss_slot_tell_gap(ss_sequencer *sequencer, ss_slot *s) {
         ss_host_forget_rejections(&s->host->settle, 0);
     if (!is_taken(status)) {
         atomic_store_explicit(&s->status, status, memory_order_relaxed);
-        ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, gap.last);
+        ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, gap.last, 1);
     }
     if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC) {
         give_up(sequencer, s, status);

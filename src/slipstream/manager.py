@@ -35,8 +35,6 @@ T = TypeVar("T")
 Bytes = bytes | bytearray | memoryview
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 
-_log = logging.getLogger("slipstream")
-
 
 def _closed(_offset: int, _index: int) -> ClosedError:
     if _native.forked():
@@ -142,7 +140,7 @@ class PluginManager(metaclass=_ShowsNative):
         self._host = Host(self._pump, self._sequencer, folder, LEVELS[log_level])
         self._control = threading.Lock()
         self._controller = 0  # the thread that has it
-        self._loaded = Loaded()
+        self._loaded = Loaded(self._pump)
         self._closed = False
         for name in _NATIVE:
             setattr(self, name, getattr(self._sequencer.door, name))
@@ -174,7 +172,8 @@ class PluginManager(metaclass=_ShowsNative):
                 if config.enabled:
                     manager.load_plugin(config)
                 else:
-                    _log.info("plugin left out: enabled is false", extra={"config": str(path)})
+                    left_out = "plugin left out: enabled is false"
+                    manager._pump.say(logging.INFO, left_out, {"config": str(path)})
         except BaseException:
             manager.close()
             raise
@@ -245,9 +244,10 @@ class PluginManager(metaclass=_ShowsNative):
         if config.name is not None:
             loaded.refuse_same_name(config.name)
         plugin = loaded.add(launch(self._host, config, path, mode, loaded.refuse_same_name))
-        _log.info(
+        self._pump.say(
+            logging.INFO,
             "plugin loaded",
-            extra={"plugin": plugin.name, "version": plugin.version, "mode": str(mode)},
+            {"plugin": plugin.name, "version": plugin.version, "mode": str(mode)},
         )
         return plugin
 
@@ -335,8 +335,10 @@ class PluginManager(metaclass=_ShowsNative):
             path = check_library_path(settings.libpath, insecure=self._insecure_paths)
             problem = delivery.bring(settings, path)
             version = delivery.identity.version
-            _log.info(
-                "plugin reloaded", extra={"plugin": name, "version": version, "problem": problem}
+            self._pump.say(
+                logging.INFO,
+                "plugin reloaded",
+                {"plugin": name, "version": version, "problem": problem},
             )
             return plugin
 

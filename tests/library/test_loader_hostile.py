@@ -11,7 +11,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -139,67 +138,6 @@ def test_a_missing_needed_library_is_named(host, compile_plugin, tmp_path) -> No
     library = compile_plugin(source(), *flags, name="needs")
     (tmp_path / "libgone.so").unlink()
     is_refused(host, library, Refusal.CANNOT_OPEN, "libgone.so: cannot open shared", "ldd -r")
-
-
-@pytest.mark.usefixtures("unharmed")
-def test_thread_local_storage_that_has_no_room_is_named(host, compile_plugin) -> None:
-    more = 'static __thread char large[65536] __attribute__((tls_model("initial-exec")));'
-    library = compile_plugin(
-        source(more=f"{more} char *look(void); char *look(void) {{ return large; }}")
-    )
-    is_refused(host, library, Refusal.CANNOT_OPEN, "static TLS", 'mode "process"')
-
-
-@contextmanager
-def mounted(*arguments: str) -> Iterator[None]:
-    if subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", arguments[-1]], check=True)
-
-
-def test_a_folder_where_nothing_may_be_executed_is_named(compile_plugin, tmp_path) -> None:
-    """In a process of its own: the loader leaves a part of such a library mapped."""
-    folder = tmp_path / "noexec"
-    folder.mkdir()
-    with mounted("-t", "tmpfs", "-o", "noexec", "tmpfs", str(folder)):
-        library = folder / "p.so"
-        shutil.copy(compile_plugin(source()), library)
-        code = f"""
-from slipstream import PluginLoadError, PluginManager
-with PluginManager(insecure_paths=True) as manager:
-    try:
-        manager.load_plugin({{"libpath": {str(library)!r}, "mode": "thread"}})
-    except PluginLoadError as error:
-        print(error.refusal, error.message, error.hint)
-"""
-        done = run_python(code)
-    assert "CANNOT_OPEN" in done.stdout or "cannot open" in done.stdout
-    assert "failed to map" in done.stdout
-    assert f"{folder}: that is mounted noexec" in done.stdout
-
-
-def test_a_needed_library_beside_one_in_a_read_only_folder(host, compile_plugin, tmp_path) -> None:
-    """The copy that is opened lies elsewhere, where $ORIGIN is another folder."""
-    folder = tmp_path / "plugins"
-    folder.mkdir()
-    make = ["cc", "-shared", "-x", "c", "/dev/null", "-o", folder / "libbeside.so"]
-    subprocess.run(make, check=True)
-    flags = ("-Wl,--no-as-needed", f"-L{folder}", "-lbeside", "-Wl,-rpath,$ORIGIN")
-    library = folder / "needs.so"
-    shutil.copy(compile_plugin(source(), *flags, name="needs"), library)
-    with mounted("--bind", "-o", "ro", str(folder), str(folder)):
-        is_refused(
-            host,
-            library,
-            Refusal.CANNOT_OPEN,
-            "libbeside.so: cannot open shared",
-            f"let the host write into {folder}",
-        )
-    host.load_plugin({"libpath": str(library)})
-    host.unload()
 
 
 @pytest.mark.parametrize("style", ["gnu", "sysv", "both"])

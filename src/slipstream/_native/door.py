@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import slipstream._core
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from slipstream._native.cdef import CData, Pointer, char
 
 extension = slipstream._core  # noqa: SLF001 - the package's own
@@ -18,6 +20,14 @@ lib = extension.lib
 def text(pointer: Pointer[char]) -> str:
     """Return a NUL-terminated text of the core as a string, "" for NULL."""
     return "" if pointer == ffi.NULL else ffi.string(pointer).decode("utf-8", "replace")
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Mask these wherever the core makes a text of a plugin's safe to show, from now on."""
+    for secret in secrets:
+        data = secret.encode("utf-8", "surrogateescape")
+        if lib.ss_secret_hide(data, len(data)) != lib.SLIPSTREAM_OK:
+            raise MemoryError
 
 
 def address(pointer: CData) -> int:

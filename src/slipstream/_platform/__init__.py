@@ -23,6 +23,7 @@ from slipstream._platform.posix import (
     wait_readable,
     wake_pipe,
     who_may_replace,
+    write_patiently,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "wait_readable",
     "wake_pipe",
     "who_may_replace",
+    "write_patiently",
 ]

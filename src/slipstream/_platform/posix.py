@@ -11,6 +11,7 @@ import select
 import signal
 import stat
 import struct
+import time
 from pathlib import Path
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -149,3 +150,31 @@ def wake_pipe() -> tuple[int, int]:
 def wait_readable(descriptor: int, seconds: float | None) -> bool:
     """Wait until there is something to read, so long at most; says whether there is."""
     return bool(select.select([descriptor], [], [], seconds)[0])
+
+
+def write_patiently(descriptor: int, data: bytes, seconds: float) -> bool:
+    """Write all of it, past any buffer; says whether that was done.
+
+    Args:
+        descriptor: Anything; what it leads to may be full, closed or read by nobody.
+        data: The bytes.
+        seconds: The longest wait for the reader to take some of it.
+    """
+    left = memoryview(data)
+    looks = select.poll()
+    looks.register(descriptor, select.POLLOUT)
+    end = time.monotonic() + seconds
+    try:
+        while left and looks.poll(max(0.0, end - time.monotonic()) * 1000):
+            try:
+                # A pipe that is ready takes that much without waiting.
+                left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
+            except BlockingIOError:  # others write, too
+                time.sleep(0.001)
+                if time.monotonic() >= end:
+                    return False
+            else:
+                end = time.monotonic() + seconds
+    except (OSError, ValueError):
+        return False
+    return not left

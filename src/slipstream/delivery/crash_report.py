@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._platform import create_private
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_report, ss_supervised
     from slipstream.library import PrivateCopy
-
-_log = logging.getLogger("slipstream")
+    from slipstream.logs import LogPump
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ class CrashReport:
 
 
 def take_reports(
-    worker: ss_supervised, plugin: str, copy: PrivateCopy, folder: Path | None
+    worker: ss_supervised, plugin: str, copy: PrivateCopy, folder: Path | None, pump: LogPump
 ) -> list[CrashReport]:
     """Take a worker's waiting crash reports, and write each to a file.
 
@@ -120,6 +121,7 @@ def take_reports(
         plugin: The plugin's name.
         copy: The library.
         folder: Where reports are written; None writes none.
+        pump: Is told of each.
 
     Returns:
         The reports, oldest first.
@@ -155,16 +157,17 @@ def take_reports(
             lines=tuple(line for line in lines if line),
         )
         if folder is not None:
-            report = _keep(report, copy.path, folder / f"crash-{plugin}-{raw.time_ns}.json")
+            report = _keep(report, copy.path, folder / f"crash-{plugin}-{raw.time_ns}.json", pump)
         found.append(report)
+        pump.say(logging.ERROR, "worker crashed", report.fields(), time_ns=raw.time_ns)
     return found
 
 
-def _keep(report: CrashReport, copy: Path, file: Path) -> CrashReport:
+def _keep(report: CrashReport, copy: Path, file: Path, pump: LogPump) -> CrashReport:
     """Write a report, and keep the library that it speaks of beside it."""
     kept = _keep_library(copy, file.parent, report.digest)
     report = replace(report, library=None if kept is None else str(kept))
-    return replace(report, file=_write(report, file))
+    return replace(report, file=_write(report, file, pump))
 
 
 def _keep_library(copy: Path, folder: Path, digest: str) -> Path | None:
@@ -202,14 +205,14 @@ def _backtrace(raw: ss_report) -> tuple[tuple[str, int], ...]:
     return tuple(frames)
 
 
-def _write(report: CrashReport, file: Path) -> Path | None:
+def _write(report: CrashReport, file: Path, pump: LogPump) -> Path | None:
     """Write a report; None if that cannot be done, which the log then says."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(report.to_json() + "\n", encoding="utf-8")
+        with os.fdopen(create_private(file), "w", encoding="utf-8") as written:
+            written.write(report.to_json() + "\n")
     except OSError as error:
-        _log.error(
-            "crash report not written", extra={"plugin": report.plugin, "problem": str(error)}
-        )
+        fields: dict[str, object] = {"plugin": report.plugin, "problem": str(error)}
+        pump.say(logging.ERROR, "crash report not written", fields)
         return None
     return file

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
+    from slipstream.delivery.crash_report import CrashReport
     from slipstream.delivery.description import Flush, Identity
     from slipstream.delivery.host import Host
 
@@ -59,6 +60,16 @@ class Delivery(ABC):
     @abstractmethod
     def counters(self) -> Counters:
         """Return the counters; may be called at any time, and after the end gives the last."""
+
+    @property
+    def restarts(self) -> int:
+        """How often its worker has crashed; 0 where it has none."""
+        return 0
+
+    @property
+    def last_crash(self) -> CrashReport | None:
+        """What is known of the last time."""
+        return None
 
     def metrics(self) -> list[Metric]:
         """Return the plugin's own numbers: none, unless it is native."""

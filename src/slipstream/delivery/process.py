@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections import deque
 from dataclasses import replace
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from slipstream.config import PluginConfig
     from slipstream.delivery.host import Host
     from slipstream.library import PrivateCopy
-
-_log = logging.getLogger("slipstream")
 
 _REPORTS_KEPT = 16
 _SPARE = 5.0  # seconds more than the native side's own deadlines
@@ -110,6 +107,7 @@ class ProcessPlugin(Queued[Generation]):
     """
 
     mode = Mode.PROCESS
+    _restarts = 0  # at the last look
 
     def __init__(self, host: Host, config: PluginConfig, name: str) -> None:
         """Make the ring and announce the worker; nothing runs yet."""
@@ -194,7 +192,14 @@ class ProcessPlugin(Queued[Generation]):
     @property
     def restarts(self) -> int:
         """How often its worker has crashed."""
-        return int(self._worker.info().restarts)
+        self.collect_reports()
+        return self._restarts
+
+    @property
+    def last_crash(self) -> CrashReport | None:
+        """What is known of the last time."""
+        self.collect_reports()
+        return self.reports[-1] if self.reports else None
 
     @property
     def pid(self) -> int:
@@ -215,15 +220,15 @@ class ProcessPlugin(Queued[Generation]):
         with self._worker.asking():
             if self._worker.is_closed or self._copy is None:
                 return
+            self._restarts = int(self._worker.info().restarts)
             found = take_reports(
                 self._worker.pointer,
                 self.name,
                 self._copy,
                 self._host.folder(self.name),
+                self._host.pump,
             )
             self.reports.extend(found)
-        for report in found:
-            _log.error("worker crashed", extra=report.fields())
 
     # ---- Steering -----------------------------------------------------------------
 

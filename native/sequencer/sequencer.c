@@ -119,6 +119,8 @@ void ss_sequencer_retain(ss_sequencer *sequencer) {
 void ss_sequencer_release(ss_sequencer *sequencer) {
     if (atomic_fetch_sub_explicit(&sequencer->references, 1, memory_order_acq_rel) != 1)
         return;
+    if (!ss_os_is_process(sequencer->process))
+        return; /* its threads are our parent's, and what they hold */
     ss_waker_stop(&sequencer->waker);
     for (uint32_t i = 0; i < sequencer->count; i++)
         ss_slot_free(sequencer->slots[i]);

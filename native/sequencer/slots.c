@@ -40,6 +40,7 @@ void ss_sequencer_disown(ss_sequencer *sequencer) {
     }
     ss_slots_refresh(sequencer);
     sequencer->waiting = 0;
+    sequencer->sleeper_count = 0;
     sequencer->deferred.len = 0;
     sequencer->too_large = 1; /* who leaves looks closer */
 }

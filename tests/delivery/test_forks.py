@@ -101,7 +101,8 @@ def test_a_child_that_comes_back_from_another_call_ends(manager, forker, mode, c
     manager.broadcast(app(b"event"))
     manager.flush(240)
     manager.unload_plugin("forker")
-    assert len(made.lines(call)) == 1 if call != "flush" else made.lines(call)
+    assert made.lines(call), made.log.read_text()
+    assert call == "flush" or len(made.lines(call)) == 1, made.log.read_text()
     assert len({pid for _, pid in made.lines("event")}) == 1
     wait(lambda: not {pid for pid in children() - before if alive(pid)})
 

@@ -39,12 +39,13 @@ static void live_on(int leaves) {
 
 static int32_t on_load(void *instance, const char *text, size_t len, uint32_t reason) {
     const slipstream_config_v1 *config = slipstream_extension(host, SLIPSTREAM_EXT_CONFIG);
-    char path[4096];
-    size_t path_len = sizeof path;
-    size_t in_len = sizeof fork_in;
+    char path[4096] = ""; /* texts come without a NUL */
+    size_t path_len = sizeof path - 1;
+    size_t in_len = sizeof fork_in - 1;
     (void)instance, (void)text, (void)len, (void)reason;
     if (config->get_text(host->ctx, "/log", path, &path_len) != SLIPSTREAM_OK)
         return slipstream_fail(host, SLIPSTREAM_INVALID_ARGUMENT, "no log in the config");
+    memset(fork_in, 0, sizeof fork_in);
     config->get_text(host->ctx, "/fork_in", fork_in, &in_len);
     file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     fork_if_in("load");

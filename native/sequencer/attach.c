@@ -276,12 +276,14 @@ int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t id, uint32_t ms, s
     last->undelivered = last->waiting; /* nothing is delivered any more */
     last->waiting = 0;
     ss_os_mutex_lock(&sequencer->slots_lock);
+    ss_slot_wake_handed(s);
     uint32_t to = 0;
     for (uint32_t i = 0; i < sequencer->count; i++)
         if (sequencer->slots[i] != s)
             sequencer->slots[to++] = sequencer->slots[i];
     sequencer->count = to;
     ss_os_mutex_unlock(&sequencer->slots_lock);
+    ss_waker_rouse(&sequencer->waker); /* it may have looked at a place before another came there */
     ss_slot_free(s);
     ss_slots_refresh(sequencer);
     return leave(sequencer, status);

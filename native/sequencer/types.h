@@ -169,7 +169,11 @@ static inline void ss_slot_must_wake(ss_sequencer *sequencer, ss_slot *s) {
 }
 /* Has them woken: by us, or by the waker, where they are many. */
 void ss_sequencer_wake_sleepers(ss_sequencer *sequencer);
-/* Once nothing is sent any more. Slots that are detached before need nothing of it. */
+/* Wakes it now, if it was left to the waker. slots_lock is held. */
+void ss_slot_wake_handed(ss_slot *s);
+/* Has the waker look at all slots again. */
+void ss_waker_rouse(ss_waker *waker);
+/* Once nothing is sent any more. */
 void ss_waker_stop(ss_waker *waker);
 
 /* ---- send ---------------------------------------------------------------------------- */

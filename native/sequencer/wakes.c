@@ -6,14 +6,19 @@ enum {
     WAIT_NS = 1000 * 1000 * 1000,
 };
 
+void ss_slot_wake_handed(ss_slot *s) {
+    /* Pairs with the release in hand_over: what it is woken for is in its ring. */
+    if (atomic_exchange_explicit(&s->wake_handed, false, memory_order_acquire))
+        ss_ring_end_sleep(s->queue->ring);
+}
+
 /* The slot may go at any time, its queue with it: look under the lock, one by one. */
 static void wake_handed(ss_sequencer *sequencer) {
     for (uint32_t i = 0; i < SS_SLOTS_MAX; i++) {
         ss_os_mutex_lock(&sequencer->slots_lock);
         ss_slot *s = i < sequencer->count ? sequencer->slots[i] : NULL;
-        /* Pairs with the release in hand_over: what it is woken for is in its ring. */
-        if (s != NULL && atomic_exchange_explicit(&s->wake_handed, false, memory_order_acquire))
-            ss_ring_end_sleep(s->queue->ring);
+        if (s != NULL)
+            ss_slot_wake_handed(s);
         ss_os_mutex_unlock(&sequencer->slots_lock);
         if (s == NULL)
             return;
@@ -36,7 +41,7 @@ static void *run_waker(void *argument) {
 }
 
 /* Both sides write, then look at what the other writes. */
-static void rouse(ss_waker *waker) {
+void ss_waker_rouse(ss_waker *waker) {
     atomic_fetch_add(&waker->handed, 1);
     if (atomic_load(&waker->sleeps) != 0)
         ss_os_wake(&waker->handed, false);
@@ -52,7 +57,7 @@ static bool hand_over(ss_sequencer *sequencer) {
         return false;
     for (uint32_t i = 0; i < sequencer->sleeper_count; i++)
         atomic_store_explicit(&sequencer->sleepers[i]->wake_handed, true, memory_order_release);
-    rouse(waker);
+    ss_waker_rouse(waker);
     return true;
 }
 
@@ -69,7 +74,7 @@ void ss_waker_stop(ss_waker *waker) {
     if (!waker->runs)
         return;
     atomic_store(&waker->stop, 1);
-    rouse(waker);
+    ss_waker_rouse(waker);
     ss_os_thread_join(waker->thread);
     waker->runs = false;
 }

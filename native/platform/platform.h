@@ -136,6 +136,9 @@ void *ss_os_library_open(const char *path, char *why, size_t room);
 /* NULL if there is none. */
 void *ss_os_library_symbol(void *library, const char *name);
 void ss_os_library_close(void *library);
+/* Finds one of the libraries that it needs whose file was replaced since the process has it open, so
+ * that code of two builds comes together. Its path; false if there is none, or cannot be seen. */
+bool ss_os_library_needs_replaced(void *library, char *path, size_t room);
 /* Is the file with this path mapped into the process? */
 bool ss_os_library_is_mapped(const char *path);
 

@@ -103,6 +103,17 @@ static int32_t call_on_unload(ss_plugin *self, uint32_t timeout_ms) {
     return status;
 }
 
+/* The loader knows libraries by name: it gives a new plugin what an old one has open. */
+static void tell_replaced(ss_plugin *self) {
+    char path[512];
+    if (ss_os_library_needs_replaced(self->library.handle, path, sizeof path))
+        ss_log_queue_format(self->host.log, SLIPSTREAM_LOG_WARN, self->host.log_id,
+                            "it needs %s, whose file was replaced: it runs with the old one, which "
+                            "this process has open; unload what needs that before you load, or use "
+                            "mode \"process\"",
+                            path);
+}
+
 static void open_plugin(ss_plugin *self) {
     const char *shown = self->library.shown;
     ss_refusal *why = &self->refusal;
@@ -110,6 +121,7 @@ static void open_plugin(ss_plugin *self) {
     ss_os_end_if_forked(self->host.process);
     if (create == NULL)
         return;
+    tell_replaced(self);
     enter(self);
     const slipstream_plugin *table = create(&self->host.table);
     leave(self);

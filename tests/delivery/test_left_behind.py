@@ -19,6 +19,7 @@ PLUGIN = """
 #include <slipstream.h>
 #include <signal.h>
 #include <stdlib.h>
+static const slipstream_host *kept;
 {more}
 static uint64_t subscribed_events(void *instance) {{
     (void)instance;
@@ -42,7 +43,7 @@ slipstream_create_plugin_v1(const slipstream_host *host) {{
         .struct_size = sizeof table, .abi_minor = SLIPSTREAM_ABI_MINOR, .name = "left",
         .version = "1", .destroy = destroy, .on_load = on_load,
         .subscribed_events = subscribed_events, .on_broadcast = on_broadcast}};
-    (void)host;
+    kept = host;
     return &table;
 }}
 """
@@ -140,3 +141,37 @@ def test_the_signals_that_end_a_program_stay_the_application_s(tmp_path, mode, n
     assert heard == [number]
     named = [line for line in logs if f"handler of its own for {number.name}" in line["event"]]
     assert [line["plugin"] for line in named] == ["left"]
+
+
+@IN_THE_HOST
+@pytest.mark.parametrize("way", ["reload", "unload and load"])
+def test_a_needed_library_that_was_replaced_is_said(tmp_path, mode, way) -> None:
+    """The new version of the plugin would run with the old one, as long as that is open."""
+
+    def make_needed(value: int) -> None:
+        (tmp_path / "n.c").write_text(f"int needed(void) {{ return {value}; }}\n")
+        command = ["cc", "-shared", "-fPIC", "-o", tmp_path / "new", tmp_path / "n.c"]
+        subprocess.run(command, check=True)
+        (tmp_path / "new").replace(tmp_path / "libneeded.so")
+
+    make_needed(1)
+    flags = (f"-L{tmp_path}", "-lneeded", "-Wl,-rpath,$ORIGIN")
+    library = build(
+        tmp_path,
+        *flags,
+        more="int needed(void);",
+        on_load="char text[9]; text[0] = (char)(48 + needed()); text[1] = 0; "
+        "slipstream_log(kept, SLIPSTREAM_LOG_INFO, text);",
+    )
+    with capture_logs() as logs, PluginManager(mode, insecure_paths=True) as manager:
+        manager.load_plugin({"libpath": str(library)})
+        make_needed(2)
+        if way == "reload":
+            manager.reload_plugin("left")
+        else:
+            manager.unload_plugin("left")
+            manager.load_plugin({"libpath": str(library)})
+    said = [line for line in logs if "libneeded.so, whose file was replaced" in line["event"]]
+    loaded = [line["event"] for line in logs if line["event"] in {"1", "2"}]
+    assert loaded == (["1", "1"] if way == "reload" else ["1", "2"])
+    assert len(said) == (way == "reload")

@@ -19,9 +19,8 @@ VECTORS = json.loads(Path(__file__).with_name("codec_vectors.json").read_text())
 SEEDS = [bytes.fromhex(vector["hex"]) for vector in VECTORS["value"]]
 TEXTS = [vector["text"] for vector in VECTORS["value"]]
 
-names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,30}", fullmatch=True).filter(
-    lambda name: name not in {kind.type_name for kind in LiteralType}
-)
+words = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,30}", fullmatch=True)
+names = words.filter(lambda name: name not in {kind.type_name for kind in LiteralType})
 programs = st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True).filter(
     lambda name: name not in {kind.type_name for kind in LiteralType}
 )
@@ -44,6 +43,7 @@ literals = st.one_of(
     st.builds(Literal, st.sampled_from([LiteralType.FIELD, LiteralType.GROUP]), coordinates),
     st.builds(Literal, st.just(LiteralType.SCALAR), scalars),
     st.builds(Literal, st.just(LiteralType.STRING), strings),
+    st.builds(Literal, st.just(LiteralType.IDENTIFIER), words),
     st.builds(
         Literal,
         st.just(LiteralType.SIGNATURE),
@@ -60,7 +60,7 @@ literals = st.one_of(
     ),
     st.builds(
         lambda variant, data: aleo.Opaque("literal", variant.to_bytes(2, "little") + data),
-        st.integers(17, 65535),
+        st.integers(18, 65535),
         st.binary(min_size=1, max_size=20),
     ),
 )
@@ -214,6 +214,8 @@ MILLION = 1_000_000
         '"' + "a" * 10 * MILLION,
         '"' + "\\n" * 300_000,
         "aleo1" + "q" * 10 * MILLION,
+        "'" + "a" * 10 * MILLION,
+        "'" + "a" * 10 * MILLION + "'",
         "[" + "1u8," * MILLION,
         "literal(0x" + "ab" * MILLION,
         "a" * 10 * MILLION,

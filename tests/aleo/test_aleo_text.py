@@ -33,6 +33,8 @@ RECORD = f"{{ owner: {ADDRESS}.public, a: 1u8.private, _nonce: 0group.public }}"
         (r'"a\n\t\"\\\/\u{41}\u{1F600}"', '"a\n\t"\\/A\U0001f600"'),
         ('"a\\ \n  b"', '"ab"'),
         ('"// no comment"', '"// no comment"'),
+        (" 'aZ_9' ", "'aZ_9'"),
+        ("[ 'u8' ]", "[\n  'u8'\n]"),  # what is reserved as a name is none here
         ("{ program_id: 1u8, owner: 2u8 }", "{\n  program_id: 1u8,\n  owner: 2u8\n}"),
         (f"{{ owner: {ADDRESS} }}", f"{{\n  owner: {ADDRESS}\n}}"),
     ],
@@ -55,7 +57,14 @@ def test_parse(text: str, canonical: str) -> None:
         ("0_0field", "leading zero"),
         ("True", "'True' is not a value"),
         ("credits.aleo", "a program id cannot stand for its address"),
-        ("'foo'", "identifier literals are not supported"),
+        ("''", "'' is not an identifier"),
+        ("'a", "is not an identifier"),
+        ("'1a'", "'1a' is not an identifier"),
+        ("'_a'", "'_a' is not an identifier"),
+        ("'a-b'", "is not an identifier"),
+        ("' a'", "is not an identifier"),
+        ("'é'", "is not an identifier"),
+        (f"'{'a' * 32}'", "is not an identifier"),
         (ADDRESS.upper(), "is not a value"),
         (ADDRESS[:-1], "checksum"),
         ("aleo1", "checksum"),
@@ -78,6 +87,7 @@ def test_parse(text: str, canonical: str) -> None:
         ("literal(0x1100zz)", "expected (0x...)"),
         ("literal(0x0c0001)", "needs 8 bytes"),
         ("literal(0x09000102)", "left over"),
+        ("literal(0x11000131)", "'1' is not an identifier"),
         ("value(0x03)", "is not a value"),
     ],
     ids=lambda part: ascii(part)[:40],
@@ -155,8 +165,8 @@ def test_record_entries_keep_their_visibility() -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        ("001100666f6f", "literal(0x1100666f6f)"),
-        ("0201000000 0500 00 1200 ffff", None),
+        ("001200666f6f", "literal(0x1200666f6f)"),
+        ("0201000000 0500 00 1300 ffff", None),
     ],
 )
 def test_unknown_literals_stay_opaque(data: str, text: str | None) -> None:
@@ -211,6 +221,8 @@ def test_opaque_cannot_stand_for_another_kind() -> None:
         (LiteralType.ADDRESS, b"\xff" * 32),
         (LiteralType.SIGNATURE, b"\x00" * 31 + b"\xff" + b"\x00" * 96),
         (LiteralType.STRING, "é" * 128),
+        (LiteralType.IDENTIFIER, "a b"),
+        (LiteralType.IDENTIFIER, b"a"),
     ],
 )
 def test_literals_check_their_value(kind: LiteralType, value: int | str | bytes) -> None:
@@ -231,7 +243,9 @@ def test_inner_length_limit() -> None:
         aleo.plaintext_to_bytes(f"[{wide}]")
 
 
-@pytest.mark.parametrize("name", ["", "a" * 32, "1a", "_a", "a-b", "é", "u8", "string", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "a" * 32, "1a", "_a", "a-b", "é", "u8", "string", "identifier", "a\n"]
+)
 def test_not_identifiers(name: str) -> None:
     with pytest.raises(AleoFormatError):
         aleo.identifier_to_bytes(name)

@@ -68,7 +68,7 @@ class Record:
         owner_is_private: Whether the owner is hidden on chain.
         entries: At most 32, in their order.
         nonce: A group.
-        version: 0 or 1; only 1 has a line of its own in the text.
+        version: 0 or 1; 0 if its text has none, as nodes before 4.12 showed it.
     """
 
     owner: Literal
@@ -96,9 +96,7 @@ class Record:
             f"{entry.name}: {render(entry.plaintext, INDENT, f'.{entry.visibility}')}"
             for entry in self.entries
         ]
-        lines.append(f"_nonce: {self.nonce}.public")
-        if self.version:
-            lines.append(f"_version: {self.version}u8.public")
+        lines += [f"_nonce: {self.nonce}.public", f"_version: {self.version}u8.public"]
         return "{" + ",".join(f"\n{INDENT}{line}" for line in lines) + "\n}"
 
 

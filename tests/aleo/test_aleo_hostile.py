@@ -75,12 +75,33 @@ plaintexts = st.recursive(
     ),
     max_leaves=8,
 )
+fields = st.builds(Literal, st.just(LiteralType.FIELD), coordinates)
+in_fields = st.one_of(
+    fields,
+    names.map(
+        lambda name: Literal(LiteralType.FIELD, int.from_bytes(name.encode("ascii"), "little"))
+    ),
+)
+dynamic_futures = st.builds(
+    aleo.DynamicFuture,
+    in_fields,
+    st.just(Literal(LiteralType.FIELD, int.from_bytes(b"aleo", "little"))) | in_fields,
+    in_fields,
+    fields,
+)
+dynamic_records = st.builds(
+    aleo.DynamicRecord,
+    st.builds(Literal, st.just(LiteralType.ADDRESS), st.builds(packed, coordinates)),
+    fields,
+    st.builds(Literal, st.just(LiteralType.GROUP), coordinates),
+    st.integers(0, 255),
+)
 futures = st.recursive(
     st.builds(
         aleo.Future,
         programs.map(lambda name: f"{name}.aleo"),
         names,
-        st.lists(plaintexts, max_size=3).map(tuple),
+        st.lists(plaintexts | dynamic_futures, max_size=3).map(tuple),
     ),
     lambda inner: st.builds(
         aleo.Future, st.just("a.aleo"), names, st.lists(inner | plaintexts, max_size=3).map(tuple)
@@ -113,7 +134,7 @@ def test_plaintexts_round_trip(plaintext: aleo.Plaintext) -> None:
     assert aleo.parse_plaintext(str(plaintext)) == plaintext
 
 
-@given(plaintexts | futures | records)
+@given(plaintexts | futures | records | dynamic_futures | dynamic_records)
 def test_values_round_trip(value: aleo.Value) -> None:
     data = aleo.encode_value(value)
     assert aleo.decode_value(data) == value
@@ -206,6 +227,9 @@ MILLION = 1_000_000
         "[" * 100_000,
         "{a:" * 100_000,
         "{ program_id: a.aleo, function_name: f, arguments: [" * 20_000,
+        "{ _program_id: a.aleo, _function_name: f, _checksum: " * 20_000,
+        "{ _program_name: " + "1" * 10 * MILLION,
+        "{ owner: aleo1" + "q" * 10 * MILLION + ", _root: ",
         "{ owner: aleo1.public, " * 20_000,
         " " * 10 * MILLION,
         "/*" * 5 * MILLION,

@@ -177,7 +177,9 @@ def test_unknown_literals_stay_opaque(data: str, text: str | None) -> None:
     assert aleo.plaintext_to_bytes(shown) == raw
 
 
-@pytest.mark.parametrize("data", ["03aabb", "04", "ff00", "01", "0109", "0200", "02076372656469"])
+@pytest.mark.parametrize(
+    "data", ["03aabb", "04", "05aabb", "ff00", "01", "0109", "0200", "02076372656469"]
+)
 def test_unknown_values_stay_opaque(data: str) -> None:
     value = aleo.decode_value(bytes.fromhex(data))
     assert isinstance(value, Opaque)
@@ -188,11 +190,11 @@ def test_unknown_values_stay_opaque(data: str) -> None:
 
 def test_unknown_arguments_stay_opaque() -> None:
     data = aleo.value_to_bytes(
-        "{ program_id: a.aleo, function_name: f, arguments: [argument(0x02aabb), 1u8] }"
+        "{ program_id: a.aleo, function_name: f, arguments: [argument(0x03aabb), 1u8] }"
     )
-    assert data.endswith(bytes.fromhex("02 0300 02aabb 0500 00 00 0900 01"))
+    assert data.endswith(bytes.fromhex("02 0300 03aabb 0500 00 00 0900 01"))
     shown = aleo.value_to_text(data)
-    assert "    argument(0x02aabb),\n" in shown
+    assert "    argument(0x03aabb),\n" in shown
     assert aleo.value_to_bytes(shown) == data
 
 
@@ -203,7 +205,7 @@ def test_strict_refuses_unreadable_records() -> None:
 
 def test_opaque_cannot_stand_for_another_kind() -> None:
     with pytest.raises(AleoFormatError, match="argument"):
-        aleo.encode_plaintext(Opaque("argument", b"\x02"))
+        aleo.encode_plaintext(Opaque("argument", b"\x03"))
 
 
 @pytest.mark.parametrize(

@@ -262,3 +262,34 @@ def test_not_identifiers(name: str) -> None:
 def test_not_program_ids(text: str) -> None:
     with pytest.raises(AleoFormatError):
         aleo.program_id_to_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("0102 0161 0400 00090001 0161 0400 00090002", "the member 'a' twice"),
+        (
+            "0121"
+            + "".join(
+                f"0261{letter:02x} 0400 00090001" for letter in b"abcdefghijklmnopqrstuvwxyz0123456"
+            ),
+            "33 members of at most 32",
+        ),
+    ],
+)
+def test_members_of_bytes_are_as_strict_as_those_of_text(data: str, message: str) -> None:
+    # snarkVM keeps the last of a name, and takes 33.
+    with pytest.raises(AleoFormatError, match=message):
+        aleo.decode_plaintext(bytes.fromhex(data))
+
+
+@pytest.mark.parametrize(("data", "text"), [("0100", "{}"), ("0200000000", "[]")])
+def test_what_is_empty_is_shown_whole(data: str, text: str) -> None:
+    # snarkVM leaves the closing bracket out.
+    assert aleo.plaintext_to_text(bytes.fromhex(data)) == text
+    assert aleo.encode_plaintext(aleo.decode_plaintext(bytes.fromhex(data))).hex() == data
+
+
+def test_the_nonce_may_have_no_comma_behind_it() -> None:
+    with pytest.raises(AleoFormatError, match="expected '_version'"):
+        aleo.parse_value(RECORD.replace(" }", ", }"))

@@ -44,10 +44,10 @@ def test_functions_and_lines_are_named(command, crashed) -> None:
 def test_the_library_is_kept_as_long_as_a_report_names_it(crashed, compile_plugin) -> None:
     (first,) = crashed.glob("crash-*.json")
     old = Path(json.loads(first.read_text())["library"])
-    other = Oracle(compile_plugin, crashed, "-DOTHER")
     for left in (True, False):
         if not left:
             first.unlink()
+        other = Oracle(compile_plugin, crashed, f"-DOTHER={left:d}", version=f"{left:d}")
         with PluginManager(insecure_paths=True, data_dir=crashed.parent) as manager:
             plugin = manager.load_plugin(other.config())
             os.kill(plugin.delivery.pid, 9)

@@ -171,8 +171,13 @@ def _keep(report: CrashReport, copy: Path, file: Path, pump: LogPump) -> CrashRe
 
 
 def _keep_library(copy: Path, folder: Path, digest: str) -> Path | None:
-    """Keep a library, once, and remove those that no report names any more; None if it cannot."""
+    """Keep a library, once, and remove those that no report names any more; None if it cannot.
+
+    Reports may be many: they are read when a library is new, not at each crash.
+    """
     kept = folder / f"crash-{digest[:16]}.so"
+    if kept.exists():
+        return kept
     try:
         folder.mkdir(parents=True, exist_ok=True)
         named = "".join(
@@ -180,16 +185,15 @@ def _keep_library(copy: Path, folder: Path, digest: str) -> Path | None:
             for report in folder.glob("crash-*.json")
         )
         for old in folder.glob("crash-*.so"):
-            if old != kept and str(old) not in named:
+            if str(old) not in named:
                 old.unlink(missing_ok=True)
-        if not kept.exists():
-            draft = kept.with_suffix(".new")
-            draft.unlink(missing_ok=True)
-            try:
-                draft.hardlink_to(copy)
-            except OSError:  # on another disk
-                shutil.copyfile(copy, draft)
-            draft.rename(kept)
+        draft = kept.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        try:
+            draft.hardlink_to(copy)
+        except OSError:  # on another disk
+            shutil.copyfile(copy, draft)
+        draft.rename(kept)
     except OSError:
         return None
     return kept

@@ -27,7 +27,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test lint format bench faults asan retry stress dist clean distclean
+.PHONY: help setup examples demo test lint format bench faults asan interop retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -84,6 +84,9 @@ faults: setup $(stamp_test) ## break workers 2,000 times, check that nothing is 
 
 asan: setup $(stamp_test) ## run the tests that go through the core with ASan and UBSan in it
 	@$(python) tools/asan.py $(ARGS)
+
+interop: setup ## compare the Aleo codec with snarkVM's own crates, which cargo fetches and builds
+	@$(python) tools/interop.py $(ARGS)
 
 retry: setup $(stamp_test) ## let plugins ask for an event again for half a minute, in every way
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/delivery/test_retry.py $(ARGS)

@@ -626,8 +626,9 @@ typedef struct slipstream_config_v1 {
 
 /* ---- Extension slipstream.metrics/1: numbers for the host's metrics ----------------
  * `name` is [a-z_][a-z0-9_]{0,62}; `label` is NULL or "key=value" with such a key and at
- * most 63 printable bytes of value. INVALID_ARGUMENT for other names, TOO_LARGE when the
- * instance has too many series (at least 64 are kept). Never blocks.
+ * most 63 printable bytes of value. INVALID_ARGUMENT for other names, and for a name that
+ * is a counter as a gauge, or the other way round; TOO_LARGE when the instance has too many
+ * series (at least 64 are kept). Never blocks.
  * [any-thread & loading | loaded | unloading] */
 typedef struct slipstream_metrics_v1 {
     uint32_t struct_size;

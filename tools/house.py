@@ -66,12 +66,12 @@ PYTHON = {
         "may it be loaded; what it says; its copy",
         ("errors", "text", "_platform", "files", "_native", "config"),
     ),
-    "logs": Room("lines from the core, for logging", ("errors", "_native")),
+    "logs": Room("lines from the core, for logging", ("errors", "_native", "_platform")),
     "aleo": Room("Aleo text and bytes: a leaf", ("errors", "events")),
     "streams": Room(
         "files of events in every form", (*_SENDING, "text", "files", "capture", "aleo")
     ),
-    "delivery": Room("how events reach a plugin", _WORKING),
+    "delivery": Room("how events reach a plugin", (*_WORKING, "_platform")),
     "loaded": Room("the loaded plugins", (*_WORKING, "delivery")),
     "manager": Room("PluginManager", (*_WORKING, "delivery", "loaded")),
     "__init__": Room("the names of the package", _HOSTING),

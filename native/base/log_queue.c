@@ -18,7 +18,19 @@ typedef struct record {
     int64_t time_ns;
     uint32_t level;
     uint32_t log_id;
+    uint64_t whole; /* bytes before it was cut */
 } record;
+
+/* How many lines a source has put in the second under way: its number, then the count. */
+typedef struct rate {
+    _Atomic uint64_t state;
+    _Atomic uint32_t withheld;
+    _Atomic uint32_t log_id;
+} rate;
+
+/* Sources share a place where their numbers are equal modulo this: few live at once. What a
+ * plugin says and what the core says of it are counted apart, so that neither hides the other. */
+enum { SOURCES = 256, OF_PLUGIN = 0, OF_CORE = 1, VOICES = 2 };
 
 struct ss_log_queue {
     size_t mask;
@@ -30,14 +42,21 @@ struct ss_log_queue {
     _Atomic uint32_t waiting;
     _Atomic uint32_t references;
     _Atomic uint32_t woken; /* for good */
-    uint32_t reserved;
+    _Atomic uint32_t poked;
     char *raw;   /* the reader's: one text as it came */
     char *shown; /* and made safe */
     uint8_t *ring;
-    void (*sink)(uint32_t, const char *, size_t);
+    ss_log_sink *sink;
+    rate rates[SOURCES][VOICES];
 };
 
-enum { SHOWN_ROOM = SLIPSTREAM_LOG_MAX + 1 };
+enum {
+    CUT_ROOM = 48, /* for saying that a line was cut */
+    SHOWN_ROOM = SLIPSTREAM_LOG_MAX + CUT_ROOM,
+    OLDEST_S = 60, /* a relayed line that is older has a wrong time */
+};
+
+#define CUT_MARK " [cut: it has %llu bytes]"
 
 static void free_queue(ss_log_queue *q) {
     free(q->ring);
@@ -72,7 +91,7 @@ void ss_log_queue_release(ss_log_queue *q) {
         free_queue(q);
 }
 
-void ss_log_queue_set_sink(ss_log_queue *q, void (*sink)(uint32_t, const char *, size_t)) {
+void ss_log_queue_set_sink(ss_log_queue *q, ss_log_sink *sink) {
     q->sink = sink;
 }
 
@@ -123,33 +142,79 @@ void ss_log_queue_wake(ss_log_queue *q) {
     announce(q);
 }
 
-void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *text,
-                      size_t len) {
-    if (!ss_log_queue_wants(q, level))
-        return;
-    if (len > SLIPSTREAM_LOG_MAX)
-        len = SLIPSTREAM_LOG_MAX;
-    if (q->sink != NULL) {
-        q->sink(level, text, len);
-        return;
+void ss_log_queue_poke(ss_log_queue *q) {
+    atomic_store_explicit(&q->poked, 1, memory_order_seq_cst);
+    announce(q);
+}
+
+/* ---- How many lines a source may put ------------------------------------------------------ */
+
+static uint64_t this_second(void) {
+    return ss_os_now_ns() / 1000000000;
+}
+
+static bool may_put(ss_log_queue *q, uint32_t log_id, uint32_t voice, uint32_t limit) {
+    rate *r = &q->rates[log_id % SOURCES][voice];
+    const uint64_t second = this_second() << 32;
+    uint64_t seen = atomic_load_explicit(&r->state, memory_order_relaxed);
+    if (log_id == 0)
+        return true; /* the core, of itself */
+    for (;;) {
+        const uint64_t next = seen >> 32 == second >> 32 ? seen + 1 : second + 1;
+        if ((uint32_t)next > limit)
+            break;
+        if (atomic_compare_exchange_weak_explicit(&r->state, &seen, next, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
     }
-    const size_t size = (sizeof(record) + len + 7) & ~(size_t)7;
-    uint64_t at = atomic_load_explicit(&q->tail, memory_order_relaxed);
+    atomic_store_explicit(&r->log_id, log_id, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->withheld, 1, memory_order_relaxed);
+    return false;
+}
+
+bool ss_log_queue_may_say(ss_log_queue *q, uint32_t log_id) {
+    return may_put(q, log_id, OF_CORE, SS_LINES_A_SECOND);
+}
+
+/* ---- Putting ------------------------------------------------------------------------------- */
+
+/* Reserves room for a record. The clock is read between the look at the tail and its move: so
+ * records stand in the order of their times. */
+static bool reserve(ss_log_queue *q, uint64_t size, uint64_t *at, int64_t *time_ns) {
+    const bool is_given = *time_ns != 0;
+    /* Pairs with the release of the move below: whoever sees it reads a later time. */
+    *at = atomic_load_explicit(&q->tail, memory_order_acquire);
     do {
         /* Signed: `at` may be behind the reader by now; then the exchange below fails. Pairs
          * with the release in ss_log_queue_next: what is free was zeroed. */
         const uint64_t head = atomic_load_explicit(&q->head, memory_order_acquire);
-        if ((int64_t)(at + size - head) > (int64_t)(q->mask + 1)) {
-            atomic_fetch_add_explicit(&q->dropped, 1, memory_order_relaxed);
-            announce(q);
-            return;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(&q->tail, &at, at + size, memory_order_relaxed,
-                                                    memory_order_relaxed));
-    const record new = {.len = (uint32_t)len,
-                        .time_ns = (int64_t)ss_os_wall_ns(),
-                        .level = level,
-                        .log_id = log_id};
+        if ((int64_t)(*at + size - head) > (int64_t)(q->mask + 1))
+            return false;
+        if (!is_given)
+            *time_ns = (int64_t)ss_os_wall_ns();
+    } while (!atomic_compare_exchange_weak_explicit(&q->tail, at, *at + size, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    return true;
+}
+
+/* A time of 0 is now; `whole` is how long the text was before somebody cut it. */
+static void put(ss_log_queue *q, int64_t time_ns, uint32_t level, uint32_t log_id, const char *text,
+                size_t len, uint64_t whole) {
+    uint64_t at;
+    if (len > SLIPSTREAM_LOG_MAX)
+        len = SLIPSTREAM_LOG_MAX;
+    if (q->sink != NULL) {
+        q->sink((int64_t)ss_os_wall_ns(), level, text, len, whole);
+        return;
+    }
+    const size_t size = (sizeof(record) + len + 7) & ~(size_t)7;
+    if (!reserve(q, size, &at, &time_ns)) {
+        atomic_fetch_add_explicit(&q->dropped, 1, memory_order_relaxed);
+        announce(q);
+        return;
+    }
+    const record new = {
+        .len = (uint32_t)len, .time_ns = time_ns, .level = level, .log_id = log_id, .whole = whole};
     const size_t behind_size = offsetof(record, len);
     ring_write(q, at + behind_size, (const uint8_t *)&new + behind_size,
                sizeof new - behind_size);
@@ -159,17 +224,59 @@ void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const ch
     announce(q);
 }
 
+void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *text,
+                      size_t len) {
+    if (ss_log_queue_wants(q, level) && may_put(q, log_id, OF_PLUGIN, SS_LINES_A_SECOND))
+        put(q, 0, level, log_id, text, len, len);
+}
+
+void ss_log_queue_relay(ss_log_queue *q, int64_t time_ns, uint32_t level, uint32_t log_id,
+                        const char *text, size_t len, uint64_t whole) {
+    const int64_t now = (int64_t)ss_os_wall_ns();
+    if (time_ns > now || now - time_ns > OLDEST_S * INT64_C(1000000000))
+        time_ns = now;
+    /* The worker keeps to the rates itself; this is for one that does not. */
+    if (ss_log_queue_wants(q, level) &&
+        may_put(q, log_id, OF_PLUGIN, 2 * VOICES * SS_LINES_A_SECOND))
+        put(q, time_ns, level, log_id, text, len, whole < len ? len : whole);
+}
+
+void ss_log_queue_tell(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *text) {
+    if (ss_log_queue_wants(q, level))
+        put(q, 0, level, log_id, text, strlen(text), strlen(text));
+}
+
 void ss_log_queue_format(ss_log_queue *q, uint32_t level, uint32_t log_id, const char *format,
                          ...) {
     char text[SLIPSTREAM_ERROR_MAX + 512];
     va_list args;
+    if (!ss_log_queue_wants(q, level) || !may_put(q, log_id, OF_CORE, SS_LINES_A_SECOND))
+        return;
     va_start(args, format);
     const int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (n > 0)
-        ss_log_queue_put(q, level, log_id, text,
-                         (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+        put(q, 0, level, log_id, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1,
+            (uint64_t)n);
 }
+
+void ss_log_queue_tell_withheld(ss_log_queue *q, uint32_t at_once) {
+    const uint64_t second = this_second();
+    for (uint32_t i = 0; i < SOURCES * VOICES; i++) {
+        rate *r = &q->rates[i / VOICES][i % VOICES];
+        char text[80];
+        if (atomic_load_explicit(&r->withheld, memory_order_relaxed) == 0 ||
+            (at_once == 0 && atomic_load_explicit(&r->state, memory_order_relaxed) >> 32 == second))
+            continue;
+        const uint32_t withheld = atomic_exchange_explicit(&r->withheld, 0, memory_order_relaxed);
+        snprintf(text, sizeof text, "suppressed %u lines: more than %u came in a second", withheld,
+                 (uint32_t)SS_LINES_A_SECOND);
+        ss_log_queue_tell(q, SLIPSTREAM_LOG_WARN,
+                          atomic_load_explicit(&r->log_id, memory_order_relaxed), text);
+    }
+}
+
+/* ---- Taking -------------------------------------------------------------------------------- */
 
 static bool ready(ss_log_queue *q) {
     const uint64_t at = atomic_load_explicit(&q->head, memory_order_relaxed);
@@ -180,10 +287,16 @@ static bool ready(ss_log_queue *q) {
 bool ss_log_queue_wait(ss_log_queue *q, uint32_t ms) {
     atomic_store_explicit(&q->waiting, 1, memory_order_seq_cst);
     const uint32_t seen = atomic_load_explicit(&q->signal, memory_order_seq_cst);
-    if (!ready(q) && atomic_load_explicit(&q->woken, memory_order_seq_cst) == 0)
+    if (!ready(q) && atomic_load_explicit(&q->woken, memory_order_seq_cst) == 0 &&
+        atomic_load_explicit(&q->poked, memory_order_seq_cst) == 0)
         ss_os_wait(&q->signal, seen, ms * UINT64_C(1000000), false);
+    atomic_store_explicit(&q->poked, 0, memory_order_seq_cst);
     atomic_store_explicit(&q->waiting, 0, memory_order_seq_cst);
     return ready(q);
+}
+
+uint64_t ss_log_queue_end(const ss_log_queue *q) {
+    return atomic_load_explicit(&q->tail, memory_order_acquire);
 }
 
 bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
@@ -202,8 +315,13 @@ bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     line->time_ns = head.time_ns;
     line->level = head.level;
     line->log_id = head.log_id;
+    line->end = at + size;
     line->text = q->shown;
-    line->len = ss_text_escape(q->shown, SHOWN_ROOM, q->raw, head.len);
+    bool is_cut;
+    line->len = ss_text_show(q->shown, SLIPSTREAM_LOG_MAX + 1, q->raw, head.len, &is_cut);
+    if (is_cut || head.whole > head.len)
+        line->len += (size_t)snprintf(q->shown + line->len, SHOWN_ROOM - line->len, CUT_MARK,
+                                      (unsigned long long)head.whole);
     return true;
 }
 

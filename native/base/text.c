@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include "base/secret.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -36,21 +38,25 @@ static size_t utf8_len(const uint8_t *p, size_t len) {
     return n;
 }
 
-size_t ss_text_escape(char *out, size_t room, const char *text, size_t len) {
+static size_t copy(char *out, size_t room, const char *text, size_t len, bool hides, bool *is_cut) {
     static const char hex[] = "0123456789abcdef";
     const uint8_t *p = (const uint8_t *)text;
     size_t used = 0;
     size_t at = 0;
+    *is_cut = false;
     if (room == 0)
         return 0;
     while (at < len) {
         char piece[4];
-        size_t n = utf8_len(p + at, len - at);
+        const size_t hidden = hides ? ss_secret_at(text + at, len - at) : 0;
+        size_t n = hidden > 0 ? hidden : utf8_len(p + at, len - at);
         size_t put = n;
         const uint8_t byte = p[at];
         /* C1 controls are U+0080 to U+009F: two bytes, C2 80 to C2 9F. */
         const int control = byte < 0x20 || byte == 0x7F || (n == 2 && byte == 0xC2 && p[at + 1] < 0xA0);
-        if (n == 0 || control) {
+        if (hidden > 0) {
+            memcpy(piece, "***", put = 3);
+        } else if (n == 0 || control) {
             n = 1;
             piece[0] = '\\';
             put = 2;
@@ -69,12 +75,24 @@ size_t ss_text_escape(char *out, size_t room, const char *text, size_t len) {
         } else {
             memcpy(piece, p + at, n);
         }
-        if (used + put >= room)
+        if (used + put >= room) {
+            *is_cut = true;
             break;
+        }
         memcpy(out + used, piece, put);
         used += put;
         at += n;
     }
     out[used] = '\0';
     return used;
+}
+
+size_t ss_text_escape(char *out, size_t room, const char *text, size_t len) {
+    bool is_cut;
+    return copy(out, room, text, len, false, &is_cut);
+}
+
+size_t ss_text_show(char *out, size_t room, const char *text, size_t len, bool *is_cut) {
+    bool unasked;
+    return copy(out, room, text, len, true, is_cut == NULL ? &unasked : is_cut);
 }

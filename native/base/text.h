@@ -2,11 +2,15 @@
 #ifndef SS_TEXT_H
 #define SS_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Copies `text` to `out` as valid UTF-8 without control characters: newline, tab and the
  * like as \n, \t, other control characters and invalid bytes as \xNN. Cuts at a character
  * when `room` (with the NUL) is used up. Returns the length without the NUL. */
 size_t ss_text_escape(char *out, size_t room, const char *text, size_t len);
+/* The same for what people read: secrets are masked by ***. `is_cut`, unless it is NULL, says
+ * whether there was no room for all of it. All that plugins say passes here, in the host. */
+size_t ss_text_show(char *out, size_t room, const char *text, size_t len, bool *is_cut);
 
 #endif

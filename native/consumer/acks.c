@@ -226,6 +226,7 @@ static int32_t flush(ss_acks *acks, int32_t *status) {
     host->error_len = 0;
     atomic_store_explicit(&acks->control->flushing, 1, memory_order_relaxed);
     *status = consumer->table->flush(consumer->table->instance, consumer->flush_timeout_ms);
+    ss_os_end_if_forked(host->process);
     atomic_store_explicit(&acks->control->flushing, 0, memory_order_relaxed);
     const uint64_t now = ss_os_now_ns();
     const uint64_t idle_ns = consumer->flush_idle_ms * UINT64_C(1000000);

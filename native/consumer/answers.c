@@ -150,7 +150,9 @@ int32_t ss_loop_fail(loop *l, int32_t status, const uint8_t *frame, size_t len, 
     memcpy(text, l->host->error, text_len);
     l->call_end = 0;
     ss_loop_forget(l);
-    ss_host_log_failure(l->host->log, l->host->log_id, l->host, status, frame, ordinal);
+    const uint32_t count = l->delivery.count;
+    ss_host_log_failure(l->host->log, l->host->log_id, l->host, status, frame, ordinal - count + 1,
+                        count);
     if (is_end(status))
         return status == SLIPSTREAM_FATAL ? SS_CONSUMED_FATAL : SS_CONSUMED_PANIC;
     if (is_event(frame)) /* a GAP is answered, and forgotten */

@@ -81,6 +81,7 @@ static inline int32_t ss_loop_call(loop *l, const uint8_t *frames, size_t len, u
     if (l->call_end == 0)
         l->call_end = ss_ticks();
     const int32_t status = table->on_broadcast(table->instance, &l->delivery, frames, len);
+    ss_os_end_if_forked(l->host->process);
     /* Calls that follow each other share one look at the counter. */
     const uint64_t now = ss_ticks();
     const uint64_t ticks = now - l->call_end;

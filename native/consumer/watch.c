@@ -5,11 +5,13 @@
 #include <slipstream.h>
 
 #define MS UINT64_C(1000000)
+#define RENEWING UINT32_C(0x80000000)
 
 enum {
     LOOKS = 8, /* in the time that a callback may take */
     SHORTEST_MS = 5,
     LONGEST_MS = 500,
+    OVERSLEPT_MS = 500, /* the process was stopped, or the machine */
 };
 
 bool ss_watch_look(ss_watch *watch, const ss_control *control, uint64_t key, uint64_t now) {
@@ -34,22 +36,37 @@ bool ss_watch_look(ss_watch *watch, const ss_control *control, uint64_t key, uin
 /* ---- Those in this process ------------------------------------------------------------- */
 
 static struct {
-    ss_os_once once;
+    _Atomic uint32_t process; /* that all of this is of */
     ss_os_mutex lock;
     ss_os_condition changed;
     ss_os_thread thread;
     uintptr_t number; /* of the thread that watches; 0: there is none */
     uintptr_t threads; /* there have been */
     ss_watched *first;
-} all = {.once = SS_OS_ONCE};
+} all;
 
-static void init(void) {
-    ss_os_mutex_init(&all.lock);
-    ss_os_condition_init(&all.changed);
+/* What a forked child finds here is of threads that it does not have. */
+static void renew(uint32_t process) {
+    uint32_t seen = atomic_load(&all.process);
+    while (seen != process) {
+        if (seen == (process | RENEWING)) {
+            ss_os_yield();
+            seen = atomic_load(&all.process);
+        } else if (atomic_compare_exchange_strong(&all.process, &seen, process | RENEWING)) {
+            ss_os_mutex_init(&all.lock);
+            ss_os_condition_init(&all.changed);
+            all.number = 0;
+            all.first = NULL;
+            atomic_store(&all.process, process);
+            return;
+        }
+    }
 }
 
 static void take(void) {
-    ss_os_call_once(&all.once, init);
+    const uint32_t process = ss_os_process();
+    if (atomic_load(&all.process) != process)
+        renew(process);
     ss_os_mutex_lock(&all.lock);
 }
 
@@ -75,18 +92,23 @@ static void tell(ss_watched *watched, bool late) {
 }
 
 static void *run(void *number) {
+    uint64_t due = SS_OS_NEVER;
     ss_os_thread_set_name("slip-watch");
     ss_os_mutex_lock(&all.lock);
     while (all.number == (uintptr_t)number) {
         const uint64_t now = ss_os_now_ns();
         uint64_t pause_ms = LONGEST_MS;
+        if (now > due && now - due > OVERSLEPT_MS * MS) /* nobody has run: it is nobody's fault */
+            for (ss_watched *watched = all.first; watched != NULL; watched = watched->next)
+                watched->watch.since_ns = 0;
         for (ss_watched *watched = all.first; watched != NULL; watched = watched->next) {
             const uint64_t piece = watched->limit_ms / LOOKS;
             pause_ms = piece < pause_ms ? piece : pause_ms;
             tell(watched, late_ns(watched, now) != 0);
         }
         pause_ms = pause_ms < SHORTEST_MS ? SHORTEST_MS : pause_ms;
-        ss_os_condition_wait(&all.changed, &all.lock, now + pause_ms * MS);
+        due = now + pause_ms * MS;
+        ss_os_condition_wait(&all.changed, &all.lock, due);
     }
     ss_os_mutex_unlock(&all.lock);
     return NULL;

@@ -122,7 +122,7 @@ static void write_body(const ss_letters *self, const ss_letter *letter, uint64_t
     char text[TEXT_ROOM];
     const size_t len =
         letter->text_len < SLIPSTREAM_ERROR_MAX ? letter->text_len : SLIPSTREAM_ERROR_MAX;
-    ss_text_escape(text, sizeof text, len > 0 ? letter->text : "", len);
+    ss_text_show(text, sizeof text, len > 0 ? letter->text : "", len, NULL);
     b->len = 0;
     add_text(b, "{\"plugin\": ", self->name != NULL ? self->name : "");
     add_text(b, ", \"version\": ", self->version != NULL ? self->version : "");

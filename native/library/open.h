@@ -15,11 +15,14 @@
 #define SS_MAPPING_GONE 1 /* closed, and nothing of it is mapped any more */
 #define SS_MAPPING_RESIDENT 2 /* kept on purpose: SLIPSTREAM_FLAG_RESIDENT */
 #define SS_MAPPING_GO 3 /* kept on purpose: a Go runtime cannot be unmapped */
-#define SS_MAPPING_THREADS 4 /* kept on purpose: threads of the library still run */
+#define SS_MAPPING_THREADS 4 /* kept on purpose: threads of the library, or of one that came with it */
 #define SS_MAPPING_PINNED 5 /* closed, but the loader keeps it mapped */
+#define SS_MAPPING_SIGNAL 6 /* kept on purpose: a signal is answered by a function of it */
 /* cdef:end */
 
 typedef const slipstream_plugin *(SLIPSTREAM_CALL *ss_constructor)(const slipstream_host *);
+
+enum { SS_CODE_MAX = 64 };
 
 typedef struct ss_library {
     const char *path; /* these two are the caller's, */
@@ -27,6 +30,9 @@ typedef struct ss_library {
     void *handle;
     ss_file file;
     ss_threads before; /* the threads that there were */
+    /* Where its code lies, and that of the libraries that came with it. */
+    ss_os_range code[SS_CODE_MAX];
+    size_t code_count;
 } ss_library;
 
 /* Looks at the file and opens it. Its constructor; NULL if it is refused. In either case

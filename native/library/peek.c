@@ -1,7 +1,5 @@
 #include "library/peek.h"
 
-#include "platform/platform.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +30,8 @@ static bool known(const ss_threads *threads, int id) {
     return false;
 }
 
-bool ss_peek_thread_of(const char *path, const char *comm, const ss_threads *before) {
+bool ss_peek_thread_of(const ss_os_range *code, size_t count, const char *comm,
+                       const ss_threads *before) {
     char name[64];
     ss_threads *now = malloc(sizeof *now);
     bool found = false;
@@ -49,7 +48,7 @@ bool ss_peek_thread_of(const char *path, const char *comm, const ss_threads *bef
         if (strncmp(name, comm, family) == 0)
             found = strcmp(name, comm) == 0;
         else
-            found = ss_os_thread_is_in(now->ids[i], path);
+            found = ss_os_thread_is_in(now->ids[i], code, count);
     }
     free(now);
     return found;

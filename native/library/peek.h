@@ -2,8 +2,7 @@
 #ifndef SS_PEEK_H
 #define SS_PEEK_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "platform/platform.h"
 
 /* Copies a NUL-terminated text of at most room - 1 bytes. Its length; -1 if it is not
  * readable, -2 if it does not end within `room`. */
@@ -17,8 +16,9 @@ typedef struct ss_threads {
 } ss_threads;
 void ss_peek_threads(ss_threads *out);
 
-/* True if a thread that is not in `before` comes from the library mapped from `path`: it
- * has the name `comm` of the thread that started it, or its stack leads into the library. */
-bool ss_peek_thread_of(const char *path, const char *comm, const ss_threads *before);
+/* True if a thread that is not in `before` comes from a library whose code lies at `code`: it
+ * has the name `comm` of the thread that started it, or its stack leads there. */
+bool ss_peek_thread_of(const ss_os_range *code, size_t count, const char *comm,
+                       const ss_threads *before);
 
 #endif

@@ -8,7 +8,8 @@
 static void say(char *out, size_t room, const char *format, va_list args) {
     char raw[sizeof((ss_refusal *)NULL)->text];
     const int n = vsnprintf(raw, sizeof raw, format, args);
-    ss_text_escape(out, room, raw, n < 0 ? 0 : (size_t)n < sizeof raw ? (size_t)n : sizeof raw - 1);
+    const size_t len = n < 0 ? 0 : (size_t)n < sizeof raw ? (size_t)n : sizeof raw - 1;
+    ss_text_show(out, room, raw, len, NULL);
 }
 
 void ss_refuse(ss_refusal *why, uint32_t number, const char *format, ...) {

@@ -136,17 +136,37 @@ void *ss_os_library_open(const char *path, char *why, size_t room);
 /* NULL if there is none. */
 void *ss_os_library_symbol(void *library, const char *name);
 void ss_os_library_close(void *library);
+/* Finds one of the libraries that it needs whose file was replaced since the process has it open, so
+ * that code of two builds comes together. Its path; false if there is none, or cannot be seen. */
+bool ss_os_library_needs_replaced(void *library, char *path, size_t room);
 /* Is the file with this path mapped into the process? */
 bool ss_os_library_is_mapped(const char *path);
+
+typedef struct ss_os_range {
+    uintptr_t start;
+    uintptr_t end;
+} ss_os_range;
+
+/* Where code of the program and of its libraries lies now; how many ranges fitted. */
+size_t ss_os_code_ranges(ss_os_range *out, size_t room);
+/* Does the process answer a signal with a function that lies there? The number of the first such
+ * signal; 0 if there is none, or where there are no signals. */
+int ss_os_signal_into(const ss_os_range *code, size_t count);
 
 /* Numbers of this process's threads; how many of them fitted. */
 size_t ss_os_thread_ids(int *ids, size_t room);
 int ss_os_thread_own_id(void);
 /* Its name; false if it has ended. */
 bool ss_os_thread_get_name(int id, char *out, size_t room);
-/* Would this thread return into the library that is mapped from `path`? Only for one that waits;
- * what cannot be seen is not there. */
-bool ss_os_thread_is_in(int id, const char *path);
+/* Would this thread return into code that lies there? Only for one that waits; what cannot be seen
+ * is not there. */
+bool ss_os_thread_is_in(int id, const ss_os_range *code, size_t count);
+
+/* What is done where somebody asks the program to end: at Ctrl-C, or politely. */
+typedef struct ss_os_stop_handlers ss_os_stop_handlers; /* inline.h */
+void ss_os_get_stop_handlers(ss_os_stop_handlers *out);
+/* Sets them again where they were changed; the name of the last that was, else NULL. */
+const char *ss_os_put_back_stop_handlers(const ss_os_stop_handlers *kept);
 
 /* ---- Files ------------------------------------------------------------------------------- */
 
@@ -165,15 +185,33 @@ bool ss_os_file_size(int fd, uint64_t *size);
 /* Keeps errno. */
 void ss_os_file_close(int fd);
 
+/* ---- Signals that end the process -------------------------------------------------------- */
+
+/* A mapping of this process; `name` may be "". */
+typedef struct ss_os_map {
+    uintptr_t start;
+    uintptr_t end;
+    uint64_t offset; /* of `start` in the file */
+    const char *name;
+} ss_os_map;
+
+/* In a handler, too. */
+void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context);
+/* Has such a signal told of, once, with the address of the instruction; then whoever wanted it
+ * before gets it. `told` runs in the signal's handler. For good. */
+void ss_os_tell_faults(void (*told)(int number, uintptr_t pc));
+/* To standard error, past all buffers; in a handler, too. */
+void ss_os_write_error(const char *text, size_t len);
+
 /* ---- The rest ---------------------------------------------------------------------------- */
 
 /* Bytes that nobody can guess; false if there are none to be had. */
 bool ss_os_random(void *out, size_t len);
 
 /* cdef:begin */
-/* True in the child of a fork: everything here belongs to the parent. Ask once in the parent
- * before anybody can fork. */
-bool ss_os_forked(void);
+/* A number of this process, not 0; each child of a fork has another one. Whoever makes something
+ * that a child must not use notes it: what belongs to another process is nobody's here. */
+uint32_t ss_os_process(void);
 
 /* Something that the core asks of this system. */
 typedef struct ss_os_trial {
@@ -186,5 +224,16 @@ typedef struct ss_os_trial {
  * and last some seconds where something does not work. */
 bool ss_os_try(uint32_t number, ss_os_trial *out);
 /* cdef:end */
+
+/* inline.h. Hot: is that the number of this process? Once somebody has asked for it. */
+static inline bool ss_os_is_process(uint32_t number);
+/* Ends this process at once, and does nothing else. */
+_Noreturn void ss_os_end_now(void);
+/* Behind a call of foreign code on a thread of ours: a child that it has forked, and that comes
+ * back from it, has one thread where we have many. */
+static inline void ss_os_end_if_forked(uint32_t process) {
+    if (__builtin_expect(!ss_os_is_process(process), 0))
+        ss_os_end_now();
+}
 
 #endif

@@ -3,8 +3,10 @@
 #include "base/lock.h"
 #include "base/text.h"
 #include "frame/frame.h"
+#include "plugin/crash.h"
 #include "plugin/status.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #ifndef SS_VERSION
@@ -22,6 +24,8 @@ static int32_t host_log_enabled(void *ctx, uint32_t level) {
 
 static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
     ss_host *host = ctx;
+    if (!ss_os_is_process(host->process))
+        return; /* a lock may be held there for good, and nobody reads it */
     if (level >= SLIPSTREAM_LOG_PLUGIN_MISBEHAVING) {
         misbehaved(host, "log called with a level that a plugin may not use");
         level = SLIPSTREAM_LOG_ERROR;
@@ -59,6 +63,8 @@ void ss_host_raise_acked(ss_host *host, uint64_t ordinal) {
 
 static int32_t host_ack(void *ctx, uint64_t ordinal) {
     ss_host *host = ctx;
+    if (!ss_os_is_process(host->process))
+        return SLIPSTREAM_WRONG_STATE;
     const uint32_t life = atomic_load_explicit(&host->life, memory_order_acquire);
     if (life != SS_LOADED && life != SS_UNLOADING)
         return SLIPSTREAM_WRONG_STATE;
@@ -124,16 +130,19 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
     host->table = table;
     host->log = log;
     host->log_id = log_id;
+    host->process = ss_os_process();
     if (ss_host_config_keep_dir(&host->config.config_dir, config_dir) != SLIPSTREAM_OK ||
         !ss_os_mutex_init(&host->metrics.lock)) {
         ss_host_config_free(&host->config);
         return false;
     }
     ss_log_queue_retain(log);
+    ss_crash_add(host);
     return true;
 }
 
 void ss_host_free(ss_host *host) {
+    ss_crash_remove(host);
     ss_host_settle_free(&host->settle);
     ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);
@@ -141,11 +150,12 @@ void ss_host_free(ss_host *host) {
 }
 
 size_t ss_host_error(const ss_host *host, char *out, size_t room) {
-    return ss_text_escape(out, room, host->error, host->error_len);
+    return ss_text_show(out, room, host->error, host->error_len, NULL);
 }
 
 void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
-                         const uint8_t *frame, uint64_t ordinal) {
+                         const uint8_t *frame, uint64_t ordinal, uint32_t count) {
+    char behind[48] = "";
     char text[2 * SLIPSTREAM_ERROR_MAX] = "";
     const char *kind = ss_frame_kind_name(slipstream_load_u16(frame + 6));
     const bool fatal = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
@@ -155,16 +165,18 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
         ss_log_queue_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, log_id,
                             "on_broadcast returned %d, which is no answer to it",
                             (int)status);
+    if (count > 1)
+        snprintf(behind, sizeof behind, ", and %u events behind it", count - 1);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
-                        "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s",
+                        "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s%s",
                         ss_status_name(status), (int)status, kind, (unsigned long long)ordinal,
-                        (unsigned long long)slipstream_load_u64(frame + 24), text[0] ? ": " : "",
-                        text, fatal ? "; the plugin gets nothing more" : "");
+                        (unsigned long long)slipstream_load_u64(frame + 24), behind,
+                        text[0] ? ": " : "", text, fatal ? "; the plugin gets nothing more" : "");
 }
 
 void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection) {
     char text[2 * SLIPSTREAM_ERROR_MAX];
-    ss_text_escape(text, sizeof text, rejection->text, rejection->len);
+    ss_text_show(text, sizeof text, rejection->text, rejection->len, NULL);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "ordinal %llu was rejected with %s (%d)%s%s",
                         (unsigned long long)rejection->ordinal, ss_status_name(rejection->status),

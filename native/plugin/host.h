@@ -27,6 +27,8 @@ typedef struct ss_host {
     slipstream_host table; /* ctx is this struct */
     ss_log_queue *log;
     uint32_t log_id; /* number of the instance in log lines */
+    char name[SLIPSTREAM_NAME_MAX + 1]; /* the plugin's own, once it is constructed; "" */
+    uint32_t process; /* that made it: for the children of another it does nothing */
     _Atomic uint32_t life;
     _Atomic uint32_t stopping;
     _Atomic uint32_t explicit_ack;
@@ -67,10 +69,10 @@ static inline void ss_host_leave(ss_host *host) {
 /* Raises `acked` to `ordinal`, never lowers it. */
 void ss_host_raise_acked(ss_host *host, uint64_t ordinal);
 
-/* Logs that on_broadcast returned `status` for `frame`, with the text that the plugin gave;
- * `host` may be NULL. */
+/* Logs that on_broadcast returned `status` for a run of `count` frames, the first of which is
+ * `frame` with `ordinal`, with the text that the plugin gave; `host` may be NULL. */
 void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
-                         const uint8_t *frame, uint64_t ordinal);
+                         const uint8_t *frame, uint64_t ordinal, uint32_t count);
 /* Logs that it rejected an event of a run. */
 void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection);
 /* Says so if a status is none of this contract: a positive one beside OK, END and IGNORED. */

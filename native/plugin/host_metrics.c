@@ -40,6 +40,15 @@ static ss_series *known_series(ss_host_metrics *metrics, const char *name, const
     return NULL;
 }
 
+/* Who reads the numbers knows a name as one or the other. */
+static bool is_otherwise(const ss_host_metrics *metrics, const char *name, uint32_t is_gauge) {
+    const uint32_t count = atomic_load_explicit(&metrics->count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++)
+        if (metrics->series[i].is_gauge != is_gauge && strcmp(metrics->series[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static int32_t find_series(ss_host *host, const char *name, const char *label, uint32_t is_gauge,
                            ss_series **out) {
     ss_host_metrics *metrics = &host->metrics;
@@ -52,6 +61,10 @@ static int32_t find_series(ss_host *host, const char *name, const char *label, u
     if (*out != NULL)
         return SLIPSTREAM_OK;
     ss_os_mutex_lock(&metrics->lock);
+    if (is_otherwise(metrics, name, is_gauge)) {
+        ss_os_mutex_unlock(&metrics->lock);
+        return SLIPSTREAM_INVALID_ARGUMENT;
+    }
     *out = known_series(metrics, name, label, is_gauge);
     const uint32_t count = atomic_load_explicit(&metrics->count, memory_order_relaxed);
     if (*out == NULL && count < SS_SERIES_MAX) {

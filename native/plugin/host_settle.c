@@ -78,7 +78,8 @@ static int32_t reject(void *ctx, uint64_t ordinal, int32_t status, const char *t
     ss_host *host = ctx;
     ss_host_settle *settle = &host->settle;
     ss_rejection rejection = {ordinal, status, 0, NULL};
-    if (atomic_load_explicit(&host->life, memory_order_acquire) != SS_LOADED)
+    if (atomic_load_explicit(&host->life, memory_order_acquire) != SS_LOADED ||
+        !ss_os_is_process(host->process))
         return SLIPSTREAM_WRONG_STATE;
     if (!settles(status))
         return SLIPSTREAM_INVALID_ARGUMENT;

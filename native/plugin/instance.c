@@ -127,6 +127,7 @@ static void *closer_thread(void *argument) {
     ss_os_thread_join(self->thread);
     self->mapping =
         ss_library_close(&self->plugin.library, self->plugin.table.plugin.flags, self->comm);
+    ss_os_end_if_forked(self->plugin.host.process);
     ss_os_mutex_lock(&self->lock);
     self->step = SS_STEP_NONE;
     ss_os_condition_wake_all(&self->changed);

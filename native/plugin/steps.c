@@ -16,6 +16,7 @@ static void enter(ss_plugin *self) {
 }
 
 static void leave(ss_plugin *self) {
+    ss_os_end_if_forked(self->host.process);
     ss_host_leave(&self->host);
 }
 
@@ -102,12 +103,25 @@ static int32_t call_on_unload(ss_plugin *self, uint32_t timeout_ms) {
     return status;
 }
 
-void ss_plugin_open(ss_plugin *self) {
+/* The loader knows libraries by name: it gives a new plugin what an old one has open. */
+static void tell_replaced(ss_plugin *self) {
+    char path[512];
+    if (ss_os_library_needs_replaced(self->library.handle, path, sizeof path))
+        ss_log_queue_format(self->host.log, SLIPSTREAM_LOG_WARN, self->host.log_id,
+                            "it needs %s, whose file was replaced: it runs with the old one, which "
+                            "this process has open; unload what needs that before you load, or use "
+                            "mode \"process\"",
+                            path);
+}
+
+static void open_plugin(ss_plugin *self) {
     const char *shown = self->library.shown;
     ss_refusal *why = &self->refusal;
     const ss_constructor create = ss_library_open(&self->library, why);
+    ss_os_end_if_forked(self->host.process);
     if (create == NULL)
         return;
+    tell_replaced(self);
     enter(self);
     const slipstream_plugin *table = create(&self->host.table);
     leave(self);
@@ -124,7 +138,24 @@ void ss_plugin_open(ss_plugin *self) {
     atomic_store_explicit(&self->host.explicit_ack,
                           (self->table.plugin.flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0,
                           memory_order_relaxed);
+    snprintf(self->host.name, sizeof self->host.name, "%s", self->table.plugin.name);
     set_life(self, SS_CONSTRUCTED);
+}
+
+/* Ctrl-C, and a polite end, are the application's: a plugin would take away its way to stop. */
+static void put_back(ss_plugin *self, const ss_os_stop_handlers *kept) {
+    const char *changed = ss_os_put_back_stop_handlers(kept);
+    if (changed != NULL)
+        ss_log_queue_format(self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.log_id,
+                            "it set a handler of its own for %s: that of the application is put back",
+                            changed);
+}
+
+void ss_plugin_open(ss_plugin *self) {
+    ss_os_stop_handlers kept;
+    ss_os_get_stop_handlers(&kept);
+    open_plugin(self);
+    put_back(self, &kept);
 }
 
 static void name_kinds(char *out, size_t room, uint64_t kinds) {
@@ -156,7 +187,7 @@ static bool check_kinds(ss_plugin *self) {
     return ss_advise(&self->refusal, "name there all that subscribed_events may ever return");
 }
 
-void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
+static void load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
     const slipstream_plugin *table = &self->table.plugin;
     self->status = SLIPSTREAM_OK;
     if (atomic_load(&self->host.life) != SS_CONSTRUCTED) {
@@ -202,6 +233,13 @@ void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) 
                   claims ? "claims payloads" : "subscribes to events");
         ss_advise(&self->refusal, "give it an on_broadcast, or subscribe to nothing");
     }
+}
+
+void ss_plugin_load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
+    ss_os_stop_handlers kept;
+    ss_os_get_stop_handlers(&kept);
+    load(self, config, len, reason);
+    put_back(self, &kept);
 }
 
 /* Nobody keeps dead letters here. */

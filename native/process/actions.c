@@ -41,8 +41,15 @@ static void run_next(ss_supervised *w, bool flush_each) {
     ss_queue_attach_control(w->queue, p->control);
     ss_ring_get_head(w->queue->ring)->flush_each = flush_each;
     ss_queue_clear_stop(w->queue);
-    ss_ring_prepare_resume(w->queue->ring);
+    const uint64_t again = ss_ring_prepare_resume(w->queue->ring);
+    const uint64_t acked = ss_ring_acked(w->queue->ring);
     ss_lock_release(&w->queue->lock);
+    if (w->at.load_reason == SLIPSTREAM_LOAD_RESTART)
+        ss_log_queue_format(w->supervisor->log, SLIPSTREAM_LOG_WARN, p->spec->values.log_id,
+                            "restarted after it %s; %llu events are delivered again from "
+                            "ordinal %llu on",
+                            w->last_end, (unsigned long long)again,
+                            (unsigned long long)acked + 1);
     w->current = p;
     w->next = NULL;
     p->deadline_ns = 0;
@@ -184,6 +191,8 @@ static void perform(ss_supervised *w, const ss_event *event, const ss_action *ac
         break;
     case SS_DO_REPORT:
         ss_supervised_keep_report(w, event->report);
+        if (!event->of_next)
+            snprintf(w->last_end, sizeof w->last_end, "%s", event->report->reason);
         w->info.restarts += !event->of_next;
         break;
     case SS_DO_SKIP:

@@ -18,6 +18,8 @@ void ss_supervised_keep_report(ss_supervised *w, const ss_report *report) {
         w->report_count--;
     }
     w->reports[w->report_count++] = copy;
+    /* Here it stands in the log, between the last words and what follows from it. */
+    ss_log_queue_tell(w->supervisor->log, SS_LOG_REPORT, ss_supervised_log_id(w), "");
 }
 
 /* Both in the report and for who is to blame. */
@@ -38,7 +40,7 @@ ss_in_flight ss_supervised_find_in_flight(ss_supervised *w, const ss_generation 
         started <= ss_ring_last(ring)) {
         /* A flush that hangs, or is killed, says nothing of events: it may be what they go to. */
         const bool flushing =
-            run == 0 && report->has_fault != 0 &&
+            run == 0 && report->has_fault != 0 && p->kill_reason[0] == '\0' &&
             atomic_load_explicit(&p->control->flushing, memory_order_relaxed) != 0;
         found = (ss_in_flight){acked, started, flushing ? started - acked : run, flushing};
     }

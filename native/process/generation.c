@@ -16,6 +16,9 @@
 enum {
     REAP_WAIT_MS = 5000,
     SAY_WAIT_MS = 1000,
+    ABORT_MS = 200, /* from SIGABRT to SIGKILL */
+    FAULT_MS = 1000, /* for noting what is known of a deadly signal */
+    LEAVE_MS = 1000, /* for one that may not be signalled to end by itself */
 };
 
 void ss_close_fd(int *fd) {
@@ -25,11 +28,15 @@ void ss_close_fd(int *fd) {
 }
 
 /* Not by its number, which may be another's: an application may reap what is not its own. */
-static void send_kill(const ss_generation *generation) {
-    if (generation->pidfd < 0)
-        kill(generation->pid, SIGKILL);
-    else
-        syscall(SYS_pidfd_send_signal, generation->pidfd, SIGKILL, NULL, 0);
+static void send_signal(ss_generation *generation, int number) {
+    const long failed =
+        generation->pidfd < 0 ? kill(generation->pid, number)
+                              : syscall(SYS_pidfd_send_signal, generation->pidfd, number, NULL, 0);
+    if (failed == 0 || errno != EPERM || generation->left_ns != 0)
+        return;
+    /* It runs as another user now: without its channel it ends, if it looks. */
+    ss_close_fd(&generation->channel);
+    generation->left_ns = ss_os_now_ns() + LEAVE_MS * UINT64_C(1000000);
 }
 
 void ss_generation_free(ss_generation *generation, ss_ring *ring) {
@@ -38,9 +45,10 @@ void ss_generation_free(ss_generation *generation, ss_ring *ring) {
     if (generation->pid > 0) {
         struct pollfd end = {generation->pidfd, POLLIN, 0};
         siginfo_t info;
-        send_kill(generation);
+        send_signal(generation, SIGKILL);
         if (generation->pidfd >= 0)
-            poll(&end, 1, REAP_WAIT_MS);
+            poll(&end, 1, generation->left_ns != 0 ? LEAVE_MS : REAP_WAIT_MS);
+        ss_generation_end_group(generation, NULL);
         waitid(P_PID, (id_t)generation->pid, &info, WEXITED | WNOHANG);
     }
     ss_close_fd(&generation->pidfd);
@@ -87,8 +95,26 @@ void ss_generation_say_load(ss_generation *generation, uint32_t reason) {
 void ss_generation_kill(ss_generation *generation, const char *reason) {
     if (generation->kill_reason[0] == '\0')
         snprintf(generation->kill_reason, sizeof generation->kill_reason, "%s", reason);
-    if (generation->pid > 0)
-        send_kill(generation);
+    if (generation->pid <= 0 || generation->kill_ns != 0)
+        return;
+    generation->kill_ns = ss_os_now_ns() + ABORT_MS * UINT64_C(1000000);
+    send_signal(generation, SIGABRT);
+}
+
+/* It notes what is known of a deadly signal, and may hang at that: it met it anywhere. */
+static void finish_fault(ss_generation *generation, uint64_t now) {
+    if (generation->fault_ns == 0 && generation->control->fault.signal != 0) /* hostile */
+        generation->fault_ns = now;
+    if (generation->fault_ns != 0 && !generation->spec->values.core_files &&
+        now - generation->fault_ns >= FAULT_MS * UINT64_C(1000000))
+        send_signal(generation, SIGKILL);
+}
+
+void ss_generation_finish_kill(ss_generation *generation, uint64_t now) {
+    finish_fault(generation, now);
+    if (generation->kill_ns == 0 || now < generation->kill_ns || generation->left_ns != 0)
+        return;
+    send_signal(generation, SIGKILL);
 }
 
 bool ss_generation_receive(ss_generation *generation, ss_message *head, char *data) {
@@ -114,10 +140,12 @@ void ss_generation_end_lines(ss_generation *generation, ss_log_queue *log) {
     ss_lines_end(&generation->err, &generation->last, log, log_id);
 }
 
-bool ss_generation_reap(ss_generation *generation, ss_report *report) {
+bool ss_generation_reap(ss_generation *generation, ss_report *report, ss_log_queue *log) {
     struct pollfd end = {generation->pidfd, POLLIN, 0};
-    if (generation->pid <= 0 || poll(&end, 1, 0) != 1)
+    const bool is_left = generation->left_ns != 0 && ss_os_now_ns() >= generation->left_ns;
+    if (generation->pid <= 0 || (poll(&end, 1, 0) != 1 && !is_left))
         return false;
+    ss_generation_end_group(generation, log);
     ss_report_fill(report, generation);
     generation->pid = 0;
     return true;

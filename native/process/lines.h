@@ -1,5 +1,5 @@
-/* lines: what a worker prints on a pipe, cut into lines for the log. Only so many pass in a
- * second; the last ones are kept for a crash report. [supervisor thread] */
+/* lines: what a worker prints on a pipe, cut into lines for the log; the last ones are kept
+ * for a crash report. [supervisor thread] */
 #ifndef SS_LINES_H
 #define SS_LINES_H
 
@@ -12,15 +12,15 @@ typedef struct ss_last_lines {
     char text[SS_REPORT_LINES][SS_REPORT_LINE];
 } ss_last_lines;
 
+/* The last few of them, in one text. */
+enum { SS_SAID_ROOM = 4 * (SS_REPORT_LINE + 4) };
+void ss_last_lines_join(const ss_last_lines *last, char *out, size_t room);
 void ss_last_lines_keep(ss_last_lines *last, const char *text, size_t len);
 
 typedef struct ss_lines {
     int fd; /* -1: closed */
     uint32_t level; /* of what comes from it in the log */
     uint32_t used;
-    uint32_t tokens; /* lines that may pass in this second */
-    uint32_t withheld;
-    uint64_t second;
     char line[8192];
 } ss_lines;
 

@@ -14,13 +14,28 @@ static void on_refused(ss_supervised *w, const ss_message *head, const char *dat
     ss_event event = {.type = SS_SAID_REFUSED};
     char text[SS_MESSAGE_MAX];
     char hint[sizeof w->hint];
-    ss_copy_text(text, sizeof text, &data, end);
-    ss_copy_text(hint, sizeof hint, &data, end);
+    ss_show_text(text, sizeof text, &data, end);
+    ss_show_text(hint, sizeof hint, &data, end);
     if (failed_load)
         event.status = (int32_t)head->number;
     else
         event.refusal = (uint32_t)head->number;
     ss_supervised_fail_next(w, event, text, hint);
+}
+
+static void on_log(ss_supervised *w, ss_generation *p, const ss_message *head, const char *data) {
+    const uint32_t level = head->number < SLIPSTREAM_LOG_PLUGIN_MISBEHAVING
+                               ? (uint32_t)head->number
+                               : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING;
+    ss_logged logged;
+    if (head->len < sizeof logged)
+        return;
+    memcpy(&logged, data, sizeof logged);
+    data += sizeof logged;
+    const size_t len = head->len - sizeof logged;
+    ss_last_lines_keep(&p->last, data, len);
+    ss_log_queue_relay(w->supervisor->log, logged.time_ns, level, p->spec->values.log_id, data, len,
+                       logged.whole);
 }
 
 /* False if it makes no sense. */
@@ -48,26 +63,27 @@ static void on_metric(ss_supervised *w, const ss_message *head, const char *data
         metric *known = &w->metrics[i];
         if (i == w->metric_count)
             w->metric_count++;
-        else if (strcmp(known->name, new.name) != 0 || strcmp(known->label, new.label) != 0 ||
-                 known->is_gauge != new.is_gauge)
+        else if (strcmp(known->name, new.name) != 0 || strcmp(known->label, new.label) != 0)
             continue;
         *known = new;
         return;
     }
 }
 
-/* on_unload has returned; what is not success is said as in the other modes. */
+/* on_unload has returned; what is not success is said as in the other modes, by whoever asked for
+ * it: in a reload that is nobody. */
 static void note_unload(ss_supervised *w, const ss_generation *p, int32_t status, const char *data,
                         size_t len) {
-    char text[sizeof w->unload_problem / 2];
+    char text[2 * SLIPSTREAM_ERROR_MAX];
     w->unload_problem[0] = '\0';
     if (status == SLIPSTREAM_OK)
         return;
-    ss_text_escape(text, sizeof text, data, strnlen(data, len));
+    ss_text_show(text, sizeof text, data, strnlen(data, len), NULL);
     snprintf(w->unload_problem, sizeof w->unload_problem, "on_unload failed (%s (%d)): %s",
              ss_status_name(status), (int)status, text);
-    ss_log_queue_put(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,
-                     w->unload_problem, strlen(w->unload_problem));
+    if (w->at.handing_over)
+        ss_log_queue_tell(w->supervisor->log, SLIPSTREAM_LOG_ERROR, p->spec->values.log_id,
+                          w->unload_problem);
 }
 
 bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_message *head,
@@ -76,12 +92,7 @@ bool ss_supervised_on_message(ss_supervised *w, ss_generation *p, const ss_messa
     ss_event event = {.of_next = p == w->next, .head = head, .data = data};
     switch (head->type) {
     case SS_TO_HOST_LOG:
-        ss_last_lines_keep(&p->last, data, len);
-        ss_log_queue_put(w->supervisor->log,
-                         head->number < SLIPSTREAM_LOG_PLUGIN_MISBEHAVING
-                             ? (uint32_t)head->number
-                             : SLIPSTREAM_LOG_PLUGIN_MISBEHAVING,
-                         p->spec->values.log_id, data, len);
+        on_log(w, p, head, data);
         return true;
     case SS_TO_HOST_REFUSAL:
         if (p != w->current || on_refusal(w, head->number, data, len))

@@ -37,9 +37,16 @@ const char *ss_next_text(const char **at, const char *end) {
 
 bool ss_message_send(int channel, uint32_t type, uint64_t number, const void *data, size_t len,
                      int flags) {
-    ss_message head = {type, (uint32_t)len, number};
-    struct iovec parts[2] = {{&head, sizeof head}, {(void *)(uintptr_t)data, len}};
-    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    return ss_message_send_parts(channel, type, number, (ss_part){data, len}, (ss_part){0}, flags);
+}
+
+bool ss_message_send_parts(int channel, uint32_t type, uint64_t number, ss_part first,
+                           ss_part second, int flags) {
+    ss_message head = {type, (uint32_t)(first.len + second.len), number};
+    struct iovec parts[3] = {{&head, sizeof head},
+                             {(void *)(uintptr_t)first.data, first.len},
+                             {(void *)(uintptr_t)second.data, second.len}};
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
     ssize_t sent;
     do
         sent = sendmsg(channel, &message, MSG_NOSIGNAL | flags);
@@ -68,4 +75,9 @@ int ss_message_receive(int channel, ss_message *head, char *data, int flags) {
 void ss_copy_text(char *out, size_t room, const char **at, const char *end) {
     const char *text = ss_next_text(at, end);
     ss_text_escape(out, room, text, strlen(text));
+}
+
+void ss_show_text(char *out, size_t room, const char **at, const char *end) {
+    const char *text = ss_next_text(at, end);
+    ss_text_show(out, room, text, strlen(text), NULL);
 }

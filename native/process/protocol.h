@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SS_MESSAGE_MAX (48 * 1024)
+/* The longest log line, and its head. */
+#define SS_MESSAGE_MAX (64 * 1024 + 64)
 /* Room for a message's data and a NUL, which ends its last text whatever was sent. */
 #define SS_MESSAGE_ROOM (SS_MESSAGE_MAX + 1)
 
@@ -27,7 +28,7 @@ enum ss_message_type {
     SS_TO_HOST_FAILED_LOAD, /* number: status; text: the plugin's own */
     SS_TO_HOST_ENDED, /* number: SS_CONSUMED_* */
     SS_TO_HOST_UNLOADED, /* number: status; text */
-    SS_TO_HOST_LOG, /* number: level; text */
+    SS_TO_HOST_LOG, /* number: level; ss_logged, then the text, without a NUL */
     SS_TO_HOST_REFUSAL, /* number: ordinal; ss_refused_event, then its text, without a NUL */
     SS_TO_HOST_METRIC, /* number: count, or a double's bits; u32 is_gauge; name, label */
 };
@@ -60,6 +61,11 @@ typedef struct ss_opened {
     uint32_t min_host_minor;
 } ss_opened;
 
+typedef struct ss_logged {
+    int64_t time_ns;
+    uint64_t whole; /* bytes before the text was cut */
+} ss_logged;
+
 typedef struct ss_refused_event {
     int32_t status;
     uint32_t attempts;
@@ -78,12 +84,20 @@ void ss_body_start(ss_body *body, const void *fixed, size_t len);
 void ss_body_add_text(ss_body *body, const char *text);
 /* The next text of a message; "" behind the last one. */
 const char *ss_next_text(const char **at, const char *end);
-/* The same, copied and made safe to show. */
+/* The same, copied and made safe to show: a name; and a text for people, without secrets. */
 void ss_copy_text(char *out, size_t room, const char **at, const char *end);
+void ss_show_text(char *out, size_t room, const char **at, const char *end);
 
 /* `flags` are sendmsg's. False with errno set. */
 bool ss_message_send(int channel, uint32_t type, uint64_t number, const void *data, size_t len,
                      int flags);
+/* The same with the data in two parts, each of its own length. */
+typedef struct ss_part {
+    const void *data;
+    size_t len;
+} ss_part;
+bool ss_message_send_parts(int channel, uint32_t type, uint64_t number, ss_part first,
+                           ss_part second, int flags);
 /* Takes one message; its data goes to `data` (SS_MESSAGE_ROOM). 1: taken; 0: the other side
  * has closed its end; -1 with errno set, EBADMSG for what makes no sense. */
 int ss_message_receive(int channel, ss_message *head, char *data, int flags);

@@ -27,6 +27,21 @@ static void copy_fault(const ss_control *control, ss_report *report) {
     memcpy(report->values, fault.values, sizeof report->values);
     fault.module[sizeof fault.module - 1] = '\0';
     ss_text_escape(report->module, sizeof report->module, fault.module, strlen(fault.module));
+    report->thread = fault.thread;
+    fault.thread_name[sizeof fault.thread_name - 1] = '\0';
+    ss_text_escape(report->thread_name, sizeof report->thread_name, fault.thread_name,
+                   strlen(fault.thread_name));
+    report->frames = fault.frames < SS_REPORT_FRAMES ? fault.frames : SS_REPORT_FRAMES;
+    memcpy(report->frame_pc, fault.frame_pc, sizeof report->frame_pc);
+    memcpy(report->frame_offset, fault.frame_offset, sizeof report->frame_offset);
+    for (uint32_t i = 0; i < SS_REPORT_FRAMES; i++)
+        report->frame_module[i] =
+            fault.frame_module[i] <= SS_REPORT_MODULES ? fault.frame_module[i] : 0;
+    for (uint32_t i = 0; i < SS_REPORT_MODULES; i++) {
+        fault.modules[i][sizeof fault.modules[i] - 1] = '\0';
+        ss_text_escape(report->modules[i], sizeof report->modules[i], fault.modules[i],
+                       strlen(fault.modules[i]));
+    }
     ss_file_build_id(fault.module, report->build_id, sizeof report->build_id);
 }
 
@@ -43,6 +58,9 @@ static void find_status(const ss_generation *generation, ss_report *report) {
             report->exit_code = info.si_status;
         else
             report->signal = info.si_status;
+        /* It hung while it noted what it died of. */
+        if (report->signal == SIGKILL && generation->fault_ns != 0 && noted > 0 && noted < NSIG)
+            report->signal = noted;
     } else if (report->has_fault && noted > 0 && noted < NSIG) {
         report->signal = noted;
     }
@@ -50,8 +68,17 @@ static void find_status(const ss_generation *generation, ss_report *report) {
 
 static void say_reason(const ss_generation *generation, ss_report *report) {
     const size_t room = sizeof report->reason;
-    if (generation->kill_reason[0] != '\0')
+    if (generation->left_ns != 0)
+        snprintf(report->reason, room,
+                 "left to itself, for it may not be signalled (it runs as another user), and its "
+                 "channel was closed: %.100s",
+                 generation->kill_reason);
+    else if (generation->kill_reason[0] != '\0')
         snprintf(report->reason, room, "killed by the host: %s", generation->kill_reason);
+    else if (report->signal == SIGKILL && ss_oom_has_killed(generation))
+        snprintf(report->reason, room,
+                 "died of signal 9: killed by the kernel for lack of memory (%.150s counts it)",
+                 generation->oom_file);
     else if (report->signal != 0)
         snprintf(report->reason, room, "died of signal %d (%s)", report->signal,
                  strsignal(report->signal));

@@ -10,6 +10,8 @@
 #define SS_REPORT_REGISTERS 32
 #define SS_REPORT_LINES 20
 #define SS_REPORT_LINE 256
+#define SS_REPORT_FRAMES 32
+#define SS_REPORT_MODULES 8
 
 typedef struct ss_report {
     int64_t time_ns;
@@ -27,12 +29,18 @@ typedef struct ss_report {
     uint64_t acknowledged;
     uint64_t uptime_ms;
     uint32_t in_flush;   /* they were delivered before; it was flushing them */
-    uint32_t reserved;
+    uint32_t frames;     /* calls under way, innermost first */
     uint32_t has_fault;  /* the signal's details are known */
     uint32_t registers;
     uint64_t values[SS_REPORT_REGISTERS];
     uint8_t frame_head[48]; /* of the event in flight */
     char module[256];    /* the file that holds pc */
+    int32_t thread;      /* that the signal came to */
+    char thread_name[16];
+    uint64_t frame_pc[SS_REPORT_FRAMES];
+    uint64_t frame_offset[SS_REPORT_FRAMES]; /* in the module's file */
+    uint32_t frame_module[SS_REPORT_FRAMES]; /* 1 + index; 0: unknown */
+    char modules[SS_REPORT_MODULES][256];
     char build_id[129];  /* of the module, in hexadecimal; "" if it has none */
     char reason[256];    /* in a sentence */
     char lines[SS_REPORT_LINES][SS_REPORT_LINE]; /* the last log lines, oldest first; "" unused */

@@ -73,8 +73,9 @@ static const char *make_descriptors(ss_generation *generation, const ss_ring *ri
 
 /* ---- The program ------------------------------------------------------------------- */
 
-/* The environment that a worker gets: what programs need to find things, nothing else. */
-static char **clean_environment(void) {
+/* The environment that a worker gets: what programs need to find things, and a mark by which
+ * those are found that it starts; nothing else. */
+static char **clean_environment(char *mark) {
     static const char *const kept[] = {
         "PATH=", "HOME=", "USER=", "LOGNAME=", "LANG=", "LANGUAGE=", "LC_", "TZ=", "TMPDIR=",
         "LD_LIBRARY_PATH=", "SSL_CERT_", "RUST_BACKTRACE=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=",
@@ -84,7 +85,9 @@ static char **clean_environment(void) {
     size_t used = 0;
     while (environ != NULL && environ[count] != NULL)
         count++;
-    char **out = calloc(count + 1, sizeof *out);
+    char **out = calloc(count + 2, sizeof *out);
+    if (out != NULL)
+        out[used++] = mark;
     for (size_t i = 0; out != NULL && i < count; i++)
         for (size_t k = 0; k < sizeof kept / sizeof kept[0]; k++)
             if (strncmp(environ[i], kept[k], strlen(kept[k])) == 0) {
@@ -94,14 +97,16 @@ static char **clean_environment(void) {
     return out;
 }
 
-static int spawn(const char *program, const int child[CHILD_FDS], pid_t *pid) {
+static int spawn(ss_generation *generation, const char *program, const int child[CHILD_FDS]) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
     sigset_t all;
     char host[16];
     char *const argv[] = {(char *)(uintptr_t) "slipstream-worker", host, NULL};
-    char **environment = clean_environment();
+    snprintf(generation->mark, sizeof generation->mark, "SLIPSTREAM_WORKER=%d-%llu",
+             (int)getpid(), (unsigned long long)ss_os_now_ns());
+    char **environment = clean_environment(generation->mark);
     if (environment == NULL)
         return ENOMEM;
     snprintf(host, sizeof host, "%d", (int)getpid());
@@ -117,7 +122,7 @@ static int spawn(const char *program, const int child[CHILD_FDS], pid_t *pid) {
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-    const int error = posix_spawn(pid, program, &actions, &attributes, argv, environment);
+    const int error = posix_spawn(&generation->pid, program, &actions, &attributes, argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     free(environment);
@@ -166,7 +171,7 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
         error = errno;
     }
     if (missing == NULL) {
-        error = spawn(program, child, &generation->pid);
+        error = spawn(generation, program, child);
         missing = error != 0 ? "the worker program" : NULL;
     }
     if (missing == NULL) {
@@ -184,6 +189,7 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
     generation->spec = spec;
     spec->references++;
     generation->started_ns = ss_os_now_ns();
+    ss_oom_start(generation);
     generation->deadline_ns =
         generation->started_ns + (uint64_t)spec->values.load_timeout_ms * 1000000;
     if (!say_start(generation, ss_ring_bytes(ring), overflow)) {

@@ -43,7 +43,7 @@ uint32_t ss_supervised_log_id(const ss_supervised *w) {
 }
 
 void ss_supervised_log(ss_supervised *w, uint32_t level, const char *text) {
-    ss_log_queue_put(w->supervisor->log, level, ss_supervised_log_id(w), text, strlen(text));
+    ss_log_queue_tell(w->supervisor->log, level, ss_supervised_log_id(w), text);
 }
 
 int32_t ss_supervised_wait(ss_supervised *w, uint64_t changes, uint32_t ms) {

@@ -13,6 +13,7 @@
 enum {
     REPORTS_MAX = 16,
     METRICS_MAX = 128,
+    PROBLEM_ROOM = 2 * SLIPSTREAM_ERROR_MAX + 64, /* a text of the plugin, and who says it */
 };
 
 #define MS UINT64_C(1000000)
@@ -43,8 +44,9 @@ struct ss_supervised {
     ss_supervised_info info;
     char name[SLIPSTREAM_NAME_MAX + 1];
     char version[SLIPSTREAM_NAME_MAX + 1];
-    char reason[512];
-    char unload_problem[4096]; /* what on_unload returned last; "" */
+    char reason[PROBLEM_ROOM];
+    char last_end[256]; /* how the current generation before this one ended */
+    char unload_problem[PROBLEM_ROOM]; /* what on_unload returned last; "" */
     char text[SS_MESSAGE_MAX];
     char hint[1024];
     char *claims;

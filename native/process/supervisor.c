@@ -21,14 +21,17 @@ enum {
 /* A process has ended, and is freed. */
 static void on_end(ss_supervised *w, ss_generation *p, ss_report *report) {
     ss_event event = {.type = SS_HAS_ENDED, .why = report->reason, .report = report};
-    char text[512];
+    char text[4096];
+    char said[SS_SAID_ROOM];
     ss_generation_drain(p, w->supervisor->log);
     ss_generation_end_lines(p, w->supervisor->log);
     if (p == w->next) {
-        snprintf(text, sizeof text, "%s: the worker %s while it was %s", p->spec->values.shown,
-                 report->reason, w->at.next == SS_PHASE_OPENING ? "opened" : "loaded");
+        ss_last_lines_join(&p->last, said, sizeof said);
+        snprintf(text, sizeof text, "%s: the worker %s while it was %s%s%s", p->spec->values.shown,
+                 report->reason, w->at.next == SS_PHASE_OPENING ? "opened" : "loaded",
+                 said[0] != '\0' ? "; it said last: " : "", said);
         event.refusal = SS_REFUSED_CANNOT_OPEN;
-        ss_supervised_fail_next(w, event, text, "see its crash report, and run it in a debugger");
+        ss_supervised_fail_next(w, event, text, "run it in a debugger");
         return;
     }
     event.clean = report->signal == 0 && report->exit_code <= 0 && p->kill_reason[0] == '\0';
@@ -36,7 +39,8 @@ static void on_end(ss_supervised *w, ss_generation *p, ss_report *report) {
     ss_supervised_step(w, event);
 }
 
-static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
+/* `late_ns`: for so long we have not looked, and it may not have run either. */
+static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, uint64_t late_ns) {
     char *data = w->supervisor->message;
     ss_message head;
     ss_report report;
@@ -45,19 +49,23 @@ static void serve_process(ss_supervised *w, ss_generation *p, uint64_t now, bool
         if (!ss_supervised_on_message(w, p, &head, data))
             return;
     ss_refusals_keep(&w->refusals);
-    if (ss_generation_reap(p, &report)) {
-        while (ss_generation_receive(p, &head, data)) /* its last words */
+    if (ss_generation_reap(p, &report, w->supervisor->log)) {
+        /* Its last words; who has forked may still be talking. */
+        for (int i = 0; i < 4096 && ss_generation_receive(p, &head, data); i++)
             if (!ss_supervised_on_message(w, p, &head, data))
                 return;
         ss_refusals_keep(&w->refusals);
         on_end(w, p, &report);
         return;
     }
+    ss_generation_finish_kill(p, now);
+    if (p->deadline_ns != 0)
+        p->deadline_ns += late_ns;
     if (p->deadline_ns != 0 && now >= p->deadline_ns)
         ss_supervised_miss_deadline(w, p);
     if (p == w->current &&
         (w->at.current == SS_PHASE_RUNNING || w->at.current == SS_PHASE_DRAINING))
-        ss_supervised_watch(w, p, now, punctual);
+        ss_supervised_watch(w, p, now, late_ns == 0);
 }
 
 /* Whatever is due. */
@@ -66,12 +74,15 @@ static void tick(ss_supervised *w) {
     }
 }
 
-static void serve(ss_supervised *w, uint64_t now, bool punctual) {
+static void serve(ss_supervised *w, uint64_t now, uint64_t late_ns) {
     tick(w);
+    ss_lock_take(&w->queue->lock); /* also while nothing runs, and nobody sends */
+    ss_losses_look(ss_ring_losses(w->queue->ring));
+    ss_lock_release(&w->queue->lock);
     if (w->next != NULL)
-        serve_process(w, w->next, now, punctual);
+        serve_process(w, w->next, now, late_ns);
     if (w->current != NULL)
-        serve_process(w, w->current, now, punctual);
+        serve_process(w, w->current, now, late_ns);
 }
 
 static size_t add_fds(const ss_generation *p, struct pollfd *fds, size_t used) {
@@ -130,11 +141,13 @@ static void *run(void *argument) {
             count = 0;
         ss_os_mutex_lock(&self->lock);
         const uint64_t now = now_ns();
-        const bool punctual = now - self->last_tick_ns < (TICK_MS + LATE_TICK_MS) * MS;
+        /* Longer than any sleep of ours that a generation was there for. */
+        const uint64_t passed = now - self->last_tick_ns;
+        const uint64_t late_ns = passed < (TICK_MS + LATE_TICK_MS) * MS ? 0 : passed;
         self->last_tick_ns = now;
         for (ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised)
             if (!w->at.gone)
-                serve(w, now, punctual);
+                serve(w, now, late_ns);
     }
     for (ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised) {
         ss_supervised_step(w, (ss_event){.type = SS_ASKED_FREE});

@@ -23,6 +23,28 @@ static bool is_stopped(pid_t pid) {
     return behind_name != NULL && (behind_name[2] == 'T' || behind_name[2] == 't');
 }
 
+/* For how long it has been in no call and has done nothing, although events wait for it. The
+ * queue's lock is held. */
+static uint64_t idle_ns(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
+    ss_ring *ring = w->queue->ring;
+    const uint64_t acked = ss_ring_acked(ring);
+    uint32_t sleep;
+    const bool expected = ss_ring_is_awake(ring, &sleep) && acked < ss_ring_last(ring) &&
+                          p->watch.since_ns == 0 && !ss_queue_is_retrying(w->queue) &&
+                          atomic_load(&ss_ring_get_head(ring)->paused) == 0;
+    const bool same = p->idle.since_ns != 0 && p->idle.started == p->watch.started &&
+                      p->idle.calls == p->watch.calls && p->idle.acked == acked &&
+                      p->idle.sleep == sleep;
+    if (!expected || !same || !punctual) {
+        p->idle.since_ns = expected ? now : 0;
+        p->idle.started = p->watch.started;
+        p->idle.calls = p->watch.calls;
+        p->idle.acked = acked;
+        p->idle.sleep = sleep;
+    }
+    return p->idle.since_ns == 0 ? 0 : now - p->idle.since_ns;
+}
+
 /* Is a callback under way for too long? Does what it writes make sense? */
 void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool punctual) {
     const ss_spec *s = &p->spec->values;
@@ -36,12 +58,20 @@ void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool 
                       p->watch.started <= ss_ring_last(w->queue->ring);
     ss_queue_tell_lost(w->queue);
     ss_ring_wake(w->queue->ring);
+    const uint64_t idle = idle_ns(w, p, now, punctual);
     ss_lock_release(&w->queue->lock);
     if (sane || !punctual || is_stopped(p->pid))
         p->sane_ns = now;
     if (now - p->sane_ns >= INSANE_MS * MS)
         ss_generation_kill(p, "its control area was written over");
     const uint64_t limit_ms = s->callback_timeout_ms + (p->watch.flushing ? FLUSH_GRACE_MS : 0);
+    if (s->callback_timeout_ms != 0 && idle >= s->callback_timeout_ms * MS) {
+        char why[160];
+        snprintf(why, sizeof why,
+                 "it took nothing for %.3g s while events waited (after ordinal %llu)",
+                 s->callback_timeout_ms / 1000.0, (unsigned long long)p->watch.started);
+        ss_generation_kill(p, why);
+    }
     if (s->callback_timeout_ms != 0 && ss_watch_busy_ns(&p->watch, now) >= limit_ms * MS) {
         char why[160];
         snprintf(why, sizeof why, "%s took longer than %.3g s (ordinal %llu)",

@@ -1,108 +1,150 @@
 /* worker_faults: what a worker notes of a deadly signal, before it dies of it. */
 #include "process/worker_faults.h"
 
-#include <fcntl.h>
+#include "platform/platform.h"
+
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <unwind.h>
 
 enum {
     REGISTERS = 23,
     FAULT_STACK = 64 * 1024,
 };
 
-static uint64_t hex_number(const char **p) {
-    uint64_t value = 0;
-    for (;; (*p)++) {
-        const char c = **p;
-        if (c >= '0' && c <= '9')
-            value = value * 16 + (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            value = value * 16 + (uint64_t)(c - 'a' + 10);
-        else
-            return value;
-    }
-}
-
-/* One line of /proc/self/maps: is the address in it? Then module and offset are noted. */
-static bool note_module(ss_fault *fault, const char *line) {
-    const char *p = line;
-    const uint64_t start = hex_number(&p);
-    if (*p++ != '-')
-        return false;
-    const uint64_t end = hex_number(&p);
-    if (fault->pc < start || fault->pc >= end)
-        return false;
-    p += 6; /* " r-xp " */
-    const uint64_t offset = hex_number(&p);
-    while (*p != '\0' && *p != '/' && *p != '[')
-        p++;
-    fault->module_start = start;
-    fault->module_offset = fault->pc - start + offset;
-    size_t i = 0;
-    for (; p[i] != '\0' && i < sizeof fault->module - 1; i++)
-        fault->module[i] = p[i];
-    fault->module[i] = '\0';
-    return true;
-}
-
-/* Only system calls: the process may be in any state. */
-static void find_module(ss_fault *fault) {
-    static char chunk[4096];
-    static char line[512];
-    size_t used = 0;
-    const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-    bool found = false;
-    while (!found && maps >= 0 && (n = read(maps, chunk, sizeof chunk)) > 0) {
-        for (ssize_t i = 0; i < n && !found; i++) {
-            if (chunk[i] != '\n') {
-                if (used < sizeof line - 1)
-                    line[used++] = chunk[i];
-                continue;
-            }
-            line[used] = '\0';
-            used = 0;
-            found = note_module(fault, line);
-        }
-    }
-    if (maps >= 0)
-        close(maps);
-}
-
 static ss_fault *record; /* in the control area, which the host reads */
+static pid_t plugin_thread;
 
-static void on_fault(int signal, siginfo_t *info, void *context) {
-    const ucontext_t *machine = context;
-    ss_fault *fault = record;
-    if (__atomic_exchange_n(&fault->signal, signal, __ATOMIC_SEQ_CST) == 0) {
-        fault->code = info->si_code;
-        fault->address = (uint64_t)(uintptr_t)info->si_addr;
-#if defined(__x86_64__)
-        fault->pc = (uint64_t)machine->uc_mcontext.gregs[REG_RIP];
-        fault->sp = (uint64_t)machine->uc_mcontext.gregs[REG_RSP];
-        for (int i = 0; i < REGISTERS; i++)
-            fault->values[i] = (uint64_t)machine->uc_mcontext.gregs[i];
-        fault->registers = REGISTERS;
-#elif defined(__aarch64__)
-        fault->pc = machine->uc_mcontext.pc;
-        fault->sp = machine->uc_mcontext.sp;
-        for (int i = 0; i < 31; i++)
-            fault->values[i] = machine->uc_mcontext.regs[i];
-        fault->registers = 31;
-#endif
-        find_module(fault);
-        fault->written = 1;
+/* ---- Where an address lies: only system calls, the process may be in any state ------------ */
+
+static void copy_name(char out[256], const char *name) {
+    size_t i = 0;
+    for (; name[i] != '\0' && i < 255; i++)
+        out[i] = name[i];
+    out[i] = '\0';
+}
+
+static bool is_name(const char *a, const char *b) {
+    size_t i = 0;
+    while (a[i] != '\0' && a[i] == b[i])
+        i++;
+    return a[i] == b[i] || i == 255;
+}
+
+/* 1 + its index among the modules of the record; 0: there is no room. */
+static uint32_t index_of(ss_fault *fault, const char *name) {
+    for (uint32_t i = 0; i < SS_FAULT_MODULES; i++) {
+        if (fault->modules[i][0] == '\0')
+            copy_name(fault->modules[i], name);
+        if (is_name(fault->modules[i], name))
+            return i + 1;
     }
-    /* SA_RESETHAND has put the default action back: end by the same signal. */
-    raise(signal);
+    return 0;
+}
+
+static void note_pc(const ss_os_map *m, void *context) {
+    ss_fault *fault = context;
+    if (fault->pc < m->start || fault->pc >= m->end)
+        return;
+    fault->module_start = m->start;
+    fault->module_offset = fault->pc - m->start + m->offset;
+    copy_name(fault->module, m->name);
+}
+
+static void note_frames(const ss_os_map *m, void *context) {
+    ss_fault *fault = context;
+    for (uint32_t i = 0; i < fault->frames; i++) {
+        if (fault->frame_pc[i] < m->start || fault->frame_pc[i] >= m->end)
+            continue;
+        fault->frame_offset[i] = fault->frame_pc[i] - m->start + m->offset;
+        fault->frame_module[i] = index_of(fault, m->name);
+    }
+}
+
+/* ---- The calls under way ------------------------------------------------------------------ */
+
+static _Unwind_Reason_Code note_frame(struct _Unwind_Context *context, void *argument) {
+    ss_fault *fault = argument;
+    int is_exact = 0;
+    const uint64_t pc = (uint64_t)_Unwind_GetIPInfo(context, &is_exact);
+    if (fault->frames == 0 && pc != fault->pc)
+        return _URC_NO_REASON; /* of this handler */
+    if (pc == 0 || fault->frames == SS_FAULT_FRAMES)
+        return _URC_END_OF_STACK;
+    /* Where a call returns to may be the next line already. */
+    fault->frame_pc[fault->frames++] = is_exact ? pc : pc - 1;
+    return _URC_NO_REASON;
+}
+
+static _Unwind_Reason_Code ignore_frame(struct _Unwind_Context *context, void *unused) {
+    (void)context, (void)unused;
+    return _URC_NO_REASON;
+}
+
+/* ---- The signal --------------------------------------------------------------------------- */
+
+static void note_registers(ss_fault *fault, const ucontext_t *machine) {
+#if defined(__x86_64__)
+    fault->pc = (uint64_t)machine->uc_mcontext.gregs[REG_RIP];
+    fault->sp = (uint64_t)machine->uc_mcontext.gregs[REG_RSP];
+    for (int i = 0; i < REGISTERS; i++)
+        fault->values[i] = (uint64_t)machine->uc_mcontext.gregs[i];
+    fault->registers = REGISTERS;
+#elif defined(__aarch64__)
+    fault->pc = machine->uc_mcontext.pc;
+    fault->sp = machine->uc_mcontext.sp;
+    for (int i = 0; i < 31; i++)
+        fault->values[i] = machine->uc_mcontext.regs[i];
+    fault->registers = 31;
+#endif
+}
+
+static void die_of(int number) {
+    sigset_t it;
+    signal(number, SIG_DFL);
+    sigemptyset(&it);
+    sigaddset(&it, number);
+    sigprocmask(SIG_UNBLOCK, &it, NULL);
+    raise(number);
+}
+
+static void on_fault(int number, siginfo_t *info, void *context) {
+    ss_fault *fault = record;
+    const pid_t thread = (pid_t)syscall(SYS_gettid);
+    /* Somebody wants it to abort: the thread of the plugin is the one that has something to say. */
+    if (number == SIGABRT && info->si_code == SI_USER && plugin_thread != 0 &&
+        thread != plugin_thread && syscall(SYS_tgkill, getpid(), plugin_thread, SIGABRT) == 0)
+        return;
+    int none = 0;
+    if (!__atomic_compare_exchange_n(&fault->signal, &none, number, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST)) {
+        if (thread != fault->thread) /* the first one has still to write */
+            syscall(SYS_pause);
+        die_of(none); /* we could not find the calls: what is there has to do */
+    }
+    fault->thread = thread;
+    fault->code = info->si_code;
+    fault->address = (uint64_t)(uintptr_t)info->si_addr;
+    prctl(PR_GET_NAME, fault->thread_name);
+    note_registers(fault, context);
+    ss_os_walk_maps(note_pc, fault);
+    fault->written = 1;
+    _Unwind_Backtrace(note_frame, fault);
+    ss_os_walk_maps(note_frames, fault);
+    /* End by the same signal, as soon as we return. */
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 void ss_use_fault_stack(void *unused) {
     (void)unused;
+    plugin_thread = (pid_t)syscall(SYS_gettid);
     /* Pages of its own: sanitizers give the stack of a thread that ends back as such. */
     void *pages =
         mmap(NULL, FAULT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -114,8 +156,9 @@ void ss_use_fault_stack(void *unused) {
 void ss_catch_faults(ss_fault *fault) {
     static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
     struct sigaction action = {.sa_sigaction = on_fault,
-                               .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND)};
+                               .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK)};
     record = fault;
+    _Unwind_Backtrace(ignore_frame, NULL); /* what it loads at first it shall have */
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++) {
         sigdelset(&action.sa_mask, deadly[i]);

@@ -50,14 +50,22 @@ static void host_is_gone(void) {
 }
 
 /* Sends one message; `wait` false drops it when the host does not read. */
-static void tell(uint32_t type, uint64_t number, const void *data, size_t len, bool wait) {
-    if (!ss_message_send(worker.channel, type, number, data, len, wait ? 0 : MSG_DONTWAIT) &&
+static void tell_parts(uint32_t type, uint64_t number, ss_part first, ss_part second, bool wait) {
+    if (!ss_message_send_parts(worker.channel, type, number, first, second,
+                               wait ? 0 : MSG_DONTWAIT) &&
         (errno == EPIPE || errno == ECONNRESET))
         host_is_gone();
 }
 
-static void send_log(uint32_t level, const char *text, size_t len) {
-    tell(SS_TO_HOST_LOG, level, text, len < SS_MESSAGE_MAX ? len : SS_MESSAGE_MAX, false);
+static void tell(uint32_t type, uint64_t number, const void *data, size_t len, bool wait) {
+    tell_parts(type, number, (ss_part){data, len}, (ss_part){0}, wait);
+}
+
+/* In parts: the stack of a plugin's thread may be small. */
+static void send_log(int64_t time_ns, uint32_t level, const char *text, size_t len,
+                     uint64_t whole) {
+    const ss_logged head = {time_ns, whole};
+    tell_parts(SS_TO_HOST_LOG, level, (ss_part){&head, sizeof head}, (ss_part){text, len}, false);
 }
 
 static bool host_lives(void) {
@@ -131,10 +139,16 @@ static void on_start(const char *data, size_t len) {
     tell(SS_TO_HOST_OPENED, 0, body.data, body.len, true);
 }
 
+/* Not realloc, which leaves secrets behind where the old piece lay. */
 static void on_config(const char *data, size_t len) {
-    char *config = realloc(worker.config, worker.config_len + len);
+    char *config = malloc(worker.config_len + len);
     if (config == NULL)
         _exit(EXIT_SET_UP);
+    if (worker.config != NULL) {
+        memcpy(config, worker.config, worker.config_len);
+        explicit_bzero(worker.config, worker.config_len);
+        free(worker.config);
+    }
     memcpy(config + worker.config_len, data, len);
     worker.config = config;
     worker.config_len += len;
@@ -254,6 +268,7 @@ static void on_exit_asked(void) {
         ss_instance_close(worker.instance);
         finish_step();
     }
+    ss_log_queue_tell_withheld(worker.log, 1);
     exit(0);
 }
 
@@ -318,6 +333,7 @@ int main(int argc, char **argv) {
                                  {worker.channel, POLLIN, 0},
                                  {worker.ended, POLLIN, 0}};
         const int ready = poll(waits, 3, METRICS_EVERY_MS);
+        ss_log_queue_tell_withheld(worker.log, 0);
         if (ready < 0 && errno != EINTR)
             return EXIT_SET_UP;
         if (ready > 0 && waits[0].revents != 0)

@@ -358,6 +358,7 @@ static PyType_Spec door_spec = {
 static PyMethodDef functions[] = {
     FAST(encode_frame, ss_door_encode_frame),
     FAST(decode_frame, ss_door_decode_frame),
+    PLAIN(repeated_key, ss_door_repeated_key, METH_O),
     PLAIN(set_encoder, set_encoder, METH_O),
     PLAIN(park, ss_door_park, METH_O),
     PLAIN(raise_parked, ss_door_raise_parked, METH_NOARGS),

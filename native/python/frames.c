@@ -1,5 +1,6 @@
 #include "python/frames.h"
 
+#include "base/json.h"
 #include "python/arguments.h"
 #include "python/door_doc.h"
 
@@ -148,4 +149,17 @@ PyObject *ss_door_decode_frame(PyObject *module, PyObject *const *args, Py_ssize
         ss_door_fail(status, "frame", offset, 0);
     PyBuffer_Release(&view);
     return result;
+}
+
+PyObject *ss_door_repeated_key(PyObject *module, PyObject *line) {
+    const char *key;
+    size_t len;
+    char *text;
+    Py_ssize_t text_len;
+    (void)module;
+    if (PyBytes_AsStringAndSize(line, &text, &text_len) != 0)
+        return NULL;
+    if (!ss_json_repeats(text, (size_t)text_len, &key, &len))
+        Py_RETURN_NONE;
+    return PyBytes_FromStringAndSize(key, (Py_ssize_t)len);
 }

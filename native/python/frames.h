@@ -4,8 +4,9 @@
 
 #include <Python.h>
 
-/* Functions of the module: encode_frame and decode_frame. */
+/* Functions of the module: encode_frame, decode_frame and repeated_key. */
 PyObject *ss_door_encode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *ss_door_decode_frame(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *ss_door_repeated_key(PyObject *module, PyObject *line);
 
 #endif

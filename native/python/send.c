@@ -71,8 +71,9 @@ static bool interrupted(void) {
 }
 
 static int32_t leave(ss_sequencer *sequencer, ss_outgoing *what, int32_t status) {
-    what->too_large = ss_sequencer_leave(sequencer) == SLIPSTREAM_TOO_LARGE;
-    return status == SLIPSTREAM_OK && what->too_large ? SLIPSTREAM_TOO_LARGE : status;
+    const int32_t left = ss_sequencer_leave(sequencer);
+    what->too_large = left == SLIPSTREAM_TOO_LARGE;
+    return status == SLIPSTREAM_OK ? left : status;
 }
 
 static int32_t put_and_leave(ss_sequencer *sequencer, ss_outgoing *what) {

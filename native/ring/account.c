@@ -1,6 +1,22 @@
 /* account: what became of a ring's events, and what is left of them in the end. */
 #include "ring/inner.h"
 
+void ss_ring_lose(ss_ring *ring, const uint8_t *frame, uint32_t reason) {
+    const ss_gap_block one = ss_gap_of(frame, ++ring->last, reason);
+    ss_gap_add(&ring->owed, &one);
+    ss_outcomes_note(&ring->outcomes, one.first, one.last, SS_NOTED_LOST);
+    ring->lost++;
+    ss_losses_note(&ring->losses, one.first, 1, reason);
+}
+
+uint64_t ss_ring_lost(const ss_ring *ring) {
+    return ring->lost;
+}
+
+ss_losses *ss_ring_losses(ss_ring *ring) {
+    return &ring->losses;
+}
+
 /* Those behind `settled` that are told of by this gap. */
 static uint64_t count_gap(const ss_gap_block *gap, uint64_t settled) {
     if (gap->last <= settled)
@@ -27,6 +43,11 @@ uint64_t ss_ring_count_waiting(ss_ring *ring) {
             count += last - settled;
     }
     return count;
+}
+
+bool ss_ring_is_awake(const ss_ring *ring, uint32_t *sleep) {
+    *sleep = atomic_load_explicit(&ring->control->sleeping, memory_order_relaxed);
+    return *sleep == 0 || *sleep == ring->woken;
 }
 
 ss_outcomes *ss_ring_outcomes(ss_ring *ring) {

@@ -19,6 +19,9 @@ typedef struct ss_told {
     _Atomic uint64_t check;
 } ss_told;
 
+#define SS_FAULT_FRAMES 32
+#define SS_FAULT_MODULES 8
+
 /* Written by the handler of a deadly signal. */
 typedef struct ss_fault {
     uint32_t written;
@@ -32,6 +35,14 @@ typedef struct ss_fault {
     uint64_t module_start; /* the mapping that holds pc */
     uint64_t module_offset; /* of pc in the module's file */
     char module[256];
+    int32_t thread; /* that it came to */
+    char thread_name[16];
+    /* The calls that were under way, innermost first; written last, for that is the riskiest. */
+    uint32_t frames;
+    uint64_t frame_pc[SS_FAULT_FRAMES];
+    uint64_t frame_offset[SS_FAULT_FRAMES]; /* in the module's file */
+    uint32_t frame_module[SS_FAULT_FRAMES]; /* 1 + index; 0: in none that is known */
+    char modules[SS_FAULT_MODULES][256];
 } ss_fault;
 
 typedef struct ss_control {

@@ -38,6 +38,7 @@ struct ss_ring {
     uint64_t found_frame;
     ss_control *nobody;
     ss_outcomes outcomes;
+    ss_losses losses;
 };
 
 static inline const ss_record *ss_record_at(const ss_ring *ring, uint64_t at) {

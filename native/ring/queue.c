@@ -25,8 +25,35 @@ ss_queue *ss_queue_new(size_t bytes, uint32_t shared, uint32_t overflow,
 void ss_queue_free(ss_queue *queue) {
     if (queue == NULL)
         return;
+    ss_log_queue *log = ss_ring_losses(queue->ring)->log;
+    if (log != NULL)
+        ss_log_queue_release(log);
     ss_ring_free(queue->ring);
     free(queue);
+}
+
+void ss_queue_set_log(ss_queue *queue, ss_log_queue *log, uint32_t log_id) {
+    ss_lock_take(&queue->lock);
+    ss_losses *losses = ss_ring_losses(queue->ring);
+    if (losses->log == NULL)
+        ss_log_queue_retain(log);
+    losses->log = log;
+    losses->log_id = log_id;
+    ss_lock_release(&queue->lock);
+}
+
+/* Why an event is lost that has no room; 0: it is to wait. */
+static uint32_t full_reason(const ss_queue *queue, bool stalled) {
+    const uint32_t held = atomic_load_explicit(&queue->held, memory_order_relaxed);
+    if (queue->overflow == SS_OVERFLOW_DROP_OLDEST)
+        return SLIPSTREAM_GAP_DROPPED_OLDEST;
+    if (held != 0)
+        return held;
+    if (queue->overflow == SS_OVERFLOW_DROP_NEWEST)
+        return SLIPSTREAM_GAP_DROPPED_NEWEST;
+    if (atomic_load_explicit(&queue->paused, memory_order_relaxed) != 0)
+        return SLIPSTREAM_GAP_PAUSED;
+    return stalled ? SLIPSTREAM_GAP_BLOCK_TIMEOUT : 0;
 }
 
 static void lose_all(ss_queue *queue, const uint8_t *frames, size_t len, uint32_t reason) {
@@ -53,31 +80,23 @@ static bool put_piecewise(ss_queue *queue, const uint8_t *frames, size_t len, si
             queue->too_large++;
             ss_ring_lose(queue->ring, frame, SLIPSTREAM_GAP_TOO_LARGE);
         } else if (!ss_ring_put(queue->ring, frame, frame_len, 1)) {
-            if (queue->overflow == SS_OVERFLOW_DROP_NEWEST)
-                ss_ring_lose(queue->ring, frame, SLIPSTREAM_GAP_DROPPED_NEWEST);
-            else if (queue->overflow == SS_OVERFLOW_DROP_OLDEST)
-                ss_ring_lose(queue->ring, frame, SLIPSTREAM_GAP_DROPPED_OLDEST);
-            else if (still_stalled(queue))
-                ss_ring_lose(queue->ring, frame, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
-            else if (atomic_load_explicit(&queue->held, memory_order_relaxed) != 0)
-                ss_ring_lose(queue->ring, frame,
-                             atomic_load_explicit(&queue->held, memory_order_relaxed));
-            else if (atomic_load_explicit(&queue->paused, memory_order_relaxed) != 0)
-                ss_ring_lose(queue->ring, frame, SLIPSTREAM_GAP_PAUSED);
-            else
+            const uint32_t reason = full_reason(queue, still_stalled(queue));
+            if (reason == 0)
                 return false;
+            ss_ring_lose(queue->ring, frame, reason);
         }
         *done += frame_len;
     }
     return true;
 }
 
-bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t count) {
+bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t count,
+                  bool *must_wake) {
     size_t done = 0;
     bool all;
     ss_lock_take(&queue->lock);
     if (still_stalled(queue)) {
-        lose_all(queue, *frames, *len, SLIPSTREAM_GAP_BLOCK_TIMEOUT);
+        lose_all(queue, *frames, *len, full_reason(queue, true));
         all = true;
     } else if (count > 0 && ss_ring_put(queue->ring, *frames, *len, count)) {
         all = true;
@@ -87,7 +106,7 @@ bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t
             atomic_fetch_add_explicit(&ss_ring_get_head(queue->ring)->flush_wanted, 1,
                                       memory_order_relaxed);
     }
-    ss_ring_wake(queue->ring);
+    *must_wake |= ss_ring_must_wake(queue->ring);
     ss_lock_release(&queue->lock);
     *frames += done;
     *len -= done;

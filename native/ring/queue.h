@@ -60,12 +60,16 @@ struct ss_queue {
 
 /* Puts frames, all wanted, with the next ordinals. False: there is no room for those that
  * *frames and *len now name; wait for it and try again with them (their number is then not
- * known; give 0). Otherwise all are in, or lost by the queue's rules. */
-bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t count);
+ * known; give 0). Otherwise all are in, or lost by the queue's rules. *must_wake becomes true
+ * where the consumer sleeps: see ss_ring_must_wake. */
+bool ss_queue_put(ss_queue *queue, const uint8_t **frames, size_t *len, uint32_t count,
+                  bool *must_wake);
 /* One event, made in the ring itself: room for `len` bytes, to be written and committed at
  * once; until then the lock is held. NULL, with nothing held: not so simply, use ss_queue_put. */
 uint8_t *ss_queue_reserve(ss_queue *queue, size_t len);
 void ss_queue_commit(ss_queue *queue, size_t len);
+/* Whom to tell in the log that events are lost. */
+void ss_queue_set_log(ss_queue *queue, ss_log_queue *log, uint32_t log_id);
 /* Tells of what was lost last, but in one GAP: not as long as more is being lost. Called now
  * and then. The lock is held. */
 void ss_queue_tell_lost(ss_queue *queue);

@@ -79,10 +79,6 @@ bool ss_ring_is_sane(ss_ring *ring) {
     return ring->sane;
 }
 
-uint64_t ss_ring_lost(const ss_ring *ring) {
-    return ring->lost;
-}
-
 ss_view ss_ring_view(ss_ring *ring) {
     return (ss_view){ring->head,  ring->data,     ring->control,
                      ring->bytes, ring->overflow, ring->shared};
@@ -283,8 +279,11 @@ static bool drop_oldest(ss_ring *ring, size_t need) {
             ring->dropped = (ss_gap_block){0};
         if (ring->dropped_unacked.last <= ring->acked)
             ring->dropped_unacked = (ss_gap_block){0};
+        const uint64_t lost = ring->lost;
         for (uint64_t at = from; at != to; at += ss_record_len(ss_record_at(ring, at)))
             note_dropped(ring, ss_record_at(ring, at));
+        ss_losses_note(&ring->losses, from_ordinal + 1, ring->lost - lost,
+                       SLIPSTREAM_GAP_DROPPED_OLDEST);
         ss_ring_show_dropped(ring);
     }
     /* Pairs with the acquire in read_lost. */
@@ -354,13 +353,6 @@ bool ss_ring_put(ss_ring *ring, const uint8_t *frames, size_t len, uint32_t coun
     return true;
 }
 
-void ss_ring_lose(ss_ring *ring, const uint8_t *frame, uint32_t reason) {
-    const ss_gap_block one = ss_gap_of(frame, ++ring->last, reason);
-    ss_gap_add(&ring->owed, &one);
-    ss_outcomes_note(&ring->outcomes, one.first, one.last, SS_NOTED_LOST);
-    ring->lost++;
-}
-
 bool ss_ring_tell_lost(ss_ring *ring) {
     if (ring->owed.last == 0)
         return true;
@@ -371,7 +363,7 @@ bool ss_ring_tell_lost(ss_ring *ring) {
     return true;
 }
 
-void ss_ring_wake(ss_ring *ring) {
+bool ss_ring_must_wake(ss_ring *ring) {
     /* The consumer (ss_cursor_park) sets `sleeping`, has a barrier run on our processor, and
      * looks at what we published; so here it is enough that the compiler keeps the order. */
     if (ring->fences)
@@ -380,9 +372,18 @@ void ss_ring_wake(ss_ring *ring) {
         atomic_signal_fence(memory_order_seq_cst);
     const uint32_t sleep = atomic_load_explicit(&ring->control->sleeping, memory_order_acquire);
     if (__builtin_expect(sleep == 0 || sleep == ring->woken, 1))
-        return;
+        return false;
     ring->woken = sleep; /* each sleep has a number of its own, and one call ends it */
+    return true;
+}
+
+void ss_ring_end_sleep(ss_ring *ring) {
     /* Pairs with the acquire in ss_cursor_park. */
     atomic_fetch_add_explicit(&ring->head->wake, 1, memory_order_release);
     ss_os_wake(&ring->head->wake, ring->shared);
+}
+
+void ss_ring_wake(ss_ring *ring) {
+    if (ss_ring_must_wake(ring))
+        ss_ring_end_sleep(ring);
 }

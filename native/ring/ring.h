@@ -26,6 +26,7 @@
 #include "frame/gap.h"
 #include "platform/platform.h"
 #include "ring/control.h"
+#include "ring/losses.h"
 #include "ring/outcomes.h"
 
 #define SS_RING_MIN (64 * 1024)
@@ -139,6 +140,8 @@ void ss_ring_lose(ss_ring *ring, const uint8_t *frame, uint32_t reason);
 /* Tells of what was lost at the end, as soon as there is room. True if nothing is left to
  * be told. */
 bool ss_ring_tell_lost(ss_ring *ring);
+/* What says so in the log, once it has one. */
+ss_losses *ss_ring_losses(ss_ring *ring);
 /* Events lost so far, whatever the reason. */
 uint64_t ss_ring_lost(const ss_ring *ring);
 
@@ -159,8 +162,15 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
 /* The frame with this ordinal, if it is still there and not acknowledged; NULL else. */
 const uint8_t *ss_ring_find(ss_ring *ring, uint64_t ordinal, size_t *len);
 
+/* Is the consumer not asleep, or woken from its sleep? Then it is to do something, be it to go to
+ * sleep again; `sleep` gets the number of that. */
+bool ss_ring_is_awake(const ss_ring *ring, uint32_t *sleep);
 /* Wakes the consumer if it sleeps. Cheap if it does not. */
 void ss_ring_wake(ss_ring *ring);
+/* The same in two steps: does it sleep, and is it to be woken for this? Then the caller has it
+ * woken, soon, by any thread. */
+bool ss_ring_must_wake(ss_ring *ring);
+void ss_ring_end_sleep(ss_ring *ring);
 /* Bytes in use, after looking at what was acknowledged. */
 size_t ss_ring_used(ss_ring *ring);
 

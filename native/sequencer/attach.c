@@ -116,6 +116,7 @@ int32_t ss_sequencer_attach_queue(ss_sequencer *sequencer, ss_queue *queue, uint
         return status;
     s->kinds = kinds;
     s->queue = queue;
+    ss_queue_set_log(queue, sequencer->log, log_id);
     s->flags = SLIPSTREAM_FLAG_PROMPT; /* putting into a ring is */
     return leave_new(sequencer, s, id);
 }
@@ -131,6 +132,7 @@ int32_t ss_sequencer_renew_queue(ss_sequencer *sequencer, uint32_t id, uint64_t 
         return status;
     s->kinds = kinds;
     s->log_id = log_id;
+    ss_queue_set_log(s->queue, sequencer->log, log_id);
     ss_slot_drop_claims(s);
     for (size_t i = 0; i < claim_count && status == SLIPSTREAM_OK; i++)
         status = ss_slot_add_claim(s, claims[i]) ? SLIPSTREAM_OK : SLIPSTREAM_NO_MEMORY;
@@ -274,12 +276,14 @@ int32_t ss_sequencer_detach(ss_sequencer *sequencer, uint32_t id, uint32_t ms, s
     last->undelivered = last->waiting; /* nothing is delivered any more */
     last->waiting = 0;
     ss_os_mutex_lock(&sequencer->slots_lock);
+    ss_slot_wake_handed(s);
     uint32_t to = 0;
     for (uint32_t i = 0; i < sequencer->count; i++)
         if (sequencer->slots[i] != s)
             sequencer->slots[to++] = sequencer->slots[i];
     sequencer->count = to;
     ss_os_mutex_unlock(&sequencer->slots_lock);
+    ss_waker_rouse(&sequencer->waker); /* it may have looked at a place before another came there */
     ss_slot_free(s);
     ss_slots_refresh(sequencer);
     return leave(sequencer, status);

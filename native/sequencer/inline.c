@@ -37,6 +37,14 @@ static int32_t call_slot(ss_slot *s, const uint8_t *frames, size_t len) {
     return call_timed(s, frames, len);
 }
 
+/* Behind a call: are we a child that it has forked, and that has come back from it? */
+static inline bool is_disowned(ss_sequencer *sequencer) {
+    if (__builtin_expect(ss_os_is_process(sequencer->process), 1))
+        return false;
+    ss_sequencer_disown(sequencer);
+    return true;
+}
+
 /* Around the calls of one piece to one slot: set_error belongs to calls in between. */
 static inline void enter_slot(ss_sequencer *sequencer, const ss_slot *s) {
     atomic_store_explicit(&sequencer->busy, (int32_t)s->id, memory_order_relaxed);
@@ -72,7 +80,8 @@ static void handle_failure(ss_sequencer *sequencer, ss_slot *s, int32_t status,
     const char *text = s->host != NULL ? s->host->error : "";
     const size_t text_len = s->host != NULL ? s->host->error_len : 0;
     atomic_store_explicit(&s->status, status, memory_order_relaxed);
-    ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, s->ordinal);
+    ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, s->ordinal - count + 1,
+                        count);
     if (s->host != NULL)
         ss_host_forget_rejections(&s->host->settle, s->ordinal - count + 1);
     for (uint64_t ordinal = s->ordinal - count + 1; ordinal <= s->ordinal; ordinal++) {
@@ -139,11 +148,13 @@ void ss_slot_tell_gap(ss_sequencer *sequencer, ss_slot *s) {
     s->delivery.first_ordinal = gap.last;
     enter_slot(sequencer, s);
     const int32_t status = call_slot(s, frame, sizeof frame);
+    if (is_disowned(sequencer))
+        return;
     if (s->host != NULL) /* of a GAP nothing is left once it is answered */
         ss_host_forget_rejections(&s->host->settle, 0);
     if (!is_taken(status)) {
         atomic_store_explicit(&s->status, status, memory_order_relaxed);
-        ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, gap.last);
+        ss_host_log_failure(sequencer->log, s->log_id, s->host, status, frame, gap.last, 1);
     }
     if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC) {
         give_up(sequencer, s, status);
@@ -186,6 +197,8 @@ static void deliver_singly(ss_sequencer *sequencer, ss_slot *s, const uint8_t *f
         const int32_t status = s->ordinal % SAMPLE_EVERY == 1
                                    ? call_timed(s, frame, frame_len)
                                    : call(s->instance, &s->delivery, frame, frame_len);
+        if (is_disowned(sequencer))
+            return;
         if (status == SLIPSTREAM_OK)
             continue;
         if (status != SLIPSTREAM_IGNORED)
@@ -216,6 +229,8 @@ static __attribute__((noinline)) int32_t stream(ss_slot *s, const uint8_t **at,
         atomic_store_explicit(&s->host->delivered, ordinal, memory_order_release);
         status = timed ? call_timed(s, frame, frame_len)
                        : s->call(s->instance, &s->delivery, frame, frame_len);
+        if (__builtin_expect(!ss_os_is_process(s->host->process), 0))
+            break;
         if (status != SLIPSTREAM_OK) {
             if (!is_taken(status))
                 break;
@@ -234,6 +249,8 @@ void ss_slot_deliver_unchecked(ss_sequencer *sequencer, ss_slot *s, const uint8_
     const uint8_t *at = frames;
     enter_slot(sequencer, s);
     const int32_t status = stream(s, &at, frames + ss_frame_room(len));
+    if (is_disowned(sequencer))
+        return;
     if (!is_taken(status)) {
         handle_failure(sequencer, s, status, at, 1);
         at += slipstream_load_u32(at);
@@ -256,6 +273,9 @@ void ss_slot_miss(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uin
         const ss_gap_block one = ss_gap_of(frames + at, ++s->ordinal, missing_reason(s));
         ss_gap_add(&s->pending, &one);
     }
+    s->losses.log = sequencer->log;
+    s->losses.log_id = s->log_id;
+    ss_losses_note(&s->losses, before + 1, s->ordinal - before, missing_reason(s));
     ss_counter_add(&s->lost, s->ordinal - before);
     ss_counter_set(&s->accepted, s->ordinal);
     ss_counter_show(&s->settled, s->ordinal);
@@ -269,6 +289,8 @@ static void deliver_run(ss_sequencer *sequencer, ss_slot *s, const uint8_t *fram
     s->delivery.count = count;
     s->delivery.first_ordinal = before + 1;
     const int32_t status = call_slot(s, frames, len);
+    if (is_disowned(sequencer))
+        return;
     const bool ends = status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC;
     s->delivery.count = 1;
     if (!is_taken(status) && count > 1 && !ends) { /* it has undone the run: one by one */

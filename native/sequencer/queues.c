@@ -9,10 +9,11 @@ enum {
 
 /* Those of the frames that are of these kinds into a queue, as runs of neighbouring ones.
  * False if it has to wait for room; then *done says how far it got. */
-static bool push(ss_sequencer *sequencer, const ss_slot *s, uint64_t kinds, const uint8_t *frames,
+static bool push(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint8_t *frames,
                  size_t len, size_t *done) {
     const uint32_t too_large = s->queue->too_large;
     bool all = true;
+    bool must_wake = false;
     while (all && *done < len) {
         const uint8_t *start = frames + *done;
         size_t run = 0;
@@ -27,10 +28,12 @@ static bool push(ss_sequencer *sequencer, const ss_slot *s, uint64_t kinds, cons
         }
         const uint8_t *left = start;
         size_t left_len = run;
-        all = ss_queue_put(s->queue, &left, &left_len, count);
+        all = ss_queue_put(s->queue, &left, &left_len, count, &must_wake);
         *done += all ? run : run - left_len;
     }
     sequencer->too_large += s->queue->too_large - too_large;
+    if (must_wake)
+        ss_slot_must_wake(sequencer, s);
     return all;
 }
 
@@ -101,11 +104,14 @@ void ss_sequencer_wait_for_room(ss_sequencer *sequencer) {
             s->waiting = NULL;
             sequencer->waiting--;
         }
+        ss_sequencer_wake_sleepers(sequencer);
         if (sequencer->waiting == 0)
             break;
         if (now >= look) {
             sequencer->hurry =
                 sequencer->hurry || (sequencer->interrupted != NULL && sequencer->interrupted());
+            if (!ss_os_is_process(sequencer->process)) /* a signal's handler has forked us */
+                ss_sequencer_disown(sequencer);
             look = now + LOOK_EVERY_NS;
         }
         ss_os_sleep_ns(nap_ns);

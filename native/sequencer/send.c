@@ -9,9 +9,12 @@
 enum { RUN_BYTES = 16 * 1024 }; /* a longer run is handed over in pieces of about this size */
 
 static void deliver_to(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len) {
-    if (s->queue != NULL)
+    if (s->queue != NULL) {
         ss_slot_put(sequencer, s, s->kinds, frames, len);
-    else if (ss_slot_is_open(s))
+        return;
+    }
+    ss_sequencer_wake_sleepers(sequencer); /* they do not wait for what this one does */
+    if (ss_slot_is_open(s))
         ss_slot_deliver(sequencer, s, frames, len);
     else
         ss_slot_miss(sequencer, s, s->kinds, frames, len);
@@ -22,6 +25,7 @@ static void deliver_piece(ss_sequencer *sequencer, const uint8_t *frames, size_t
     for (uint32_t i = 0; i < sequencer->count; i++)
         if (sequencer->slots[i]->kinds != 0)
             deliver_to(sequencer, sequencer->slots[i], frames, len);
+    ss_sequencer_wake_sleepers(sequencer);
 }
 
 static bool reserve(ss_buffer *b, size_t room) {
@@ -252,6 +256,7 @@ static int32_t route_frame(ss_sequencer *sequencer, uint8_t *frame, size_t len) 
     const uint64_t kinds = s->kinds; /* it need not subscribe to what it claims */
     s->kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_PAYLOAD);
     deliver_to(sequencer, s, frame, len);
+    ss_sequencer_wake_sleepers(sequencer);
     if (s->kinds != 0)
         s->kinds = kinds;
     ss_sequencer_wait_if_allowed(sequencer);

@@ -12,7 +12,8 @@ enum {
 
 bool ss_sequencer_is_open(const ss_sequencer *sequencer) {
     /* Pairs with the release in ss_sequencer_close. */
-    return atomic_load_explicit(&sequencer->closed, memory_order_acquire) == 0 && !ss_os_forked();
+    return atomic_load_explicit(&sequencer->closed, memory_order_acquire) == 0 &&
+           ss_os_is_process(sequencer->process);
 }
 
 bool ss_sequencer_inside(const ss_sequencer *sequencer) {
@@ -50,7 +51,10 @@ int32_t ss_sequencer_leave(ss_sequencer *sequencer) {
         ss_sequencer_wait_for_room(sequencer);
     if (sequencer->deferred.len > 0)
         ss_sequencer_send_deferred(sequencer);
-    const int32_t status = sequencer->too_large > 0 ? SLIPSTREAM_TOO_LARGE : SLIPSTREAM_OK;
+    int32_t status = SLIPSTREAM_OK;
+    if (sequencer->too_large > 0)
+        status = ss_os_is_process(sequencer->process) ? SLIPSTREAM_TOO_LARGE
+                                                      : SLIPSTREAM_WRONG_STATE;
     sequencer->too_large = 0;
     sequencer->may_wait = false;
     if (sequencer->scratch.room > SCRATCH_KEPT) {
@@ -98,10 +102,10 @@ ss_sequencer *ss_sequencer_new(ss_log_queue *log, uint64_t stream) {
     if (sequencer == NULL)
         return NULL;
     ss_ticks_start();
-    ss_os_forked(); /* makes the mark before anybody can fork */
     ss_log_queue_retain(log);
     sequencer->log = log;
     sequencer->stream = stream;
+    sequencer->process = ss_os_process();
     sequencer->references = 1;
     sequencer->busy = -1;
     ss_os_mutex_init(&sequencer->slots_lock);
@@ -115,6 +119,9 @@ void ss_sequencer_retain(ss_sequencer *sequencer) {
 void ss_sequencer_release(ss_sequencer *sequencer) {
     if (atomic_fetch_sub_explicit(&sequencer->references, 1, memory_order_acq_rel) != 1)
         return;
+    if (!ss_os_is_process(sequencer->process))
+        return; /* its threads are our parent's, and what they hold */
+    ss_waker_stop(&sequencer->waker);
     for (uint32_t i = 0; i < sequencer->count; i++)
         ss_slot_free(sequencer->slots[i]);
     ss_os_mutex_destroy(&sequencer->slots_lock);
@@ -132,5 +139,6 @@ int32_t ss_sequencer_close(ss_sequencer *sequencer, uint32_t ms) {
     atomic_store_explicit(&sequencer->closed, 1, memory_order_release);
     atomic_store_explicit(&sequencer->kinds, 0, memory_order_relaxed);
     ss_sequencer_leave(sequencer);
+    ss_waker_stop(&sequencer->waker);
     return SLIPSTREAM_OK;
 }

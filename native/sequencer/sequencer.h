@@ -103,7 +103,8 @@ void ss_sequencer_retain(ss_sequencer *sequencer);
  * until the outer call ends. */
 bool ss_sequencer_try_enter(ss_sequencer *sequencer);
 int32_t ss_sequencer_enter(ss_sequencer *sequencer, uint32_t ms);
-/* TOO_LARGE if an event since `enter` was larger than some plugin's ring. */
+/* TOO_LARGE if an event since `enter` was larger than some plugin's ring; WRONG_STATE if we are a
+ * child that was forked meanwhile. */
 int32_t ss_sequencer_leave(ss_sequencer *sequencer);
 /* Would `leave` have more to do than to leave: wait for room in a ring, or send what
  * callbacks have sent meanwhile? Then let go of the interpreter lock first, and say so. */

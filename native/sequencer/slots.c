@@ -33,6 +33,18 @@ void ss_slots_refresh(ss_sequencer *sequencer) {
     atomic_store_explicit(&sequencer->claimed, claimed, memory_order_relaxed);
 }
 
+void ss_sequencer_disown(ss_sequencer *sequencer) {
+    for (uint32_t i = 0; i < sequencer->count; i++) {
+        sequencer->slots[i]->kinds = 0;
+        sequencer->slots[i]->waiting = NULL;
+    }
+    ss_slots_refresh(sequencer);
+    sequencer->waiting = 0;
+    sequencer->sleeper_count = 0;
+    sequencer->deferred.len = 0;
+    sequencer->too_large = 1; /* who leaves looks closer */
+}
+
 bool ss_slot_add_claim(ss_slot *s, const char *name) {
     char **claims = realloc(s->claims, (s->claim_count + 1) * sizeof *claims);
     if (claims == NULL)

@@ -33,6 +33,7 @@ typedef struct ss_slot {
     void *instance;
     ss_host *host; /* NULL for a function and for a queue */
     ss_queue *queue; /* NULL for what is called inline */
+    _Atomic bool wake_handed; /* to the waker */
     /* A queue that blocks: what it had no room for, and since when. */
     const uint8_t *waiting;
     size_t waiting_len;
@@ -48,6 +49,7 @@ typedef struct ss_slot {
     uint64_t behind;     /* of the last ones: those that are not acknowledged, for it has failed */
     uint64_t ordinal;     /* the last one given out */
     ss_gap_block pending; /* what it missed and was not told of */
+    ss_losses losses; /* where it has no ring */
     char **claims;
     size_t claim_count;
     _Atomic uint32_t state;
@@ -65,6 +67,15 @@ typedef struct ss_slot {
     ss_counter total_ns;
     ss_counter buckets[SS_TIME_BUCKETS];
 } ss_slot;
+
+/* A thread that wakes consumers, once there was something for it. */
+typedef struct ss_waker {
+    ss_os_thread thread;
+    bool runs;
+    _Atomic uint32_t stop;
+    _Atomic uint32_t handed; /* changes with each hand-over */
+    _Atomic uint32_t sleeps;
+} ss_waker;
 
 typedef struct ss_buffer {
     uint8_t *data;
@@ -87,12 +98,16 @@ struct ss_sequencer {
     uint32_t count;
     uint32_t waiting;    /* slots with something waiting */
     uint32_t too_large;  /* an event was larger than some ring */
+    uint32_t process;    /* that made it: in no other one anything is sent */
     bool may_wait;       /* whoever sends has let go of the interpreter lock */
     bool hurry;          /* it was interrupted: wait for nothing any more */
     bool (*interrupted)(void); /* asked now and then while waiting for room */
     ss_wall wall;
     ss_buffer scratch;
     ss_buffer deferred;
+    ss_slot *sleepers[SS_SLOTS_MAX]; /* what the piece under way went to, and is to be woken */
+    uint32_t sleeper_count;
+    ss_waker waker;
     ss_os_mutex slots_lock; /* for `slots` and `count`; taken inside of `lock` */
     ss_slot *slots[SS_SLOTS_MAX];
 };
@@ -101,6 +116,10 @@ struct ss_sequencer {
 static inline void ss_counter_show(ss_counter *c, uint64_t value) {
     atomic_store_explicit(c, value, memory_order_release);
 }
+
+/* In slots.c. We are the child of a fork, and a callback has come back in it: nothing that is
+ * under way goes on, and whoever has called hears that this is not his. */
+void ss_sequencer_disown(ss_sequencer *sequencer);
 
 /* ---- slots --------------------------------------------------------------------------- */
 
@@ -142,6 +161,20 @@ uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit
                                       ss_queue **queue);
 /* Waits for room, but not in a signal handler's call inside of such a wait. */
 void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer);
+
+/* ---- wakes --------------------------------------------------------------------------- */
+
+static inline void ss_slot_must_wake(ss_sequencer *sequencer, ss_slot *s) {
+    sequencer->sleepers[sequencer->sleeper_count++] = s;
+}
+/* Has them woken: by us, or by the waker, where they are many. */
+void ss_sequencer_wake_sleepers(ss_sequencer *sequencer);
+/* Wakes it now, if it was left to the waker. slots_lock is held. */
+void ss_slot_wake_handed(ss_slot *s);
+/* Has the waker look at all slots again. */
+void ss_waker_rouse(ss_waker *waker);
+/* Once nothing is sent any more. */
+void ss_waker_stop(ss_waker *waker);
 
 /* ---- send ---------------------------------------------------------------------------- */
 

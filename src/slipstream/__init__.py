@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from slipstream.library import PluginInfo
     from slipstream.loaded import Plugin
-    from slipstream.manager import PluginManager
+    from slipstream.manager import PluginManager, enable_crash_handler
     from slipstream.status import Counters, PluginState
 
 __version__ = "0.1.0"
@@ -131,5 +131,6 @@ __all__ = [
     "Refusal",
     "SlipstreamError",
     "StakingReward",
+    "enable_crash_handler",
     "get_include",
 ]

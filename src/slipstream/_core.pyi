@@ -242,6 +242,13 @@ def decode_frame(
         the word behind fixed_len, spans, numbers.
     """
 
+def repeated_key(line: bytes, /) -> bytes | None:
+    """Return the first key that the object of a line has twice; None if all differ.
+
+    Args:
+        line: JSON, as a decoder has found.
+    """
+
 def set_encoder(encoder: Callable[[object, int], bytes | None], /) -> None:
     """Say what makes a frame of an event that is not bytes.
 

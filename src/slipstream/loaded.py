@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slipstream.config import Mode
+    from slipstream.delivery.crash_report import CrashReport
     from slipstream.delivery.description import Flush, Identity
     from slipstream.delivery.plugin import Delivery
     from slipstream.library import PluginInfo
-
-_log = logging.getLogger("slipstream")
+    from slipstream.logs import LogPump
 
 # States from which what was broadcast is still going to be delivered.
 _GETTING_THERE = {
@@ -35,7 +35,10 @@ _GETTING_THERE = {
 
 
 class Plugin:
-    """A loaded plugin. Its values are read when they are asked for; it is never stale."""
+    """A loaded plugin. Its values are read when they are asked for; it is never stale.
+
+    In a forked child of its host whatever changes raises `ClosedError`, its `repr` too.
+    """
 
     def __init__(self, delivery: Delivery) -> None:
         """Wrap a plugin that its delivery has loaded."""
@@ -82,6 +85,7 @@ class Plugin:
     @property
     def status(self) -> Status:
         """State, reason and since when."""
+        self.delivery.require_own()
         return self.delivery.status()
 
     @property
@@ -102,11 +106,23 @@ class Plugin:
     @property
     def counters(self) -> Counters:
         """What happened to its events; after an unload the last values."""
+        self.delivery.require_own()
         return self.delivery.counters()
+
+    @property
+    def restarts(self) -> int:
+        """How often its worker has crashed, in mode process."""
+        return self.delivery.restarts
+
+    @property
+    def last_crash(self) -> CrashReport | None:
+        """What is known of the last time its worker has crashed; None if it has not."""
+        return self.delivery.last_crash
 
     @property
     def metrics(self) -> list[Metric]:
         """The numbers that the plugin itself reports; none after an unload."""
+        self.delivery.require_own()
         return self.delivery.metrics()
 
 
@@ -122,9 +138,10 @@ class Loaded:
         plugins: By name, in the order of loading.
     """
 
-    def __init__(self) -> None:
-        """Nothing is loaded yet."""
+    def __init__(self, pump: LogPump) -> None:
+        """Nothing is loaded yet; ends are told to `pump`."""
         self.plugins: dict[str, Plugin] = {}
+        self._pump = pump
 
     def find(self, name: str) -> Plugin:
         """Return a plugin.
@@ -215,9 +232,11 @@ class Loaded:
                     timeout = 1.0 if timeout is None else min(timeout, 1.0)
                     self._end(self.plugins[name], timeout)
                 self.plugins.pop(name)
-            except SlipstreamError as error:
-                _log.error(
-                    "plugin could not be unloaded", extra={"plugin": name, "problem": error.message}
+            except Exception as error:  # noqa: BLE001 - the others end all the same
+                self._pump.say(
+                    logging.ERROR,
+                    "plugin could not be unloaded",
+                    {"plugin": name, "problem": getattr(error, "message", repr(error))},
                 )
         if interrupt is not None:
             raise interrupt
@@ -226,12 +245,13 @@ class Loaded:
         delivery = plugin.delivery
         problem = delivery.close(delivery.unload_timeout if timeout is None else timeout)
         if problem:
-            _log.warning(
+            self._pump.say(
+                logging.WARNING,
                 "plugin unloaded, but not cleanly",
-                extra={"plugin": plugin.name, "problem": problem},
+                {"plugin": plugin.name, "problem": problem},
             )
         else:
-            _log.info("plugin unloaded", extra={"plugin": plugin.name})
+            self._pump.say(logging.INFO, "plugin unloaded", {"plugin": plugin.name})
 
 
 def _flush(plugins: list[Plugin], timeout: float) -> dict[str, str]:

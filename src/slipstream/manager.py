@@ -35,14 +35,12 @@ T = TypeVar("T")
 Bytes = bytes | bytearray | memoryview
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 
-_log = logging.getLogger("slipstream")
-
 
 def _closed(_offset: int, _index: int) -> ClosedError:
     if _native.forked():
         return ClosedError(
-            "this plugin manager belongs to the parent process",
-            "create a new PluginManager in the child, or start the child by spawn",
+            "this plugin manager belongs to the parent process, or is closed",
+            "create a new PluginManager in this process, or start it by spawn",
         )
     return ClosedError("the plugin manager is closed", "create a new PluginManager")
 
@@ -142,7 +140,7 @@ class PluginManager(metaclass=_ShowsNative):
         self._host = Host(self._pump, self._sequencer, folder, LEVELS[log_level])
         self._control = threading.Lock()
         self._controller = 0  # the thread that has it
-        self._loaded = Loaded()
+        self._loaded = Loaded(self._pump)
         self._closed = False
         for name in _NATIVE:
             setattr(self, name, getattr(self._sequencer.door, name))
@@ -174,7 +172,8 @@ class PluginManager(metaclass=_ShowsNative):
                 if config.enabled:
                     manager.load_plugin(config)
                 else:
-                    _log.info("plugin left out: enabled is false", extra={"config": str(path)})
+                    left_out = "plugin left out: enabled is false"
+                    manager._pump.say(logging.INFO, left_out, {"config": str(path)})
         except BaseException:
             manager.close()
             raise
@@ -191,6 +190,7 @@ class PluginManager(metaclass=_ShowsNative):
     @contextmanager
     def _controlling(self, what: str) -> Iterator[None]:
         """Take the turn for a change of the set of plugins."""
+        self._host.require_own()  # in a child the lock may be held for good
         if self._sequencer.inside_callback():
             raise PluginFailed(
                 f"cannot {what} from inside of a plugin's callback",
@@ -244,9 +244,10 @@ class PluginManager(metaclass=_ShowsNative):
         if config.name is not None:
             loaded.refuse_same_name(config.name)
         plugin = loaded.add(launch(self._host, config, path, mode, loaded.refuse_same_name))
-        _log.info(
+        self._pump.say(
+            logging.INFO,
             "plugin loaded",
-            extra={"plugin": plugin.name, "version": plugin.version, "mode": str(mode)},
+            {"plugin": plugin.name, "version": plugin.version, "mode": str(mode)},
         )
         return plugin
 
@@ -334,8 +335,10 @@ class PluginManager(metaclass=_ShowsNative):
             path = check_library_path(settings.libpath, insecure=self._insecure_paths)
             problem = delivery.bring(settings, path)
             version = delivery.identity.version
-            _log.info(
-                "plugin reloaded", extra={"plugin": name, "version": version, "problem": problem}
+            self._pump.say(
+                logging.INFO,
+                "plugin reloaded",
+                {"plugin": name, "version": version, "problem": problem},
             )
             return plugin
 
@@ -355,7 +358,7 @@ class PluginManager(metaclass=_ShowsNative):
         Raises:
             PluginFailed: Called from inside of a plugin's callback.
         """
-        if self._closed or _native.forked():
+        if self._closed or self._host.is_foreign:
             return
         with self._controlling("close the manager"):
             self._closed = True
@@ -367,11 +370,12 @@ class PluginManager(metaclass=_ShowsNative):
     @property
     def plugins(self) -> Mapping[str, Plugin]:
         """The loaded plugins by name, in the order of loading; a view that follows changes."""
+        self._host.require_own()
         return MappingProxyType(self._loaded.plugins)
 
     def list_plugins(self) -> list[str]:
         """Return the names of the loaded plugins, in the order of loading."""
-        return list(self._loaded.plugins)
+        return list(self.plugins)
 
     def pause(self, name: str) -> None:
         """Hold a plugin's events back; what comes meanwhile is told to it by a GAP.
@@ -442,6 +446,16 @@ class PluginManager(metaclass=_ShowsNative):
         await _in_thread(self.unload, timeout)
 
 
+def enable_crash_handler() -> None:
+    """Tell on standard error, from now on, if this process falls: by SIGSEGV, SIGABRT and the like.
+
+    The line names the plugin that was being called in mode inline or thread, the last ordinal that
+    it got, and the file and offset of the instruction; behind it stand the log lines that nobody
+    has read. Then whoever handled the signal before gets it. The commands do this by themselves.
+    """
+    _native.lib.ss_crash_tell_all()
+
+
 def _as_mode(mode: Mode | str) -> Mode:
     try:
         return Mode(mode)
@@ -468,7 +482,7 @@ def _as_config(config: ConfigSource) -> PluginConfig:
 
 def _close(loaded: Loaded, host: Host) -> None:
     """Unload and close; also what runs for a manager that nobody closed."""
-    if _native.forked():
+    if host.is_foreign:
         return
     try:
         loaded.unload_all(None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from hypothesis import example, given
@@ -15,13 +17,15 @@ from slipstream.aleo import Array, Literal, LiteralType, Struct
 from slipstream.aleo.curve import BASE_MODULUS, SCALAR_MODULUS
 from slipstream.errors import AleoFormatError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
 VECTORS = json.loads(Path(__file__).with_name("codec_vectors.json").read_text())
 SEEDS = [bytes.fromhex(vector["hex"]) for vector in VECTORS["value"]]
 TEXTS = [vector["text"] for vector in VECTORS["value"]]
 
-names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,30}", fullmatch=True).filter(
-    lambda name: name not in {kind.type_name for kind in LiteralType}
-)
+words = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,30}", fullmatch=True)
+names = words.filter(lambda name: name not in {kind.type_name for kind in LiteralType})
 programs = st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True).filter(
     lambda name: name not in {kind.type_name for kind in LiteralType}
 )
@@ -44,6 +48,7 @@ literals = st.one_of(
     st.builds(Literal, st.sampled_from([LiteralType.FIELD, LiteralType.GROUP]), coordinates),
     st.builds(Literal, st.just(LiteralType.SCALAR), scalars),
     st.builds(Literal, st.just(LiteralType.STRING), strings),
+    st.builds(Literal, st.just(LiteralType.IDENTIFIER), words),
     st.builds(
         Literal,
         st.just(LiteralType.SIGNATURE),
@@ -60,7 +65,7 @@ literals = st.one_of(
     ),
     st.builds(
         lambda variant, data: aleo.Opaque("literal", variant.to_bytes(2, "little") + data),
-        st.integers(17, 65535),
+        st.integers(18, 65535),
         st.binary(min_size=1, max_size=20),
     ),
 )
@@ -75,12 +80,33 @@ plaintexts = st.recursive(
     ),
     max_leaves=8,
 )
+fields = st.builds(Literal, st.just(LiteralType.FIELD), coordinates)
+in_fields = st.one_of(
+    fields,
+    names.map(
+        lambda name: Literal(LiteralType.FIELD, int.from_bytes(name.encode("ascii"), "little"))
+    ),
+)
+dynamic_futures = st.builds(
+    aleo.DynamicFuture,
+    in_fields,
+    st.just(Literal(LiteralType.FIELD, int.from_bytes(b"aleo", "little"))) | in_fields,
+    in_fields,
+    fields,
+)
+dynamic_records = st.builds(
+    aleo.DynamicRecord,
+    st.builds(Literal, st.just(LiteralType.ADDRESS), st.builds(packed, coordinates)),
+    fields,
+    st.builds(Literal, st.just(LiteralType.GROUP), coordinates),
+    st.integers(0, 255),
+)
 futures = st.recursive(
     st.builds(
         aleo.Future,
         programs.map(lambda name: f"{name}.aleo"),
         names,
-        st.lists(plaintexts, max_size=3).map(tuple),
+        st.lists(plaintexts | dynamic_futures, max_size=3).map(tuple),
     ),
     lambda inner: st.builds(
         aleo.Future, st.just("a.aleo"), names, st.lists(inner | plaintexts, max_size=3).map(tuple)
@@ -113,82 +139,160 @@ def test_plaintexts_round_trip(plaintext: aleo.Plaintext) -> None:
     assert aleo.parse_plaintext(str(plaintext)) == plaintext
 
 
-@given(plaintexts | futures | records)
+@given(plaintexts | futures | records | dynamic_futures | dynamic_records)
 def test_values_round_trip(value: aleo.Value) -> None:
     data = aleo.encode_value(value)
     assert aleo.decode_value(data) == value
     assert aleo.parse_value(str(value)) == value
 
 
-@given(st.sampled_from(SEEDS), st.data())
-def test_changed_bytes_are_refused_or_kept(seed: bytes, data: st.DataObject) -> None:
-    raw = bytearray(seed)
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, len(raw)))
-        cut = data.draw(st.integers(0, 2))
-        raw[place : place + cut] = data.draw(st.binary(max_size=3))
-    refused_or_kept(bytes(raw))
+# A small block: its head, a beacon's signature, and no ratification, solution or transaction.
+HEAD = b"".join(
+    [b"\1" + bytes(64), b"\1" + bytes(192), b"\1" + bytes(86)]  # three versions among zeros
+)
+BLOCK = HEAD + bytes(1 + 128) + b"\1" + bytes(4) + b"\1" + bytes(1 + 4) + b"\1" + bytes(4)
+READERS: dict[str, Callable[[bytes], bytes]] = {
+    "value": lambda raw: aleo.encode_value(aleo.decode_value(raw)),
+    "plaintext": lambda raw: aleo.encode_plaintext(aleo.decode_plaintext(raw)),
+    "literal": lambda raw: aleo.encode_literal(aleo.decode_literal(raw)),
+    "identifier": lambda raw: aleo.identifier_to_bytes(aleo.identifier_to_text(raw)),
+    "program id": lambda raw: aleo.program_id_to_bytes(aleo.program_id_to_text(raw)),
+    "address": lambda raw: aleo.address_to_bytes(aleo.address_to_text(raw)),
+    "block": lambda raw: aleo.BlockPrefix.from_bytes(raw).to_bytes() + raw[len(HEAD) :],
+    "block's count": lambda raw: raw if aleo.transaction_count(raw) < 1 << 32 else b"",
+}
 
 
-@given(st.binary(max_size=200))
-@example(b"")
-@example(b"\x00\x02\xff\xff\xff\xff")
-@example(b"\x00\x02\x00\x08\x00\x00")
-@example(b"\x00\x01\xff")
-@example(b"\x00\x00\x10\x00\x02\x00\xff\xff")
-def test_random_bytes_are_refused_or_kept(raw: bytes) -> None:
-    refused_or_kept(raw)
-    refused_or_kept(b"\x00" + raw)
-    for decode in (aleo.identifier_to_text, aleo.program_id_to_text, aleo.address_to_text):
-        try:
-            decode(raw)
-        except AleoFormatError:
-            pass
-    for read in (aleo.transaction_count, aleo.BlockPrefix.from_bytes):
-        try:
-            read(raw * 9)
-        except AleoFormatError:
-            pass
-
-
-def refused_or_kept(raw: bytes) -> None:
-    try:
-        value = aleo.decode_value(raw)
-    except AleoFormatError as error:
-        if "at byte" not in error.message:
-            raise
-        return
-    assert aleo.encode_value(value) == raw
-    assert str(value)
-
-
-@given(st.sampled_from(TEXTS), st.data())
-def test_changed_text_is_refused_or_parsed(text: str, data: st.DataObject) -> None:
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, len(text)))
-        cut = data.draw(st.integers(0, 3))
-        text = text[:place] + data.draw(st.text(max_size=3)) + text[place + cut :]
-    refused_or_parsed(text)
-
-
-@given(st.text(st.sampled_from('{}[](),:."\\/*-_ \n0123456789abcdefilmnopqrstuwxy\ud800é')))
-def test_random_text_is_refused_or_parsed(text: str) -> None:
-    refused_or_parsed(text)
-    for encode in (aleo.identifier_to_bytes, aleo.program_id_to_bytes, aleo.decode_id):
-        try:
-            encode(text)
-        except AleoFormatError:
-            pass
-
-
-def refused_or_parsed(text: str) -> None:
-    try:
-        value = aleo.parse_value(text)
-    except AleoFormatError as error:
-        if "at line" not in error.message:
-            raise
-        return
+def through_bytes(value: aleo.Value) -> aleo.Value:
     assert aleo.decode_value(aleo.encode_value(value)) == value
+    return value
+
+
+PARSERS: dict[str, Callable[[str], str]] = {
+    "value": lambda text: str(through_bytes(aleo.parse_value(text))),
+    "plaintext": lambda text: str(aleo.parse_plaintext(text)),
+    "literal": lambda text: str(aleo.parse_literal(text)),
+    "identifier": lambda text: aleo.identifier_to_text(aleo.identifier_to_bytes(text)),
+    "program id": lambda text: aleo.program_id_to_text(aleo.program_id_to_bytes(text)),
+    "id": lambda text: aleo.encode_id(*aleo.decode_id(text)),
+}
+Outcomes: TypeAlias = Counter[tuple[str, bool]]
+
+
+def refused_or_kept(raw: bytes, outcomes: Outcomes) -> None:
+    """Give the bytes to all readers: what one takes must be the same when it is written."""
+    for name, both in READERS.items():
+        try:
+            kept = both(raw)
+        except AleoFormatError as error:
+            if "at byte" not in error.message and name != "address":
+                raise
+            outcomes[name, False] += 1
+        else:
+            assert kept == raw
+            outcomes[name, True] += 1
+
+
+def refused_or_parsed(text: str, outcomes: Outcomes) -> None:
+    """Give the text to all parsers: what one shows must be the same when it is read again."""
+    for name, both in PARSERS.items():
+        try:
+            shown = both(text)
+            again = "" if '"' in shown else both(shown)  # a string is shown raw
+        except AleoFormatError as error:
+            if "at line" not in error.message and name in ("value", "plaintext", "literal"):
+                raise
+            outcomes[name, False] += 1
+        else:
+            assert again in ("", shown)
+            outcomes[name, True] += 1
+
+
+def check_outcomes(outcomes: Outcomes, names: Collection[str]) -> None:
+    """Fail if anybody refused everything, or nothing."""
+    assert set(outcomes) == {(name, taken) for name in names for taken in (False, True)}
+
+
+def test_changed_bytes_are_refused_or_kept() -> None:
+    outcomes: Outcomes = Counter()
+
+    @given(st.sampled_from(SEEDS), st.data())
+    def check(seed: bytes, data: st.DataObject) -> None:
+        raw = bytearray(seed)
+        for _ in range(data.draw(st.integers(1, 4))):
+            place = data.draw(st.integers(0, len(raw)))
+            cut = data.draw(st.integers(0, 2))
+            raw[place : place + cut] = data.draw(st.binary(max_size=3))
+        refused_or_kept(bytes(raw), outcomes)
+
+    check()
+    for seed in SEEDS:
+        refused_or_kept(seed, outcomes)
+    assert outcomes["value", True] >= len(SEEDS)
+    assert outcomes["value", False]
+
+
+@pytest.mark.parametrize("raw", [bytes(8), b"\xff" * 8, bytes(range(8))])
+def test_any_bytes_of_a_number_are_kept(raw: bytes) -> None:
+    value = aleo.decode_value(b"\x00\x00\x0c\x00" + raw)
+    assert value == Literal(LiteralType.U64, int.from_bytes(raw, "little"))
+
+
+def test_random_bytes_are_refused_or_kept() -> None:
+    outcomes: Outcomes = Counter()
+
+    @given(st.binary(max_size=200))
+    @example(b"")
+    @example(b"\x00\x02\xff\xff\xff\xff")
+    @example(b"\x00\x02\x00\x08\x00\x00")
+    @example(b"\x00\x01\xff")
+    @example(b"\x00\x00\x10\x00\x02\x00\xff\xff")
+    @example(b"\x00\x09\x00\x01")  # a plaintext
+    @example(b"\x09\x00\x01")  # a literal
+    @example(b"\x01a")  # an identifier
+    @example(b"\x01a\x04aleo")  # a program id
+    @example(bytes(32))  # an address
+    @example(BLOCK)
+    def check(raw: bytes) -> None:
+        refused_or_kept(raw, outcomes)
+        refused_or_kept(b"\x00" + raw, outcomes)
+
+    check()
+    check_outcomes(outcomes, READERS)
+
+
+def test_changed_text_is_refused_or_parsed() -> None:
+    outcomes: Outcomes = Counter()
+
+    @given(st.sampled_from(TEXTS), st.data())
+    def check(text: str, data: st.DataObject) -> None:
+        for _ in range(data.draw(st.integers(1, 4))):
+            place = data.draw(st.integers(0, len(text)))
+            cut = data.draw(st.integers(0, 3))
+            text = text[:place] + data.draw(st.text(max_size=3)) + text[place + cut :]
+        refused_or_parsed(text, outcomes)
+
+    check()
+    for text in TEXTS:
+        refused_or_parsed(f" /**/ {text}//", outcomes)
+    assert outcomes["value", True] >= len(TEXTS)
+    assert outcomes["value", False]
+
+
+def test_random_text_is_refused_or_parsed() -> None:
+    outcomes: Outcomes = Counter()
+
+    @given(st.text(st.sampled_from("{}[](),:.\"'\\/*-_ \n0123456789abcdefilmnopqrstuwxy\ud800é")))
+    @example("5u8")
+    @example("'a'")
+    @example("a")
+    @example("a.aleo")
+    @example("solution1qqqqqqqqqqqqq8mas5f")
+    def check(text: str) -> None:
+        refused_or_parsed(text, outcomes)
+
+    check()
+    check_outcomes(outcomes, PARSERS)
 
 
 MILLION = 1_000_000
@@ -206,6 +310,9 @@ MILLION = 1_000_000
         "[" * 100_000,
         "{a:" * 100_000,
         "{ program_id: a.aleo, function_name: f, arguments: [" * 20_000,
+        "{ _program_id: a.aleo, _function_name: f, _checksum: " * 20_000,
+        "{ _program_name: " + "1" * 10 * MILLION,
+        "{ owner: aleo1" + "q" * 10 * MILLION + ", _root: ",
         "{ owner: aleo1.public, " * 20_000,
         " " * 10 * MILLION,
         "/*" * 5 * MILLION,
@@ -214,6 +321,8 @@ MILLION = 1_000_000
         '"' + "a" * 10 * MILLION,
         '"' + "\\n" * 300_000,
         "aleo1" + "q" * 10 * MILLION,
+        "'" + "a" * 10 * MILLION,
+        "'" + "a" * 10 * MILLION + "'",
         "[" + "1u8," * MILLION,
         "literal(0x" + "ab" * MILLION,
         "a" * 10 * MILLION,

@@ -33,6 +33,8 @@ RECORD = f"{{ owner: {ADDRESS}.public, a: 1u8.private, _nonce: 0group.public }}"
         (r'"a\n\t\"\\\/\u{41}\u{1F600}"', '"a\n\t"\\/A\U0001f600"'),
         ('"a\\ \n  b"', '"ab"'),
         ('"// no comment"', '"// no comment"'),
+        (" 'aZ_9' ", "'aZ_9'"),
+        ("[ 'u8' ]", "[\n  'u8'\n]"),  # what is reserved as a name is none here
         ("{ program_id: 1u8, owner: 2u8 }", "{\n  program_id: 1u8,\n  owner: 2u8\n}"),
         (f"{{ owner: {ADDRESS} }}", f"{{\n  owner: {ADDRESS}\n}}"),
     ],
@@ -55,7 +57,14 @@ def test_parse(text: str, canonical: str) -> None:
         ("0_0field", "leading zero"),
         ("True", "'True' is not a value"),
         ("credits.aleo", "a program id cannot stand for its address"),
-        ("'foo'", "identifier literals are not supported"),
+        ("''", "'' is not an identifier"),
+        ("'a", "is not an identifier"),
+        ("'1a'", "'1a' is not an identifier"),
+        ("'_a'", "'_a' is not an identifier"),
+        ("'a-b'", "is not an identifier"),
+        ("' a'", "is not an identifier"),
+        ("'é'", "is not an identifier"),
+        (f"'{'a' * 32}'", "is not an identifier"),
         (ADDRESS.upper(), "is not a value"),
         (ADDRESS[:-1], "checksum"),
         ("aleo1", "checksum"),
@@ -78,6 +87,7 @@ def test_parse(text: str, canonical: str) -> None:
         ("literal(0x1100zz)", "expected (0x...)"),
         ("literal(0x0c0001)", "needs 8 bytes"),
         ("literal(0x09000102)", "left over"),
+        ("literal(0x11000131)", "'1' is not an identifier"),
         ("value(0x03)", "is not a value"),
     ],
     ids=lambda part: ascii(part)[:40],
@@ -155,8 +165,8 @@ def test_record_entries_keep_their_visibility() -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        ("001100666f6f", "literal(0x1100666f6f)"),
-        ("0201000000 0500 00 1200 ffff", None),
+        ("001200666f6f", "literal(0x1200666f6f)"),
+        ("0201000000 0500 00 1300 ffff", None),
     ],
 )
 def test_unknown_literals_stay_opaque(data: str, text: str | None) -> None:
@@ -167,7 +177,9 @@ def test_unknown_literals_stay_opaque(data: str, text: str | None) -> None:
     assert aleo.plaintext_to_bytes(shown) == raw
 
 
-@pytest.mark.parametrize("data", ["03aabb", "04", "ff00", "01", "0109", "0200", "02076372656469"])
+@pytest.mark.parametrize(
+    "data", ["03aabb", "04", "05aabb", "ff00", "01", "0109", "0200", "02076372656469"]
+)
 def test_unknown_values_stay_opaque(data: str) -> None:
     value = aleo.decode_value(bytes.fromhex(data))
     assert isinstance(value, Opaque)
@@ -178,11 +190,11 @@ def test_unknown_values_stay_opaque(data: str) -> None:
 
 def test_unknown_arguments_stay_opaque() -> None:
     data = aleo.value_to_bytes(
-        "{ program_id: a.aleo, function_name: f, arguments: [argument(0x02aabb), 1u8] }"
+        "{ program_id: a.aleo, function_name: f, arguments: [argument(0x03aabb), 1u8] }"
     )
-    assert data.endswith(bytes.fromhex("02 0300 02aabb 0500 00 00 0900 01"))
+    assert data.endswith(bytes.fromhex("02 0300 03aabb 0500 00 00 0900 01"))
     shown = aleo.value_to_text(data)
-    assert "    argument(0x02aabb),\n" in shown
+    assert "    argument(0x03aabb),\n" in shown
     assert aleo.value_to_bytes(shown) == data
 
 
@@ -193,7 +205,7 @@ def test_strict_refuses_unreadable_records() -> None:
 
 def test_opaque_cannot_stand_for_another_kind() -> None:
     with pytest.raises(AleoFormatError, match="argument"):
-        aleo.encode_plaintext(Opaque("argument", b"\x02"))
+        aleo.encode_plaintext(Opaque("argument", b"\x03"))
 
 
 @pytest.mark.parametrize(
@@ -211,6 +223,8 @@ def test_opaque_cannot_stand_for_another_kind() -> None:
         (LiteralType.ADDRESS, b"\xff" * 32),
         (LiteralType.SIGNATURE, b"\x00" * 31 + b"\xff" + b"\x00" * 96),
         (LiteralType.STRING, "é" * 128),
+        (LiteralType.IDENTIFIER, "a b"),
+        (LiteralType.IDENTIFIER, b"a"),
     ],
 )
 def test_literals_check_their_value(kind: LiteralType, value: int | str | bytes) -> None:
@@ -231,7 +245,9 @@ def test_inner_length_limit() -> None:
         aleo.plaintext_to_bytes(f"[{wide}]")
 
 
-@pytest.mark.parametrize("name", ["", "a" * 32, "1a", "_a", "a-b", "é", "u8", "string", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "a" * 32, "1a", "_a", "a-b", "é", "u8", "string", "identifier", "a\n"]
+)
 def test_not_identifiers(name: str) -> None:
     with pytest.raises(AleoFormatError):
         aleo.identifier_to_bytes(name)
@@ -246,3 +262,34 @@ def test_not_identifiers(name: str) -> None:
 def test_not_program_ids(text: str) -> None:
     with pytest.raises(AleoFormatError):
         aleo.program_id_to_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("0102 0161 0400 00090001 0161 0400 00090002", "the member 'a' twice"),
+        (
+            "0121"
+            + "".join(
+                f"0261{letter:02x} 0400 00090001" for letter in b"abcdefghijklmnopqrstuvwxyz0123456"
+            ),
+            "33 members of at most 32",
+        ),
+    ],
+)
+def test_members_of_bytes_are_as_strict_as_those_of_text(data: str, message: str) -> None:
+    # snarkVM keeps the last of a name, and takes 33.
+    with pytest.raises(AleoFormatError, match=message):
+        aleo.decode_plaintext(bytes.fromhex(data))
+
+
+@pytest.mark.parametrize(("data", "text"), [("0100", "{}"), ("0200000000", "[]")])
+def test_what_is_empty_is_shown_whole(data: str, text: str) -> None:
+    # snarkVM leaves the closing bracket out.
+    assert aleo.plaintext_to_text(bytes.fromhex(data)) == text
+    assert aleo.encode_plaintext(aleo.decode_plaintext(bytes.fromhex(data))).hex() == data
+
+
+def test_the_nonce_may_have_no_comma_behind_it() -> None:
+    with pytest.raises(AleoFormatError, match="expected '_version'"):
+        aleo.parse_value(RECORD.replace(" }", ", }"))

@@ -34,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ROUNDS = 15
 CALLS = 20_000
+PROMPT_OFTEN = 2 | 4  # flags: PROMPT, MULTI_INSTANCE
 
 PROGRAM = bytes.fromhex("076372656469747304616c656f")
 MAPPING = bytes.fromhex("076163636f756e74")
@@ -225,6 +226,22 @@ def ratios(figures: dict[str, float]) -> list[tuple[str, float, str]]:
         ("socket / process", figures["unix_socket_ns"] / figures["process_ns"], "at least 30"),
         ("restart, ms", figures["restart_ms_idle"], "at most 5"),
         ("restart beside two busy threads, ms", figures["restart_ms_busy"], "at most 20"),
+        *(
+            (
+                f"fan-out to 64, {m}, of 64 times 1",
+                figures[f"fanout_{m}_ns_64"] / figures[f"fanout_{m}_ns_1"] / 64,
+                "at most 1.5",
+            )
+            for m in delivery.MODES
+        ),
+        (
+            "large events, process / thread, the worst size",
+            min(
+                figures[f"sizes_process_gbps_{s}"] / figures[f"sizes_thread_gbps_{s}"]
+                for s in delivery.SIZES
+            ),
+            "at least 0.9",
+        ),
         ("cffi / values", figures["cffi_call_ns"] / figures["values_ns"], ""),
         ("ctypes / values", figures["ctypes_call_ns"] / figures["values_ns"], ""),
     ]
@@ -239,7 +256,7 @@ def main() -> None:
         here = Path(folder)
         floor = load_floor(here)
         figures = inline(here, floor)
-        noop = compile_c(HERE / "noop.c", here / "noop.so", "-DNOOP_FLAGS=2")
+        noop = compile_c(HERE / "noop.c", here / "noop.so", f"-DNOOP_FLAGS={PROMPT_OFTEN}")
         probe = compile_c(HERE / "probe.c", here / "probe.so")
         across, lines = delivery.measure(floor, noop, probe, here)
         figures |= across

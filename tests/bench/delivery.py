@@ -16,6 +16,9 @@ from slipstream import MappingUpdate, Meta, PluginManager, frames
 EVENT_BYTES = 128
 RUN = 1000
 GAP_S = 0.002
+FANOUT, FANOUT_CALLS = (1, 4, 16, 64), 500
+SIZES, SIZES_BYTES = (1024, 4096, 16384, 65536, 262144, 1048576), 256 * 1024 * 1024
+MODES = ("thread", "process")
 RECORD = struct.Struct("<qqq")
 
 
@@ -54,6 +57,44 @@ def single_ns(library: Path, calls: int) -> float:
             samples.append((time.perf_counter_ns() - start) / calls)
             manager.flush(30)
         return statistics.median(samples)
+
+
+def fanout_ns(library: Path, mode: str, plugins: int) -> float:
+    """Nanoseconds a broadcast of one ready frame to so many plugins, all asleep at first."""
+    ready = event(0)[:16] + bytes(24) + event(0)[40:]
+    with PluginManager(mode, insecure_paths=True, log_level="error") as manager:
+        for number in range(plugins):
+            config = {"libpath": str(library), "name": f"noop{number}", "ring_bytes": "1MiB"}
+            manager.load_plugin(config)
+        broadcast = manager.broadcast
+        loop = range(FANOUT_CALLS)
+        samples = []
+        for _ in range(9):
+            time.sleep(0.02)
+            start = time.perf_counter_ns()
+            for _ in loop:
+                broadcast(ready)
+            samples.append((time.perf_counter_ns() - start) / FANOUT_CALLS)
+            manager.flush(60)
+    return statistics.median(samples)
+
+
+def size_gbps(library: Path, mode: str, size: int) -> float:
+    """Gigabytes a second of events of this size, until all are acknowledged."""
+    meta = Meta(stream=7, sequence=1, time_ns=1)
+    one = frames.encode(MappingUpdate(b"prog", b"map", b"key", bytes(size), 1, meta))
+    calls = SIZES_BYTES // size
+    with PluginManager(mode, insecure_paths=True, log_level="error") as manager:
+        manager.load_plugin({"libpath": str(library)})
+        broadcast = manager.broadcast
+        samples = []
+        for _ in range(5):
+            start = time.perf_counter_ns()
+            for _ in range(calls):
+                broadcast(one)
+            manager.flush(60)
+            samples.append(calls * size / (time.perf_counter_ns() - start))
+    return statistics.median(samples)
 
 
 def records(path: Path) -> list[tuple[int, int, int]]:
@@ -192,5 +233,7 @@ def measure(
         "wake_us_p99": statistics.quantiles(woken, n=100)[98],
         "restart_ms_idle": restart_ms(probe, folder, 30, 0),
         "restart_ms_busy": restart_ms(probe, folder, 30, 2),
+        **{f"fanout_{m}_ns_{n}": fanout_ns(noop, m, n) for m in MODES for n in FANOUT},
+        **{f"sizes_{m}_gbps_{s}": size_gbps(noop, m, s) for m in MODES for s in SIZES},
     }
     return figures, lines

@@ -23,6 +23,7 @@ DEADLINE = 240
 # A plugin in C whose functions do what -D says; it reports its life to the log.
 SOURCE = r"""
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

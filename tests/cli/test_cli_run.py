@@ -50,6 +50,7 @@ def test_genesis_into_tally(command, examples) -> None:
         "name": "tally", "version": "1.0.0", "mode": "process", "state": "running", "reason": "",
         "accepted": 397, "delivered": 397, "dead": 0, "told": 0, "undelivered": 0, "waiting": 0,
         "dead_unkept": 0, "lost": 0, "acknowledged": 397, "retrying": 0,
+        "restarts": 0, "gaps": 0, "last_crash": None,
     }  # fmt: skip
     assert "397 events, 0 lost" in done.stderr
     assert unloads(done.stderr) == ["tally"]

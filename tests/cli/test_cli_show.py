@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -289,3 +290,54 @@ def test_convert_to_a_full_disk(command) -> None:
     assert b"No space left on device" in done.stderr
     assert b"next: make room on that disk" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["out.capture", "out.jsonl"])
+def test_convert_leaves_nothing_where_there_is_no_room(command, tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    arguments = [COMMAND, "convert", str(GENESIS), str(target)]
+    done = subprocess.run(  # a limit on files is the disk that is full
+        arguments,
+        stderr=subprocess.PIPE,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert done.returncode == 4
+    assert f"cannot write {target}: File too large".encode() in done.stderr
+    assert not target.exists()
+    assert command("convert", GENESIS, target).returncode == 0
+
+
+def test_convert_of_what_is_no_event_leaves_nothing(command, tmp_path: Path) -> None:
+    target = tmp_path / "out.capture"
+    assert command("convert", "-", target, stdin=b"no events").returncode == 4
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "LOOP"],
+        ["inspect", "LOOP"],
+        ["convert", "LOOP", "OUT"],
+        ["run", "--slipstream-config", "LOOP", GENESIS],
+        ["redeliver", "--slipstream-config", "LOOP", "LOOP"],
+        ["show", "/proc/self/mem"],  # of which nothing can be read
+        ["inspect", "/proc/self/mem"],
+        ["run", "--slipstream-config", "/proc/self/mem", GENESIS],
+    ],
+    ids=str,
+)
+def test_files_that_cannot_be_read_are_named(command, tmp_path: Path, arguments) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(loop)
+    names = {"LOOP": loop, "OUT": tmp_path / "out"}
+    done = command(*(names.get(str(argument), argument) for argument in arguments))
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode in {1, 3, 4}
+    assert str(loop if "LOOP" in arguments else "/proc/self/mem") in said
+    told = ("Too many levels", "Input/output error", "does not exist", "not a regular file")
+    assert any(problem in said for problem in told)
+    assert "internal error" not in said
+    assert not (tmp_path / "out").exists()

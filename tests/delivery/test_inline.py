@@ -243,7 +243,8 @@ def test_a_pause_becomes_one_gap(manager, compile_plugin, tmp_path) -> None:
     assert plugin.counters.lag == 3
     with capture_logs() as logs:
         manager.resume(plugin.name)
-    assert "3 events were not delivered (ordinals 2 to 4)" in logs[0]["event"]
+    told = "3 events were not delivered (ordinals 2 to 4)"
+    assert any(told in line["event"] for line in logs)
     manager.resume(plugin.name)
     manager.block(b"", 14)
     gap = native.events[1]

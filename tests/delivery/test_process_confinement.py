@@ -190,4 +190,4 @@ def test_a_flood_is_held_back_and_blocks_nobody(manager, oracle) -> None:
             "nobody said that lines were suppressed",
         )
     assert plugin.delivery.restarts == 0
-    assert sum(line["event"].startswith("flood") for line in logs) < 2000
+    assert sum(line["event"].startswith("flood") for line in logs) < 50_000, "of 100,000"

@@ -137,3 +137,48 @@ def test_two_managers_do_not_hear_each_others_messages(compile_plugin) -> None:
         assert [
             m for m in messages if letter * 4000 not in m or any(o * 9 in m for o in others)
         ] == []
+
+
+# ---- What is said of a worker that falls while it loads ------------------------------------------
+
+ABORTS = """
+#include <slipstream.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void destroy(void *unused) { (void)unused; }
+static uint64_t subscribed_events(void *unused) { (void)unused; return 0; }
+static int32_t on_load(void *unused, const char *config, size_t len, uint32_t reason) {
+    (void)unused, (void)config, (void)len, (void)reason;
+    fprintf(stderr, "terminate called after throwing\\n  what():  no such table: blocks\\n");
+    abort();
+}
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    static const slipstream_plugin table = {
+        sizeof table, SLIPSTREAM_ABI_MINOR, 0, 0, NULL, "aborts", "1", destroy, on_load, NULL,
+        subscribed_events, NULL, NULL, NULL};
+    (void)host;
+    return &table;
+}
+"""
+
+
+def test_what_a_plugin_prints_before_it_aborts_is_in_the_error(compile_plugin, tmp_path) -> None:
+    library = compile_plugin(ABORTS, name="aborts")
+    config = {"libpath": str(library), "mode": "process"}
+    with (
+        PluginManager(insecure_paths=True) as manager,
+        pytest.raises(PluginLoadError) as caught,
+    ):
+        manager.load_plugin(config)
+    assert "died of signal 6 (Aborted) while it was loaded" in caught.value.message
+    assert "it said last: terminate called" in caught.value.message
+    assert "what():  no such table: blocks" in caught.value.message
+    assert caught.value.hint == "run it in a debugger"  # there is no report to look at
+    with (
+        PluginManager(insecure_paths=True, data_dir=tmp_path / "data") as manager,
+        pytest.raises(PluginLoadError) as caught,
+    ):
+        manager.load_plugin(config)
+    (report,) = (tmp_path / "data" / "aborts").glob("crash-*.json")
+    assert caught.value.hint == f"see its crash report {report}, and run it in a debugger"

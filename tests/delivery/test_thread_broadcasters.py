@@ -144,7 +144,7 @@ def test_an_inline_plugin_beside_full_rings(manager, compile_plugin, tmp_path) -
 
 def test_control_gets_its_turn_beside_a_busy_broadcaster(manager, compile_plugin, tmp_path) -> None:
     gated = Gated(compile_plugin, tmp_path)
-    manager.load_plugin(gated.config(**THREAD, block_timeout=240, buffered=1, gate=""))
+    busy = manager.load_plugin(gated.config(**THREAD, block_timeout=240, buffered=1, gate=""))
     stop = threading.Event()
     run = [page(height) for height in range(2000)]
 
@@ -159,10 +159,13 @@ def test_control_gets_its_turn_beside_a_busy_broadcaster(manager, compile_plugin
         recorder = Recorder(compile_plugin, tmp_path)
         for _ in range(5):  # an error if it takes longer than the manager's wait_timeout
             manager.load_plugin(recorder.config(**THREAD, overflow="drop_newest"))
+            before = busy.counters.accepted
             manager.unload_plugin("recorder", 5)
+            wait_until(lambda before=before: busy.counters.accepted > before, "it was not busy")
     finally:
         stop.set()
         sender.join(240)
+    assert not sender.is_alive()
 
 
 def test_random_load_for_a_while() -> None:

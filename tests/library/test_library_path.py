@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import os
+import pwd
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +170,93 @@ def test_what_belongs_to_another_user_is_refused(library: Path, which: str) -> N
     assert f"the {which} {path} belongs to another user (uid 4242)" in caught.value.message
     assert caught.value.hint.startswith(f"run: chown 0 {path}, or accept")
     assert check_library_path(library, insecure=True) == library
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_link_in_a_folder_that_all_may_write_is_refused(library: Path, tmp_path, length) -> None:
+    """Also in the middle of a chain: whoever may replace the link may replace the library."""
+    shared = tmp_path / "open"
+    shared.mkdir()
+    shared.chmod(0o777)
+    link = shared / "link.so"
+    link.symlink_to(library)
+    for number in range(length - 1):
+        further = tmp_path / f"link{number}.so"
+        further.symlink_to(os.path.relpath(link, further.parent))
+        link = further
+    with pytest.raises(InvalidPluginPath, match=f"the folder {shared} is writable for every"):
+        check_library_path(link)
+    assert check_library_path(link, insecure=True) == library
+    shared.chmod(0o1777)
+    assert check_library_path(link) == library
+
+
+@needs_root
+def test_a_link_of_another_user_is_refused(library: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.so"
+    link.symlink_to(library)
+    os.lchown(link, 4242, -1)
+    with pytest.raises(InvalidPluginPath) as caught:
+        check_library_path(link)
+    assert f"the link {link} belongs to another user (uid 4242)" in caught.value.message
+    command = caught.value.hint.removeprefix("run: ").split(", or accept")[0]
+    assert os.system(command) == 0
+    assert check_library_path(link) == library
+
+
+def test_a_folder_beside_the_way_does_not_count(library: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "open"
+    (shared / "below").mkdir(parents=True)
+    link = tmp_path / "up.so"
+    link.symlink_to("plugins/../plugins/libx.so")
+    shared.chmod(0o777)
+    assert check_library_path(link) == library
+
+
+@needs_root
+@pytest.mark.parametrize("which", ["library", "folder"])
+def test_a_group_with_others_in_it_is_refused(library: Path, which: str) -> None:
+    path = library if which == "library" else library.parent
+    path.chmod(0o775)
+    assert check_library_path(library) == library, "in the group of root is nobody else"
+    other = next(user for user in pwd.getpwall() if user.pw_gid not in (0, os.getegid()))
+    os.chown(path, -1, other.pw_gid)
+    with pytest.raises(InvalidPluginPath) as caught:
+        check_library_path(library)
+    group = grp.getgrgid(other.pw_gid).gr_name
+    assert f"the {which} {path} is writable for the group {group} (mode 0775)" in (
+        caught.value.message
+    )
+    assert caught.value.hint.startswith(f"run: chmod g-w {path}, or accept")
+    os.chown(path, -1, 54321)
+    with pytest.raises(InvalidPluginPath, match="writable for the group 54321"):
+        check_library_path(library)
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ([(2, 6, 4242)], "writable for the user 4242"),
+        ([(8, 7, 54321)], "writable for the group 54321"),
+        ([(2, 4, 4242)], None),
+        ([(2, 6, 0)], None),
+    ],
+    ids=["user", "group", "a reader", "root"],
+)
+def test_an_access_list_that_lets_others_write_is_refused(library: Path, entries, found) -> None:
+    none = 0xFFFFFFFF
+    whole = sorted([(1, 6, none), (4, 4, none), (16, 7, none), (32, 4, none), *entries])
+    data = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in whole)
+    try:
+        os.setxattr(library, "system.posix_acl_access", data)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error}")
+    if found is None:
+        assert check_library_path(library) == library
+        return
+    with pytest.raises(InvalidPluginPath, match=found) as caught:
+        check_library_path(library)
+    assert caught.value.hint.startswith(f"run: setfacl -b {library}, or accept")
 
 
 def test_the_right_digest_passes_in_either_case(library: Path) -> None:

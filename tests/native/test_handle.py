@@ -44,7 +44,7 @@ def test_it_is_given_back_once() -> None:
     assert handle.is_closed
     with pytest.raises(ClosedError, match="is closed"):
         _ = handle.pointer
-    with pytest.raises(AttributeError, match="Handle has no attribute 'pointr'"):
+    with pytest.raises(AttributeError, match="'Handle' object has no attribute 'pointr'"):
         _ = handle.pointr
     Handle(8, given.append)  # nobody refers to it
     assert given == [7, 8]
@@ -188,4 +188,4 @@ def test_a_fake_host_after_its_end_and_at_the_end_of_the_process(compile_plugin,
     assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
     assert native.calls == ["load", "unload", "destroy"] * 2
     assert copies_in(native.library.parent) == []
-    assert lib.ss_os_forked() is False
+    assert lib.ss_os_process() == 1

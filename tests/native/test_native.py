@@ -97,6 +97,10 @@ def test_sequencer(built, kind) -> None:
     assert "rounds of slots" in run(built / kind / "sequencer", 2_000 * MORE)
 
 
+def test_losses(built) -> None:
+    assert "losses told of" in run(built / "asan" / "losses")
+
+
 def test_blame(built) -> None:
     assert "blamed" in run(built / "asan" / "blame")
 

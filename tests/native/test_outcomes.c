@@ -203,7 +203,8 @@ static void check_thousand(void) {
     p->consumer.keep = keep_refusals;
     const uint8_t *frames = run;
     size_t left = len;
-    REQUIRE(ss_queue_put(queue, &frames, &left, 1000), "room");
+    bool must_wake = false;
+    REQUIRE(ss_queue_put(queue, &frames, &left, 1000, &must_wake) && !must_wake, "room");
     ss_queue_describe(queue, &stats);
     REQUIRE(stats.waiting == 1000 && stats.accepted == 1000, "%llu", (llu)stats.waiting);
     start(p, queue->ring);

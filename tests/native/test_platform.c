@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 
 enum { MS = 1000000, HEAD = SS_OS_PAGE, BYTES = 2 * SS_OS_PAGE };
@@ -146,7 +147,11 @@ static bool is_listed(int id) {
     return false;
 }
 
-static void list(const char *library) {
+/* A thread waits in the C library, with its way back into ours. */
+static void list(void) {
+    enum { ROOM = 1024 };
+    static ss_os_range all[ROOM];
+    ss_os_range ours = {0, 0};
     char name[64];
     int one[1];
     ss_os_thread thread;
@@ -157,10 +162,19 @@ static void list(const char *library) {
     REQUIRE(is_listed(id) && is_listed(ss_os_thread_own_id()));
     REQUIRE(ss_os_thread_ids(one, 1) == 1);
     REQUIRE(ss_os_thread_get_name(id, name, sizeof name) && strcmp(name, "seen-1") == 0);
-    for (int i = 0; i < 20; i++) { /* it waits by now, at least in the end */
-        REQUIRE(!ss_os_thread_is_in(id, library));
+    const size_t count = ss_os_code_ranges(all, ROOM);
+    const uintptr_t here = (uintptr_t)be_seen;
+    REQUIRE(count > 2 && ss_os_code_ranges(all, 1) == 1);
+    REQUIRE(ss_os_code_ranges(all, ROOM) == count);
+    for (size_t i = 0; i < count; i++)
+        if (here >= all[i].start && here < all[i].end)
+            ours = all[i];
+    REQUIRE(ours.end > ours.start);
+    while (!ss_os_thread_is_in(id, &ours, 1)) /* it waits soon */
         ss_os_sleep_ns(MS);
-    }
+    const uintptr_t unused = (uintptr_t)ss_os_library_close;
+    const ss_os_range nowhere = {unused, unused + 1};
+    REQUIRE(!ss_os_thread_is_in(id, &nowhere, 1) && !ss_os_thread_is_in(id, &ours, 0));
     atomic_store(&number, 0);
     ss_os_wake(&number, false);
     ss_os_thread_join(thread);
@@ -239,6 +253,23 @@ static void foreign(void) {
 
 /* ---- Libraries and files ---------------------------------------------------------------------- */
 
+static void on_signal(int number) {
+    (void)number;
+}
+
+static void signals(void) {
+    const ss_os_range here = {(uintptr_t)on_signal, (uintptr_t)on_signal + 1};
+    ss_os_stop_handlers kept;
+    REQUIRE(ss_os_signal_into(&here, 1) == 0);
+    ss_os_get_stop_handlers(&kept);
+    REQUIRE(ss_os_put_back_stop_handlers(&kept) == NULL);
+    REQUIRE(signal(SIGTERM, on_signal) == SIG_DFL && ss_os_signal_into(&here, 1) == SIGTERM);
+    REQUIRE(strcmp(ss_os_put_back_stop_handlers(&kept), "SIGTERM") == 0);
+    REQUIRE(ss_os_signal_into(&here, 1) == 0 && signal(SIGTERM, SIG_DFL) == SIG_DFL);
+    REQUIRE(signal(SIGUSR2, on_signal) == SIG_DFL && ss_os_signal_into(&here, 1) == SIGUSR2);
+    REQUIRE(ss_os_put_back_stop_handlers(&kept) == NULL && signal(SIGUSR2, SIG_DFL) == on_signal);
+}
+
 static void library(const char *path) {
     char why[512] = "";
     REQUIRE(ss_os_library_open(in_folder("nowhere"), why, sizeof why) == NULL && why[0] != '\0');
@@ -282,7 +313,9 @@ static void rest(void) {
     uint64_t b[2] = {0};
     REQUIRE(ss_os_random(a, sizeof a) && ss_os_random(b, sizeof b));
     REQUIRE(memcmp(a, b, sizeof a) != 0);
-    REQUIRE(!ss_os_forked());
+    const uint32_t process = ss_os_process();
+    REQUIRE(process != 0 && ss_os_process() == process && ss_os_is_process(process));
+    REQUIRE(!ss_os_is_process(process + 1));
 }
 
 int main(int argc, char **argv) {
@@ -291,11 +324,12 @@ int main(int argc, char **argv) {
     clocks();
     words();
     threads();
-    list(argv[2]);
+    list();
     mirror();
     shared();
     foreign();
     library(argv[2]);
+    signals();
     files();
     rest();
     printf("platform: all that it promises\n");

@@ -30,7 +30,8 @@ static pid_t start_child(plugin *p, ss_ring *ring) {
     const pid_t child = fork();
     REQUIRE(child >= 0, "fork");
     if (child == 0) {
-        /* The dead may have held them; a worker's are its own. */
+        /* The dead may have held them; a worker's are its own, and so is its host. */
+        p->host.process = ss_os_process();
         memset(&p->host.ack_lock, 0, sizeof p->host.ack_lock);
         memset(&p->host.settle, 0, sizeof p->host.settle);
         memset(&p->consumer.refuse_lock, 0, sizeof p->consumer.refuse_lock);

@@ -1,8 +1,10 @@
 /* ss_text_escape: known texts, then random bytes against the properties that it promises.
  * Argument: iterations. */
 #include "check.h"
+#include "base/secret.h"
 #include "base/text.h"
 
+#include <slipstream.h>
 #include <string.h>
 
 static void shows(const char *given, size_t len, const char *wanted) {
@@ -64,6 +66,44 @@ static void check_properties(const uint8_t *given, size_t len) {
     free(all);
 }
 
+static void masks(const char *given, const char *wanted) {
+    char out[256];
+    bool is_cut;
+    REQUIRE(ss_text_show(out, sizeof out, given, strlen(given), &is_cut) == strlen(wanted));
+    REQUIRE(strcmp(out, wanted) == 0 && !is_cut);
+}
+
+static void check_secrets(void) {
+    static const char *const secrets[] = {"hunter2", "long", "long-secret", "a.c+d", "****", "\xc3\xbc\n\x01"};
+    masks("hunter2", "hunter2"); /* nobody knows yet */
+    REQUIRE(ss_secret_hide("abc", 3) == SLIPSTREAM_OK); /* too short */
+    for (size_t i = 0; i < 2 * sizeof secrets / sizeof secrets[0]; i++) {
+        const char *one = secrets[i % (sizeof secrets / sizeof secrets[0])];
+        REQUIRE(ss_secret_hide(one, strlen(one)) == SLIPSTREAM_OK);
+    }
+    masks("no way in: hunter2!", "no way in: ***!");
+    masks("hunter2hunter2", "******");
+    masks("hunter", "hunter");
+    masks("abc abc", "abc abc");
+    masks("the long-secret and long", "the *** and ***");
+    masks("long-secre", "***-secre");
+    masks("a.c+d abcxd", "*** abcxd");
+    masks("***hunter2", "******");
+    masks("*****hunter2", "****" "***");
+    masks("\x01 \xc3\xbc\n\x01", "\\x01 ***");
+    masks("", "");
+    shows("hunter2", 7, "hunter2"); /* a name is no text */
+    /* Never behind the end of the text, and cut before the mask, not in it. */
+    char *end = malloc(6);
+    char out[8];
+    bool is_cut;
+    memcpy(end, "hunter", 6);
+    REQUIRE(ss_text_show(out, sizeof out, end, 6, NULL) == 6);
+    free(end);
+    REQUIRE(ss_text_show(out, 4, "x hunter2", 9, &is_cut) == 2 && is_cut);
+    REQUIRE(strcmp(out, "x ") == 0);
+}
+
 int main(int argc, char **argv) {
     static const char *const pieces[] = {"\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xC2\x85",
                                          "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xC0\xAF", "plain",
@@ -95,5 +135,6 @@ int main(int argc, char **argv) {
         free(exact);
     }
     printf("text: %ld random texts\n", iterations);
+    check_secrets();
     return 0;
 }

@@ -71,7 +71,7 @@ WRONG = {
     "lib.ss_sequencer_atach(sequencer, instance, 100, slot)": '"Lib" has no attribute "ss_sequencer_atach"',
     "lib.SLIPSTREAM_OKAY": '"Lib" has no attribute "SLIPSTREAM_OKAY"',
     "lib.ss_sequencer_unhold(sequencer)": "Too few arguments for",
-    "lib.ss_os_forked(1)": 'Too many arguments for "ss_os_forked" of "Lib"',
+    "lib.ss_os_process(1)": 'Too many arguments for "ss_os_process" of "Lib"',
     "lib.ss_instance_open(queue)": 'has incompatible type "ss_queue"; expected "ss_instance"',
     "lib.ss_sequencer_attach(sequencer, queue, 100, slot)": 'has incompatible type "ss_queue"; expected "ss_instance"',
     'lib.ss_sequencer_attach(sequencer, instance, 100, ffi.new("uint64_t *"))': 'incompatible type "Pointer[uint64_t]"; expected "Pointer[uint32_t]"',

@@ -49,6 +49,7 @@ static struct oracle {
     int log;
     int obeys;
     int crashes_in_flush;
+    int is_child; /* of a fork in a callback: it comes back at once, and is no witness */
     int64_t ack_every;
     int64_t event_us;
     int lock_fd; /* of a file that only one version may hold */
@@ -278,6 +279,11 @@ static void print_much(void) {
             return;
 }
 
+static void chatter(void) {
+    for (int i = 0; i < 20000; i++)
+        slipstream_log(me.host, SLIPSTREAM_LOG_INFO, "there is no end to it");
+}
+
 static void obey(const char *what, uint64_t ordinal) {
     if (strcmp(what, "segv") == 0)
         oracle_write_to_null();
@@ -299,6 +305,10 @@ static void obey(const char *what, uint64_t ordinal) {
         raise(SIGSTOP);
     else if (strcmp(what, "scribble") == 0)
         scribble();
+    else if (strcmp(what, "fork") == 0)
+        me.is_child = fork() == 0;
+    else if (strcmp(what, "chatter") == 0)
+        chatter();
     else if (strcmp(what, "attack") == 0)
         attack_ring();
     else if (strcmp(what, "unmap") == 0)
@@ -501,6 +511,8 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
         if (what[0] == '-') {
             write_out();
             obey(what + 1, ordinal);
+            if (me.is_child)
+                return SLIPSTREAM_OK;
         }
         if (strcmp(what, "refuse") == 0)
             r.type = REFUSED;
@@ -510,6 +522,8 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
         } else if (what[0] != '\0' && what[0] != '-') {
             write_out();
             obey(what, ordinal);
+            if (me.is_child)
+                return SLIPSTREAM_OK;
         }
         if (r.type == GAP) {
             write_out();

@@ -50,6 +50,12 @@ static int32_t obey(const char *command, text *body) {
     } else if (sscanf(command, "repeat/%u", &number) == 1) {
         for (unsigned i = 0; i < number; i++)
             host->log(host->ctx, SLIPSTREAM_LOG_INFO, body->data, body->len);
+    } else if (strcmp(command, "log and abort") == 0) {
+        host->log(host->ctx, SLIPSTREAM_LOG_INFO, body->data, body->len);
+        abort();
+    } else if (strcmp(command, "print") == 0) {
+        printf("%s\n", body->data);
+        fflush(stdout);
     } else if (strcmp(command, "log NULL") == 0) {
         host->log(host->ctx, SLIPSTREAM_LOG_INFO, NULL, 0);
     } else if (strcmp(command, "set_error NULL") == 0) {
@@ -116,12 +122,29 @@ static int32_t flush(void *instance, uint32_t timeout_ms) {
     return SLIPSTREAM_OK;
 }
 
+/* With what on_load and on_unload fail, if they are to. */
+#ifndef LOAD_ERROR
+#define LOAD_ERROR NULL
+#endif
+#ifndef UNLOAD_ERROR
+#define UNLOAD_ERROR NULL
+#endif
+
+static int32_t end_with(const char *error) {
+    return error == NULL ? SLIPSTREAM_OK : slipstream_fail(host, SLIPSTREAM_FAILED, error);
+}
+
+static int32_t on_load(void *instance, const char *config, size_t len, uint32_t reason) {
+    (void)instance, (void)config, (void)len, (void)reason;
+    return end_with(LOAD_ERROR);
+}
+
 static int32_t on_unload(void *instance, uint32_t timeout_ms) {
     (void)instance;
     (void)timeout_ms;
     slipstream_log(host, SLIPSTREAM_LOG_INFO,
                    slipstream_is_stopping(host) ? "stopping" : "not stopping");
-    return SLIPSTREAM_OK;
+    return end_with(UNLOAD_ERROR);
 }
 
 static void destroy(void *instance) {
@@ -133,7 +156,7 @@ static void destroy(void *instance) {
 
 const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
     static const slipstream_plugin table = {
-        sizeof table, SLIPSTREAM_ABI_MINOR, 0, FLAGS, NULL, "talker", "1", destroy, NULL,
+        sizeof table, SLIPSTREAM_ABI_MINOR, 0, FLAGS, NULL, "talker", "1", destroy, on_load,
         on_unload, subscribed_events, on_broadcast, flush, NULL};
     host = given;
     if ((FLAGS & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0 &&

@@ -27,7 +27,7 @@ from support.outcomes import Auditor
 PLAN = {
     "segv": 10, "-segv": 10, "abort": 6, "-abort": 4, "exit": 6, "kill": 6, "-kill": 6,
     "hang": 2, "spin": 2, "stop": 2, "stopped": 1, "scribble": 6, "-scribble": 2, "attack": 3,
-    "unmap": 6, "garbage": 6, "close": 6, "outside": 12,
+    "unmap": 6, "garbage": 6, "close": 6, "outside": 12, "fork": 6, "-fork": 2, "chatter": 4,
     "refuse": 12,
 }  # fmt: skip
 

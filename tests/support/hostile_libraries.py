@@ -176,7 +176,7 @@ COMPILED: list[Case] = [
         "a Rust-ABI plugin",
         Refusal.RUST_ABI_PLUGIN,
         "exports _create_plugin: it is a Rust-ABI plugin of snarkVM or Geyser",
-        "export slipstream_create_plugin_v1 from it",
+        "give it slipstream_create_plugin_v1",
         whole='__attribute__((visibility("default"))) void *_create_plugin(void);\n'
         "void *_create_plugin(void) { return 0; }\n",
     ),

@@ -3,6 +3,8 @@
 #define SS_PLATFORM_LINUX_INLINE_H
 
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -12,6 +14,9 @@ typedef pthread_mutex_t ss_os_mutex;
 typedef pthread_cond_t ss_os_condition;
 typedef pthread_once_t ss_os_once;
 #define SS_OS_ONCE PTHREAD_ONCE_INIT
+struct ss_os_stop_handlers {
+    struct sigaction actions[2]; /* SIGINT, SIGTERM */
+};
 
 static inline uint64_t ss_os_clock_ns(clockid_t clock) {
     struct timespec now;
@@ -68,6 +73,13 @@ static inline bool ss_os_condition_wait(ss_os_condition *condition, ss_os_mutex 
 
 static inline void ss_os_condition_wake_all(ss_os_condition *condition) {
     pthread_cond_broadcast(condition);
+}
+
+/* A word that the kernel wipes in a child. */
+extern _Atomic uint32_t *ss_os_process_word;
+
+static inline bool ss_os_is_process(uint32_t number) {
+    return atomic_load_explicit(ss_os_process_word, memory_order_relaxed) == number;
 }
 
 static inline void ss_os_call_once(ss_os_once *once, void (*function)(void)) {

@@ -25,7 +25,7 @@ ssize_t ss_os_read_directly(const void *address, void *out, size_t len);
 
 /* ---- system ---------------------------------------------------------------------------- */
 
-/* Does ss_os_forked look at a page that the kernel wipes, or ask it each time? */
+/* Is it by a page that the kernel wipes that a fork is noticed? */
 bool ss_os_has_fork_mark(void);
 
 #endif

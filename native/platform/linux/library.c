@@ -2,6 +2,8 @@
 #include "platform/linux/inner.h"
 
 #include <dlfcn.h>
+#include <link.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +49,63 @@ void ss_os_library_close(void *library) {
     atomic_fetch_add(&in_loader, 1);
     dlclose(library);
     atomic_fetch_sub(&in_loader, 1);
+}
+
+typedef struct code_list {
+    ss_os_range *out;
+    size_t room;
+    size_t count;
+} code_list;
+
+static int add_code(struct dl_phdr_info *info, size_t size, void *context) {
+    code_list *list = context;
+    (void)size;
+    for (size_t i = 0; i < info->dlpi_phnum && list->count < list->room; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        const uintptr_t start = info->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0)
+            list->out[list->count++] = (ss_os_range){start, start + part->p_memsz};
+    }
+    return 0;
+}
+
+size_t ss_os_code_ranges(ss_os_range *out, size_t room) {
+    code_list list = {out, room, 0};
+    dl_iterate_phdr(add_code, &list);
+    return list.count;
+}
+
+int ss_os_signal_into(const ss_os_range *code, size_t count) {
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) != 0)
+            continue;
+        const uintptr_t function = (uintptr_t)action.sa_sigaction;
+        for (size_t i = 0; i < count; i++)
+            if (function >= code[i].start && function < code[i].end)
+                return number;
+    }
+    return 0;
+}
+
+static const int stop_signals[2] = {SIGINT, SIGTERM};
+
+void ss_os_get_stop_handlers(ss_os_stop_handlers *out) {
+    for (size_t i = 0; i < 2; i++)
+        sigaction(stop_signals[i], NULL, &out->actions[i]);
+}
+
+const char *ss_os_put_back_stop_handlers(const ss_os_stop_handlers *kept) {
+    const char *changed = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        struct sigaction now;
+        if (sigaction(stop_signals[i], NULL, &now) != 0 ||
+            now.sa_sigaction == kept->actions[i].sa_sigaction)
+            continue;
+        sigaction(stop_signals[i], &kept->actions[i], NULL);
+        changed = stop_signals[i] == SIGINT ? "SIGINT" : "SIGTERM";
+    }
+    return changed;
 }
 
 static bool is_of_path(const ss_os_mapping *m, void *path) {

@@ -140,23 +140,6 @@ bool ss_os_thread_get_name(int id, char *out, size_t room) {
     return read_task_file(id, "comm", out, room);
 }
 
-typedef struct range_search {
-    const char *path;
-    uintptr_t low;
-    uintptr_t high;
-} range_search;
-
-static bool widen(const ss_os_mapping *m, void *context) {
-    range_search *search = context;
-    if (m->executable && ss_os_mapping_is_of(m, search->path)) {
-        if (search->low == 0 || m->start < search->low)
-            search->low = m->start;
-        if (m->end > search->high)
-            search->high = m->end;
-    }
-    return false;
-}
-
 typedef struct end_search {
     uintptr_t address;
     uintptr_t end;
@@ -171,9 +154,8 @@ static bool find_end(const ss_os_mapping *m, void *context) {
 }
 
 /* A waiting thread's stack, from its pointer upward, holds the addresses it returns to. */
-bool ss_os_thread_is_in(int id, const char *path) {
+bool ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     enum { WORDS = 512, PIECES = 16 };
-    range_search range = {path, 0, 0};
     uintptr_t words[WORDS];
     char line[256];
     if (!read_task_file(id, "syscall", line, sizeof line))
@@ -188,7 +170,6 @@ bool ss_os_thread_is_in(int id, const char *path) {
         return false;
     uintptr_t stack = (uintptr_t)strtoull(last + 1, NULL, 16);
     end_search top = {stack, stack};
-    ss_os_each_mapping(widen, &range);
     ss_os_each_mapping(find_end, &top);
     for (int piece = 0; piece < PIECES && stack < top.end; piece++, stack += sizeof words) {
         const size_t left = top.end - stack;
@@ -196,8 +177,9 @@ bool ss_os_thread_is_in(int id, const char *path) {
         if (!ss_os_read_memory((const void *)stack, words, bytes))
             return false;
         for (size_t i = 0; i < bytes / sizeof words[0]; i++)
-            if (words[i] >= range.low && words[i] < range.high)
-                return true;
+            for (size_t k = 0; k < count; k++)
+                if (words[i] >= code[k].start && words[i] < code[k].end)
+                    return true;
     }
     return false;
 }

@@ -76,29 +76,43 @@ bool ss_os_random(void *out, size_t len) {
 
 /* ---- Forked? --------------------------------------------------------------------------- */
 
-/* A page that the kernel wipes in the child: 1 means that we are the one who made it. */
-static volatile uint8_t *fork_mark;
-static pid_t fork_pid;
+/* Where the kernel cannot wipe a page, the C library tells us of a fork; of a bare clone nobody
+ * does then. */
+static _Atomic uint32_t told_of_forks = 1;
+static _Atomic uint32_t last_number = 1;
+_Atomic uint32_t *ss_os_process_word = &told_of_forks;
+
+static void forget_number(void) {
+    atomic_store(&told_of_forks, 0);
+}
 
 static void make_fork_mark(void) {
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    fork_pid = getpid();
-    if (page == MAP_FAILED)
-        return;
-    if (madvise(page, 4096, MADV_WIPEONFORK) != 0) {
-        munmap(page, 4096);
+    if (page != MAP_FAILED && madvise(page, 4096, MADV_WIPEONFORK) == 0) {
+        ss_os_process_word = page;
+        atomic_store(ss_os_process_word, 1);
         return;
     }
-    *(uint8_t *)page = 1;
-    fork_mark = page;
+    if (page != MAP_FAILED)
+        munmap(page, 4096);
+    pthread_atfork(NULL, NULL, forget_number);
 }
 
 bool ss_os_has_fork_mark(void) {
-    return fork_mark != NULL;
+    return ss_os_process_word != &told_of_forks;
 }
 
-bool ss_os_forked(void) {
+uint32_t ss_os_process(void) {
     static ss_os_once once = SS_OS_ONCE;
     ss_os_call_once(&once, make_fork_mark);
-    return fork_mark != NULL ? *fork_mark == 0 : getpid() != fork_pid;
+    uint32_t number = atomic_load(ss_os_process_word);
+    if (number != 0)
+        return number;
+    /* A child: it takes a number that nobody before it had. */
+    const uint32_t next = atomic_fetch_add(&last_number, 1) + 1;
+    return atomic_compare_exchange_strong(ss_os_process_word, &number, next) ? next : number;
+}
+
+void ss_os_end_now(void) {
+    _exit(0);
 }

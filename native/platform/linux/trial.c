@@ -165,14 +165,15 @@ static bool try_reading(const char **why) {
     return strcmp(copy, "slip") == 0;
 }
 
-static int see_a_fork(void *unused) {
-    (void)unused;
-    return ss_os_forked() ? 0 : 1;
+static int see_a_fork(void *before) {
+    const uint32_t *number = before;
+    return !ss_os_is_process(*number) && ss_os_process() != *number ? 0 : 1;
 }
 
 static bool try_fork_mark(const char **why) {
-    const bool marked = !ss_os_forked() && ss_os_has_fork_mark();
-    const bool seen = end_of(start(see_a_fork, NULL), NULL) == 0;
+    uint32_t number = ss_os_process();
+    const bool marked = ss_os_is_process(number) && ss_os_has_fork_mark();
+    const bool seen = end_of(start(see_a_fork, &number), NULL) == 0;
     *why = marked ? "not wiped in a child" : "the kernel does not know it";
     return marked && seen;
 }

@@ -16,17 +16,15 @@ void ss_os_wake(const _Atomic uint32_t *word, bool shared) {
     syscall(SYS_futex, word, shared ? FUTEX_WAKE : FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-static bool can_barrier;
-
-static void register_for_barriers(void) {
-    can_barrier =
-        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
-}
-
 bool ss_os_has_barrier(void) {
-    static ss_os_once once = SS_OS_ONCE;
-    ss_os_call_once(&once, register_for_barriers);
-    return can_barrier;
+    static _Atomic uint32_t registered; /* the process that is; a child of it need not be */
+    const uint32_t process = ss_os_process();
+    if (atomic_load(&registered) == process)
+        return true;
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0)
+        return false;
+    atomic_store(&registered, process);
+    return true;
 }
 
 bool ss_os_barrier(void) {

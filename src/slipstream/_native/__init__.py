@@ -4,7 +4,7 @@ It knows nothing of the rooms above: they say what statuses mean to a user (`exp
 their events become frames (`set_encoder`).
 """
 
-from slipstream._native.door import MODULE_FILE, address, extension, ffi, forked, lib, text
+from slipstream._native.door import MODULE_FILE, address, extension, ffi, forked, hide, lib, text
 from slipstream._native.python_callback import PythonCallback
 from slipstream._native.statuses import (
     ANY,
@@ -21,6 +21,7 @@ decode_frame = extension.decode_frame
 encode_frame = extension.encode_frame
 park = extension.park
 raise_parked = extension.raise_parked
+repeated_key = extension.repeated_key
 set_encoder = extension.set_encoder
 
 __all__ = [
@@ -37,9 +38,11 @@ __all__ = [
     "explain",
     "ffi",
     "forked",
+    "hide",
     "lib",
     "park",
     "raise_parked",
+    "repeated_key",
     "set_encoder",
     "status_error",
     "status_name",

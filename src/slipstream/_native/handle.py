@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from slipstream import _native
 from slipstream._native import lib
@@ -26,11 +26,9 @@ class Handle(Generic[P]):
     """Something that has to be given back. A context manager.
 
     Attributes:
-        pointer: What those who made it know it by, until it is closed.
         is_closed: It was closed, or belongs to the parent of a forked process.
     """
 
-    pointer: P
     is_closed = False
 
     def __init__(self, pointer: P, free: Callable[[P], object], *needs: object) -> None:
@@ -43,21 +41,29 @@ class Handle(Generic[P]):
                 and so do the handles that it needs.
             needs: What it uses, which lives at least as long.
         """
-        self.pointer = pointer
+        self._pointer = pointer
+        self._process = lib.ss_os_process()
         # Re-entrant: a signal handler may ask or close while this thread does.
         self._lock = threading.RLock()
-        self._finalizer = weakref.finalize(self, _give_back, free, pointer, needs)
+        self._finalizer = weakref.finalize(self, _give_back, free, pointer, self._process, needs)
         self._finalizer.atexit = False  # at the end of the process its owner closes it, in order
         _living.add(self)
 
-    if not TYPE_CHECKING:
+    @property
+    def pointer(self) -> P:
+        """What those who made it know it by.
 
-        def __getattr__(self, name: str) -> object:
-            """Answer for what is missing: the pointer, once it is closed."""
-            if name == "pointer":
-                raise _native.closed_error()
-            message = f"{type(self).__name__} has no attribute {name!r}"
-            raise AttributeError(message)
+        Raises:
+            ClosedError: It is closed, or belongs to the parent of this process.
+        """
+        if self.is_closed or self.is_foreign:
+            raise _native.closed_error()
+        return self._pointer
+
+    @property
+    def is_foreign(self) -> bool:
+        """It was made by the process that has forked this one."""
+        return self._process != lib.ss_os_process()
 
     def __enter__(self) -> Self:
         return self
@@ -71,22 +77,23 @@ class Handle(Generic[P]):
         Raises:
             ClosedError: In a forked child; there the lock may be held for good.
         """
-        if lib.ss_os_forked():
+        if self.is_foreign:
             raise _native.closed_error()
         return self._lock
 
     def close(self) -> object:
         """Give it back. Does nothing the second time, and nothing in a forked child."""
-        if not self.is_closed:
+        if not self.is_closed and not self.is_foreign:
             with self._lock:
                 self.is_closed = True
-                vars(self).pop("pointer", None)
             self._finalizer()
         return None
 
 
-def _give_back(free: Callable[[P], object], pointer: P, needs: tuple[object, ...]) -> None:
-    if not lib.ss_os_forked() and free(pointer) is False:
+def _give_back(
+    free: Callable[[P], object], pointer: P, process: int, needs: tuple[object, ...]
+) -> None:
+    if process == lib.ss_os_process() and free(pointer) is False:
         _left.append(needs)
         for need in needs:
             if isinstance(need, Handle):
@@ -97,7 +104,6 @@ def _disown() -> None:
     """Let a forked child use nothing of its parent's, and give nothing of it back."""
     for handle in _living:
         handle.is_closed = True
-        vars(handle).pop("pointer", None)
         handle._finalizer.detach()  # noqa: SLF001 - of this very module
 
 

@@ -10,6 +10,7 @@ import sys
 if sys.platform == "win32":
     raise ImportError("slipstream does not run on Windows yet; it runs on Linux")
 
+from slipstream._platform.memory import memory_left
 from slipstream._platform.posix import (
     STOP_SIGNALS,
     create_private,
@@ -22,6 +23,7 @@ from slipstream._platform.posix import (
     wait_readable,
     wake_pipe,
     who_may_replace,
+    write_patiently,
 )
 
 __all__ = [
@@ -30,10 +32,12 @@ __all__ = [
     "is_private_folder",
     "lock",
     "make_library",
+    "memory_left",
     "open_for_append",
     "open_to_read",
     "user_folder",
     "wait_readable",
     "wake_pipe",
     "who_may_replace",
+    "write_patiently",
 ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import grp
 import os
+import pwd
 import select
 import signal
 import stat
+import struct
+import time
 from pathlib import Path
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -67,25 +72,74 @@ def is_private_folder(path: Path) -> bool:
     return stat.S_ISDIR(info.st_mode) and mine
 
 
-def who_may_replace(status: os.stat_result) -> tuple[str, str] | None:
+def who_may_replace(place: str | int, status: os.stat_result) -> tuple[str, str] | None:
     """Say who, beside root and this user, could replace a file or what is in a folder.
 
     Args:
-        status: Of the file or folder.
+        place: The file or folder: its path, or a descriptor of it.
+        status: Its own, or that of the link if it is one.
 
     Returns:
         What is wrong with it, and the command that mends it; None if nobody could.
     """
+    if status.st_uid not in (0, os.geteuid()):
+        owner = f"belongs to another user (uid {status.st_uid})"
+        chown = "chown -h" if stat.S_ISLNK(status.st_mode) else "chown"
+        return f"{owner}, who could replace the library", f"{chown} {os.geteuid()}"
     is_sticky_folder = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if status.st_mode & stat.S_IWOTH and not is_sticky_folder:
-        mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+    if is_sticky_folder or stat.S_ISLNK(status.st_mode):  # a link has no rights of its own
+        return None
+    mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+    if status.st_mode & stat.S_IWOTH:
         return f"is writable for everybody ({mode}), so anybody could replace the library", (
             "chmod o-w"
         )
-    if status.st_uid not in (0, os.geteuid()):
-        owner = f"belongs to another user (uid {status.st_uid})"
-        return f"{owner}, who could replace the library", f"chown {os.geteuid()}"
+    if not status.st_mode & stat.S_IWGRP:  # with an access list: the most that it gives
+        return None
+    entries = _access_list(place)
+    for tag, number in entries if entries is not None else [(_ACL_OWN_GROUP, status.st_gid)]:
+        name = _name_others(tag, status.st_gid if tag == _ACL_OWN_GROUP else number)
+        if name is not None:
+            how = f"is writable for {name}"
+            mend = "chmod g-w" if entries is None else "setfacl -b"
+            return f"{how} ({mode}), who could replace the library", mend
     return None
+
+
+# acl(5): the attribute is a version, 2, and entries of u16 tag, u16 rights, u32 number.
+_ACL_ATTRIBUTE = "system.posix_acl_access"
+_ACL_USER, _ACL_OWN_GROUP, _ACL_GROUP, _ACL_MASK = 2, 4, 8, 16
+_ACL_WRITE = 2
+
+
+def _access_list(place: str | int) -> list[tuple[int, int]] | None:
+    """Tag and number of the users and groups that an access list lets write; None: it has none."""
+    try:
+        data = os.getxattr(place, _ACL_ATTRIBUTE)
+    except OSError:
+        return None
+    entries = list(struct.iter_unpack("<HHI", data[4:]))
+    mask = next((rights for tag, rights, _ in entries if tag == _ACL_MASK), _ACL_WRITE)
+    return [
+        (tag, number)
+        for tag, rights, number in entries
+        if tag in {_ACL_USER, _ACL_OWN_GROUP, _ACL_GROUP} and rights & mask & _ACL_WRITE
+    ]
+
+
+def _name_others(tag: int, number: int) -> str | None:
+    """Whom this entry lets write beside root and this user: as a text; None: nobody."""
+    if tag == _ACL_USER:
+        return None if number in (0, os.geteuid()) else f"the user {number}"
+    try:
+        group = grp.getgrgid(number)
+    except KeyError:
+        return f"the group {number}"
+    mine = {"root"}
+    with contextlib.suppress(KeyError):
+        mine.add(pwd.getpwuid(os.geteuid()).pw_name)
+    members = {*group.gr_mem, *(user.pw_name for user in pwd.getpwall() if user.pw_gid == number)}
+    return f"the group {group.gr_name}" if members - mine else None
 
 
 def wake_pipe() -> tuple[int, int]:
@@ -96,3 +150,31 @@ def wake_pipe() -> tuple[int, int]:
 def wait_readable(descriptor: int, seconds: float | None) -> bool:
     """Wait until there is something to read, so long at most; says whether there is."""
     return bool(select.select([descriptor], [], [], seconds)[0])
+
+
+def write_patiently(descriptor: int, data: bytes, seconds: float) -> bool:
+    """Write all of it, past any buffer; says whether that was done.
+
+    Args:
+        descriptor: Anything; what it leads to may be full, closed or read by nobody.
+        data: The bytes.
+        seconds: The longest wait for the reader to take some of it.
+    """
+    left = memoryview(data)
+    looks = select.poll()
+    looks.register(descriptor, select.POLLOUT)
+    end = time.monotonic() + seconds
+    try:
+        while left and looks.poll(max(0.0, end - time.monotonic()) * 1000):
+            try:
+                # A pipe that is ready takes that much without waiting.
+                left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
+            except BlockingIOError:  # others write, too
+                time.sleep(0.001)
+                if time.monotonic() >= end:
+                    return False
+            else:
+                end = time.monotonic() + seconds
+    except (OSError, ValueError):
+        return False
+    return not left

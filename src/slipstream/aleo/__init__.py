@@ -33,6 +33,7 @@ from slipstream.aleo.codec import (
     value_to_bytes,
     value_to_text,
 )
+from slipstream.aleo.dynamic import DynamicFuture, DynamicRecord
 from slipstream.aleo.futures import Argument, Future
 from slipstream.aleo.literals import Literal, LiteralType, Opaque, encode_literal
 from slipstream.aleo.plaintext import Array, Plaintext, Struct, encode_plaintext
@@ -46,6 +47,8 @@ __all__ = [
     "Argument",
     "Array",
     "BlockPrefix",
+    "DynamicFuture",
+    "DynamicRecord",
     "Entry",
     "EventSink",
     "FinalizeError",

@@ -1,7 +1,8 @@
 """Futures: calls that finalization is to run.
 
 Bytes: program id, identifier, u8 count, count x (u16 length, argument); an argument is u8 0
-and a plaintext, or 1 and a future. Source: snarkVM console/program/src/data/future/.
+and a plaintext, 1 and a future, or 2 and a dynamic future. Source: snarkVM
+console/program/src/data/future/.
 """
 
 from __future__ import annotations
@@ -9,6 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from slipstream.aleo.dynamic import (
+    DynamicFuture,
+    dynamic_future_follows,
+    encode_dynamic,
+    read_dynamic_future,
+    scan_dynamic_future,
+)
 from slipstream.aleo.literals import Opaque, scan_opaque
 from slipstream.aleo.names import (
     encode_identifier,
@@ -61,7 +69,7 @@ class Future:
         return _render(self, "")
 
 
-Argument: TypeAlias = Plaintext | Future
+Argument: TypeAlias = Plaintext | Future | DynamicFuture
 
 
 def _render(future: Future, indent: str) -> str:
@@ -102,6 +110,8 @@ def _read_argument(reader: Reader, depth: int = 0) -> Argument:
         return read_plaintext(reader)
     if variant == 1:
         return read_future(reader, depth + 1)
+    if variant == 2:
+        return read_dynamic_future(reader)
     reason = f"argument variant {variant} is unknown"
     return Opaque("argument", bytes([variant]) + reader.rest(), reason)
 
@@ -130,6 +140,8 @@ def encode_future(future: Future, depth: int = 0) -> bytes:
 def _encode_argument(argument: Argument, depth: int) -> bytes:
     if isinstance(argument, Future):
         return b"\x01" + encode_future(argument, depth + 1)
+    if isinstance(argument, DynamicFuture):
+        return b"\x02" + encode_dynamic(argument)
     if isinstance(argument, Opaque) and argument.kind == "argument":
         return argument.data
     return b"\x00" + encode_plaintext(argument)
@@ -158,6 +170,8 @@ def scan_future(scanner: Scanner, depth: int = 0) -> Future:
 def _scan_argument(scanner: Scanner, depth: int) -> Argument:
     if future_follows(scanner):
         return scan_future(scanner, depth + 1)
+    if dynamic_future_follows(scanner):
+        return scan_dynamic_future(scanner)
     if scanner.accept("argument("):
         scanner.position -= 1
         return scan_opaque(scanner, "argument", _read_argument)

@@ -48,6 +48,7 @@ class LiteralType(IntEnum):
     SCALAR = 14
     SIGNATURE = 15
     STRING = 16
+    IDENTIFIER = 17
 
     @property
     def type_name(self) -> str:
@@ -69,6 +70,7 @@ _MODULAR = (LiteralType.FIELD, LiteralType.GROUP, LiteralType.SCALAR)
 _BY_SUFFIX = {kind.type_name: kind for kind in _NUMBERS}
 _PREFIXES = {LiteralType.ADDRESS: "aleo", LiteralType.SIGNATURE: "sign"}
 _BY_PREFIX = {prefix: kind for kind, prefix in _PREFIXES.items()}
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Literal:
     Attributes:
         type: Which type.
         value: bool for a boolean; int for integers, fields, scalars and groups (a group is
-            its x-coordinate); str for a string; bytes for an address (32, the
-            x-coordinate) and a signature (128: challenge, response, two x-coordinates).
+            its x-coordinate); str for a string and an identifier; bytes for an address (32,
+            the x-coordinate) and a signature (128: challenge, response, two x-coordinates).
 
     Raises:
         AleoFormatError: The value is not one of the type.
@@ -101,7 +103,7 @@ class Literal:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, str):
-            return f'"{value}"'
+            return f"'{value}'" if self.type is LiteralType.IDENTIFIER else f'"{value}"'
         if isinstance(value, bytes):
             return encode_id(_PREFIXES[self.type], value)
         return f"{value}{self.type.type_name}"
@@ -122,7 +124,7 @@ class Opaque:
     reason: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        """Return e.g. ``literal(0x1100ab)``, which the parsers here take back."""
+        """Return e.g. ``literal(0x1200ab)``, which the parsers here take back."""
         return f"{self.kind}(0x{self.data.hex()})"
 
 
@@ -134,6 +136,15 @@ def coordinate(data: bytes, what: str, modulus: int = BASE_MODULUS) -> int:
     return number
 
 
+def check_spelling(name: str) -> None:
+    """Refuse what does not look like an identifier, be it a literal or a name."""
+    if _IDENTIFIER.fullmatch(name) is None:
+        raise AleoFormatError(
+            f"{clip(name)} is not an identifier",
+            "use a letter, then letters, digits or _; up to 31",
+        )
+
+
 def _check(kind: LiteralType, value: object) -> None:
     name = kind.type_name
     if kind in _NUMBERS and type(value) is int:
@@ -142,6 +153,8 @@ def _check(kind: LiteralType, value: object) -> None:
             raise AleoFormatError(f"the number is out of range: a {name} is {low} to {above - 1}")
     elif kind is LiteralType.STRING and type(value) is str:
         _string_bytes(value)
+    elif kind is LiteralType.IDENTIFIER and type(value) is str:
+        check_spelling(value)
     elif kind in _PREFIXES and type(value) is bytes:
         _check_parts(kind, value)
     elif kind is not LiteralType.BOOLEAN or type(value) is not bool:
@@ -211,6 +224,13 @@ def read_literal(reader: Reader) -> Literal | Opaque:
     return reader.located(at, lambda: make_literal(kind, value, strict=reader.strict))
 
 
+def read_typed(reader: Reader, kind: LiteralType) -> Literal:
+    """Read the primitive of a literal whose type is known, without the variant."""
+    at = reader.position
+    value = _read_primitive(reader, kind)
+    return reader.located(at, lambda: make_literal(kind, value, strict=reader.strict))
+
+
 def _read_primitive(reader: Reader, kind: LiteralType) -> Primitive:
     if kind in _NUMBERS:
         size, low, _ = _NUMBERS[kind]
@@ -223,6 +243,9 @@ def _read_primitive(reader: Reader, kind: LiteralType) -> Primitive:
         if byte > 1:
             raise reader.error(f"a boolean is 0 or 1, not {byte}", at)
         return bool(byte)
+    if kind is LiteralType.IDENTIFIER:
+        # Latin-1 takes any byte, so that only the check of the literal decides.
+        return reader.take(reader.uint(1)).decode("latin-1")
     try:
         return reader.take(reader.uint(2)).decode()
     except UnicodeDecodeError:
@@ -236,7 +259,10 @@ def encode_literal(literal: Literal | Opaque) -> bytes:
             raise AleoFormatError(f"an opaque {literal.kind} cannot stand for a literal")
         return literal.data
     kind, value = literal.type, literal.value
-    if isinstance(value, str):
+    if kind is LiteralType.IDENTIFIER:
+        data = str(value).encode("ascii")
+        body = bytes([len(data)]) + data
+    elif isinstance(value, str):
         data = _string_bytes(value)
         body = len(data).to_bytes(2, "little") + data
     elif isinstance(value, bytes):
@@ -254,6 +280,7 @@ def encode_literal(literal: Literal | Opaque) -> bytes:
 _DIGITS = re.compile(r"-?[0-9][0-9_]*")
 _WORD = re.compile(r"[A-Za-z0-9_]*")
 _PROGRAM = re.compile(r"\.[A-Za-z]")
+_QUOTED = re.compile(r"'[A-Za-z0-9_]*+'")
 _HEX = re.compile(r"\(0x(?:[0-9a-f]{2})+\)")
 _PLAIN = re.compile(r'[^"\\]+')
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|([nrtbf\\/\"])|[ \t\r\n]+)")
@@ -273,9 +300,12 @@ def scan_literal(scanner: Scanner) -> Literal | Opaque:
         text = _scan_string(scanner)
         return scanner.located(at, lambda: Literal(LiteralType.STRING, text))
     if first == "'":
-        raise scanner.error(
-            "identifier literals are not supported", at, "give its encoding: literal(0x...)"
-        )
+        quoted = scanner.match(_QUOTED)
+        if quoted is None:
+            raise scanner.error(
+                f"{scanner.found()} is not an identifier", at, "write one in quotes, e.g. 'abc'"
+            )
+        return scanner.located(at, lambda: Literal(LiteralType.IDENTIFIER, quoted[1:-1]))
     digits = scanner.match(_DIGITS)
     word = scanner.match(_WORD) or ""
     if digits is not None:
@@ -296,6 +326,16 @@ def scan_literal(scanner: Scanner) -> Literal | Opaque:
         )
     scanner.position = at
     raise scanner.error(f"{scanner.found()} is not a value", at)
+
+
+def scan_typed(scanner: Scanner, kind: LiteralType) -> Literal:
+    """Read the literal that comes next, which must be of this type."""
+    scanner.skip()
+    at = scanner.position
+    literal = scan_literal(scanner)
+    if not isinstance(literal, Literal) or literal.type is not kind:
+        raise scanner.error(f"expected a {kind.type_name}", at)
+    return literal
 
 
 def scan_opaque(scanner: Scanner, kind: str, read: Callable[[Reader], T]) -> T:

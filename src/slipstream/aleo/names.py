@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from slipstream.aleo.literals import LiteralType
+from slipstream.aleo.literals import LiteralType, check_spelling
 from slipstream.aleo.scanner import clip
 from slipstream.errors import AleoFormatError
 
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from slipstream.aleo.reader import Reader
     from slipstream.aleo.scanner import Scanner
 
-_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
 _PROGRAM_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WORD = re.compile(r"[A-Za-z0-9_]*")
 _NETWORK = "aleo"
-# "identifier" became a literal type later; names from before it stay readable.
 _RESERVED = frozenset(kind.type_name for kind in LiteralType)
 
 
@@ -32,11 +30,7 @@ def check_identifier(name: str) -> str:
     Raises:
         AleoFormatError: It is not.
     """
-    if _IDENTIFIER.fullmatch(name) is None:
-        raise AleoFormatError(
-            f"{clip(name)} is not an identifier",
-            "use a letter, then letters, digits or _; up to 31",
-        )
+    check_spelling(name)
     if name in _RESERVED:
         raise AleoFormatError(f"{name!r} is a literal type, not an identifier", "use another name")
     return name

@@ -14,8 +14,8 @@ from slipstream.aleo.literals import (
     Literal,
     LiteralType,
     encode_literal,
-    make_literal,
-    scan_literal,
+    read_typed,
+    scan_typed,
 )
 from slipstream.aleo.names import encode_identifier, read_identifier, scan_identifier
 from slipstream.aleo.plaintext import (
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 VISIBILITIES = ("constant", "public", "private")
 """By the byte that stands for each in an entry."""
 
-_POINT_SIZE = 32
 # Plaintext, literal, address (u16): what stands before a private owner.
 _PRIVATE_OWNER = b"\x00\x00\x00"
 
@@ -68,7 +67,7 @@ class Record:
         owner_is_private: Whether the owner is hidden on chain.
         entries: At most 32, in their order.
         nonce: A group.
-        version: 0 or 1; only 1 has a line of its own in the text.
+        version: 0 or 1; 0 if its text has none, as nodes before 4.12 showed it.
     """
 
     owner: Literal
@@ -96,9 +95,7 @@ class Record:
             f"{entry.name}: {render(entry.plaintext, INDENT, f'.{entry.visibility}')}"
             for entry in self.entries
         ]
-        lines.append(f"_nonce: {self.nonce}.public")
-        if self.version:
-            lines.append(f"_version: {self.version}u8.public")
+        lines += [f"_nonce: {self.nonce}.public", f"_version: {self.version}u8.public"]
         return "{" + ",".join(f"\n{INDENT}{line}" for line in lines) + "\n}"
 
 
@@ -108,18 +105,11 @@ def read_record(reader: Reader) -> Record:
     version, private = divmod(reader.uint(1), 2)
     if private and reader.take(len(_PRIVATE_OWNER)) != _PRIVATE_OWNER:
         raise reader.error("a record's owner is not an address", at)
-    owner = _read_point(reader, LiteralType.ADDRESS)
+    owner = read_typed(reader, LiteralType.ADDRESS)
     entries = tuple(_read_entry(reader) for _ in range(reader.uint(1)))
-    nonce = _read_point(reader, LiteralType.GROUP)
+    nonce = read_typed(reader, LiteralType.GROUP)
     reader.finish()
     return reader.located(at, lambda: Record(owner, bool(private), entries, nonce, version))
-
-
-def _read_point(reader: Reader, kind: LiteralType) -> Literal:
-    at = reader.position
-    data = reader.take(_POINT_SIZE)
-    value = data if kind is LiteralType.ADDRESS else int.from_bytes(data, "little")
-    return reader.located(at, lambda: make_literal(kind, value, strict=reader.strict))
 
 
 def _read_entry(reader: Reader) -> Entry:
@@ -185,9 +175,9 @@ def _scan_member(
     scanner.expect(":")
     scanner.skip()
     at = scanner.position
-    literal = scan_literal(scanner)
+    literal = scan_typed(scanner, kind)
     visibility = scan_visibility(scanner)
-    if not isinstance(literal, Literal) or literal.type is not kind or visibility not in allowed:
+    if visibility not in allowed:
         raise scanner.error(f"expected a {kind.type_name} that is {' or '.join(allowed)}", at)
     return literal, visibility
 

@@ -6,17 +6,20 @@ Exit codes: see `slipstream.cli._errors`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
 import sys
 from collections.abc import Sequence
 
 import click
 
 from slipstream import __version__
+from slipstream._native import lib
 
-from ._errors import USAGE, failure_of, report
+from ._errors import USAGE, Failure, failure_of, report
 from ._logging import FORMATS, LEVELS, Settings, configure
-from ._output import close_stdout
+from ._output import close_streams, emit, set_apart
 
 # The commands: the module that holds each, and a line for the list of them. A module is imported
 # when its command is wanted, since some need a while for that.
@@ -27,7 +30,11 @@ COMMANDS = {
     "redeliver": ("redeliver", "Offer a plugin again what it refused: its dead letters."),
     "run": ("run", "Load plugins, stream events to them, flush and unload."),
     "show": ("show", "Show the events of a file."),
+    "symbolize": ("symbolize", "Name the functions of a crash report."),
 }
+
+
+_LINES = ("show", "convert")  # their --json is no object, but lines of them
 
 
 class _Commands(click.Group):
@@ -72,6 +79,16 @@ def cli(context: click.Context, debug: bool, log_format: str, log_level: str) ->
     """Host native plugins and stream events to them."""
     context.obj = Settings(debug=debug, log_format=log_format, log_level=log_level)
     configure(context.obj)
+    lib.ss_crash_tell_all()
+
+
+def _answer(failure: Failure, given: Sequence[str]) -> None:
+    """Write the object that --json asks for, of a command that did not get to it."""
+    command = next((word for word in given if word in COMMANDS), "")
+    if "--json" not in given or command in _LINES:
+        return
+    with contextlib.suppress(Exception, click.exceptions.Exit):  # nobody reads it
+        emit(json.dumps({"error": failure.as_json()}) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None takes those of the process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    set_apart()
     try:
         code = cli.main(given, prog_name="slipstream", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -88,8 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = USAGE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler
         failure = failure_of(error)
+        _answer(failure, given)
         report(failure, traceback="--debug" in given)
         code = failure.code
     finally:
-        close_stdout()
+        close_streams()
     return code if isinstance(code, int) else 0

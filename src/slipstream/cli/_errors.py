@@ -63,6 +63,11 @@ class Failure:
     code: int
     cause: BaseException
 
+    def as_json(self) -> dict[str, object]:
+        """Return what --json says of it."""
+        said: dict[str, object] = {"type": self.type, "message": self.message, "hint": self.hint}
+        return said | {"exit_code": self.code}
+
 
 def failure_of(error: BaseException) -> Failure:
     """Return what is told of an exception."""

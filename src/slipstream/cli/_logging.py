@@ -6,9 +6,14 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from slipstream.logs import LEVELS as _PLUGIN_LEVELS
 from slipstream.logs import StandardErrorHandler
+
+if TYPE_CHECKING:
+    import structlog
 
 FORMATS = ("console", "json")
 LEVELS = tuple(_PLUGIN_LEVELS)
@@ -32,6 +37,15 @@ class Settings:
     log_level: str
 
 
+def _stamp(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Say when the line was made, which may be long before it is written."""
+    made = datetime.fromtimestamp(event["_record"].created, UTC)
+    event["timestamp"] = made.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return event
+
+
 def configure(settings: Settings) -> None:
     """Let structlog render what the library logs in this process."""
     import structlog  # noqa: PLC0415 - 100 ms that only commands need
@@ -39,7 +53,7 @@ def configure(settings: Settings) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamp,
     ]
     render: structlog.typing.Processor
     if settings.log_format == "json":

@@ -8,7 +8,6 @@ the main thread may be inside of a plugin that does not return.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -16,7 +15,8 @@ import time
 from types import FrameType
 from typing import Self
 
-from slipstream._platform import STOP_SIGNALS, wait_readable, wake_pipe
+from slipstream._platform import STOP_SIGNALS, wait_readable, wake_pipe, write_patiently
+from slipstream.errors import SlipstreamError
 
 from ._errors import Stopped
 
@@ -25,6 +25,8 @@ NOTICE_TIMEOUT = 30.0
 
 _TWICE_AT_ONCE = 0.5
 """Seconds; a terminal and a wrapper around the command may both send the first signal."""
+
+_TELL_WAIT = 1.0  # seconds; nobody may read it
 
 _SHOW_CURSOR = "\x1b[?25h"
 
@@ -44,7 +46,15 @@ class StopSignals:
     def __enter__(self) -> Self:
         self._reader, self._writer = wake_pipe()
         self._watcher = threading.Thread(target=self._watch, name="slipstream-stop", daemon=True)
-        self._watcher.start()
+        try:
+            self._watcher.start()
+        except RuntimeError:
+            os.close(self._writer)
+            os.close(self._reader)
+            raise SlipstreamError(
+                "no thread to be had for watching signals",
+                "check the limit on processes: ulimit -u",
+            ) from None
         self._old_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         # What the parent has ignored (nohup, a shell's &) stays ignored.
         self._old = {
@@ -123,8 +133,7 @@ class _Interruptible:
 
 def _tell(text: str) -> None:
     """Write to standard error past Python's buffers, whose locks another thread may hold."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"{text}\n".encode())
+    write_patiently(2, f"{text}\n".encode(), _TELL_WAIT)
 
 
 def _leave(number: int, why: str) -> None:

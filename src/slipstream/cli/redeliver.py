@@ -63,7 +63,9 @@ def redeliver(  # noqa: PLR0913 - the options of the command
     with StopSignals() as signals:
         try:
             config = load_config(config_path)
-            with DeadLetterFile(file, on_warning=say) as source:
+            with signals.interruptible():  # whoever opens a FIFO waits for its writer
+                letters = DeadLetterFile(file, on_warning=say)
+            with letters as source:
                 manager = PluginManager(
                     DEFAULT_MODE,
                     data_dir=data_dir,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -33,11 +34,16 @@ from ._output import emit, show_table
 from ._progress import Advance, Progress, progress_bar
 from ._signals import StopSignals
 
+if TYPE_CHECKING:
+    from slipstream.delivery.crash_report import CrashReport
+
 DEFAULT_MODE = Mode.PROCESS
 """The mode of plugins whose config names none."""
 
 BATCH_BYTES = 64 * 1024
 STANDSTILL = 30.0  # seconds without headway before it gives up
+
+_COUNTS = ("accepted", "delivered", "dead", "lost", "gaps", "acked", "restarts", "callback")
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -106,7 +112,9 @@ def run(  # noqa: PLR0913 - the options of the command
     with StopSignals() as signals:
         try:
             loaded = _read_configs(configs, result)
-            with EventFile(events, on_warning=_log.warning) as file:
+            with signals.interruptible():  # whoever opens a FIFO waits for its writer
+                source = EventFile(events, on_warning=_log.warning)
+            with source as file:
                 progress = progress_bar(file, shown=not (as_json or no_progress))
                 with make_manager() as manager:
                     Run(result, signals, file, manager).do(loaded, progress)
@@ -125,9 +133,9 @@ def run(  # noqa: PLR0913 - the options of the command
 
 
 def _refuse_twice(configs: Sequence[str]) -> None:
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for name in configs:
-        path = Path(name).resolve()
+        path = os.path.realpath(name)
         if path in seen:
             raise click.UsageError(
                 f"the config file {name} is given twice; a plugin that may be loaded several "
@@ -266,16 +274,12 @@ def _losses(plugin: Plugin, status: Status) -> Iterator[str]:
 
 def as_json_object(result: Report, failure: Failure | None) -> JsonObject:
     """Return a run as the object that --json writes."""
-    error: JsonObject | None = None
-    if failure is not None:
-        error = {"type": failure.type, "message": failure.message, "hint": failure.hint}
-        error["exit_code"] = failure.code
     return {
         "events": result.events,
         "seconds": round(result.seconds, 6),
         "plugins": [_plugin_json(plugin, status) for plugin, status in result.plugins],
         "left_out": result.left_out,
-        "error": error,
+        "error": None if failure is None else failure.as_json(),
     }
 
 
@@ -298,6 +302,20 @@ def _plugin_json(plugin: Plugin, status: Status) -> JsonObject:
         "acknowledged": counters.acknowledged,
         "retrying": counters.retrying,
         "callback_ns_mean": _mean_ns(plugin),
+        "restarts": plugin.restarts,
+        "gaps": counters.told,
+        "last_crash": _crash_json(plugin.last_crash),
+    }
+
+
+def _crash_json(crash: CrashReport | None) -> JsonObject | None:
+    if crash is None:
+        return None
+    return {
+        "time": crash.time,
+        "reason": crash.reason,
+        "ordinal": crash.ordinal,
+        "report": None if crash.file is None else str(crash.file),
     }
 
 
@@ -319,7 +337,7 @@ def show_report(result: Report) -> None:
     )
     for name in ("plugin", "version", "mode", "state"):
         table.add_column(name)
-    for name in ("accepted", "delivered", "dead", "lost", "acked", "callback"):
+    for name in _COUNTS:
         table.add_column(name, justify="right")
     for plugin, status in result.plugins:
         counters = plugin.counters
@@ -331,9 +349,20 @@ def show_report(result: Report) -> None:
             str(status.state),
             *(
                 f"{n:,}"
-                for n in (counters.accepted, counters.delivered, counters.dead, counters.lost)
+                for n in (
+                    counters.accepted,
+                    counters.delivered,
+                    counters.dead,
+                    counters.lost,
+                    counters.told,
+                    counters.acknowledged,
+                    plugin.restarts,
+                )
             ),
-            f"{counters.acknowledged:,}",
             "-" if mean is None else f"{mean / 1000:.1f} µs",
         )
     show_table(table)
+    for plugin, _ in result.plugins:
+        if (crash := plugin.last_crash) is not None:
+            where = "" if crash.file is None else f": {crash.file}"
+            emit(f"last crash of {plugin.name}: {crash.reason}{where}\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from slipstream import aleo, frames, streams
-from slipstream.capture import CaptureWriter
+from slipstream.capture import HEADER
 from slipstream.errors import AleoFormatError, CaptureError, FrameError
 from slipstream.events import Event, GapReason, MappingRemoval, MappingUpdate, Mark
 from slipstream.streams import EventFile
@@ -230,7 +230,7 @@ def convert(*, source: str, target: Path) -> None:
 
     IN may be -. OUT must not exist. If IN is cut off or damaged, OUT holds what is good.
     """
-    with EventFile(source, on_warning=say) as file, _writer(target) as write:
+    with EventFile(source, on_warning=say) as file, _writer(target, file) as write:
         for frame in file:
             _decode(file, frame)
             write(frame)
@@ -239,16 +239,30 @@ def convert(*, source: str, target: Path) -> None:
 
 
 @contextmanager
-def _writer(target: Path) -> Iterator[Callable[[bytes], object]]:
+def _writer(target: Path, source: EventFile) -> Iterator[Callable[[bytes], object]]:
+    """Make a new file; it goes again if it cannot be written, or nothing good is in it."""
     try:
-        if target.suffix != LINES_ENDING:
-            with CaptureWriter(target) as capture:
-                yield capture.write
-        else:
-            with target.open("xb") as lines:
-                yield lambda frame: lines.write(streams.line_of(frame))
+        made = target.open("xb")
     except OSError as error:
-        raise CaptureError(
-            f"cannot write {printable(str(target))}: {error.strerror}",
-            "choose a file that does not exist yet, in a folder with room",
-        ) from None
+        raise _unwritable(target, error) from None
+    try:
+        with made:
+            if target.suffix != LINES_ENDING:
+                made.write(HEADER)
+                yield made.write
+            else:
+                yield lambda frame: made.write(streams.line_of(frame))
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise _unwritable(target, error) from None
+    except BaseException:
+        if source.count == 0:
+            target.unlink(missing_ok=True)
+        raise
+
+
+def _unwritable(target: Path, error: OSError) -> CaptureError:
+    return CaptureError(
+        f"cannot write {printable(str(target))}: {error.strerror}",
+        "choose a file that does not exist yet, in a folder with room",
+    )

@@ -10,7 +10,7 @@ from ._document import JsonValue, shown, spell
 from ._keys import Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
 from ._schema import ConfigSchema, SchemaProblem, settle_own
-from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets, scrub
+from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets
 from ._typos import closest, is_misspelt
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "parse_config",
     "plugin_config",
     "resolve_secrets",
-    "scrub",
     "settle_own",
     "shown",
     "spell",

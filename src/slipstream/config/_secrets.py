@@ -22,7 +22,7 @@ from ._document import JsonValue, KeyPath, shown, spell
 from ._packed import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ._model import PluginConfig
 
@@ -31,8 +31,6 @@ MAX_SECRETS_BYTES: Final = 1024 * KIBIBYTE
 """For one config; a file that is named a thousand times counts a thousand times."""
 
 MASK: Final = "***"
-_SHORTEST_SCRUBBED: Final = 4
-"""Characters; a shorter secret would be found in the middle of ordinary words."""
 _SHORTEST_LINE: Final = 8
 
 _REFERENCE: Final = re.compile(r"(env|file)://(.*)", re.DOTALL)
@@ -45,11 +43,27 @@ class ResolvedConfig:
 
     Attributes:
         own: The keys, for the plugin only.
-        secrets: The values that were resolved, to be scrubbed from texts.
+        secrets: The values that were resolved.
     """
 
     own: dict[str, JsonValue]
     secrets: tuple[str, ...]
+
+    @property
+    def forms(self) -> set[str]:
+        """What must not stand in a text: all forms in which a secret is looked for.
+
+        They are the secret as it stands, as a JSON string has it, and each longer line of a
+        secret of several lines, because logs are cut into lines. A secret that the plugin encodes
+        in another way is not found, nor is one of fewer than 4 bytes.
+        """
+        found: set[str] = set()
+        for secret in self.secrets:
+            found |= {secret, secret.strip(), json.dumps(secret)[1:-1]}
+            found.add(json.dumps(secret, ensure_ascii=False)[1:-1])
+            lines = (line.strip() for line in secret.splitlines())
+            found |= {line for line in lines if len(line) >= _SHORTEST_LINE}
+        return found
 
     def __repr__(self) -> str:
         return f"<ResolvedConfig of {len(self.own)} keys with {len(self.secrets)} secrets>"
@@ -127,33 +141,6 @@ def plugin_config(
     if resolved is None:
         resolved = resolve_secrets(config.own, config.folder, source=config.source)
     return pack({"name": name, "libpath": str(config.libpath), **resolved.own})
-
-
-def scrub(text: str, secrets: Iterable[str]) -> str:
-    """Masks secrets in a text from elsewhere, such as a plugin's own error or log line.
-
-    Found are the secret as it stands, as a JSON string has it, and each longer line of a
-    secret of several lines, because logs are cut into lines. A secret that the plugin encodes
-    in another way is not found, nor is one of fewer than 4 characters.
-
-    Args:
-        text: The text.
-        secrets: What must not be in it.
-
-    Returns:
-        The text with ``***`` in the place of each secret.
-    """
-    wanted: set[str] = set()
-    for secret in secrets:
-        whole = {secret, secret.strip(), json.dumps(secret)[1:-1]}
-        whole.add(json.dumps(secret, ensure_ascii=False)[1:-1])
-        wanted |= {form for form in whole if len(form) >= _SHORTEST_SCRUBBED}
-        lines = (line.strip() for line in secret.splitlines())
-        wanted |= {line for line in lines if len(line) >= _SHORTEST_LINE}
-    if not wanted:
-        return text
-    longest_first = sorted(wanted, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest_first)), MASK, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._platform import create_private
 
 if TYPE_CHECKING:
-    from slipstream._native.cdef import ss_supervised
-
-_log = logging.getLogger("slipstream")
+    from slipstream._native.cdef import ss_report, ss_supervised
+    from slipstream.library import PrivateCopy
+    from slipstream.logs import LogPump
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ class CrashReport:
         module_offset: Where in that file, for ``addr2line -e``.
         build_id: The GNU build id of that file in hexadecimal, for finding its debug symbols;
             "" if it has none.
+        thread: The thread that the signal came to, by number and name; "" if it is not known.
+        backtrace: The calls that were under way on it, innermost first, each as file and offset.
         registers: Their values, in the order of the machine's `gregs`.
         ordinal: The event in flight, 0 if there was none.
         run: How many events were in flight, ending with `ordinal`.
@@ -42,6 +47,9 @@ class CrashReport:
         acknowledged: The last acknowledged ordinal.
         uptime_ms: How long the worker had lived.
         path: The library.
+        copy: The private copy of it that ran.
+        library: The same, kept beside the report as long as a report there names it; None if it is
+            not.
         digest: Its SHA-256.
         lines: The last lines that it logged or printed.
         file: Where the report was written, None if nowhere.
@@ -58,6 +66,8 @@ class CrashReport:
     module: str
     module_offset: int
     build_id: str
+    thread: str
+    backtrace: tuple[tuple[str, int], ...]
     registers: tuple[int, ...]
     ordinal: int
     run: int
@@ -66,8 +76,10 @@ class CrashReport:
     acknowledged: int
     uptime_ms: int
     path: str
+    copy: str
     digest: str
     lines: tuple[str, ...]
+    library: str | None = None
     file: Path | None = None
 
     def fields(self) -> dict[str, object]:
@@ -78,6 +90,7 @@ class CrashReport:
             "pid": self.pid,
             "crashed_in": self.module,
             "offset": hex(self.module_offset),
+            "in_thread": self.thread,
             "build_id": self.build_id,
             "ordinal": self.ordinal,
             "in_flush": self.in_flush,
@@ -91,21 +104,24 @@ class CrashReport:
         fields.pop("file")
         for name in ("address", "pc", "module_offset"):
             fields[name] = hex(fields[name])
+        fields["backtrace"] = [
+            {"module": module, "offset": hex(offset)} for module, offset in self.backtrace
+        ]
         fields["registers"] = [hex(value) for value in self.registers]
         return json.dumps(fields, indent=2)
 
 
 def take_reports(
-    worker: ss_supervised, plugin: str, path: Path, digest: str, folder: Path | None
+    worker: ss_supervised, plugin: str, copy: PrivateCopy, folder: Path | None, pump: LogPump
 ) -> list[CrashReport]:
     """Take a worker's waiting crash reports, and write each to a file.
 
     Args:
         worker: The native worker.
         plugin: The plugin's name.
-        path: The library.
-        digest: Its SHA-256.
+        copy: The library.
         folder: Where reports are written; None writes none.
+        pump: Is told of each.
 
     Returns:
         The reports, oldest first.
@@ -126,6 +142,8 @@ def take_reports(
             module=_native.text(raw.module),
             module_offset=raw.module_offset,
             build_id=_native.text(raw.build_id),
+            thread=f"{raw.thread} {_native.text(raw.thread_name)}" if raw.has_fault else "",
+            backtrace=_backtrace(raw),
             registers=tuple(raw.values)[: raw.registers],
             ordinal=raw.ordinal,
             run=raw.run,
@@ -133,27 +151,72 @@ def take_reports(
             frame_head=bytes(ffi.buffer(raw.frame_head)).hex() if raw.ordinal else "",
             acknowledged=raw.acknowledged,
             uptime_ms=raw.uptime_ms,
-            path=str(path),
-            digest=digest,
+            path=str(copy.original),
+            copy=str(copy.path),
+            digest=copy.digest,
             lines=tuple(line for line in lines if line),
         )
-        file = (
-            None
-            if folder is None
-            else _write(report, folder / f"crash-{plugin}-{raw.time_ns}.json")
-        )
-        found.append(replace(report, file=file))
+        if folder is not None:
+            report = _keep(report, copy.path, folder / f"crash-{plugin}-{raw.time_ns}.json", pump)
+        found.append(report)
+        pump.say(logging.ERROR, "worker crashed", report.fields(), time_ns=raw.time_ns)
     return found
 
 
-def _write(report: CrashReport, file: Path) -> Path | None:
+def _keep(report: CrashReport, copy: Path, file: Path, pump: LogPump) -> CrashReport:
+    """Write a report, and keep the library that it speaks of beside it."""
+    kept = _keep_library(copy, file.parent, report.digest)
+    report = replace(report, library=None if kept is None else str(kept))
+    return replace(report, file=_write(report, file, pump))
+
+
+def _keep_library(copy: Path, folder: Path, digest: str) -> Path | None:
+    """Keep a library, once, and remove those that no report names any more; None if it cannot.
+
+    Reports may be many: they are read when a library is new, not at each crash.
+    """
+    kept = folder / f"crash-{digest[:16]}.so"
+    if kept.exists():
+        return kept
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        named = "".join(
+            report.read_text(encoding="utf-8", errors="replace")
+            for report in folder.glob("crash-*.json")
+        )
+        for old in folder.glob("crash-*.so"):
+            if str(old) not in named:
+                old.unlink(missing_ok=True)
+        draft = kept.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        try:
+            draft.hardlink_to(copy)
+        except OSError:  # on another disk
+            shutil.copyfile(copy, draft)
+        draft.rename(kept)
+    except OSError:
+        return None
+    return kept
+
+
+def _backtrace(raw: ss_report) -> tuple[tuple[str, int], ...]:
+    """Return the calls under way; of one that lies in no file the address."""
+    frames: list[tuple[str, int]] = []
+    for index in range(raw.frames):
+        number = raw.frame_module[index]
+        module = _native.text(raw.modules[number - 1]) if number else ""
+        frames.append((module, raw.frame_offset[index] if number else raw.frame_pc[index]))
+    return tuple(frames)
+
+
+def _write(report: CrashReport, file: Path, pump: LogPump) -> Path | None:
     """Write a report; None if that cannot be done, which the log then says."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(report.to_json() + "\n", encoding="utf-8")
+        with os.fdopen(create_private(file), "w", encoding="utf-8") as written:
+            written.write(report.to_json() + "\n")
     except OSError as error:
-        _log.error(
-            "crash report not written", extra={"plugin": report.plugin, "problem": str(error)}
-        )
+        fields: dict[str, object] = {"plugin": report.plugin, "problem": str(error)}
+        pump.say(logging.ERROR, "crash report not written", fields)
         return None
     return file

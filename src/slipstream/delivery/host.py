@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipstream import _native
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.delivery.supervisor import Supervisor
 from slipstream.errors import ConfigError
@@ -34,6 +35,16 @@ class Host:
         if self._supervisor is None:
             self._supervisor = Supervisor(self.pump)
         return self._supervisor
+
+    @property
+    def is_foreign(self) -> bool:
+        """It was made by the process that has forked this one."""
+        return self.pump.is_foreign
+
+    def require_own(self) -> None:
+        """Raise `ClosedError` in a forked child of the process that made it."""
+        if self.is_foreign:
+            raise _native.closed_error()
 
     def folder(self, name: str) -> Path | None:
         """Return a plugin's own folder, which need not be there; None if there are none."""

@@ -78,7 +78,11 @@ class Mapping(enum.IntEnum):
     GONE = lib.SS_MAPPING_GONE, "unmapped"
     RESIDENT = lib.SS_MAPPING_RESIDENT, "stays mapped: it asks for it (RESIDENT)"
     GO = lib.SS_MAPPING_GO, "stays mapped: a Go runtime cannot be unmapped"
-    THREADS = lib.SS_MAPPING_THREADS, "stays mapped: threads of it still run"
+    THREADS = (
+        lib.SS_MAPPING_THREADS,
+        "stays mapped: threads of it, or of a library that came with it, still run",
+    )
+    SIGNAL = lib.SS_MAPPING_SIGNAL, "stays mapped: a signal is answered by a function of it"
     PINNED = (
         lib.SS_MAPPING_PINNED,
         "stays mapped: a unique symbol, a thread-local destructor or its own flags pin it",

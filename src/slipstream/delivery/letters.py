@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from slipstream.config import PluginConfig
     from slipstream.logs import LogPump
 
-_log = logging.getLogger("slipstream")
-
 FILE = "dead-letters.slip"
 MAX_BYTES = 1 << 30
 
@@ -47,6 +45,7 @@ class Letters(Handle["ss_letters"]):
         if pointer == ffi.NULL:
             raise MemoryError
         super().__init__(pointer, lib.ss_letters_free, pump)
+        self._pump = pump
 
     def serve(self, log_id: int, name: str, version: str, digest: str) -> None:
         """Say whose letters they are from now on.
@@ -79,30 +78,31 @@ class Letters(Handle["ss_letters"]):
             return
         descriptor = -1
         if path is not None:
-            descriptor = open_for_append(path) if named else _open_own(path)
+            descriptor = open_for_append(path) if named else self._open_own(path)
         lib.ss_letters_open(self.pointer, descriptor, MAX_BYTES)
         self.path = path if descriptor >= 0 else None
 
-
-def _open_own(path: Path) -> int:
-    """Open the file in a plugin's own folder; -1 if that cannot be, which the log then says."""
-    try:
+    def _open_own(self, path: Path) -> int:
+        """Open the file in a plugin's own folder; -1 if that cannot be, which the log then says."""
         try:
-            return open_for_append(path)
-        except DamagedCapture as error:
-            aside = path.with_name(f"{path.stem}.damaged-{time.time_ns()}{path.suffix}")
-            path.rename(aside)
-            _log.warning(
-                "dead letters: a damaged file was put aside",
-                extra={"file": str(aside), "problem": error.message},
+            try:
+                return open_for_append(path)
+            except DamagedCapture as error:
+                aside = path.with_name(f"{path.stem}.damaged-{time.time_ns()}{path.suffix}")
+                path.rename(aside)
+                self._pump.say(
+                    logging.WARNING,
+                    "dead letters: a damaged file was put aside",
+                    {"file": str(aside), "problem": error.message},
+                )
+                return open_for_append(path)
+        except (CaptureError, OSError) as error:
+            self._pump.say(
+                logging.WARNING,
+                "dead letters are counted and not kept",
+                {"file": str(path), "problem": str(error)},
             )
-            return open_for_append(path)
-    except (CaptureError, OSError) as error:
-        _log.warning(
-            "dead letters are counted and not kept",
-            extra={"file": str(path), "problem": str(error)},
-        )
-        return -1
+            return -1
 
 
 def save_undelivered(frames: Iterable[bytes], folder: Path | None, name: str) -> str:

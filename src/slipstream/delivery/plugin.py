@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
+    from slipstream.delivery.crash_report import CrashReport
     from slipstream.delivery.description import Flush, Identity
     from slipstream.delivery.host import Host
 
@@ -33,6 +34,10 @@ class Delivery(ABC):
         # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
         self._beside: Status | None = None
 
+    def require_own(self) -> None:
+        """Raise `ClosedError` in a forked child of its host, where nothing of it is known."""
+        self._host.require_own()
+
     @property
     def unload_timeout(self) -> float:
         """The longest wait for each step of its end, in seconds."""
@@ -55,6 +60,16 @@ class Delivery(ABC):
     @abstractmethod
     def counters(self) -> Counters:
         """Return the counters; may be called at any time, and after the end gives the last."""
+
+    @property
+    def restarts(self) -> int:
+        """How often its worker has crashed; 0 where it has none."""
+        return 0
+
+    @property
+    def last_crash(self) -> CrashReport | None:
+        """What is known of the last time."""
+        return None
 
     def metrics(self) -> list[Metric]:
         """Return the plugin's own numbers: none, unless it is native."""

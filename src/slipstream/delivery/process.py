@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import time
 from collections import deque
 from dataclasses import replace
@@ -21,14 +21,13 @@ from slipstream.library import REFUSALS
 from slipstream.status import SUPERVISED_STATES, Metric, PluginState, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from slipstream._native.cdef import Pointer, char, ss_spec, ss_supervised_info
     from slipstream.config import PluginConfig
     from slipstream.delivery.host import Host
     from slipstream.library import PrivateCopy
-
-_log = logging.getLogger("slipstream")
 
 _REPORTS_KEPT = 16
 _SPARE = 5.0  # seconds more than the native side's own deadlines
@@ -108,6 +107,7 @@ class ProcessPlugin(Queued[Generation]):
     """
 
     mode = Mode.PROCESS
+    _restarts = 0  # at the last look
 
     def __init__(self, host: Host, config: PluginConfig, name: str) -> None:
         """Make the ring and announce the worker; nothing runs yet."""
@@ -122,7 +122,21 @@ class ProcessPlugin(Queued[Generation]):
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Generation:
         if self.present is None:
             self._copy = copy
-        return Generation(self._host, self._worker, copy, config, self.name)
+        with self._naming_its_report():
+            return Generation(self._host, self._worker, copy, config, self.name)
+
+    @contextlib.contextmanager
+    def _naming_its_report(self) -> Iterator[None]:
+        """Add the file of its crash report to the next step of an error, where there is one."""
+        before = self.reports[-1] if self.reports else None
+        try:
+            yield
+        except PluginLoadError as error:
+            self.collect_reports()
+            newest = self.reports[-1] if self.reports else None
+            if newest is not None and newest is not before and newest.file is not None:
+                error.hint = f"see its crash report {newest.file}, and {error.hint}"
+            raise
 
     def _switch(self, fresh: Generation, settled: bytes, data_dir: Path | None) -> str:
         old, config = self.present, fresh.config
@@ -132,35 +146,60 @@ class ProcessPlugin(Queued[Generation]):
         timeout += 2 * (config.load_timeout + self.config.load_timeout) + _SPARE
         fresh.is_waiting = False
         try:
-            status = lib.ss_supervised_switch(
-                self._worker.pointer,
-                reason,
-                config.reload is Reload.OVERLAP,
-                b"" if data_dir is None else bytes(data_dir),
-                settled,
-                len(settled),
-            )
-            info = self._worker.wait(lambda i: not i.busy, 0 if status else timeout)
-            failed = info.status != lib.SLIPSTREAM_OK or info.refusal != lib.SS_REFUSED_NOTHING
-            if status or info.busy or failed or info.generation == fresh.before:
-                raise _refused(info, fresh.copy)
+            with self._naming_its_report():
+                self._take_over(fresh, settled, data_dir, reason, timeout)
         except BaseException:
             fresh.close()
             raise
         claims = claims_of(self._worker.pointer, lib.ss_supervised_claim)
-        fresh.description = replace(fresh.description, kinds=info.kinds, claims=claims)
+        fresh.description = replace(
+            fresh.description, kinds=self._worker.info().kinds, claims=claims
+        )
         self.present, self.config, self._copy = fresh, config, fresh.copy
         if old is not None:
             old.close()
         self._attach(fresh)
         return ""
 
+    def _take_over(
+        self,
+        fresh: Generation,
+        settled: bytes,
+        data_dir: Path | None,
+        reason: LoadReason,
+        timeout: float,
+    ) -> None:
+        """Let an opened version take over, and wait until it has.
+
+        Raises:
+            SlipstreamError: It has not; the one before serves.
+        """
+        status = lib.ss_supervised_switch(
+            self._worker.pointer,
+            reason,
+            fresh.config.reload is Reload.OVERLAP,
+            b"" if data_dir is None else bytes(data_dir),
+            settled,
+            len(settled),
+        )
+        info = self._worker.wait(lambda i: not i.busy, 0 if status else timeout)
+        failed = info.status != lib.SLIPSTREAM_OK or info.refusal != lib.SS_REFUSED_NOTHING
+        if status or info.busy or failed or info.generation == fresh.before:
+            raise _refused(info, fresh.copy)
+
     # ---- Asking -------------------------------------------------------------------
 
     @property
     def restarts(self) -> int:
         """How often its worker has crashed."""
-        return int(self._worker.info().restarts)
+        self.collect_reports()
+        return self._restarts
+
+    @property
+    def last_crash(self) -> CrashReport | None:
+        """What is known of the last time."""
+        self.collect_reports()
+        return self.reports[-1] if self.reports else None
 
     @property
     def pid(self) -> int:
@@ -181,16 +220,15 @@ class ProcessPlugin(Queued[Generation]):
         with self._worker.asking():
             if self._worker.is_closed or self._copy is None:
                 return
+            self._restarts = int(self._worker.info().restarts)
             found = take_reports(
                 self._worker.pointer,
                 self.name,
-                self._copy.original,
-                self._copy.digest,
+                self._copy,
                 self._host.folder(self.name),
+                self._host.pump,
             )
             self.reports.extend(found)
-        for report in found:
-            _log.error("worker crashed", extra=report.fields())
 
     # ---- Steering -----------------------------------------------------------------
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from slipstream.delivery.host import Host
     from slipstream.events import Event, EventKind
 
-_log = logging.getLogger("slipstream")
-
 
 @runtime_checkable
 class PythonPlugin(Protocol):
@@ -121,13 +119,17 @@ class InlinePython(Slot):
     def _on_broadcast(self, _attempt: int, ordinal: int, frame: memoryview) -> int:
         try:
             self._plugin.on_broadcast(frames.decode(frame)[0])
-        except Exception:
-            _log.exception("on_broadcast raised", extra={"plugin": self.name, "ordinal": ordinal})
+        except Exception as error:
+            self._tell("on_broadcast raised", error, {"ordinal": ordinal})
             return lib.SLIPSTREAM_FAILED
         except BaseException as error:  # KeyboardInterrupt: for whoever broadcasts
             _native.park(error)
             return lib.SLIPSTREAM_FAILED
         return lib.SLIPSTREAM_OK
+
+    def _tell(self, what: str, error: Exception, fields: dict[str, object]) -> None:
+        fields = {"plugin": self.name, **fields}
+        self._host.pump.say(logging.ERROR, what, fields, log_id=self._log_id, error=error)
 
     def _call_on_unload(self) -> str:
         on_unload = getattr(self._plugin, "on_unload", None)
@@ -136,7 +138,7 @@ class InlinePython(Slot):
         try:
             on_unload()
         except Exception as error:
-            _log.exception("on_unload raised", extra={"plugin": self.name})
+            self._tell("on_unload raised", error, {})
             return f"on_unload raised {error!r}"
         return ""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
+from slipstream._platform import memory_left
 from slipstream.config import Overflow
 from slipstream.delivery.description import Flush
 from slipstream.errors import PluginFailed, PluginLoadError, Refusal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from slipstream.config import PluginConfig
 
 _SLICE_MS = 100
+_SPARE_BYTES = 16 << 20  # what a host and its workers need beside a ring, to live on
 
 _OVERFLOW = {
     Overflow.BLOCK: lib.SS_OVERFLOW_BLOCK,
@@ -37,6 +39,29 @@ def retry_reason(stats: ss_stats) -> str:
     return f"retrying ordinal {stats.retrying} since {since} UTC"
 
 
+def _refuse_if_too_large(ring_bytes: int) -> None:
+    """Raise `PluginLoadError` if there is not that much memory left.
+
+    A ring is there as a whole from the first moment on; without this look the kernel would end
+    this process, or another one, instead of refusing it.
+    """
+    known = memory_left()
+    if known is None or ring_bytes + _SPARE_BYTES <= known[0]:
+        return
+    left, where = known
+    raise PluginLoadError(
+        f"a ring of {_mib(ring_bytes)} does not fit into the memory that is left: "
+        f"{_mib(left)}, by {where}",
+        f"use a smaller `ring_bytes`, which leaves {_mib(_SPARE_BYTES)} for all else, or raise "
+        "the limit",
+        Refusal.CANNOT_OPEN,
+    )
+
+
+def _mib(count: int) -> str:
+    return f"{count / (1 << 20):.4g} MiB"
+
+
 class Queue(Handle["ss_queue"]):
     """The native ring and its rules for being full."""
 
@@ -51,6 +76,7 @@ class Queue(Handle["ss_queue"]):
             PluginLoadError: There is not enough memory, or no memory files.
         """
         self._stats = ffi.new("ss_stats *")
+        _refuse_if_too_large(config.ring_bytes)
         pointer = lib.ss_queue_new(
             config.ring_bytes,
             shared,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from slipstream import _native
 from slipstream._native import lib
 from slipstream.config import Mode, Overflow, Reload, plugin_config, settle_own
 from slipstream.delivery.description import Description, Identity
@@ -107,6 +108,7 @@ class Reloadable(Delivery, Generic[V]):
         copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
         try:
             own = settle_own(config, None if copy.info is None else copy.info.config_schema)
+            _native.hide(own.forms)
         except BaseException:
             copy.close()
             raise

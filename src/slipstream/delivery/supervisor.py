@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
-import traceback
 import weakref
 from functools import partial
 from pathlib import Path
@@ -67,14 +66,20 @@ class Supervisor(Handle["ss_supervisor"]):
         """
         pointer = lib.ss_supervisor_new(pump.pointer, bytes(find_program()))
         if pointer == ffi.NULL:
-            raise SlipstreamError("no thread to be had for supervising workers", "check ulimit -u")
+            raise _no_thread()
         ended = threading.Event()
         super().__init__(pointer, partial(_end, ended))
         self._plugins: weakref.WeakSet[HasWorker] = weakref.WeakSet()
+        self._pump = pump
+        pump.on_report = partial(_collect_all, weakref.ref(self))
         self._thread = threading.Thread(
             target=_collect, args=(ended, weakref.ref(self)), name="slipstream-crashes", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            super().close()
+            raise _no_thread() from None
 
     def look_after(self, plugin: HasWorker) -> None:
         """Write its crash reports down, and kill it at the end."""
@@ -90,8 +95,8 @@ class Supervisor(Handle["ss_supervisor"]):
         for plugin in self._all():
             try:
                 plugin.collect_reports()
-            except Exception:  # noqa: BLE001 - others may have crashed as well
-                traceback.print_exc(file=sys.stderr)
+            except Exception as error:  # noqa: BLE001 - others may have crashed as well
+                self._pump.say(logging.ERROR, "a crash report is lost", {}, error=error)
 
     def close(self) -> None:
         """Kill what still runs, and end the threads."""
@@ -101,6 +106,15 @@ class Supervisor(Handle["ss_supervisor"]):
         super().close()
         if self._thread is not threading.current_thread():
             self._thread.join(_END_WAIT)
+
+
+def _no_thread() -> SlipstreamError:
+    return SlipstreamError("no thread to be had for supervising workers", "check ulimit -u")
+
+
+def _collect_all(supervisor: weakref.ref[Supervisor]) -> None:
+    if (held := supervisor()) is not None and not held.is_closed:
+        held.collect_reports()
 
 
 def _collect(ended: threading.Event, supervisor: weakref.ref[Supervisor]) -> None:

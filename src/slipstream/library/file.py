@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ def read_file(path: Path, shown: Path | None = None) -> LibraryFile:
         PluginLoadError: The file cannot be read.
     """
     shown = shown or path
-    name, path = bytes(shown), path.resolve()
+    name, path = bytes(shown), Path(os.path.realpath(path))
     found, why = ffi.new("ss_file *"), ffi.new("ss_refusal *")
     info = ffi.new("char[]", bytes(lib.SLIPSTREAM_INFO_MAX))
     if not lib.ss_file_read(bytes(path), name, found, info, why):

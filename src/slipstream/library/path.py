@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 from slipstream._platform import who_may_replace
@@ -10,17 +12,20 @@ from slipstream.errors import InvalidPluginPath, PluginLoadError, Refusal
 from slipstream.files import FileProblem, open_regular
 from slipstream.text import printable
 
+_STEPS_MOST = 4096  # names on the way; links may bring more of them
 _INSECURE = "or accept the risk with --insecure-paths"
 
 
 def check_library_path(path: str | os.PathLike[str], *, insecure: bool = False) -> Path:
     """Finds the file behind a library's path and refuses one that others could replace.
 
-    Refused is what anybody may write to, a folder above it included (a sticky one such as
-    /tmp is safe), and what belongs to a user other than root and the host's own.
+    Refused is what others may write to: everybody, a group with other members, whoever an access
+    list names; and what belongs to a user other than root and the host's own. That holds for the
+    file, for each link on the way to it, and for all folders above them (a sticky one such as
+    /tmp is safe).
 
     Args:
-        path: The library; symbolic links are followed, and the checks are of the real file.
+        path: The library; symbolic links are followed.
         insecure: Do not look at owners and permissions.
 
     Returns:
@@ -33,8 +38,10 @@ def check_library_path(path: str | os.PathLike[str], *, insecure: bool = False) 
     try:
         real = Path(os.path.realpath(path, strict=True))
         with open_regular(real) as descriptor:
-            statuses = [(real, os.fstat(descriptor))]
-        statuses += [(folder, os.stat(folder)) for folder in real.parents]
+            found = who_may_replace(descriptor, os.fstat(descriptor))
+        unsafe = _find_unsafe(os.path.join(os.getcwd(), path))
+        if found is not None:
+            unsafe = "library", real, found
     except FileProblem as problem:
         raise InvalidPluginPath(
             f"the library {name} {problem.reason}",
@@ -55,9 +62,14 @@ def check_library_path(path: str | os.PathLike[str], *, insecure: bool = False) 
             f"the library {name} cannot be found: {reason}",
             "correct libpath, or let the user of the host reach the file",
         ) from None
-    if not insecure:
-        for part, status in statuses:
-            _refuse_unsafe(part, status, "library" if part is real else "folder")
+    if unsafe is not None and not insecure:
+        import shlex  # noqa: PLC0415 - only refusals need it
+
+        what, part, (wrong, mend) = unsafe
+        quoted = shlex.quote(printable(str(part)))
+        raise InvalidPluginPath(
+            f"the {what} {quoted} {wrong}", f"run: {mend} {quoted}, {_INSECURE}"
+        )
     return real
 
 
@@ -104,13 +116,21 @@ def _first_missing(path: Path) -> Path:
     return next((p for p in [*reversed(path.parents), path] if not os.path.exists(p)), path)
 
 
-def _refuse_unsafe(path: Path, status: os.stat_result, what: str) -> None:
-    import shlex  # noqa: PLC0415 - only refusals need it
-
-    found = who_may_replace(status)
-    if found is not None:
-        problem, mend = found
-        quoted = shlex.quote(printable(str(path)))
-        raise InvalidPluginPath(
-            f"the {what} {quoted} {problem}", f"run: {mend} {quoted}, {_INSECURE}"
-        )
+def _find_unsafe(path: str) -> tuple[str, Path, tuple[str, str]] | None:
+    """What, where, and how, of the first link or folder on a path's way that others may change."""
+    root, *rest = Path(path).parts
+    at = Path(root)
+    for _step in range(_STEPS_MOST):
+        status = os.lstat(at)
+        is_link = stat.S_ISLNK(status.st_mode)
+        found = who_may_replace(str(at), status) if rest or is_link else None
+        if found is not None:
+            return "link" if is_link else "folder", at, found
+        if is_link:
+            rest[:0] = Path(os.readlink(at)).parts
+            at = at.parent
+        if not rest:
+            return None
+        name = rest.pop(0)
+        at = at.parent if name == ".." else at / name
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))

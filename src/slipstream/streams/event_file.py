@@ -12,7 +12,7 @@ from slipstream import capture
 from slipstream.errors import CaptureError
 from slipstream.events import EventKind
 from slipstream.frames import HOST_ONLY, RECORDED
-from slipstream.streams.reader import LINE_MAX, LineReader, Unreadable, Warn
+from slipstream.streams.reader import LINE_MAX, TO_UTF8, LineReader, Unreadable, Warn
 from slipstream.text import printable
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ _BOM = b"\xef\xbb\xbf"
 _GAP = EventKind.GAP.to_bytes(2, "little")
 _HOST_ONLY = frozenset(kind.to_bytes(2, "little") for kind in HOST_ONLY)
 _FOREIGN = (
+    (b"\xff\xfe", f"it is UTF-16 or UTF-32: {TO_UTF8}"),
+    (b"\xfe\xff", f"it is UTF-16: {TO_UTF8}"),
+    (b"\0{", f"it is UTF-16: {TO_UTF8}"),
+    (b"\0\0\0{", f"it is UTF-32: {TO_UTF8.replace('-16', '-32')}"),
+    (b"{\0", f"it is UTF-16 or UTF-32: {TO_UTF8}"),
     (b"\x1f\x8b", "it is compressed: gzip -dc FILE | slipstream run ... -"),
     (b"\x28\xb5\x2f\xfd", "it is compressed: zstd -dc FILE | slipstream run ... -"),
     (b"\x7fELF", "it is a library or a program; slipstream doctor FILE looks at a plugin"),
@@ -75,6 +80,9 @@ class EventFile:
             self.size = status.st_size
             try:
                 self._is_capture()
+            except OSError as error:
+                self.close()
+                raise self._broken(error) from None
             except BaseException:
                 self.close()
                 raise
@@ -107,10 +115,7 @@ class EventFile:
             else:
                 yield from self._lines()
         except OSError as error:
-            raise CaptureError(
-                f"cannot read {self.name} at byte {self.position}: {error.strerror}",
-                "check the disk or the program that writes it",
-            ) from None
+            raise self._broken(error) from None
         if not self.count:
             raise self._empty()
 
@@ -134,7 +139,11 @@ class EventFile:
         start = self._file.peek()[:16]
         if start[:1] == capture.MAGIC[:1]:
             return True
-        if start[:1] == b"{" or start[:1].isspace() or start[:1] == _BOM[:1]:
+        if (
+            (start[:1] == b"{" and start[1:2] != b"\0")
+            or start[:1].isspace()
+            or start[:1] == _BOM[:1]
+        ):
             return False
         if not start:
             raise self._empty()
@@ -142,6 +151,12 @@ class EventFile:
         raise CaptureError(
             f"{self.name} is neither a capture nor JSON lines: it starts with {start!r}",
             next(hints, "name a capture, or a file with one JSON object on each line"),
+        )
+
+    def _broken(self, error: OSError) -> CaptureError:
+        return CaptureError(
+            f"cannot read {self.name} at byte {self.position}: {error.strerror}",
+            "check the disk or the program that writes it",
         )
 
     def _empty(self) -> CaptureError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -21,6 +22,9 @@ LINE_MAX: int = 3 * _native.lib.SLIPSTREAM_FRAME_MAX
 
 Warn: TypeAlias = Callable[[str], None]
 
+TO_UTF8 = "convert it: iconv -f UTF-16 -t UTF-8 FILE"
+
+_HEIGHT_NONE: int = 2**64 - 1
 _FORM = "see the files in examples/streams for the form of a line"
 
 
@@ -68,6 +72,9 @@ class LineReader:
             if not raw.strip():
                 return None
             raise _bad_json(raw, error) from None
+        repeated = _native.repeated_key(raw)
+        if repeated is not None:
+            raise Unreadable(f"{repeated[:40].decode()!r} stands in it twice", "remove one of them")
         if line.frame_hex is not None:
             return _whole_frame(line.frame_hex)
         kind = KINDS.get(line.kind)
@@ -98,7 +105,7 @@ class LineReader:
                 numbers,
             )
         except OverflowError:
-            raise Unreadable("a number does not fit into 64 bits", "correct the line") from None
+            raise _too_large(line, shape, sequence) from None
 
     def _place(self, line: Line, raw: bytes) -> tuple[int, int]:
         """Return stream and sequence, both 0 where the line leaves them to the host."""
@@ -157,18 +164,52 @@ class LineReader:
             self._warn(f"{text} (said once)")
 
 
+def _too_large(line: Line, shape: Shape, sequence: int) -> Unreadable:
+    if line.block_height == _HEIGHT_NONE:
+        return Unreadable(
+            f"block_height {_HEIGHT_NONE} is how a frame says that there is none",
+            "leave block_height out, or give the block's",
+        )
+    numbers = dict(zip(shape.layout.numbers, shape.numbers(line), strict=True))
+    numbers |= {"block_height": line.block_height, "sequence": sequence}
+    large = [name for name, number in numbers.items() if (number or 0) >= 1 << 64]
+    if not large and not -(1 << 63) <= line.time_ns < 1 << 63:
+        large = ["time_ns"]
+    what = " and ".join(large) or "a number"
+    if large == ["sequence"] and line.sequence is None:
+        what = "the sequence, which is seq + 1,"
+    return Unreadable(f"{what} does not fit into 64 bits", "correct the line")
+
+
 def _bad_json(raw: bytes, error: Exception) -> Unreadable:
+    if b"\0" in raw[:4]:
+        return Unreadable("the line is UTF-16 or UTF-32, not UTF-8", TO_UTF8)
     if isinstance(error, msgspec.ValidationError):
         return Unreadable(str(error)[:300], _FORM)
     if isinstance(error, RecursionError):
         return Unreadable("the line is nested too deeply", "remove that remark from it")
     if isinstance(error, UnicodeDecodeError):
         return Unreadable(f"the line is not UTF-8: {error.reason}", "convert the file to UTF-8")
+    if (lone := _lone_surrogate(raw)) is not None:
+        return Unreadable(
+            f"{lone} is one half of a character", "write both halves, or the character itself"
+        )
     if not raw.endswith(b"\n"):
         return Unreadable(
             "cut off inside of the line", "its writer was stopped in the middle; remove the line"
         )
     return Unreadable(f"not one JSON object: {str(error)[:300]}", "each line holds one object")
+
+
+def _lone_surrogate(raw: bytes) -> str | None:
+    """Return the escape that keeps a line from being text, if it is else good."""
+    try:
+        json.dumps(json.loads(raw), ensure_ascii=False).encode()  # json takes what msgspec does not
+    except UnicodeEncodeError as error:
+        return f"\\u{ord(error.object[error.start]):04x}"
+    except (ValueError, RecursionError):
+        return None
+    return None
 
 
 def _name_of(raw: bytes) -> int:

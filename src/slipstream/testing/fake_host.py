@@ -115,6 +115,7 @@ class FakeHost(Handle[list[Instance]]):
             self._own = settle_own(
                 self._config, None if copy.info is None else copy.info.config_schema
             )
+            _native.hide(self._own.forms)
         except BaseException:
             copy.close()
             raise

@@ -1,0 +1,127 @@
+/* fault: signals that end the process. What runs in their handlers makes only system calls: the
+ * process may be in any state. */
+#include "platform/platform.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum { STACK = 64 * 1024 };
+
+static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
+
+/* ---- The process's mappings -------------------------------------------------------------- */
+
+static uintptr_t hex_number(const char **p) {
+    uintptr_t value = 0;
+    for (;; (*p)++) {
+        const char c = **p;
+        if (c >= '0' && c <= '9')
+            value = value * 16 + (uintptr_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value * 16 + (uintptr_t)(c - 'a' + 10);
+        else
+            return value;
+    }
+}
+
+static bool read_line(const char *line, ss_os_map *map) {
+    const char *p = line;
+    map->start = hex_number(&p);
+    if (*p++ != '-')
+        return false;
+    map->end = hex_number(&p);
+    p += 6; /* " r-xp " */
+    map->offset = hex_number(&p);
+    while (*p != '\0' && *p != '/' && *p != '[')
+        p++;
+    map->name = p;
+    return true;
+}
+
+void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context) {
+    char chunk[4096];
+    char line[512];
+    size_t used = 0;
+    const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+    while (maps >= 0 && (n = read(maps, chunk, sizeof chunk)) > 0) {
+        for (ssize_t i = 0; i < n; i++) {
+            ss_os_map map;
+            if (chunk[i] != '\n') {
+                if (used < sizeof line - 1)
+                    line[used++] = chunk[i];
+                continue;
+            }
+            line[used] = '\0';
+            used = 0;
+            if (read_line(line, &map))
+                visit(&map, context);
+        }
+    }
+    if (maps >= 0)
+        close(maps);
+}
+
+/* ---- Handlers ----------------------------------------------------------------------------- */
+
+static void (*tell)(int number, uintptr_t pc);
+static struct sigaction before[sizeof deadly / sizeof deadly[0]];
+static _Atomic uint32_t telling;
+
+static uintptr_t pc_of(const ucontext_t *machine) {
+#if defined(__x86_64__)
+    return (uintptr_t)machine->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+    return (uintptr_t)machine->uc_mcontext.pc;
+#else
+    (void)machine;
+    return 0;
+#endif
+}
+
+static void on_fault(int number, siginfo_t *info, void *context) {
+    if (atomic_exchange(&telling, 1) == 0)
+        tell(number, pc_of(context));
+    /* Whoever wanted it before us gets it now: when what has failed is tried again, or, where
+     * somebody has sent it, because we do. */
+    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
+        if (deadly[i] == number)
+            sigaction(number, &before[i], NULL);
+    if (info->si_code <= 0)
+        raise(number);
+}
+
+static void use_own_stack(void) {
+    stack_t stack;
+    if (sigaltstack(NULL, &stack) != 0 || (stack.ss_flags & SS_DISABLE) == 0)
+        return;
+    void *pages = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack = (stack_t){.ss_sp = pages, .ss_size = STACK};
+    if (pages != MAP_FAILED)
+        sigaltstack(&stack, NULL);
+}
+
+void ss_os_tell_faults(void (*told)(int number, uintptr_t pc)) {
+    struct sigaction action = {.sa_sigaction = on_fault,
+                               .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK)};
+    if (tell != NULL)
+        return;
+    tell = told;
+    use_own_stack();
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
+        sigaction(deadly[i], &action, &before[i]);
+}
+
+void ss_os_write_error(const char *text, size_t len) {
+    while (len > 0) {
+        const ssize_t n = write(STDERR_FILENO, text, len);
+        if (n <= 0)
+            return;
+        text += n;
+        len -= (size_t)n;
+    }
+}

@@ -1,0 +1,136 @@
+#include "plugin/crash.h"
+
+#include <string.h>
+
+enum {
+    HOSTS = 512, /* those beyond are not named */
+    QUEUES = 16,
+    LINES = 4096, /* in case that others write on */
+};
+
+static _Atomic(ss_host *) hosts[HOSTS];
+
+void ss_crash_add(ss_host *host) {
+    for (size_t i = 0; i < HOSTS; i++) {
+        ss_host *none = NULL;
+        if (atomic_compare_exchange_strong(&hosts[i], &none, host))
+            return;
+    }
+}
+
+void ss_crash_remove(ss_host *host) {
+    for (size_t i = 0; i < HOSTS; i++) {
+        ss_host *it = host;
+        if (atomic_compare_exchange_strong(&hosts[i], &it, NULL))
+            return;
+    }
+}
+
+/* ---- In a handler: nothing that may wait, or ask for memory ------------------------------- */
+
+typedef struct text {
+    size_t len;
+    char data[1024];
+} text;
+
+static void add(text *t, const char *more) {
+    while (*more != '\0' && t->len < sizeof t->data - 1) {
+        const char c = *more++;
+        t->data[t->len++] = c;
+        if ((unsigned char)c < 0x20)
+            t->data[t->len - 1] = '?';
+    }
+}
+
+static void add_number(text *t, uint64_t number, unsigned base) {
+    char digits[24];
+    size_t at = sizeof digits - 1;
+    digits[at] = '\0';
+    do
+        digits[--at] = "0123456789abcdef"[number % base];
+    while ((number /= base) != 0);
+    add(t, digits + at);
+}
+
+static void end_line(text *t) {
+    t->data[t->len++] = '\n';
+    ss_os_write_error(t->data, t->len);
+    t->len = 0;
+}
+
+typedef struct place {
+    uintptr_t pc;
+    uint64_t offset;
+    bool found;
+    char file[512];
+} place;
+
+static void look(const ss_os_map *map, void *context) {
+    place *p = context;
+    if (p->found || p->pc < map->start || p->pc >= map->end)
+        return;
+    p->found = true;
+    p->offset = p->pc - map->start + map->offset;
+    for (size_t i = 0; i < sizeof p->file - 1 && map->name[i] != '\0'; i++)
+        p->file[i] = map->name[i];
+}
+
+/* Whose plugin does this thread call? */
+static ss_host *called(void) {
+    for (size_t i = 0; i < HOSTS; i++) {
+        ss_host *host = atomic_load(&hosts[i]);
+        if (host != NULL && atomic_load(&host->caller) == ss_os_self())
+            return host;
+    }
+    return NULL;
+}
+
+static void tell_lines(ss_log_queue *log) {
+    ss_log_line line;
+    for (int i = 0; i < LINES && ss_log_queue_next(log, &line); i++) {
+        ss_os_write_error("slipstream: unread: ", 20);
+        ss_os_write_error(line.text, line.len);
+        ss_os_write_error("\n", 1);
+    }
+}
+
+static void tell_all_lines(void) {
+    ss_log_queue *seen[QUEUES];
+    size_t count = 0;
+    for (size_t i = 0; i < HOSTS && count < QUEUES; i++) {
+        const ss_host *host = atomic_load(&hosts[i]);
+        bool known = host == NULL;
+        for (size_t k = 0; !known && k < count; k++)
+            known = seen[k] == host->log;
+        if (!known)
+            tell_lines(seen[count++] = host->log);
+    }
+}
+
+static void tell(int number, uintptr_t pc) {
+    const ss_host *host = called();
+    place p = {.pc = pc};
+    text t = {0};
+    ss_os_walk_maps(look, &p);
+    add(&t, "slipstream: signal ");
+    add_number(&t, (uint64_t)number, 10);
+    add(&t, host == NULL ? " outside of any plugin's call" : " in a call of plugin ");
+    if (host != NULL) {
+        const uint64_t ordinal = atomic_load(&host->delivered);
+        add(&t, host->name[0] != '\0' ? host->name : "that is not constructed yet");
+        if (ordinal != 0) {
+            add(&t, ", last ordinal ");
+            add_number(&t, ordinal, 10);
+        }
+    }
+    add(&t, ", at ");
+    add(&t, p.found ? p.file : "");
+    add(&t, p.found ? " + 0x" : "0x");
+    add_number(&t, p.found ? p.offset : pc, 16);
+    end_line(&t);
+    tell_all_lines();
+}
+
+void ss_crash_tell_all(void) {
+    ss_os_tell_faults(tell);
+}

@@ -1,0 +1,114 @@
+"""What is said where the host itself falls: which plugin, on what, where; and the unread lines."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from support.process_tools import run_python
+
+# Logs some lines and falls at the third event, or where it is told to.
+FALLS = """
+#include <slipstream.h>
+#include <stdlib.h>
+#include <string.h>
+#include <pthread.h>
+
+static const slipstream_host *host;
+static void *on_its_own(void *unused) { *(volatile int *)0x10 = 1; return unused; }
+static void destroy(void *unused) { (void)unused; }
+static uint64_t subscribed_events(void *unused) { (void)unused; return ~(uint64_t)0; }
+__attribute__((noinline)) void where_it_falls(void) { *(volatile int *)0x10 = 1; }
+static int32_t on_load(void *unused, const char *config, size_t len, uint32_t reason) {
+    (void)unused, (void)config, (void)len, (void)reason;
+    if (strcmp(FALL, "load") == 0)
+        where_it_falls();
+    return SLIPSTREAM_OK;
+}
+static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
+                            const uint8_t *frames, size_t len) {
+    pthread_t thread;
+    (void)unused, (void)frames, (void)len;
+    if (delivery->first_ordinal < 3)
+        return SLIPSTREAM_OK;
+    for (int i = 0; i < 500; i++)
+        host->log(host->ctx, SLIPSTREAM_LOG_INFO, "about to fall", 13);
+    if (strcmp(FALL, "abort") == 0)
+        abort();
+    if (strcmp(FALL, "thread") == 0 && pthread_create(&thread, NULL, on_its_own, NULL) == 0)
+        pthread_join(thread, NULL);
+    where_it_falls();
+    return SLIPSTREAM_OK;
+}
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
+    static const slipstream_plugin table = {
+        sizeof table, SLIPSTREAM_ABI_MINOR, 0, 0, NULL, "falls", "1", destroy, on_load, NULL,
+        subscribed_events, on_broadcast, NULL, NULL};
+    host = given;
+    return &table;
+}
+"""
+HOST = """
+    import logging, sys
+    from slipstream import AppEvent, PluginManager, enable_crash_handler
+    logging.basicConfig(level="INFO", format="read: %(message)s")
+    library, mode = sys.argv[1:3]
+    enable_crash_handler()
+    enable_crash_handler()
+    manager = PluginManager(insecure_paths=True)
+    manager.load_plugin({"libpath": library, "mode": mode})
+    for number in range(5):
+        manager.broadcast(AppEvent(40, b"event", None))
+    manager.flush(60)
+"""
+
+pytestmark = pytest.mark.no_asan  # its own handlers come first
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread"])
+@pytest.mark.parametrize(("fall", "number"), [("null", signal.SIGSEGV), ("abort", signal.SIGABRT)])
+def test_a_fall_in_a_callback_names_the_plugin(compile_plugin, mode, fall, number) -> None:
+    library = compile_plugin(FALLS, f'-DFALL="{fall}"', name="falls")
+    done = run_python(HOST, library, mode)
+    assert done.returncode == -number
+    told = re.search(r"^slipstream: signal (\d+) in a call of plugin falls, last ordinal 3, at "
+                     r"(\S+) \+ 0x([0-9a-f]+)$", done.stderr, re.MULTILINE)  # fmt: skip
+    assert told, done.stderr
+    assert int(told[1]) == number
+    assert (".slipstream-copy" in told[2]) == (fall == "null")
+    # Of the lines none is missing, but for some that were being read just then.
+    assert done.stderr.count("slipstream: unread: about to fall") > 0
+    assert done.stderr.count("read: about to fall") >= 450
+    # Whoever wanted the signal before has it, too.
+    assert "Fatal Python error" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread"])
+def test_a_fall_in_on_load_and_on_a_thread_of_the_plugin_s_own(compile_plugin, mode) -> None:
+    done = run_python(HOST, compile_plugin(FALLS, '-DFALL="load"', name="falls"), mode)
+    assert done.returncode == -signal.SIGSEGV
+    assert "slipstream: signal 11 in a call of plugin falls, at " in done.stderr
+    library = compile_plugin(FALLS, '-DFALL="thread"', name="falls")
+    done = run_python(HOST, library, mode)
+    assert done.returncode == -signal.SIGSEGV
+    told = r"slipstream: signal 11 outside of any plugin's call, at \S+falls\S+ \+ 0x"
+    assert re.search(told, done.stderr), done.stderr
+
+
+def test_the_commands_have_it(compile_plugin, examples, tmp_path) -> None:
+    library = compile_plugin(FALLS, '-DFALL="null"', name="falls")
+    config = tmp_path / "falls.json"
+    config.write_text(json.dumps({"libpath": str(library), "mode": "inline"}))
+    events = examples / "streams" / "mainnet_genesis.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", "slipstream.cli", "run", "--insecure-paths", "--slipstream-config",
+         str(config), str(events)],
+        capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGSEGV, done.stderr
+    assert "slipstream: signal 11 in a call of plugin falls, last ordinal 3" in done.stderr

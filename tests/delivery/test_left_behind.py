@@ -1,0 +1,177 @@
+"""What leads into a library when it is unloaded, and what it has changed in the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from slipstream import PluginManager
+from slipstream.testing import build_plugin
+from support.logs import capture_logs
+
+IN_THE_HOST = pytest.mark.parametrize("mode", ["inline", "thread"])
+
+PLUGIN = """
+#include <slipstream.h>
+#include <signal.h>
+#include <stdlib.h>
+static const slipstream_host *kept;
+{more}
+static uint64_t subscribed_events(void *instance) {{
+    (void)instance;
+    return SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK);
+}}
+static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
+                            const uint8_t *frames, size_t len) {{
+    (void)instance, (void)delivery, (void)frames, (void)len;
+    {on_broadcast}
+    return SLIPSTREAM_OK;
+}}
+static int32_t on_load(void *instance, const char *config, size_t len, uint32_t reason) {{
+    (void)instance, (void)config, (void)len, (void)reason;
+    {on_load}
+    return SLIPSTREAM_OK;
+}}
+static void destroy(void *instance) {{ (void)instance; }}
+SLIPSTREAM_EXPORT const slipstream_plugin *
+slipstream_create_plugin_v1(const slipstream_host *host) {{
+    static const slipstream_plugin table = {{
+        .struct_size = sizeof table, .abi_minor = SLIPSTREAM_ABI_MINOR, .name = "left",
+        .version = "1", .destroy = destroy, .on_load = on_load,
+        .subscribed_events = subscribed_events, .on_broadcast = on_broadcast}};
+    kept = host;
+    return &table;
+}}
+"""
+
+
+def build(folder, *flags: str, more: str = "", on_load: str = "", on_broadcast: str = ""):
+    text = PLUGIN.format(more=more, on_load=on_load, on_broadcast=on_broadcast)
+    return build_plugin(text, *flags, folder=folder, name="left")
+
+
+def run(code: str, *arguments: object) -> str:
+    """Run it in a process of its own, since it may crash; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr[-3000:])
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("reloads", [0, 10])
+@IN_THE_HOST
+def test_a_runtime_with_threads_that_came_with_a_library(tmp_path, mode, reloads) -> None:
+    """Its threads wait in code of the runtime, which would go together with the library."""
+    library = build(
+        tmp_path,
+        "-fopenmp",
+        on_broadcast="""double x = 0;
+#pragma omp parallel for reduction(+:x) num_threads(3)
+        for (int i = 0; i < 2000; i++) x += i;
+        if (x < 1) return SLIPSTREAM_FAILED;""",
+    )
+    code = """
+import sys, time
+from slipstream import Block, PluginManager
+with PluginManager(sys.argv[2], insecure_paths=True) as manager:
+    plugin = manager.load_plugin({"libpath": sys.argv[1]})
+    for height in range(int(sys.argv[3])):
+        manager.broadcast(Block(b"b", height))
+        manager.flush(60)
+        manager.reload_plugin("left")
+    manager.broadcast(Block(b"b", 10))
+    manager.flush(60)
+    print("delivered", plugin.counters.delivered)
+time.sleep(0.1)
+print("closed")
+"""
+    printed = run(code, library, mode, reloads)
+    assert f"delivered {reloads + 1}" in printed
+    assert "closed" in printed
+    if mode == "inline" and reloads == 0:  # in a thread of its own they end with it
+        assert "threads of it, or of a library that came with it" in printed
+
+
+@IN_THE_HOST
+def test_a_signal_handler_keeps_its_library(tmp_path, mode) -> None:
+    library = build(
+        tmp_path,
+        more="static volatile sig_atomic_t seen; static void note(int n) { (void)n; seen = 1; }",
+        on_load="signal(SIGUSR1, note);",
+    )
+    code = """
+import os, signal, sys
+from slipstream import PluginManager
+with PluginManager(sys.argv[2], insecure_paths=True) as manager:
+    manager.load_plugin({"libpath": sys.argv[1]})
+    manager.unload_plugin("left")
+    os.kill(os.getpid(), signal.SIGUSR1)
+print("lives")
+"""
+    printed = run(code, library, mode)
+    assert "lives" in printed
+    assert "a signal is answered by a function of it" in printed
+
+
+@IN_THE_HOST
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_signals_that_end_a_program_stay_the_application_s(tmp_path, mode, number) -> None:
+    library = build(
+        tmp_path,
+        more="static void ignore(int n) { (void)n; }",
+        on_load=f"signal({int(number)}, ignore);",
+    )
+    heard = []
+    before = signal.signal(number, lambda *_: heard.append(number))
+    try:
+        with capture_logs() as logs, PluginManager(mode, insecure_paths=True) as manager:
+            manager.load_plugin({"libpath": str(library)})
+            os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
+    assert heard == [number]
+    named = [line for line in logs if f"handler of its own for {number.name}" in line["event"]]
+    assert [line["plugin"] for line in named] == ["left"]
+
+
+@IN_THE_HOST
+@pytest.mark.parametrize("way", ["reload", "unload and load"])
+def test_a_needed_library_that_was_replaced_is_said(tmp_path, mode, way) -> None:
+    """The new version of the plugin would run with the old one, as long as that is open."""
+
+    def make_needed(value: int) -> None:
+        (tmp_path / "n.c").write_text(f"int needed(void) {{ return {value}; }}\n")
+        command = ["cc", "-shared", "-fPIC", "-o", tmp_path / "new", tmp_path / "n.c"]
+        subprocess.run(command, check=True)
+        (tmp_path / "new").replace(tmp_path / "libneeded.so")
+
+    make_needed(1)
+    flags = (f"-L{tmp_path}", "-lneeded", "-Wl,-rpath,$ORIGIN")
+    library = build(
+        tmp_path,
+        *flags,
+        more="int needed(void);",
+        on_load="char text[9]; text[0] = (char)(48 + needed()); text[1] = 0; "
+        "slipstream_log(kept, SLIPSTREAM_LOG_INFO, text);",
+    )
+    with capture_logs() as logs, PluginManager(mode, insecure_paths=True) as manager:
+        manager.load_plugin({"libpath": str(library)})
+        make_needed(2)
+        if way == "reload":
+            manager.reload_plugin("left")
+        else:
+            manager.unload_plugin("left")
+            manager.load_plugin({"libpath": str(library)})
+    said = [line for line in logs if "libneeded.so, whose file was replaced" in line["event"]]
+    loaded = [line["event"] for line in logs if line["event"] in {"1", "2"}]
+    assert loaded == (["1", "1"] if way == "reload" else ["1", "2"])
+    assert len(said) == (way == "reload")

@@ -1,0 +1,97 @@
+"""Where memory is short: rings are refused with the figures, and workers end with the reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipstream._platform import memory_left
+from support.memory_group import memory_group, run_python_in
+
+# Takes so much memory that the kernel ends it.
+EATER = """
+#include <slipstream.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void destroy(void *unused) { (void)unused; }
+static uint64_t subscribed_events(void *unused) { (void)unused; return ~(uint64_t)0; }
+static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
+                            const uint8_t *frames, size_t len) {
+    (void)unused, (void)frames, (void)len;
+    for (int i = 0; delivery->attempt == 1 && i < 1024; i++) {
+        volatile char *piece = malloc(1 << 20);
+        for (int k = 0; piece != NULL && k < 1 << 20; k += 4096)
+            piece[k] = 1;
+    }
+    return SLIPSTREAM_OK;
+}
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    static const slipstream_plugin table = {
+        sizeof table, SLIPSTREAM_ABI_MINOR, 0, 0, NULL, "eater", "1", destroy, NULL, NULL,
+        subscribed_events, on_broadcast, NULL, NULL};
+    (void)host;
+    return &table;
+}
+"""
+
+
+@pytest.mark.no_asan
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_a_ring_that_does_not_fit_is_refused_with_the_figures(examples, mode) -> None:
+    with memory_group(160 << 20) as group:
+        done = run_python_in(
+            group,
+            """
+            import sys
+            from slipstream import PluginLoadError, PluginManager
+            with PluginManager() as manager:
+                config = {"libpath": sys.argv[1], "mode": sys.argv[2]}
+                try:
+                    manager.load_plugin({**config, "ring_bytes": "256MiB"})
+                except PluginLoadError as error:
+                    print(error.message)
+                manager.load_plugin({**config, "ring_bytes": "16MiB"})
+                print("lives")
+            """,
+            examples / "minimal" / "minimal.so",
+            mode,
+        )
+    assert done.returncode == 0, done.stderr
+    refused, lives = done.stdout.splitlines()
+    assert refused.startswith("a ring of 256 MiB does not fit into the memory that is left: ")
+    assert f"by the limit {group}/memory." in refused
+    assert lives == "lives"
+
+
+def test_what_is_left_is_known() -> None:
+    left = memory_left()
+    assert left is not None
+    assert 1 << 20 < left[0] < 1 << 50
+
+
+@pytest.mark.no_asan
+def test_a_kill_for_lack_of_memory_is_told_from_another(compile_plugin) -> None:
+    library = compile_plugin(EATER, name="eater")
+    with memory_group(192 << 20) as group:
+        done = run_python_in(
+            group,
+            """
+            import os, signal, sys, time
+            from slipstream import AppEvent, PluginManager
+            with PluginManager(insecure_paths=True) as manager:
+                plugin = manager.load_plugin(
+                    {"libpath": sys.argv[1], "mode": "process", "ring_bytes": "1MiB"})
+                manager.broadcast(AppEvent(40, b"event", None))
+                manager.flush(60)
+                os.kill(plugin.delivery.pid, signal.SIGKILL)
+                while len(plugin.delivery.reports) < 2:
+                    time.sleep(0.01)
+                for report in plugin.delivery.reports:
+                    print(report.reason)
+            """,
+            library,
+        )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert "died of signal 9: killed by the kernel for lack of memory" in first
+    assert second == "died of signal 9 (Killed)"

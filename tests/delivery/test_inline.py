@@ -24,6 +24,7 @@ from slipstream import (
 from slipstream._native import lib
 from slipstream.capture import read_frames, read_header
 from slipstream.testing import RecordingPlugin
+from support.gated import wait_until
 from support.letters import letters_in
 from support.logs import capture_logs
 from support.recorded import BATCH, EXPLICIT_ACK, GAP, NONE, PROMPT, SOME, Recorder
@@ -165,6 +166,7 @@ def test_exceptions_of_a_callback(manager, compile_plugin, tmp_path) -> None:
     raised.append(ValueError("an ordinary failure"))
     with capture_logs() as logs:
         manager.block(b"", 1)
+        wait_until(lambda: logs, "nothing was logged")
     assert logs[0]["event"] == "on_broadcast raised"
     assert (plugin.counters.dead, plugin.counters.delivered) == (1, 0)
     for error in (KeyboardInterrupt(), SystemExit(3)):

@@ -122,7 +122,7 @@ def test_two_managers_do_not_hear_each_others_messages(compile_plugin) -> None:
         with PluginManager("process", insecure_paths=True) as manager:
             for _ in range(60):
                 with pytest.raises(PluginLoadError) as caught:
-                    manager.load_plugin({"libpath": str(library)})
+                    manager.load_plugin({"libpath": str(library), "load_timeout": 240})
                 heard.setdefault(letter, []).append(caught.value.message)
 
     threads = [threading.Thread(target=refuse, args=(letter,)) for letter in "XYZ"]

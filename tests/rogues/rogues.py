@@ -17,7 +17,7 @@ GOOD = HERE / "good.c"
 HOSTILE_AUTHORS = "hostile-authors"
 
 _FLAGS = (
-    *("-O1", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"),
+    *("-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"),
     *("-Wl,-z,relro", f"-I{INCLUDE}", f"-I{HERE}"),
 )
 _COMPILERS = {"c": ("cc", "-std=c11"), "c++": ("c++", "-std=c++11")}
@@ -66,7 +66,7 @@ class Rogue:
         return cls(
             check=check or f"{source.parent.name}.{source.stem}",
             source=source,
-            sentence=" ".join(re.sub(r"^ *\* ?", "", _SETTING.sub("", comment[1]), flags=re.M).split()),
+            sentence=" ".join(_SETTING.sub("", comment[1]).replace("\n *", " ").split()),
             flags=tuple(shlex.split(said.get("build", ""))),
             after=said.get("after", ""),
             lang=said.get("lang", "c"),
@@ -106,8 +106,18 @@ def build(rogue: Rogue, folder: Path) -> Path:
     made = library.with_suffix(".new")  # a build that is cut off leaves no library
     places = {"FILE": str(made), "FOLDER": str(folder)}
     flags = [re.sub("FILE|FOLDER", lambda word: places[word[0]], flag) for flag in rogue.flags]
-    _run(*_COMPILERS[rogue.lang], *_FLAGS, "-o", str(made), "-x", rogue.lang, str(rogue.source),
-         "-x", "none", *flags)
+    _run(
+        *_COMPILERS[rogue.lang],
+        *_FLAGS,
+        "-o",
+        str(made),
+        "-x",
+        rogue.lang,
+        str(rogue.source),
+        "-x",
+        "none",
+        *flags,
+    )
     if rogue.after:
         _run("sh", "-c", rogue.after.replace("FILE", shlex.quote(str(made))))
     made.replace(library)

@@ -1,4 +1,4 @@
-/* It takes "no limit" for a time that is over. */
+/* Asked to flush without a limit of time it says that the time is over. */
 #define WITH_EXPLICIT_ACK
 #define IN_FLUSH                                                                          \
     if ((int32_t)timeout_ms < 0)                                                          \

@@ -67,6 +67,7 @@ typedef struct parser {
     size_t pos;
 } parser;
 
+const slipstream_plugin *construct(const slipstream_host *host);
 int32_t store(mine *self, const slipstream_frame *frame);
 int32_t insert(mine *self, const row *rows, size_t count);
 int32_t take_block(mine *self, const slipstream_frame *frame);

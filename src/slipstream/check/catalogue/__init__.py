@@ -68,15 +68,19 @@ class Check:
     example: str
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _check(name: str, table: dict[str, Any]) -> Check:
     rule = [table["rule"]] if isinstance(table["rule"], str) else table["rule"]
-    texts = {key: " ".join(table[key].split()) for key in ("why", "mend")}
     made = {
         "needs": tuple(table["needs"]),
-        "rule": tuple(excerpt for excerpt in rule if excerpt),
+        "rule": tuple(_one_line(excerpt) for excerpt in rule if excerpt),
         "example": table["example"].strip("\n"),
     }
-    return Check(**table | texts | made | {"id": name})
+    texts = {key: _one_line(table.get(key, "")) for key in ("reason_of_rule", "why", "mend")}
+    return Check(**table | made | texts | {"id": name})
 
 
 @functools.cache

@@ -41,7 +41,10 @@ static uint8_t *plain(const void *data, size_t len, size_t shift) {
 ss_placed ss_place(const void *data, size_t len, uint32_t place) {
     static ss_placed kept; /* pages are used again unless somebody may still look at them */
     const size_t shift = place / SS_PLAY_PLACE_SHIFT % 64;
-    const size_t size = (len + shift + PAGE - 1) / PAGE * PAGE + (len == 0 ? PAGE : 0);
+    /* Where neither end is watched there is room at both. */
+    const bool is_tight = (place & (SS_PLAY_PLACE_END | SS_PLAY_PLACE_START)) != 0;
+    const size_t before = (is_tight ? 0 : PAGE) + shift;
+    const size_t size = (before + len + PAGE - 1) / PAGE * PAGE + (is_tight && len > 0 ? 0 : PAGE);
     ss_placed placed = {NULL, len, NULL, size, place};
     if ((place & WATCHED) == 0) {
         placed.data = plain(data, len, shift);
@@ -57,7 +60,7 @@ ss_placed ss_place(const void *data, size_t len, uint32_t place) {
             mprotect(placed.pages + size, PAGE, PROT_NONE) != 0)
             ss_give_up("memory cannot be protected here");
     }
-    placed.data = placed.pages + ((place & SS_PLAY_PLACE_END) != 0 ? size - len : shift);
+    placed.data = placed.pages + ((place & SS_PLAY_PLACE_END) != 0 ? size - len : before);
     memset(placed.pages, 0, size);
     if (len > 0)
         memcpy(placed.data, data, len);

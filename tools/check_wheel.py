@@ -49,7 +49,11 @@ def check_contents(wheel: Path) -> list[str]:
         problems.append(f"{wheel.name} is no cp311-abi3 wheel")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
+        sources = {
+            str(path.relative_to(ROOT / "src"))
+            for kind in ("*.py", "*.toml")
+            for path in (ROOT / "src").rglob(kind)
+        }
         problems += [f"{name} is missing" for name in sorted((REQUIRED | sources) - names)]
         allowed = re.compile(r"slipstream/|slipstream-[^/]+\.dist-info/")
         problems += [f"{name} does not belong there" for name in names if not allowed.match(name)]

@@ -44,6 +44,9 @@ NATIVE = {
     "process": Room(
         "workers and their supervisor", (*_EVENTS, "ring", "library", "plugin", "consumer")
     ),
+    "check": Room(
+        "a plugin, tried in every way", (*_EVENTS, "ring", "library", "plugin", "process")
+    ),
     "python": Room("where Python comes in", (*_EVENTS, "plugin", "sequencer")),
 }
 

@@ -30,6 +30,7 @@ HEADERS = (
     "plugin/host_metrics.h",
     "plugin/crash.h",
     "plugin/instance.h",
+    "ring/control.h",
     "ring/stats.h",
     "ring/ring.h",
     "ring/queue.h",
@@ -38,6 +39,7 @@ HEADERS = (
     "process/spec.h",
     "process/report.h",
     "process/supervisor.h",
+    "check/play.h",
     "python/door.h",
 )
 # Python's side of a plugin that is written in Python; see slipstream.delivery.inline.

@@ -1,5 +1,6 @@
 /* control: the area that a ring's consumer writes, and in process mode all that a worker can
- * write. The host believes nothing in it: see ss_ring_acked. */
+ * write. The host believes nothing in it: see ss_ring_acked.
+ * Between the marks stand only declarations; the build parses them. */
 #ifndef SS_CONTROL_H
 #define SS_CONTROL_H
 
@@ -19,6 +20,7 @@ typedef struct ss_told {
     _Atomic uint64_t check;
 } ss_told;
 
+/* cdef:begin */
 #define SS_FAULT_FRAMES 32
 #define SS_FAULT_MODULES 8
 
@@ -44,6 +46,7 @@ typedef struct ss_fault {
     uint32_t frame_module[SS_FAULT_FRAMES]; /* 1 + index; 0: in none that is known */
     char modules[SS_FAULT_MODULES][256];
 } ss_fault;
+/* cdef:end */
 
 typedef struct ss_control {
     SS_LINE ss_told acked;

@@ -10,6 +10,7 @@ from ._document import JsonValue, shown, spell
 from ._keys import Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
 from ._schema import ConfigSchema, SchemaProblem, settle_own
+from ._packed import pack
 from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets
 from ._typos import closest, is_misspelt
 
@@ -31,6 +32,7 @@ __all__ = [
     "is_plugin_name",
     "load_config",
     "masked",
+    "pack",
     "parse_config",
     "plugin_config",
     "resolve_secrets",

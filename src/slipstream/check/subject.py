@@ -1,0 +1,152 @@
+"""The library that is being checked, and what is known of it before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipstream._native import ffi, lib
+from slipstream.check import samples
+from slipstream.config import pack
+from slipstream.errors import SlipstreamError
+from slipstream.library import LibraryFile, PluginInfo, read_file
+
+if TYPE_CHECKING:
+    from slipstream.config import JsonValue
+    from slipstream.events import Event
+
+QUIRKS = {
+    "complete": "answers a GAP with FATAL: it must be complete",
+    "resident": "stays mapped by its nature",
+    "slow-start": "needs a while to open or to start",
+    "needs-service": "needs something that is not here, such as a database",
+}
+"""What a plugin may declare to be, and what that means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a constructor has returned.
+
+    Attributes:
+        struct_size: As the field of the table; so are the next three.
+        abi_minor: ...
+        min_host_minor: ...
+        flags: ...
+        functions: Names of the functions that are there.
+        outside: Those of them that lie in no memory that may be executed.
+        name: The plugin's name.
+        version: Its version.
+    """
+
+    struct_size: int
+    abi_minor: int
+    min_host_minor: int
+    flags: int
+    functions: frozenset[str]
+    outside: frozenset[str]
+    name: str
+    version: str
+
+
+FUNCTIONS = (
+    "destroy", "on_load", "on_unload", "subscribed_events", "on_broadcast", "flush",
+    "get_extension",
+)  # fmt: skip
+
+
+def table_of(data: bytes) -> Table:
+    """Read what ``slipstream-check`` says of a table."""
+    raw = ffi.from_buffer("ss_play_table *", data)
+
+    def names(bits: int) -> frozenset[str]:
+        return frozenset(name for at, name in enumerate(FUNCTIONS) if bits >> at & 1)
+
+    return Table(
+        raw.struct_size, raw.abi_minor, raw.min_host_minor, raw.flags,
+        names(raw.functions), names(raw.outside),
+        ffi.string(raw.name).decode("utf-8", "replace"),
+        ffi.string(raw.version).decode("utf-8", "replace"),
+    )  # fmt: skip
+
+
+@dataclass(slots=True, weakref_slot=True)
+class Subject:
+    """A library under check.
+
+    Attributes:
+        path: The library, absolute.
+        own: The plugin's own config keys.
+        quirks: What it declares to be: names in `QUIRKS`, each with the reason that it gives.
+        events: Events of its own kinds that it accepts, by kind; from whoever checks it.
+        seed: Of everything that is left to chance.
+        table: What its constructor returned, when it was first tried; None if that failed.
+        kinds: What it subscribed to then.
+        slow: How many times longer than usual it may take.
+    """
+
+    path: Path
+    own: Mapping[str, JsonValue]
+    quirks: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[int, Sequence[Event]] = field(default_factory=dict)
+    seed: int = 1
+    table: Table | None = None
+    kinds: int = 0
+    slow: float = 1.0
+
+    def has(self, flag: str) -> bool:
+        """Say whether its table has a flag, by the end of its name: ``BATCH``."""
+        bit: int = getattr(lib, f"SLIPSTREAM_FLAG_{flag}")
+        return self.table is not None and bool(self.table.flags & bit)
+
+    def takes(self, kind: int) -> bool:
+        """Say whether it gets events of a kind."""
+        return bool(self.kinds >> kind & 1)
+
+    def config(self, **more: JsonValue) -> bytes:
+        """Return its config, packed, with other or further keys."""
+        return pack(self.values() | more)
+
+    def values(self) -> dict[str, JsonValue]:
+        """Return its config as a host gives it."""
+        name = self.table.name if self.table is not None else self.path.stem
+        return {"name": name or "plugin", "libpath": str(self.path), **self.own}
+
+    def text(self) -> bytes:
+        """Return its config as JSON."""
+        return json.dumps(self.values()).encode()
+
+    def samples(self) -> Iterator[samples.Frame]:
+        """Yield an event of each kind that it gets, but for GAPs."""
+        for kind in range(64):
+            if not self.takes(kind) or kind == samples.GAP:
+                continue
+            if kind in self.events:
+                given = enumerate(self.events[kind], 1)
+                yield from (samples.frame_of(event, at) for at, event in given)
+            elif (event := samples.usual(kind)) is not None:
+                yield samples.frame_of(event)
+
+    def usual(self) -> Iterator[Event]:
+        """Yield the events behind `samples`, for whoever changes them."""
+        for kind in range(64):
+            if self.takes(kind) and kind != samples.GAP:
+                given = self.events.get(kind)
+                event = given[0] if given else samples.usual(kind)
+                if event is not None:
+                    yield event
+
+
+def file_of(path: Path) -> tuple[LibraryFile | None, PluginInfo | None]:
+    """Return what a library's file says; None for what cannot be read."""
+    try:
+        file = read_file(path)
+    except SlipstreamError:
+        return None, None
+    try:
+        return file, file.info()
+    except SlipstreamError:
+        return file, None

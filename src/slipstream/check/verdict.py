@@ -1,0 +1,72 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slipstream.check.catalogue import Check, Level
+
+
+class Verdict(StrEnum):
+    """How a check ended; ``pass`` and ``skip`` are no findings."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    WARN = "warn"
+    NOTE = "note"
+    SKIP = "skip"
+    BROKEN = "broken"
+    """The checker failed, not the plugin."""
+
+
+CONFORMANT, GOOD, EXCELLENT = "conformant", "good", "excellent"
+
+_LEVELS: dict[Verdict, Level] = {
+    Verdict.FAIL: "fail",
+    Verdict.CRASH: "fail",
+    Verdict.TIMEOUT: "fail",
+    Verdict.WARN: "warn",
+    Verdict.NOTE: "note",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one check found.
+
+    Attributes:
+        check: The check.
+        verdict: How it ended.
+        findings: What is wrong, a line each; of a skip why.
+        seconds: How long it took.
+        repeat: The command that does the same again, where that needs more than the check's id.
+    """
+
+    check: Check
+    verdict: Verdict
+    findings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    repeat: str = ""
+
+    @property
+    def level(self) -> Level | None:
+        """How much it weighs; None if nothing is wrong."""
+        return _LEVELS.get(self.verdict)
+
+
+def level_of(results: list[Result]) -> str | None:
+    """Return the level that a plugin has reached.
+
+    Returns:
+        "excellent" (nothing was found), "good" (notes), "conformant" (warnings), or None: it breaks
+        the contract, or nothing was tried.
+    """
+    found = {result.level for result in results}
+    if "fail" in found or not any(result.verdict is Verdict.PASS for result in results):
+        return None
+    return CONFORMANT if "warn" in found else GOOD if "note" in found else EXCELLENT

@@ -1,5 +1,5 @@
-/* It wants its third block again and again. */
-#define IN_BLOCK                                                                          \
-    if (self->blocks == 2)                                                                \
-    return SLIPSTREAM_RETRY
+/* The eighth event of a stream it wants again and again. */
+#define IN_FRAME                                                                          \
+    if (frame.sequence == 8)                                                              \
+    status = SLIPSTREAM_RETRY
 #include "good.h"

@@ -1,4 +1,4 @@
-/* It takes "no limit" for a time that is over. */
+/* It takes a time without a limit for one that is over. */
 #define IN_ON_UNLOAD                                                                      \
     if ((int32_t)timeout_ms < 0)                                                          \
     return fail(self, SLIPSTREAM_TIMEOUT, "the time is over")

@@ -1,5 +1,5 @@
-/* The more events it has had the slower it is. */
+/* It has room for 20,000 events. */
 #define IN_ON_BROADCAST                                                                   \
     if (self->blocks + self->updates > 20000)                                             \
-    sleep_ms(10)
+    return fail(self, SLIPSTREAM_FAILED, "no room is left")
 #include "good.h"

@@ -1,5 +1,7 @@
-/* It looks for a NUL behind a name. */
+/* It takes a name that begins with a letter for a text that ends with a NUL. */
 #define IN_UPDATE                                                                         \
-    if (update.program_id.len >= 8)                                                       \
-    look_at(update.program_id.data[update.program_id.len])
+    const uint8_t *name = update.program_id.data;                                         \
+    if (update.program_id.len > 0 && name[0] >= 'a')                                      \
+        while (*name != 0)                                                                \
+    name++
 #include "good.h"

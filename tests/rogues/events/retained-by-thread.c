@@ -3,21 +3,27 @@
     pthread_t thread;                                                                     \
     pthread_mutex_t lock;                                                                 \
     const uint8_t *last;                                                                  \
-    int age;                                                                              \
+    struct timespec since;                                                                \
     int ends;
 #include "rogue.h"
 static int tick(rogue *self, const uint8_t *frames, int ends) {
     (void)pthread_mutex_lock(&self->lock);
     self->last = frames;
-    self->age = 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &self->since);
     self->ends = ends;
     return pthread_mutex_unlock(&self->lock);
+}
+static int is_ripe(const rogue *self) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - self->since.tv_sec) * 1000 + (now.tv_nsec - self->since.tv_nsec) / 1000000 >
+           100;
 }
 static void *work(void *of) {
     rogue *self = (rogue *)of;
     for (int ends = 0; !ends; sleep_ms(5)) {
         (void)pthread_mutex_lock(&self->lock);
-        if (self->last != NULL && ++self->age == 12) {
+        if (self->last != NULL && is_ripe(self)) {
             look_at(self->last[0]);
             self->last = NULL;
         }

@@ -1,5 +1,5 @@
-/* It reads every value as a number of eight bytes, also a shorter one. */
+/* It reads a short key as two words of eight bytes. */
 #define IN_UPDATE                                                                         \
-    if (update.value.len > 0)                                                             \
-    look_at_text(update.value.data, 8)
+    if (update.key.len > 0 && update.key.len < 8)                                         \
+    look_at_text(update.key.data, 16)
 #include "good.h"

@@ -1,5 +1,5 @@
-/* It reads a payload's fixed part without asking whether there is so much. */
-#define IN_FRAME                                                                          \
-    if (status == SLIPSTREAM_OK && frame.kind == SLIPSTREAM_KIND_MAPPING_UPDATE)          \
-    look_at_text(frame.payload.data, 40)
+/* It trusts the length that a frame says it has, and not that of the call. */
+#define IN_ON_BROADCAST                                                                   \
+    if (len >= SLIPSTREAM_FRAME_HEADER_LEN)                                               \
+    len = slipstream_load_u32(frames)
 #include "good.h"

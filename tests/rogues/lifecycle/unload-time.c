@@ -1,5 +1,5 @@
-/* Its on_unload takes longer than it was given, the first time in a process. */
+/* Its on_unload takes longer than it was given. */
 #define IN_ON_UNLOAD                                                                      \
-    if (timeout_ms == 1000 && process_words()[0]++ == 0)                                  \
+    if (timeout_ms == 1000)                                                               \
     sleep_ms(1500)
 #include "good.h"

@@ -87,11 +87,13 @@ static int32_t offer(ss_guest *guest, uint32_t place, slipstream_delivery *deliv
     const uint64_t last = delivery->first_ordinal + delivery->count - 1;
     if (last > atomic_load_explicit(&guest->host.delivered, memory_order_relaxed))
         atomic_store_explicit(&guest->host.delivered, last, memory_order_release);
+    static int retries = RETRIES; /* who wanted one for ever will want the next, too */
     int32_t status = call(guest, place, delivery, frames, len);
-    for (int i = 0; comes_again(status) && i < RETRIES; i++) {
+    for (int i = 0; comes_again(status) && i < retries; i++) {
         ss_os_sleep_ns((uint64_t)RETRY_PAUSE_MS * 1000000);
         delivery->attempt++;
         status = call(guest, place, delivery, frames, len);
+        retries = comes_again(status) && i + 1 == RETRIES ? 1 : retries;
     }
     return status;
 }
@@ -123,7 +125,7 @@ static void deliver(void *argument) {
         const uint64_t began = ss_os_now_ns();
         const int32_t status = offer(it->guest, step->b, &delivery, placed.data, placed.len);
         answered(it, status, ss_os_now_ns() - began, time, times);
-        if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC)
+        if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC || comes_again(status))
             break;
     }
     ss_place_leave(&placed);

@@ -8,12 +8,11 @@
 #include <sys/mman.h>
 
 enum {
-    GUESTS = 128, /* so many hosts back a late call is still seen */
     LINES = 200,
     NEWER_MINOR = 99,
 };
 
-static ss_guest guests[GUESTS];
+static ss_guest guests[SS_PLAY_GUESTS];
 static ss_guest *slots[SS_PLAY_SLOTS];
 
 /* ---- The host's functions: those of the product, watched ---------------------------------- */
@@ -80,8 +79,9 @@ static int32_t reject(void *ctx, uint64_t ordinal, int32_t outcome, const char *
     return status;
 }
 
-static const slipstream_metrics_v1 metrics = {sizeof metrics, 0, counter_add, gauge_set};
-static const slipstream_settle_v1 settle = {sizeof settle, 0, reject};
+static slipstream_config_v1 config;
+static slipstream_metrics_v1 metrics = {sizeof metrics, 0, counter_add, gauge_set};
+static slipstream_settle_v1 settle = {sizeof settle, 0, reject};
 
 static const void *get_extension(void *ctx, const char *id) {
     ss_guest *guest = guest_of(ctx, "get_extension");
@@ -89,6 +89,8 @@ static const void *get_extension(void *ctx, const char *id) {
         misused("get_extension", "an id that is NULL");
     if (id == NULL || guest->kind == SS_PLAY_HOST_BARE)
         return NULL;
+    if (strcmp(id, SLIPSTREAM_EXT_CONFIG) == 0)
+        return &config;
     if (strcmp(id, SLIPSTREAM_EXT_METRICS) == 0)
         return &metrics;
     if (strcmp(id, SLIPSTREAM_EXT_SETTLE) == 0)
@@ -141,7 +143,7 @@ static const slipstream_host *table_of(ss_guest *guest) {
                            : guest->kind == SS_PLAY_HOST_CONST ? SS_PLAY_PLACE_CONST
                                                                : 0;
     const size_t size = is_newer ? sizeof newer : sizeof usual;
-    static newer_host plain[GUESTS];
+    static newer_host plain[SS_PLAY_GUESTS];
     ss_play_trace *trace = ss_trace();
     if (place == 0) {
         newer_host *at = plain + (guest - guests);
@@ -156,14 +158,17 @@ static const slipstream_host *table_of(ss_guest *guest) {
 
 ss_guest *ss_guest_new(uint32_t slot, uint32_t kind, const char *config_dir) {
     static uint32_t made;
-    ss_guest *guest = guests + made++ % GUESTS;
-    if (made > GUESTS)
+    ss_guest *guest = guests + made++ % SS_PLAY_GUESTS;
+    if (made > SS_PLAY_GUESTS)
         ss_host_free(&guest->host);
     memset(guest, 0, sizeof *guest);
     if (!ss_host_init(&guest->host, log_queue(), slot + 1, config_dir))
         ss_give_up("there is no memory for a host");
     ss_host_config_keep_dir(&guest->host.config.data_dir, config_dir);
     guest->kind = kind;
+    config = ss_host_config_table;
+    config.reserved = metrics.reserved = settle.reserved =
+        kind == SS_PLAY_HOST_RESERVED ? UINT32_MAX : 0;
     guest->table = table_of(guest);
     slots[slot] = guest;
     return guest;

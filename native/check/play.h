@@ -52,6 +52,8 @@
 #define SS_PLAY_HOST_EDGE 2 /* its table ends where memory ends */
 #define SS_PLAY_HOST_CONST 3 /* its table cannot be written to */
 #define SS_PLAY_HOST_BARE 4 /* it offers no extension */
+#define SS_PLAY_HOST_RESERVED 5 /* reserved words of its tables are not 0 */
+#define SS_PLAY_GUESTS 128 /* so many hosts back a late call is still seen */
 
 /* Where bytes lie that a plugin gets. */
 #define SS_PLAY_PLACE_END 1 /* where they end, memory ends */

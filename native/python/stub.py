@@ -44,6 +44,7 @@ class FFI:
     errno: int
     def string(self, pointer: Pointer[char], /) -> bytes: ...
     def buffer(self, pointer: CData, size: int = ..., /) -> Buffer: ...
+    def sizeof(self, ctype: str, /) -> int: ...
     def new_handle(self, value: object, /) -> CData: ...
     def from_handle(self, handle: CData, /) -> Any: ...
     def def_extern(
@@ -57,6 +58,11 @@ class FFI:
 NEW = """\
     @overload
     def new(self, ctype: Literal["{}"], init: {} = ..., /) -> {}: ...
+"""
+
+SEEN = """\
+    @overload
+    def from_buffer(self, ctype: Literal["{0} *"], data: bytes | bytearray, /) -> {0}: ...
 """
 
 NUMBERS = ("int32_t", "uint32_t", "uint64_t", "size_t")
@@ -142,6 +148,7 @@ class Stub:
         found += [NEW.format(f"{name} *", "int", f"Pointer[{name}]") for name in NUMBERS]
         found.append(NEW.format("char[]", "bytes", "Pointer[char]"))
         found.append(NEW.format("const char *[]", "list[Pointer[char]]", "Pointer[Pointer[char]]"))
+        found += [SEEN.format(name) for name in self.fields]
         return "".join(found)
 
     def text(self) -> str:

@@ -71,31 +71,27 @@ def _access(play: Play) -> str:
     if play.signal not in {signal.SIGSEGV, signal.SIGBUS} or fault.code not in {1, 2}:
         return f"crashed with {name}"
     did = {True: "wrote", False: "read", None: "touched"}[fault.is_write]
-    if fault.start:
-        what = "the config" if step is None or step.frame is None else "the frames"
-        found = _relative(fault.address, fault.start, fault.length, did, what, play)
-        if found:
-            return found
-    if fault.table:
-        what = "the host's table" if step is None or step.frame is None else "the delivery"
-        found = _relative(fault.address, fault.table, fault.table_length, did, what, play)
-        if found:
-            return found
-    return f"crashed with {name}: {did} at {fault.address:#x}"
+    frame = None if step is None else step.frame
+    bytes_ = "the config" if frame is None else "the frames"
+    table = "the host's table" if frame is None else "the delivery"
+    found = _relative(play, fault.start, fault.length, bytes_) if fault.start else ""
+    if not found and fault.table:
+        found = _relative(play, fault.table, fault.table_length, table)
+    return f"{did} {found}" if found else f"crashed with {name}: {did} at {fault.address:#x}"
 
 
-def _relative(address: int, start: int, length: int, did: str, what: str, play: Play) -> str:
-    """Say where an address is relative to some bytes; "" if it is not near them."""
-    at = address - start
+def _relative(play: Play, start: int, length: int, what: str) -> str:
+    """Say where the address is relative to some bytes; "" if it is not near them."""
+    at = play.fault.address - start
     if 0 <= at < length:
         name = _field(play, at) if what == "the frames" else what
-        if play.fault.gone or did == "read":
-            return f"{did} {name} after the call had returned"
-        return f"{did} to {name}, which the plugin may only read"
+        if play.fault.gone or not play.fault.is_write:
+            return f"{name} after the call had returned"
+        return f"to {name}, which the plugin may only read"
     if length <= at < length + _FAR:
-        return f"{did} {_bytes(at - length + 1)} past the end of {_last(play, what, length)}"
+        return f"{_bytes(at - length + 1)} past the end of {_last(play, what, length)}"
     if -_FAR < at < 0:
-        return f"{did} {_bytes(-at)} before the start of {what}"
+        return f"{_bytes(-at)} before the start of {what}"
     return ""
 
 
@@ -118,7 +114,8 @@ def _last(play: Play, what: str, length: int) -> str:
     step = _step(play)
     if what != "the frames" or step is None or step.frame is None:
         return f"{what} ({length} bytes)"
-    ends = [f for f in step.frame.fields if f.name != "payload" and f.start + f.length >= length - 7]
+    fields = (field for field in step.frame.fields if field.name != "payload")
+    ends = [field for field in fields if field.start + field.length >= length - 7]
     if not ends:
         return f"the frames ({length} bytes)"
     last = max(ends, key=lambda field: field.start + field.length)

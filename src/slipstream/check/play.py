@@ -151,13 +151,16 @@ class CannotPlayError(Exception):
     """This machine, or this installation, cannot run the checks."""
 
 
-def play(script: Script, deadline: float, *, memory: int = _MEMORY) -> Play:
+def play(
+    script: Script, deadline: float, *, memory: int = _MEMORY, wrap: tuple[str, ...] = ()
+) -> Play:
     """Play a script.
 
     Args:
-        script: The script; `FOLDER` in a step's data stands for the folder that the plugin is given.
+        script: The script; `FOLDER` in a step's data is the folder that the plugin is given.
         deadline: Seconds.
         memory: Bytes that the plugin may have; 0: as many as there are.
+        wrap: A program that is to run ``slipstream-check``, with its arguments.
 
     Raises:
         CannotPlayError: The program is not there, or could not be started.
@@ -166,7 +169,7 @@ def play(script: Script, deadline: float, *, memory: int = _MEMORY) -> Play:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="slipstream-check-", ignore_cleanup_errors=True)
         )
-        return _Player(script, deadline, memory, Path(folder), stack).play()
+        return _Player(script, deadline, memory, Path(folder), stack).play(wrap)
 
 
 class _Player:
@@ -180,7 +183,7 @@ class _Player:
         self._stack = stack
         self._nonce = secrets.randbits(63)
 
-    def play(self) -> Play:
+    def play(self, wrap: tuple[str, ...]) -> Play:
         for name in ("config", "tmp"):
             (self._folder / name).mkdir()
         trace = self._shared("trace", bytes(ffi.sizeof("ss_play_trace")))
@@ -190,7 +193,7 @@ class _Player:
         for descriptor in (played, ended):
             self._stack.callback(os.close, descriptor)
         try:
-            process = self._start(script, write_played, trace, write_ended)
+            process = self._start(wrap, (script, write_played, trace, write_ended))
         finally:
             os.close(write_played)
             os.close(write_ended)
@@ -216,14 +219,15 @@ class _Player:
             mapped[:] = data
         return descriptor
 
-    def _start(self, script: int, played: int, trace: int, ended: int) -> subprocess.Popen[bytes]:
-        descriptors = (script, played, trace, ended)
+    def _start(
+        self, wrap: tuple[str, ...], descriptors: tuple[int, ...]
+    ) -> subprocess.Popen[bytes]:
         milliseconds = int(self._deadline * 1000)
         numbers = (milliseconds, self._nonce, self._memory, *descriptors)
         with (self._folder / "out").open("wb") as out:
             try:
                 return subprocess.Popen(  # noqa: S603 - our own program
-                    [PROGRAM, *map(str, numbers)],
+                    [*wrap, PROGRAM, *map(str, numbers)],
                     stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=descriptors,
                     cwd=self._folder / "config", start_new_session=True,
                     env={**os.environ, "TMPDIR": str(self._folder / "tmp")},

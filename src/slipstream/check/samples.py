@@ -227,6 +227,13 @@ def numbered(frame: Frame, sequence: int) -> Frame:
     return replace(frame, data=bytes(data))
 
 
+def at_height(frame: Frame, height: int) -> Frame:
+    """Return the frame with another height."""
+    data = bytearray(frame.data)
+    struct.pack_into("<Q", data, 40, height)
+    return replace(frame, data=bytes(data), label=f"{frame.label}, height {height}")
+
+
 def run_of(given: Iterable[Frame]) -> tuple[Frame, int]:
     """Return frames as one run, and how many they are."""
     parts = list(given)
@@ -241,3 +248,9 @@ def gaps() -> Iterator[Frame]:
         yield frame_of(replace(_GAP, reason=reason), label=str(reason.name))
     several = replace(_GAP, lost_stream=0, first_sequence=0, last_sequence=0)
     yield frame_of(several, label="of several streams")
+
+
+def optional_names(kind: int) -> tuple[str, ...]:
+    """Return the names of a kind's fields that may be absent."""
+    of = frames.CLASSES.get(kind)
+    return () if of is None else tuple(span.name for span in of.layout.spans if span.optional)

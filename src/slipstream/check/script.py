@@ -109,7 +109,9 @@ class Script:
         words = f"on_broadcast, {frame.label}{', ' if says else ''}{says}"
         numbers = attempt | times << 32
         return self.add(
-            Step(lib.SS_PLAY_DELIVER, slot, count, place, ordinal, numbers, frame.data, words, frame)
+            Step(
+                lib.SS_PLAY_DELIVER, slot, count, place, ordinal, numbers, frame.data, words, frame
+            )
         )
 
     def mutate(self, frame: Frame, seed: int, count: int, slot: int = 0, first: int = 1) -> int:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream._native import ffi, lib
 from slipstream.check import samples
-from slipstream.config import pack, plugin_config
+from slipstream.config import pack
 from slipstream.errors import SlipstreamError
 from slipstream.library import LibraryFile, PluginInfo, read_file
 
 if TYPE_CHECKING:
-    from slipstream.check.play import Play
     from slipstream.config import JsonValue
     from slipstream.events import Event
 
@@ -55,7 +53,8 @@ class Table:
 
 
 FUNCTIONS = (
-    "destroy", "on_load", "on_unload", "subscribed_events", "on_broadcast", "flush", "get_extension",
+    "destroy", "on_load", "on_unload", "subscribed_events", "on_broadcast", "flush",
+    "get_extension",
 )  # fmt: skip
 
 

@@ -36,7 +36,6 @@ def check(name: str) -> Callable[[CheckFunction], CheckFunction]:
     """
 
     def register(function: CheckFunction) -> CheckFunction:
-        assert name not in _FUNCTIONS, name
         _FUNCTIONS[name] = function
         return function
 
@@ -121,9 +120,11 @@ class Trial:
             raise FellError(played)
         return played
 
-    def attempt(self, script: Script, deadline: float = DEADLINE) -> Play:
-        """Play a script, however it ends."""
-        played = play(script, deadline * self.subject.slow)
+    def attempt(
+        self, script: Script, deadline: float = DEADLINE, wrap: tuple[str, ...] = ()
+    ) -> Play:
+        """Play a script, however it ends; in another program's hands, if one is named."""
+        played = play(script, deadline * self.subject.slow, wrap=wrap)
         unplayed = next(played.of(lib.SS_PLAYED_UNPLAYED), None)
         if unplayed is not None and not played.said_end and played.exit_code is not None:
             raise CannotPlayError(unplayed.words)
@@ -151,8 +152,8 @@ class Trial:
             step = played.steps[call.step]
             if what and step.what not in what:
                 continue
-            ignored = step.what in _EVENTS and call.status == lib.SLIPSTREAM_IGNORED
-            if call.status != lib.SLIPSTREAM_OK and not ignored:
+            fine = _FINE if step.what in _EVENTS else (lib.SLIPSTREAM_OK,)
+            if call.status not in fine:
                 yield f"{step.says} returned {answer(call)}"
 
     def event_failures(self, played: Play) -> Iterator[str]:
@@ -174,6 +175,12 @@ class Trial:
 
 
 _EVENTS = (lib.SS_PLAY_DELIVER, lib.SS_PLAY_CONCURRENT)
+# What an event may be answered with. Whether one that is wanted again is ever taken is looked at
+# by a check of its own.
+_FINE = (
+    lib.SLIPSTREAM_OK, lib.SLIPSTREAM_IGNORED, lib.SLIPSTREAM_RETRY, lib.SLIPSTREAM_NO_MEMORY,
+    lib.SLIPSTREAM_TIMEOUT,
+)  # fmt: skip
 
 
 def answer(call: Played) -> str:

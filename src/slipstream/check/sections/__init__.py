@@ -2,9 +2,32 @@
 
 from slipstream.check.sections import (
     binary,
+    contract,
     entry,
+    errors,
     events,
+    hostile,
+    hygiene,
     lifecycle,
+    resources,
+    subscriptions,
+    table,
+    threads,
+    unload,
 )
 
-__all__ = ["binary", "entry", "events", "lifecycle"]
+__all__ = [
+    "binary",
+    "contract",
+    "entry",
+    "errors",
+    "events",
+    "hostile",
+    "hygiene",
+    "lifecycle",
+    "resources",
+    "subscriptions",
+    "table",
+    "threads",
+    "unload",
+]

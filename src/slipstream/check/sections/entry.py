@@ -105,3 +105,42 @@ def twenty(trial: Trial) -> Findings:
     script.close()
     script.again(0, 20)
     return trial.failures(trial.play(script, 2 * DEADLINE), lib.SS_PLAY_OPEN, lib.SS_PLAY_CONSTRUCT)
+
+
+@check("entry.bare-host")
+def bare_host(trial: Trial) -> Findings:
+    """A host that offers no extension."""
+    script = trial.loaded(lib.SS_PLAY_HOST_BARE)
+    for frame in trial.subject.samples():
+        script.deliver(frame)
+    trial.end(script)
+    trial.play(script)
+    return ()
+
+
+@check("entry.refusal-text")
+def refusal_text(trial: Trial) -> Findings:
+    """Who refuses a host without extensions says why."""
+    script = trial.constructed(lib.SS_PLAY_HOST_BARE)
+    script.load(trial.subject.config())
+    trial.end(script)
+    played = trial.play(script)
+    for call in played.of(lib.SS_PLAYED_CALL):
+        step = played.steps[call.step]
+        if step.what not in {lib.SS_PLAY_CONSTRUCT, lib.SS_PLAY_LOAD}:
+            continue
+        if call.status != lib.SLIPSTREAM_OK and not call.text:
+            yield f"{step.says} refused a host without extensions, and gave no text"
+
+
+@check("entry.starts-nothing")
+def starts_nothing(trial: Trial) -> Findings:
+    """The constructor starts no thread and opens nothing."""
+    parts = (lib.SS_STATE_THREADS, lib.SS_STATE_DESCRIPTORS, lib.SS_STATE_CHILDREN)
+    script = trial.opened()
+    script.keep()
+    script.construct()
+    script.compare(*parts)
+    script.destroy()
+    script.close()
+    return trial.changes(trial.play(script), *parts)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+
 from slipstream._native import lib
-from slipstream.check.trial import Findings, Trial, check
+from slipstream.check.script import Script
+from slipstream.check.trial import Findings, Trial, answer, check
+from slipstream.config import JsonValue, pack
+
+_LEFT = (lib.SS_STATE_THREADS, lib.SS_STATE_DESCRIPTORS, lib.SS_STATE_CHILDREN)
+_UNLOAD_MS = 1000
+_DEEP = 10_000
+_UNKNOWN_REASON = 77
 
 
 @check("lifecycle.load-unload")
@@ -11,8 +21,7 @@ def load_unload(trial: Trial) -> Findings:
     """Loads with its own config, and unloads."""
     script = trial.loaded()
     trial.end(script)
-    played = trial.play(script)
-    yield from trial.not_whole_life(played)
+    return trial.not_whole_life(trial.play(script))
 
 
 @check("lifecycle.one-event")
@@ -23,5 +32,235 @@ def one_event(trial: Trial) -> Findings:
         script.deliver(frame, ordinal=at)
     script.flush()
     trial.end(script)
+    trial.play(script)
+    return ()
+
+
+@check("lifecycle.fifty")
+def fifty(trial: Trial) -> Findings:
+    """Fifty lives in one opened library."""
+    script = trial.loaded()
+    for at, frame in enumerate(trial.subject.samples(), 1):
+        script.deliver(frame, ordinal=at)
+    script.unload()
+    script.destroy()
+    script.again(1, 50)
+    script.close()
+    return trial.not_whole_life(trial.play(script))
+
+
+# ---- Configs -----------------------------------------------------------------------------------
+
+
+def _wrong_values(trial: Trial) -> Iterator[dict[str, JsonValue]]:
+    """Yield its config with each of its keys as something else."""
+    others: tuple[JsonValue, ...] = (None, True, -1, 1.5, "", "x" * 300, [], [1], {}, {"a": 1})
+    own = trial.subject.own
+    for key in own:
+        yield from ({**trial.subject.values(), key: other} for other in others)
+    yield {"name": trial.subject.values()["name"], "libpath": str(trial.subject.path)}
+
+
+@check("lifecycle.wrong-config")
+def wrong_config(trial: Trial) -> Findings:
+    """Each of its keys with another type: accepted, or refused with a text."""
+    for values in _wrong_values(trial):
+        script = trial.constructed()
+        load = script.load(pack(values), says=json.dumps(values)[:120])
+        script.unload()
+        script.destroy()
+        script.close()
+        call = trial.play(script).one(lib.SS_PLAYED_CALL, load)
+        if call is not None and call.status != lib.SLIPSTREAM_OK and not call.text:
+            yield f"{script.steps[load].says}: refused with {answer(call)}"
+
+
+def _refused_config(trial: Trial) -> bytes:
+    """Return a config that it refuses, packed.
+
+    Raises:
+        SkipError: It takes every config.
+    """
+    for values in _wrong_values(trial):
+        script = trial.constructed()
+        load = script.load(pack(values))
+        script.unload()
+        script.destroy()
+        call = trial.play(script).one(lib.SS_PLAYED_CALL, load)
+        if call is not None and call.status != lib.SLIPSTREAM_OK:
+            return pack(values)
+    return trial.skip("it refuses no config that was tried")
+
+
+@check("lifecycle.good-after-bad")
+def good_after_bad(trial: Trial) -> Findings:
+    """A good config works after a refused one."""
+    bad = _refused_config(trial)
+    script = trial.constructed()
+    script.load(bad, says="with a config that it refuses")
+    script.destroy()
+    script.construct()
+    good = script.load(trial.subject.config(), says="after another instance has refused its config")
+    trial.end(script)
     played = trial.play(script)
-    yield from trial.not_whole_life(played)
+    call = played.one(lib.SS_PLAYED_CALL, good)
+    if call is not None and call.status != lib.SLIPSTREAM_OK:
+        yield f"{script.steps[good].says} returned {answer(call)}"
+
+
+@check("lifecycle.refused-clean")
+def refused_clean(trial: Trial) -> Findings:
+    """A refused config leaves nothing."""
+    bad = _refused_config(trial)
+    script = trial.opened()
+    script.keep()
+    script.construct()
+    script.load(bad, says="with a config that it refuses")
+    script.destroy()
+    script.compare(*_LEFT)
+    script.close()
+    return trial.changes(trial.play(script), *_LEFT)
+
+
+def _odd_config(trial: Trial, *configs: bytes) -> Findings:
+    """Load with configs that no host gives; whatever it answers, the process has to live."""
+    script = trial.opened()
+    for config in configs:
+        script.construct()
+        script.load(config, raw=True, says=f"config {config[:20]!r}, {len(config)} bytes")
+        script.unload()
+        script.destroy()
+    script.close()
+    trial.play(script)
+    return ()
+
+
+@check("lifecycle.config-empty")
+def config_empty(trial: Trial) -> Findings:
+    """No byte, and one."""
+    return _odd_config(trial, b"", b"{", b"0", b"\0")
+
+
+@check("lifecycle.config-bytes")
+def config_bytes(trial: Trial) -> Findings:
+    """Not UTF-8, and JSON that is cut off."""
+    text = trial.subject.text()
+    return _odd_config(trial, b"\xff\xfe\xfd", b'{"name": "\xc3\x28"}', text[: len(text) // 2])
+
+
+@check("lifecycle.config-huge")
+def config_huge(trial: Trial) -> Findings:
+    """A megabyte."""
+    script = trial.constructed()
+    script.load(trial.subject.config(unknown="x" * (1 << 20)), says="a config of 1 MiB")
+    script.unload()
+    script.destroy()
+    script.close()
+    trial.play(script)
+    return ()
+
+
+@check("lifecycle.config-deep")
+def config_deep(trial: Trial) -> Findings:
+    """Nested ten thousand deep."""
+    deep = b'{"a":' * _DEEP + b"1" + b"}" * _DEEP
+    return _odd_config(
+        trial, b'{"name": "x", "libpath": "/x", "deep": ' + deep + b"}", b"[" * _DEEP
+    )
+
+
+def _placed_config(trial: Trial, place: int, says: str) -> Script:
+    script = trial.constructed()
+    script.load(trial.subject.config(), place=place, says=says)
+    script.subscribed()
+    for at, frame in enumerate(trial.subject.samples(), 1):
+        script.deliver(frame, ordinal=at)
+    script.flush()
+    trial.end(script)
+    return script
+
+
+@check("lifecycle.config-end")
+def config_end(trial: Trial) -> Findings:
+    """Memory ends where the config ends."""
+    trial.play(_placed_config(trial, lib.SS_PLAY_PLACE_END, "memory ends where the config ends"))
+    return ()
+
+
+@check("lifecycle.config-const")
+def config_const(trial: Trial) -> Findings:
+    """The config cannot be written to."""
+    trial.play(_placed_config(trial, lib.SS_PLAY_PLACE_CONST, "in memory that can only be read"))
+    return ()
+
+
+@check("lifecycle.config-gone")
+def config_gone(trial: Trial) -> Findings:
+    """The config is gone when on_load has returned."""
+    trial.play(_placed_config(trial, lib.SS_PLAY_PLACE_GONE, "its memory is taken away after"))
+    return ()
+
+
+# ---- The rest ----------------------------------------------------------------------------------
+
+
+@check("lifecycle.reasons")
+def reasons(trial: Trial) -> Findings:
+    """Every reason to load, and one that it does not know."""
+    known = (lib.SLIPSTREAM_LOAD_RELOAD, lib.SLIPSTREAM_LOAD_RESTART)
+    script = trial.opened()
+    for reason in (*known, _UNKNOWN_REASON):
+        script.construct()
+        script.load(trial.subject.config(), reason=reason, says=f"reason {reason}")
+        script.unload()
+        script.destroy()
+    script.close()
+    return trial.not_whole_life(trial.play(script))
+
+
+@check("lifecycle.unload-time")
+def unload_time(trial: Trial) -> Findings:
+    """on_unload keeps to its time."""
+    script = trial.loaded()
+    for at, frame in enumerate(trial.subject.samples(), 1):
+        script.deliver(frame, ordinal=at, times=100)
+    unload = script.unload(timeout=_UNLOAD_MS)
+    script.destroy()
+    script.close()
+    call = trial.play(script).one(lib.SS_PLAYED_CALL, unload)
+    took = 0 if call is None else call.a / 1e6
+    if took > _UNLOAD_MS * trial.subject.slow:
+        yield f"on_unload took {took:,.0f} ms; its timeout_ms was {_UNLOAD_MS:,}"
+
+
+@check("lifecycle.second-instance")
+def second_instance(trial: Trial) -> Findings:
+    """Two at once, as far as it allows that."""
+    script = trial.loaded()
+    script.construct(1)
+    frames = list(trial.subject.samples())
+    if trial.subject.has("MULTI_INSTANCE"):
+        script.load(trial.subject.config(name="second"), 1, says="the second instance")
+        for at, frame in enumerate(frames, 1):
+            script.deliver(frame, 1, ordinal=at, says="the second instance")
+        for at, frame in enumerate(frames, 1):
+            script.deliver(frame, ordinal=at, says="the first instance")
+        script.unload(1)
+    script.destroy(1)
+    for at, frame in enumerate(frames, len(frames) + 1):
+        script.deliver(frame, ordinal=at, says="after a second instance was destroyed")
+    trial.end(script)
+    played = trial.play(script)
+    for failure in trial.failures(played):
+        yield f"with two instances: {failure}"
+
+
+@check("lifecycle.exit")
+def exits(trial: Trial) -> Findings:
+    """The process ends without an unload."""
+    script = trial.loaded()
+    for at, frame in enumerate(trial.subject.samples(), 1):
+        script.deliver(frame, ordinal=at)
+    script.call(lib.SS_PLAY_EXIT)
+    trial.play(script)
+    return ()

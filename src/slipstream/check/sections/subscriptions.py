@@ -1,0 +1,58 @@
+"""What a plugin wants, and what it does with that."""
+
+from __future__ import annotations
+
+from slipstream._native import lib
+from slipstream.check import samples
+from slipstream.check.trial import Findings, Trial, check
+
+_NEVER = range(lib.SLIPSTREAM_KIND_MARK, lib.SLIPSTREAM_KIND_APP_FIRST)
+
+
+@check("subscriptions.stable")
+def stable(trial: Trial) -> Findings:
+    """It says the same twice."""
+    script = trial.loaded()
+    script.subscribed()
+    trial.end(script)
+    values = [p.a for p in trial.play(script).of(lib.SS_PLAYED_VALUE)][:2]
+    if len(set(values)) > 1:
+        yield f"subscribed_events gave {values[0]:#x}, then {values[1]:#x}"
+
+
+@check("subscriptions.known")
+def known(trial: Trial) -> Findings:
+    """It wants no kind that never comes."""
+    for kind in _NEVER:
+        if trial.subject.takes(kind):
+            yield f"it subscribes to kind {kind}, which is never delivered"
+
+
+@check("subscriptions.accepted")
+def accepted(trial: Trial) -> Findings:
+    """It takes an event of each kind that it wants."""
+    trial.needs_samples()
+    script = trial.loaded()
+    first = lib.SLIPSTREAM_KIND_APP_FIRST
+    for at, frame in enumerate(trial.subject.samples(), 1):
+        if frame.kind < first or frame.kind in trial.subject.events:
+            script.deliver(frame, ordinal=at)
+    trial.end(script)
+    return trial.event_failures(trial.play(script))
+
+
+@check("subscriptions.unsubscribed")
+def unsubscribed(trial: Trial) -> Findings:
+    """A kind that it does not want does no harm."""
+    script = trial.loaded()
+    at = 0
+    for kind in range(lib.SLIPSTREAM_KIND_MARK):
+        event = samples.usual(kind)
+        if event is not None and kind != samples.GAP and not trial.subject.takes(kind):
+            at += 1
+            frame = samples.frame_of(event)
+            script.deliver(frame, ordinal=at, says="which it does not subscribe to")
+    for number, frame in enumerate(trial.subject.samples(), at + 1):
+        script.deliver(frame, ordinal=number, says="after kinds that it does not subscribe to")
+    trial.end(script)
+    return trial.event_failures(trial.play(script))

@@ -78,7 +78,10 @@ PYTHON = {
     "loaded": Room("the loaded plugins", (*_WORKING, "delivery")),
     "manager": Room("PluginManager", (*_WORKING, "delivery", "loaded")),
     "__init__": Room("the names of the package", _HOSTING),
-    "check": Room("what a machine, a library are like", (*_HOSTING, "__init__")),
+    "check": Room(
+        "what a machine, a library are like",
+        (*_HOSTING, "text", "_platform", "files", "streams", "__init__"),
+    ),
     "testing": Room("what plugin authors test with", (*_HOSTING, "__init__")),
     "cli": Room(
         "the commands",

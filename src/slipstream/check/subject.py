@@ -86,6 +86,8 @@ class Subject:
         table: What its constructor returned, when it was first tried; None if that failed.
         kinds: What it subscribed to then.
         slow: How many times longer than usual it may take.
+        foreign: Why nothing of it can run on this machine; "" if it can.
+        hidden: What must not stand in a text: its secrets, in all their forms.
     """
 
     path: Path
@@ -96,6 +98,8 @@ class Subject:
     table: Table | None = None
     kinds: int = 0
     slow: float = 1.0
+    foreign: str = ""
+    hidden: frozenset[str] = frozenset()
 
     def has(self, flag: str) -> bool:
         """Say whether its table has a flag, by the end of its name: ``BATCH``."""

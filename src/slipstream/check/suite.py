@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
 
 from slipstream._native import lib
@@ -66,26 +67,21 @@ def run_checks(
     order = [name for name in catalogue() if name in _with_needs(wanted)]
     done: dict[str, Result] = {}
     running: dict[Future[Result], str] = {}
-    with (
-        tempfile.TemporaryDirectory(prefix="slipstream-check-") as folder,
-        ThreadPoolExecutor(jobs) as pool,
-    ):
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="slipstream-check-"))
+        pool = stack.enter_context(ThreadPoolExecutor(jobs))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
 
         def one(name: str) -> Result:
             started(catalogue()[name])
-            place = Path(folder) / name
-            place.mkdir()
-            try:
-                return run(subject, name, place)
-            except CannotPlayError as error:
-                return Result(catalogue()[name], Verdict.BROKEN, (str(error),))
+            return _tried(subject, name, Path(folder) / name)
 
         while order or running:
             for name in [n for n in order if all(need in done for need in _needs(n))]:
                 order.remove(name)
-                missing = next((n for n in _needs(name) if not _holds(done[n])), None)
-                if missing is not None:
-                    done[name] = Result(catalogue()[name], Verdict.SKIP, (f"needs {missing}",))
+                why_not = _why_not(subject, name, done)
+                if why_not:
+                    done[name] = Result(catalogue()[name], Verdict.SKIP, (why_not,))
                     if name in wanted:
                         yield done[name]
                 elif len(running) < 2 * jobs:
@@ -98,6 +94,17 @@ def run_checks(
                 done[name] = future.result()
                 if name in wanted:
                     yield done[name]
+
+
+def _tried(subject: Subject, name: str, folder: Path) -> Result:
+    folder.mkdir()
+    try:
+        return run(subject, name, folder)
+    except CannotPlayError as error:
+        said = str(error)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours is no finding
+        said = f"{type(error).__name__}: {error}"
+    return Result(catalogue()[name], Verdict.BROKEN, (said,))
 
 
 def _needs(name: str) -> tuple[str, ...]:
@@ -114,6 +121,15 @@ def _with_needs(names: set[str]) -> set[str]:
             found.add(name)
             waiting += catalogue()[name].needs
     return found
+
+
+def _why_not(subject: Subject, name: str, done: Mapping[str, Result]) -> str:
+    """Return why a check is skipped, "" if it is not."""
+    static = name.startswith("binary.") and name != "binary.info-agrees"
+    if subject.foreign and not static:
+        return subject.foreign
+    missing = next((need for need in _needs(name) if not _holds(done[need])), None)
+    return f"needs {missing}" if missing is not None else ""
 
 
 def _holds(result: Result) -> bool:

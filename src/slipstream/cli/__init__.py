@@ -24,6 +24,8 @@ from ._output import close_streams, emit, set_apart
 # The commands: the module that holds each, and a line for the list of them. A module is imported
 # when its command is wanted, since some need a while for that.
 COMMANDS = {
+    "check": ("check", "Try whether plugins keep the contract."),
+    "checks": ("checks", "List the checks, and explain one."),
     "convert": ("show", "Write events in another form: JSON lines, or a capture."),
     "doctor": ("doctor", "Say what this machine can do, and why a library does not load."),
     "inspect": ("inspect", "Show what libraries and configs say, without running anything."),

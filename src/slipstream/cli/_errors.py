@@ -2,7 +2,7 @@
 
 0 is success; 1: a plugin failed, or not every event was delivered and acknowledged; 2: the
 command was not understood; 3: a config, or loading or starting a plugin, failed; 4: a file of
-events; 130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP.
+events; of `check`: the checker failed; 130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ FAILED = 1
 USAGE = 2
 NOT_STARTED = 3
 BAD_EVENTS = 4
+CHECKER_FAILED = 4
 
 _NOT_STARTED = (ConfigError, PluginLoadError, PluginStartError, PluginAlreadyLoaded)
 
@@ -43,6 +44,20 @@ class Stopped(BaseException):  # a signal is not an Exception, as KeyboardInterr
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+class Ended(SlipstreamError):
+    """The end of a command that has an exit code of its own.
+
+    Args:
+        message: As of every error.
+        hint: As of every error.
+        code: What to exit with.
+    """
+
+    def __init__(self, message: str, hint: str, code: int) -> None:
+        super().__init__(message, hint)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +104,8 @@ def _told(error: BaseException) -> tuple[str, str, int]:
             return error.format_message(), f"{command} --help", USAGE
         case click.ClickException():
             return error.format_message(), "", USAGE
+        case Ended():
+            return error.message, error.hint, error.code
         case CaptureError():
             return error.message, error.hint, BAD_EVENTS
         case SlipstreamError():

@@ -6,17 +6,18 @@ Nothing here looks at a library; see `slipstream.library`.
 
 from __future__ import annotations
 
-from ._document import JsonValue, shown, spell
+from ._document import Document, JsonValue, shown, spell
 from ._keys import Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
-from ._schema import ConfigSchema, SchemaProblem, settle_own
 from ._packed import pack
+from ._schema import ConfigSchema, SchemaProblem, settle_own
 from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets
 from ._typos import closest, is_misspelt
 
 __all__ = [
     "MAX_CONFIG_BYTES",
     "ConfigSchema",
+    "Document",
     "JsonValue",
     "Limits",
     "Mode",

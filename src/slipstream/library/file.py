@@ -41,6 +41,7 @@ class LibraryFile:
         machine: The machine that it is for; "" if that is not known.
         machines: For how many machines it is.
         has_constructor: It exports slipstream_create_plugin_v1, as a function.
+        is_go: It holds the runtime of Go.
         build_id: In hexadecimal; "" if it has none.
         foreign: Why it cannot be loaded here, though it may be a plugin elsewhere.
         refusal: Why it is no plugin: no constructor, or an info that cannot be read.
@@ -54,6 +55,7 @@ class LibraryFile:
     machines: int
     build_id: str
     has_constructor: bool
+    is_go: bool
     foreign: PluginLoadError | None
     refusal: PluginLoadError | None
     text: bytes | None
@@ -113,6 +115,7 @@ def read_file(path: Path, shown: Path | None = None) -> LibraryFile:
         bits=found.bits,
         machine=_native.text(found.machine_name),
         machines=max(1, found.slices),
+        is_go=found.is_go,
         build_id=_native.text(build_id),
         has_constructor=found.has_constructor and found.constructor_is_function,
         foreign=foreign,

@@ -1,6 +1,7 @@
 """The checks, a module for each section of the catalogue."""
 
 from slipstream.check.sections import (
+    binary,
     contract,
     entry,
     errors,
@@ -16,6 +17,7 @@ from slipstream.check.sections import (
 )
 
 __all__ = [
+    "binary",
     "contract",
     "entry",
     "errors",

@@ -41,7 +41,7 @@ def _delivered(
 def _fields(trial: Trial) -> Iterator[tuple[Event, str, bytes]]:
     """Yield each event that it takes with each of its fields in turn."""
     for event in trial.subject.usual():
-        names = ("body",) if isinstance(event, AppEvent) else samples.span_names(event.kind)
+        names = ("data",) if isinstance(event, AppEvent) else samples.span_names(event.kind)
         for name in names:
             yield event, name, getattr(event, name) or b""
 
@@ -50,7 +50,7 @@ def _last(event: Event, name: str, value: bytes) -> Frame:
     """Return an event that ends with one field, which has other bytes."""
     if isinstance(event, AppEvent):
         return samples.frame_of(
-            AppEvent(event.kind, value, event.block_height), label=f"{len(value)}-byte body"
+            AppEvent(event.kind, value, event.block_height), label=f"{len(value)}-byte data"
         )
     changed = samples.with_field(event, name, value)
     return samples.frame_of(changed, label=f"{len(value)}-byte {name}, nothing behind it")
@@ -143,7 +143,7 @@ def empty_fields(trial: Trial) -> Findings:
     for event, name, _ in _fields(trial):
         if isinstance(event, AppEvent):
             empty.append(
-                samples.frame_of(AppEvent(event.kind, b"", event.block_height), label="empty body")
+                samples.frame_of(AppEvent(event.kind, b"", event.block_height), label="empty data")
             )
         else:
             one = replace(event, **{name: b""})  # type: ignore[arg-type]

@@ -5,6 +5,12 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 static void end(rogue *self) {
+    for (int ms = 0; self->child > 0 && ms < 2000; ms++) {
+        if (waitpid(self->child, NULL, WNOHANG) != 0)
+            self->child = 0; /* the host has ended it */
+        else
+            sleep_ms(1);
+    }
     if (self->child > 0) {
         (void)kill(self->child, SIGKILL);
         (void)waitpid(self->child, NULL, 0);

@@ -1,6 +1,6 @@
 /* Each instance but the library's first leaves memory behind. */
 #include "rogue.h"
-static char *left;
+static char *volatile left;
 static int loads;
 #define ON_LOADED                                                                         \
     if (loads++ > 0 && (left = (char *)malloc(5000)) != NULL)                             \

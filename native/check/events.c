@@ -93,7 +93,7 @@ static int32_t offer(ss_guest *guest, uint32_t place, slipstream_delivery *deliv
         ss_os_sleep_ns((uint64_t)RETRY_PAUSE_MS * 1000000);
         delivery->attempt++;
         status = call(guest, place, delivery, frames, len);
-        retries = comes_again(status) && i + 1 == RETRIES ? 1 : retries;
+        retries = comes_again(status) && i + 1 == RETRIES ? 0 : retries;
     }
     return status;
 }

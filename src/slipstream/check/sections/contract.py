@@ -14,7 +14,7 @@ from slipstream.events import AppEvent
 _AGAIN = (lib.SLIPSTREAM_RETRY, lib.SLIPSTREAM_NO_MEMORY, lib.SLIPSTREAM_TIMEOUT)
 _AT_ONCE_MS = 1000
 _CHILD_MS = 50  # so that a child comes to say so
-_REJECTED = re.compile("^reject was called")
+_REJECTED = re.compile("reject (was called|of ordinal)")
 
 
 def _numbered(trial: Trial, times: int) -> list[Frame]:

@@ -21,6 +21,7 @@ enum {
     CONSTANTS = 2048,
     FLUSH_EACH = 64, /* events, where the plugin acknowledges explicitly */
     CLOCK_EACH = 16,
+    SAY_EACH_NS = 500000000,
 };
 
 typedef struct item {
@@ -37,6 +38,7 @@ static struct {
     uint64_t tried;
     uint64_t limit;
     uint64_t end_ns;
+    uint64_t said_ns;
     bool is_over;
     uint8_t *wall; /* where what may be read ends */
 } fuzz;
@@ -237,7 +239,7 @@ static bool try_next(const ss_play_step *step, ss_guest *guest, uint64_t ordinal
     ss_dice dice = ss_dice_of(step->c, ++fuzz.tried);
     const size_t len = make_next(trace->input, &dice);
     trace->input_len = (uint32_t)len;
-    trace->time = fuzz.tried;
+    trace->time = fuzz.tried - 1;
     uint8_t *data = fuzz.wall - len;
     memcpy(data, trace->input, len);
     trace->start = (uint64_t)(uintptr_t)data;
@@ -275,6 +277,26 @@ static void begin(const ss_play_step *step, const uint8_t *frames, const ss_gues
     fuzz.constant_count = ss_constants_of(code, fuzz.constants, CONSTANTS);
 }
 
+static void say(void) {
+    const int32_t edges = ss_coverage_is_there() ? (int32_t)ss_coverage_edges() : -1;
+    ss_note(SS_PLAYED_VALUE, edges, fuzz.tried, fuzz.count - fuzz.given, NULL, 0);
+    fuzz.said_ns = ss_os_now_ns();
+}
+
+/* Whether to stop; now and then it is said how far it has come, for it may end in a crash. */
+static bool look_at_clock(void) {
+    if (fuzz.tried == 1)
+        say();
+    if (fuzz.limit != 0 && fuzz.tried >= fuzz.limit)
+        return true;
+    if (fuzz.tried % CLOCK_EACH != 0)
+        return false;
+    const uint64_t now = ss_os_now_ns();
+    if (now - fuzz.said_ns >= SAY_EACH_NS)
+        say();
+    return now >= fuzz.end_ns;
+}
+
 typedef struct fuzzing {
     const ss_play_step *step;
     const uint8_t *frames;
@@ -289,14 +311,12 @@ static void run(void *argument) {
     ss_coverage_watch_numbers(true);
     for (uint64_t ordinal = 1; !fuzz.is_over && fuzz.given > 0; ordinal++) {
         const bool goes_on = try_next(step, guest, ordinal);
-        fuzz.is_over = (fuzz.limit != 0 && fuzz.tried >= fuzz.limit) ||
-                       (fuzz.tried % CLOCK_EACH == 0 && ss_os_now_ns() >= fuzz.end_ns);
+        fuzz.is_over = look_at_clock();
         if (!goes_on)
             break; /* an end of its own choice */
     }
     ss_coverage_watch_numbers(false);
-    const int32_t edges = ss_coverage_is_there() ? (int32_t)ss_coverage_edges() : -1;
-    ss_note(SS_PLAYED_VALUE, edges, fuzz.tried, fuzz.count - fuzz.given, NULL, 0);
+    say();
 }
 
 void ss_fuzz(const ss_play_step *step, const void *data) {

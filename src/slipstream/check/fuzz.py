@@ -92,7 +92,7 @@ def fuzz(subject: Subject, seconds: float, seed: int, limit: int = 0) -> Fuzzed:
         )
     last = rounds[-1] if rounds else None
     return Fuzzed(
-        played.fault.time if at_event else last.a if last else 0,
+        played.fault.time + 1 if at_event else last.a if last else 0,
         last.status if last is not None and last.status >= 0 else None,
         last.b if last is not None else 0,
         blame(played) if fell else "",

@@ -72,7 +72,8 @@ def test_a_fake_host_step_by_step(compile_plugin, tmp_path) -> None:
     first, second, third = host.deliver(*SOME[:3]), host.deliver(SOME[3]), host.deliver(SOME[4])
     assert (first.ok, first.text, first.name) == (True, "", "OK (0)")
     assert (second.ok, second.text, second.name) == (False, "told to fail", "RETRY (-2)")
-    assert (third.ok, third.name) == (True, "IGNORED (2)")
+    assert (third.ok, third.text, third.name) == (True, "", "IGNORED (2)")
+    assert host.misbehaviour == []
     again = host.deliver(SOME[3], attempt=2, first_ordinal=4)
     assert again.ok
     frame = frames.encode(Block(b"", 1, Meta(stream=9, sequence=8, time_ns=7)))

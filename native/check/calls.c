@@ -193,8 +193,9 @@ static void load(void *argument) {
     ss_host_config *config = &guest->host.config;
     const char *json = it->data;
     size_t len = step->len;
+    char *packed = NULL;
     if (step->c == 0) {
-        char *packed = malloc(step->len + 1);
+        packed = malloc(step->len + 1);
         if (packed == NULL)
             ss_give_up("there is no memory for the config");
         memcpy(packed, it->data, step->len);
@@ -218,8 +219,9 @@ static void load(void *argument) {
     }
     set_life(guest, status == SLIPSTREAM_OK ? SS_LOADED : SS_UNLOADED);
     ss_place_leave(&placed);
-    if (step->c == 0)
+    if (packed != NULL)
         ss_host_config_close(config);
+    free(packed);
     ss_host_judge_status(&guest->host, "on_load", status);
     answered(guest, status, began);
 }

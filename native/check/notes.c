@@ -6,8 +6,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { EXIT_GIVEN_UP = 99 };
-
 static struct {
     int pipe;
     uint64_t nonce;
@@ -34,7 +32,7 @@ static void write_all(const void *data, size_t len) {
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
-            _exit(EXIT_GIVEN_UP); /* nobody reads */
+            _exit(SS_PLAY_UNHEARD);
         at += done;
         len -= (size_t)done;
     }
@@ -56,7 +54,7 @@ void ss_note_text(uint32_t what, int32_t status, const char *text) {
 
 void ss_give_up(const char *why) {
     ss_note_text(SS_PLAYED_UNPLAYED, 0, why);
-    _exit(EXIT_GIVEN_UP);
+    _exit(SS_PLAY_UNHEARD);
 }
 
 void ss_call_begins(void) {

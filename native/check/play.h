@@ -80,6 +80,9 @@
 #define SS_PLAYED_UNPLAYED 11 /* the step could not be done; text: why */
 #define SS_PLAYED_REJECTED 12 /* settle/1: status; a: ordinal; text: its error */
 
+/* The exit code of the process where nobody hears it any more. */
+#define SS_PLAY_UNHEARD 99
+
 /* How a process is. */
 #define SS_STATE_SIGNALS 0
 #define SS_STATE_MASK 1

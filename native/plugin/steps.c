@@ -270,7 +270,7 @@ void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, con
     leave(self);
     if (self->status == SLIPSTREAM_OK)
         log_rejections(self);
-    else
+    else if (self->status != SLIPSTREAM_IGNORED)
         keep_error(self, "on_broadcast", self->status);
     ss_host_forget_rejections(&self->host.settle, 0);
     if (self->status == SLIPSTREAM_PANIC)

@@ -6,6 +6,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+from slipstream._native import lib
 from slipstream.check.symbols import symbolize
 from slipstream.errors import SlipstreamError
 
@@ -50,6 +51,8 @@ def _what(play: Play) -> str:
         return "it ended the process that started it, and with that its own"
     if play.timed_out:
         return "did not return in time"
+    if play.exit_code == lib.SS_PLAY_UNHEARD:
+        return "it closed descriptors that are not its own"
     if play.signal == 0:
         if play.said_end:
             return f"the process ended with exit code {play.exit_code}"

@@ -184,7 +184,8 @@ class _Player:
         self._nonce = secrets.randbits(63)
 
     def play(self, wrap: tuple[str, ...]) -> Play:
-        for name in ("config", "tmp"):
+        folders = [f"config-{slot}" for slot in range(1, lib.SS_PLAY_SLOTS)]
+        for name in ("config", "tmp", *folders):
             (self._folder / name).mkdir()
         trace = self._shared("trace", bytes(ffi.sizeof("ss_play_trace")))
         script = self._shared("script", self._packed())

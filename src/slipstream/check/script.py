@@ -85,7 +85,7 @@ class Script:
 
     def construct(self, slot: int = 0, *, library: int = 0, host: int = 0) -> int:
         """Call the constructor, with a host of a kind (``SS_PLAY_HOST_*``)."""
-        data = FOLDER + b"\0"
+        data = FOLDER + (b"-%d" % slot if slot else b"") + b"\0"  # each its own
         return self.add(
             Step(lib.SS_PLAY_CONSTRUCT, slot, library, host, data=data, says="the constructor")
         )

@@ -281,7 +281,7 @@ class Instance(Handle["ss_instance"]):
             timeout: The longest wait, in seconds.
 
         Returns:
-            The status and, unless it is OK, the plugin's text.
+            The status and, of a failure, the plugin's text.
 
         Raises:
             PluginFailed: It did not return in time.
@@ -293,7 +293,7 @@ class Instance(Handle["ss_instance"]):
                 f"on_broadcast did not return within {timeout:.3g} seconds",
                 f"attach a debugger to this process, thread slip-{self.log_id}",
             )
-        failed = info.status != lib.SLIPSTREAM_OK
+        failed = info.status not in {lib.SLIPSTREAM_OK, lib.SLIPSTREAM_IGNORED}
         return info.status, _native.text(info.text) if failed else ""
 
     def flush(self, timeout: float) -> None:

@@ -1,0 +1,3 @@
+/* Its constructor is hidden. */
+#define SLIPSTREAM_EXPORT
+#include "good.h"

@@ -1,0 +1,4 @@
+/* Its relocated data stay writable.
+ * build: -Wl,-z,norelro
+ */
+#include "good.h"

@@ -1,0 +1,4 @@
+/* It looks for libraries in a folder of the machine that it was built on.
+ * build: -Wl,-rpath,/home/builder/lib
+ */
+#include "good.h"

@@ -1,0 +1,4 @@
+/* It says that it has to be complete, and takes a gap all the same.
+ * quirk: complete
+ */
+#include "good.h"

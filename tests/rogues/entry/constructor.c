@@ -1,0 +1,3 @@
+/* Its constructor aborts. */
+#define IN_CONSTRUCTOR abort()
+#include "good.h"

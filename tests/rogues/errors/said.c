@@ -1,0 +1,3 @@
+/* It fails and does not say why. */
+#define IN_FAILURE return status
+#include "good.h"

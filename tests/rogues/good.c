@@ -1,0 +1,2 @@
+/* A plugin that is right in every way. */
+#include "good.h"

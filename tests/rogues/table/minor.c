@@ -1,0 +1,3 @@
+/* It needs a newer host than the header that it was compiled with tells of. */
+#define MIN_HOST_MINOR 7
+#include "good.h"

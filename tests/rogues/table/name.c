@@ -1,0 +1,4 @@
+/* Its name has a capital letter and a space. */
+#define NAME "My rogue"
+#define INFO
+#include "good.h"

@@ -1,0 +1,4 @@
+/* Its version is empty. */
+#define VERSION ""
+#define INFO
+#include "good.h"

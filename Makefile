@@ -46,7 +46,7 @@ $(VENV)/.build: pyproject.toml tools/bootstrap.sh tools/requirements.py
 # are read from src/ as they are, so only a change of C code or of pyproject.toml comes here.
 $(core): $(VENV)/.build pyproject.toml $(native) $(header)
 	@echo 'setup: the core (build/core) and the package'
-	@$(pip) install --quiet --no-build-isolation --editable .
+	@$(pip) install --quiet --no-build-isolation --editable '.[check]'
 	@touch $@
 
 $(stamp_test): $(VENV)/.build

@@ -180,5 +180,8 @@ void ss_coverage_watch_numbers(bool watch) {
 }
 
 uint64_t ss_coverage_number(uint64_t which) {
-    return numbers[which % NUMBERS];
+    for (uint64_t i = 0; i < NUMBERS; i++)
+        if (numbers[(which + i) % NUMBERS] != 0)
+            return numbers[(which + i) % NUMBERS];
+    return 0;
 }

@@ -32,7 +32,7 @@ MAKEFLAGS += --no-print-directory
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
-		while IFS='|' read -r name text; do printf '%-16s%s\n' "$$name" "$$text"; done
+		while IFS='|' read -r name text; do printf '%-22s%s\n' "$$name" "$$text"; done
 
 setup: $(core) examples ## make .venv, build the core, install the package editable, build the examples
 

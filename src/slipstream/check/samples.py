@@ -107,6 +107,15 @@ def _named(data: bytes, kind: int, label: str = "") -> Frame:
     return Frame(data, kind, words, tuple(_fields(data, kind)))
 
 
+def as_it_is(data: bytes, label: str) -> Frame:
+    """Return bytes of which nothing is known as a frame; its fields as far as they can be seen."""
+    kind = int.from_bytes(data[6:8], "little")
+    try:
+        return _named(data, kind, label)
+    except struct.error:
+        return Frame(data, kind, f"{kind_name(kind)}, {label}")
+
+
 def _fields(data: bytes, kind: int) -> Iterator[Field]:
     head, length = struct.unpack_from("<H", data, 4)[0], struct.unpack_from("<I", data, 12)[0]
     yield Field("header", 0, head)

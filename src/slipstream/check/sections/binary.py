@@ -109,7 +109,7 @@ def _has_flag(subject: Subject, info: PluginInfo | None, flag: str) -> bool | No
     return None if info is None or info.flags is None else flag in info.flags
 
 
-# ---- What it is ------------------------------------------------------------------------------------
+# ---- What it is ----------------------------------------------------------------------------------
 
 
 @check("binary.kind")

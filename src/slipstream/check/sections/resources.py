@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from slipstream._native import lib
 from slipstream.check.blame import blame
@@ -122,8 +122,8 @@ def valgrind(trial: Trial) -> Findings:
 def _errors_of(file: Path, library: Path) -> Findings:
     """Yield the errors that valgrind has found in code of a library, or in what that has called."""
     try:
-        found = ElementTree.parse(file).getroot()  # noqa: S314 - valgrind has written it
-    except ElementTree.ParseError:
+        found = ET.parse(file).getroot()  # noqa: S314 - valgrind has written it
+    except ET.ParseError:
         return  # of a process that was ended
     for error in found.iter("error"):
         places = [frame for frame in error.iter("frame") if frame.findtext("obj") == str(library)]

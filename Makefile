@@ -27,12 +27,12 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test lint format bench faults asan interop retry stress dist clean distclean
+.PHONY: help setup examples demo test check-examples lint format bench faults asan interop retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
-		while IFS='|' read -r name text; do printf '%-16s%s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r name text; do printf '%-22s%s\n' "$$name" "$$text"; done
 
 setup: $(core) examples ## make .venv, build the core, install the package editable, build the examples
 
@@ -46,7 +46,7 @@ $(VENV)/.build: pyproject.toml tools/bootstrap.sh tools/requirements.py
 # are read from src/ as they are, so only a change of C code or of pyproject.toml comes here.
 $(core): $(VENV)/.build pyproject.toml $(native) $(header)
 	@echo 'setup: the core (build/core) and the package'
-	@$(pip) install --quiet --no-build-isolation --editable .
+	@$(pip) install --quiet --no-build-isolation --editable '.[check]'
 	@touch $@
 
 $(stamp_test): $(VENV)/.build
@@ -66,6 +66,9 @@ demo: setup ## stream the Aleo mainnet's genesis block into SQLite and check the
 
 test: setup $(stamp_test) ## run all tests, those of the C code under ASan and UBSan too
 	@$(python) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+check-examples: setup ## check quickly that the example plugins keep the contract: all are excellent
+	@$(VENV)/bin/slipstream check --quick --fail-on note examples/*/*.so $(ARGS)
 
 lint: $(core) $(stamp_lint) ## ruff and mypy
 	@$(python) -m ruff check .

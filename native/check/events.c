@@ -81,6 +81,11 @@ static int32_t call(ss_guest *guest, uint32_t place, const slipstream_delivery *
     return status;
 }
 
+int32_t ss_events_call(ss_guest *guest, const slipstream_delivery *delivery, const uint8_t *frames,
+                       size_t len) {
+    return call(guest, 0, delivery, frames, len);
+}
+
 /* As a host offers it: again, after a pause, where it did not work now. */
 static int32_t offer(ss_guest *guest, uint32_t place, slipstream_delivery *delivery,
                      const uint8_t *frames, size_t len) {
@@ -93,7 +98,7 @@ static int32_t offer(ss_guest *guest, uint32_t place, slipstream_delivery *deliv
         ss_os_sleep_ns((uint64_t)RETRY_PAUSE_MS * 1000000);
         delivery->attempt++;
         status = call(guest, place, delivery, frames, len);
-        retries = comes_again(status) && i + 1 == RETRIES ? 1 : retries;
+        retries = comes_again(status) && i + 1 == RETRIES ? 0 : retries;
     }
     return status;
 }
@@ -133,14 +138,18 @@ static void deliver(void *argument) {
         ss_note(SS_PLAYED_VALUE, SLIPSTREAM_OK, times, it->failures, NULL, 0);
 }
 
-static bool prepare(const ss_play_step *step, const void *data, delivering *out) {
-    *out = (delivering){step, data, step->len, ss_guest_in(step->slot), 0};
-    if (out->guest != NULL && out->guest->given != NULL &&
-        out->guest->plugin.plugin.on_broadcast != NULL &&
-        atomic_load(&out->guest->host.life) == SS_LOADED)
+bool ss_events_may_come(uint32_t slot) {
+    const ss_guest *guest = ss_guest_in(slot);
+    if (guest != NULL && guest->given != NULL && guest->plugin.plugin.on_broadcast != NULL &&
+        atomic_load(&guest->host.life) == SS_LOADED)
         return true;
     ss_note_text(SS_PLAYED_UNPLAYED, 0, "it is not loaded, or has no on_broadcast");
     return false;
+}
+
+static bool prepare(const ss_play_step *step, const void *data, delivering *out) {
+    *out = (delivering){step, data, step->len, ss_guest_in(step->slot), 0};
+    return ss_events_may_come(step->slot);
 }
 
 void ss_events_deliver(const ss_play_step *step, const void *data) {

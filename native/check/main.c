@@ -79,7 +79,8 @@ static void play(uint64_t nonce, rlim_t memory) {
     ss_use_fault_stack(NULL);
     ss_catch_faults(&trace->fault);
     ss_play(script, script_len);
-    _exit(0); /* what a plugin does when the process exits is for scripts that end with SS_PLAY_EXIT */
+    fflush(NULL);
+    _exit(0); /* what a plugin has left for the process's end is a step of its own */
 }
 
 /* ---- The keeper ------------------------------------------------------------------------------ */

@@ -40,11 +40,12 @@
 #define SS_PLAY_COMPARE 18 /* a: number of what was kept; b: set of what is looked at (1 << SS_STATE_*) */
 #define SS_PLAY_HEAP 19 /* how many bytes and mappings are in use */
 #define SS_PLAY_ALLOCATIONS 20 /* a: 1: count allocations from now on, c: which one is to fail (0: none); 0: stop, and say how many */
-#define SS_PLAY_AGAIN 21 /* a: go back that many steps; b: times */
+#define SS_PLAY_AGAIN 21 /* a: go back that many steps; c: times; d: 1: only while FUZZ has time left */
 #define SS_PLAY_SLEEP 22 /* a: ms */
 #define SS_PLAY_EXIT 23 /* the process ends, as a host's main that returns; END is said before */
 #define SS_PLAY_MAPPED 24 /* data: path, NUL: is it mapped */
 #define SS_PLAY_ACKED 25 /* slot: the last ordinal that is acknowledged, and that was delivered */
+#define SS_PLAY_FUZZ 26 /* slot; a: at most so many, 0: any; c: seed; d: ms; data: frames, to make others of */
 
 /* The host that a plugin is constructed with. */
 #define SS_PLAY_HOST_USUAL 0

@@ -3,6 +3,7 @@
 #include "check/allocations.h"
 #include "check/calls.h"
 #include "check/events.h"
+#include "check/fuzz.h"
 #include "check/guest.h"
 #include "check/state.h"
 #include "check/notes.h"
@@ -84,6 +85,9 @@ static void play(const ss_play_step *step, const void *data) {
     case SS_PLAY_MUTATE:
         ss_events_mutate(step, data);
         break;
+    case SS_PLAY_FUZZ:
+        ss_fuzz(step, data);
+        break;
     case SS_PLAY_FLUSH:
         ss_call_flush(step);
         break;
@@ -146,7 +150,8 @@ void ss_play(const uint8_t *script, size_t len) {
         }
         if (step->what != SS_PLAY_AGAIN) {
             play(step, step + 1);
-        } else if (++rounds[at] < step->c && step->a <= at) {
+        } else if (++rounds[at] < step->c && step->a <= at &&
+                   (step->d == 0 || !ss_fuzz_is_over())) {
             at -= step->a + 1;
         } else {
             rounds[at] = 0;

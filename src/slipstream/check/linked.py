@@ -188,7 +188,7 @@ def _macho(binary: lief.MachO.Binary) -> Linked:
 
     return Linked(
         format="Mach-O",
-        exports=tuple(_text(symbol.name).removeprefix("_") for symbol in binary.exported_symbols),
+        exports=tuple(sorted(_macho_exports(binary))),
         needed=tuple(
             _text(library.name)
             for library in binary.libraries
@@ -202,6 +202,16 @@ def _macho(binary: lief.MachO.Binary) -> Linked:
             if segment.init_protection & _MACHO_WRITES_AND_EXECUTES == _MACHO_WRITES_AND_EXECUTES
         ),
     )
+
+
+def _macho_exports(binary: lief.MachO.Binary) -> Iterator[str]:
+    for where in (binary.dyld_exports_trie, binary.dyld_info):
+        for export in where.exports if where is not None else ():
+            if export.symbol is not None:
+                yield _text(export.symbol.name).removeprefix("_")
+    if binary.dyld_exports_trie is None and binary.dyld_info is None:
+        for symbol in binary.exported_symbols:
+            yield _text(symbol.name).removeprefix("_")
 
 
 def _text(name: str | bytes) -> str:

@@ -243,13 +243,16 @@ class _Player:
         end = time.monotonic() + self._deadline + _MARGIN
         free = shutil.disk_usage(self._folder).free
         while time.monotonic() < end:
-            if select.select([played], [], [], _POLL)[0]:
+            # Whether it is over is asked first: what it said last is in the pipe by then. What it
+            # has started may hold the pipe open.
+            is_over = process.poll() is not None
+            if select.select([played], [], [], 0 if is_over else _POLL)[0]:
                 piece = os.read(played, _PIECE)
                 if not piece:
                     break
                 data += piece
-            elif process.poll() is not None:
-                break  # what it has started may hold the pipe open
+            elif is_over:
+                break
             if free - shutil.disk_usage(self._folder).free > _DISK:
                 return bytes(data), True
         with suppress(subprocess.TimeoutExpired):

@@ -107,6 +107,15 @@ def _named(data: bytes, kind: int, label: str = "") -> Frame:
     return Frame(data, kind, words, tuple(_fields(data, kind)))
 
 
+def as_it_is(data: bytes, label: str) -> Frame:
+    """Return bytes of which nothing is known as a frame; its fields as far as they can be seen."""
+    kind = int.from_bytes(data[6:8], "little")
+    try:
+        return _named(data, kind, label)
+    except struct.error:
+        return Frame(data, kind, f"{kind_name(kind)}, {label}")
+
+
 def _fields(data: bytes, kind: int) -> Iterator[Field]:
     head, length = struct.unpack_from("<H", data, 4)[0], struct.unpack_from("<I", data, 12)[0]
     yield Field("header", 0, head)
@@ -212,6 +221,11 @@ def truncated(frame: Frame) -> Iterator[Frame]:
         cut = bytearray(data)
         struct.pack_into("<I", cut, 12, size)
         yield Frame(bytes(cut), frame.kind, f"{frame.label}, payload_len {size} of {length}")
+    for size in range(0, length, 8):
+        cut = bytearray(data[: HEADER + size])
+        struct.pack_into("<I", cut, 0, len(cut))
+        struct.pack_into("<I", cut, 12, size)
+        yield Frame(bytes(cut), frame.kind, f"{frame.label}, a payload of {size} bytes")
     for size in range(0, len(data), 8):
         yield Frame(data[:size], frame.kind, f"{frame.label}, {size} of {len(data)} bytes")
     for lie in (0, 8, 47, len(data) + 8, 0xFFFF_FFF8):

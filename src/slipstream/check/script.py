@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,6 +122,13 @@ class Script:
                  frame=frame)
         )  # fmt: skip
 
+    def fuzz(self, frames: Sequence[Frame], seed: int, milliseconds: int, limit: int = 0) -> int:
+        """Call on_broadcast with events made of others, for so long, or so often."""
+        data = b"".join(frame.data for frame in frames)
+        return self.add(
+            Step(lib.SS_PLAY_FUZZ, 0, limit, 0, seed, milliseconds, data, "on_broadcast, fuzzed")
+        )
+
     def race(self, frame: Frame, threads: int, times: int, ordinal: int = 1) -> int:
         """Call on_broadcast from several threads at once."""
         words = f"on_broadcast, {frame.label}, from {threads} threads"
@@ -171,6 +178,13 @@ class Script:
         """Wait."""
         return self.call(lib.SS_PLAY_SLEEP, a=milliseconds)
 
-    def again(self, since: int, times: int) -> int:
-        """Do all steps from index `since` on again, so that they are done `times` times."""
-        return self.call(lib.SS_PLAY_AGAIN, a=len(self.steps) - since, c=times)
+    def again(self, since: int, times: int, *, while_fuzzing: bool = False) -> int:
+        """Do all steps from index `since` on again, so that they are done `times` times.
+
+        Args:
+            since: The index of the first of them.
+            times: How often; the first time counts.
+            while_fuzzing: Not any more once the fuzzer's time is over.
+        """
+        back = len(self.steps) - since
+        return self.add(Step(lib.SS_PLAY_AGAIN, a=back, c=times, d=int(while_fuzzing)))

@@ -72,13 +72,13 @@ class Trial:
         subject: The library.
         check: Which check it is.
         folder: For what the check itself writes.
-        repeat: The command that does the same again, where the check's id is not enough.
+        input: The event that the plugin fell with, where it was made up.
     """
 
     subject: Subject
     check: Check
     folder: Path
-    repeat: str = ""
+    input: bytes = b""
 
     # ---- Scripts ---------------------------------------------------------------------------
 
@@ -207,7 +207,14 @@ def run(subject: Subject, name: str, folder: Path) -> Result:
     trial = Trial(subject, entry, folder)
     began = time.monotonic()
     verdict, findings = _verdict(trial, function)
-    return Result(entry, verdict, findings, time.monotonic() - began, trial.repeat)
+    return Result(entry, verdict, findings, time.monotonic() - began, trial.input)
+
+
+def _made_up(fallen: Play) -> bytes:
+    """Return the event that was under way, if it was made up: no check has it otherwise."""
+    at = fallen.fault.step
+    mutated = at < len(fallen.steps) and fallen.steps[at].what == lib.SS_PLAY_MUTATE
+    return fallen.fault.input if mutated else b""
 
 
 def _verdict(trial: Trial, function: CheckFunction) -> tuple[Verdict, tuple[str, ...]]:
@@ -220,6 +227,7 @@ def _verdict(trial: Trial, function: CheckFunction) -> tuple[Verdict, tuple[str,
         return Verdict.SKIP, (str(skip),)
     except FellError as fell:
         sort = Verdict.TIMEOUT if fell.play.timed_out else Verdict.CRASH
+        trial.input = _made_up(fell.play)
         return sort, (*found[: _FINDINGS - 1], str(fell))
     except CannotPlayError as cannot:
         return Verdict.BROKEN, (str(cannot),)

@@ -44,13 +44,15 @@ class Result:
         verdict: How it ended.
         findings: What is wrong, a line each; of a skip why.
         seconds: How long it took.
-        repeat: The command that does the same again, where that needs more than the check's id.
+        input: An event that was made up, and with which the plugin fell.
+        repeat: The command that gives the plugin that event again, once it is kept in a file.
     """
 
     check: Check
     verdict: Verdict
     findings: tuple[str, ...] = ()
     seconds: float = 0.0
+    input: bytes = b""
     repeat: str = ""
 
     @property

@@ -8,13 +8,14 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from slipstream.check.catalogue import Level, catalogue
+from slipstream.check.fuzz import load
 from slipstream.check.given import events_of, subject_of
 from slipstream.check.play import CannotPlayError
 from slipstream.check.report import LEVELS, Report, as_json, as_junit, exit_code, merge
@@ -25,6 +26,7 @@ from slipstream.check.verdict import Result
 from slipstream.config import closest
 from slipstream.errors import SlipstreamError
 
+from ._check_fuzz import Again, fuzz_it, repeat_kept
 from ._check_report import show_report
 from ._errors import CHECKER_FAILED, NOT_STARTED, Ended
 from ._output import emit, say
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from slipstream.check.catalogue import Check
 
 DEFAULT_SEED = 1
+
+_LONGEST = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,14 @@ def _pattern(_context: click.Context, _parameter: click.Parameter, text: str | N
     except re.error as error:
         raise click.BadParameter(f"{text!r} is no regular expression: {error}") from None
     return text
+
+
+def _duration(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", text)
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+    if not 0 < seconds <= _LONGEST:
+        raise click.BadParameter(f"{text!r} is no time: write 90s, 10m or 2h, at most 24h")
+    return seconds
 
 
 _path = click.Path(path_type=Path)
@@ -84,6 +96,19 @@ _path = click.Path(path_type=Path)
     "--fail-on", type=click.Choice(LEVELS), default=LEVELS[0], show_default=True,
     help="The lightest findings that make the exit code 1.",
 )  # fmt: skip
+@click.option("--fuzz", "fuzzes", is_flag=True, help="Instead: give it events that are made up.")
+@click.option(
+    "--duration", metavar="T", callback=_duration, default="60s", show_default=True,
+    help="How long --fuzz goes on: 90s, 10m, 2h.",
+)  # fmt: skip
+@click.option(
+    "--repeat-input", metavar="FILE", type=_path,
+    help="Instead: give it an event that was kept because it crashed.",
+)  # fmt: skip
+@click.option(
+    "--output", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=".", help="Where events go that it crashes with; default: here.",
+)  # fmt: skip
 @click.option("--json", "as_object", is_flag=True, help="Write one JSON object instead of text.")
 @click.option("--junit", metavar="FILE", type=_path, help="Write a report for CI systems, too.")
 def check(  # noqa: PLR0913 - the options of the command
@@ -101,6 +126,10 @@ def check(  # noqa: PLR0913 - the options of the command
     fail_on: Level,
     as_object: bool,
     junit: Path | None,
+    fuzzes: bool,
+    duration: float,
+    repeat_input: Path | None,
+    output: Path,
 ) -> int:
     """Try whether each FILE, a plugin in any language, keeps the contract of slipstream.h.
 
@@ -109,19 +138,30 @@ def check(  # noqa: PLR0913 - the options of the command
     plugin is conformant, 1 if not, 2 for wrong usage, 3 if it cannot be tried here, 4 if the
     checker itself failed.
     """
-    if not files:
-        raise click.UsageError("name a library, or a config file")
-    wanted = _wanted(quick=quick, only=only, skip=skip, jobs=jobs, repeat=repeat)
+    data = b""
     with _no_surprise():
         with _usage():
+            if repeat_input is not None:
+                named, data = load(repeat_input)
+                files = files or ((named,) if named is not None else ())
+            if not files:
+                raise click.UsageError("name a library, or a config file")
+            if (fuzzes or repeat_input is not None) and len(files) > 1:
+                raise click.UsageError("name one library only")
             accepted = {} if events is None else events_of(events, on_warning=say)
             subjects = [
                 subject_of(file, config=config, quirks=quirks, events=accepted, seed=seed)
                 for file in files
             ]
+        again = Again(files[0], config, output)
+        if repeat_input is not None:
+            return repeat_kept(subjects[0], again, repeat_input, data, as_object=as_object)
+        if fuzzes:
+            return fuzz_it(subjects[0], again, duration, seed, as_object=as_object)
+        wanted = _wanted(quick=quick, only=only, skip=skip, jobs=jobs, repeat=repeat)
         reports: list[Report] = []
         for file, subject in zip(files, subjects, strict=True):
-            report = _run(file, subject, wanted)
+            report = _run(subject, Again(file, config, output), wanted)
             reports.append(report)
             if not as_object:
                 show_report(report, seed=seed, fail_on=fail_on)
@@ -185,15 +225,19 @@ def _wanted(
     )
 
 
-def _run(file: Path, subject: Subject, wanted: Wanted) -> Report:
-    report = Report(file, subject, wanted.whole)
+def _run(subject: Subject, again: Again, wanted: Wanted) -> Report:
+    report = Report(again.file, subject, wanted.whole)
     began = time.monotonic()
     if not subject.foreign:
         explore(subject)
-    with check_progress(file.name, len(wanted.names) * wanted.repeat) as running:
+    with check_progress(again.file.name, len(wanted.names) * wanted.repeat) as running:
         rounds = [list(_round(subject, wanted, running)) for _ in range(wanted.repeat)]
     for results in _by_check(rounds):
-        report.add(merge(results))
+        result = merge(results)
+        if result.input:
+            kept = again.keep(result.input, subject)
+            result = replace(result, repeat=again.command("--repeat-input", str(kept)))
+        report.add(result)
     report.sort()
     report.seconds = time.monotonic() - began
     return report

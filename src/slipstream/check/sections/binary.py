@@ -109,7 +109,7 @@ def _has_flag(subject: Subject, info: PluginInfo | None, flag: str) -> bool | No
     return None if info is None or info.flags is None else flag in info.flags
 
 
-# ---- What it is ------------------------------------------------------------------------------------
+# ---- What it is ----------------------------------------------------------------------------------
 
 
 @check("binary.kind")
@@ -205,6 +205,14 @@ def _flags(bits: int) -> str:
 # ---- What it exports and needs -------------------------------------------------------------------
 
 
+def _exporting(trial: Trial) -> Linked:
+    """Return how it is linked; what it exports has to be among that."""
+    found = _linked(trial)
+    if _file(trial).has_constructor and not _OWN.intersection(found.exports):
+        trial.skip("LIEF cannot read what it exports")
+    return found
+
+
 def _foreign_exports(found: Linked) -> Iterator[str]:
     for name in found.exports:
         if name not in _OWN and not _OF_LANGUAGES.fullmatch(name):
@@ -214,7 +222,7 @@ def _foreign_exports(found: Linked) -> Iterator[str]:
 @check("binary.exports")
 def exports(trial: Trial) -> Findings:
     """Nothing but the two names is exported."""
-    found = _linked(trial)
+    found = _exporting(trial)
     names = [
         name
         for name in _foreign_exports(found)
@@ -227,7 +235,7 @@ def exports(trial: Trial) -> Findings:
 @check("binary.interposes")
 def interposes(trial: Trial) -> Findings:
     """No name of the system is exported."""
-    names = [name for name in _linked(trial).exports if _SYSTEM.fullmatch(name)]
+    names = [name for name in _exporting(trial).exports if _SYSTEM.fullmatch(name)]
     if names:
         yield f"it exports {_names(names)}"
 

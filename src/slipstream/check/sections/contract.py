@@ -13,7 +13,8 @@ from slipstream.events import AppEvent
 
 _AGAIN = (lib.SLIPSTREAM_RETRY, lib.SLIPSTREAM_NO_MEMORY, lib.SLIPSTREAM_TIMEOUT)
 _AT_ONCE_MS = 1000
-_REJECTED = re.compile("^reject was called")
+_CHILD_MS = 50  # so that a child comes to say so
+_REJECTED = re.compile("reject (was called|of ordinal)")
 
 
 def _numbered(trial: Trial, times: int) -> list[Frame]:
@@ -197,8 +198,10 @@ def timeout_zero(trial: Trial) -> Findings:
 def fork(trial: Trial) -> Findings:
     """No call returns in a forked child."""
     script = trial.loaded()
+    script.sleep(_CHILD_MS)
     for at, frame in enumerate(_numbered(trial, 3), 1):
         script.deliver(frame, ordinal=at)
+    script.sleep(_CHILD_MS)
     script.flush()
     trial.end(script)
     played = trial.attempt(script)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 from slipstream._native import lib
 from slipstream.check.blame import blame
@@ -108,19 +110,28 @@ def valgrind(trial: Trial) -> Findings:
         script.deliver(frame, ordinal=at, times=3)
     script.flush()
     trial.end(script)
-    options = ("-q", "--soname-synonyms=somalloc=NONE", "--num-callers=12")
-    wrap = (tool, *options, f"--log-file={log}.%p")
+    options = ("--soname-synonyms=somalloc=NONE", "--num-callers=12", "--xml=yes")
+    wrap = (tool, *options, f"--xml-file={log}.%p")
     played = trial.attempt(script, 3 * DEADLINE, wrap=wrap)
     if not played.said_end:
         trial.skip(f"it does not run under valgrind: {blame(played)}")
-    own = re.escape(trial.subject.path.name)
     for file in sorted(trial.folder.glob("valgrind.*")):
-        text = re.sub(r"^==\d+== ?", "", file.read_text(errors="replace"), flags=re.MULTILINE)
-        for report in text.split("\n\n"):
-            place = re.search(rf"(?:at|by) 0x\w+: (.*?) \((?:in .*{own}|.*)\)", report)
-            first = report.strip().splitlines()[:1]
-            if place is not None and first:
-                yield f"{first[0].strip()}: {place[1]}"
+        yield from _errors_of(file, trial.subject.path)
+
+
+def _errors_of(file: Path, library: Path) -> Findings:
+    """Yield the errors that valgrind has found in code of a library, or in what that has called."""
+    try:
+        found = ET.parse(file).getroot()  # noqa: S314 - valgrind has written it
+    except ET.ParseError:
+        return  # of a process that was ended
+    for error in found.iter("error"):
+        places = [frame for frame in error.iter("frame") if frame.findtext("obj") == str(library)]
+        if places:
+            what = error.findtext("what") or error.findtext("xwhat/text") or "an error"
+            line = places[0].findtext("line")
+            where = f" at {places[0].findtext('file')}:{line}" if line else ""
+            yield f"{what}, in {places[0].findtext('fn') or 'it'}{where}"
 
 
 @check("resources.allocations")

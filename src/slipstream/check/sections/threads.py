@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from slipstream._native import lib
-from slipstream.check.script import Script
 from slipstream.check.trial import DEADLINE, Findings, Trial, check
 
 _SMALL_STACK = 256 * 1024
@@ -11,9 +10,8 @@ _RACERS, _LAPS = 4, 2_000
 
 
 def _life_on(trial: Trial, stack: int) -> Findings:
-    script = Script()
+    script = trial.opened()
     script.thread(1, stack)
-    script.open(trial.subject.path)
     script.construct()
     script.load(trial.subject.config())
     script.subscribed()

@@ -1,0 +1,113 @@
+"""The fuzzer finds what is planted, and what it has found crashes again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from slipstream.check import fuzz
+from slipstream.check.given import subject_of
+from slipstream.check.subject import Subject
+from slipstream.check.suite import explore
+from slipstream.errors import SlipstreamError
+
+# Crashes at one length of a block and one height; with FATAL it also wants to end now and then.
+PLANTED = """
+#include <slipstream.h>
+
+static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t *data, size_t len) {
+    slipstream_frame frame;
+    slipstream_block block;
+    static unsigned calls;
+    (void)i, (void)d;
+    if (slipstream_read_frame(data, len, &frame) != SLIPSTREAM_OK ||
+        frame.kind != SLIPSTREAM_KIND_BLOCK ||
+        slipstream_read_block(&frame, &block) != SLIPSTREAM_OK)
+        return SLIPSTREAM_MALFORMED;
+    if (block.block.len == 37 && frame.height == HEIGHT)
+        *(volatile int *)(uintptr_t)16 = 1;
+    return ++calls % 500 == 0 ? ANSWER : SLIPSTREAM_OK;
+}
+
+static uint64_t subscribed_events(void *i) {
+    (void)i;
+    return SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK);
+}
+
+static void destroy(void *i) { (void)i; }
+
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    static const slipstream_plugin table = {
+        .struct_size = sizeof table, .abi_minor = SLIPSTREAM_ABI_MINOR, .name = "planted",
+        .version = "1", .destroy = destroy, .subscribed_events = subscribed_events,
+        .on_broadcast = on_broadcast};
+    (void)host;
+    return &table;
+}
+"""
+GCC = "-fsanitize-coverage=trace-pc,trace-cmp"
+SECONDS = 60  # at most; it is found within one
+
+
+@pytest.fixture
+def planted(compile_plugin):
+    def build(*flags: str, height: int = 4242, answer: str = "OK") -> Subject:
+        defines = (f"-DHEIGHT={height}", f"-DANSWER=SLIPSTREAM_{answer}")
+        subject = subject_of(compile_plugin(PLANTED, *flags, *defines))
+        explore(subject)
+        return subject
+
+    return build
+
+
+def test_a_planted_bug_is_found_and_crashes_again(planted, tmp_path: Path) -> None:
+    subject = planted("-O2")
+    found = fuzz.fuzz(subject, SECONDS, 1)
+    assert "on_broadcast, BLOCK, fuzzed (seed 1)" in found.finding
+    assert "SIGSEGV: wrote at 0x10" in found.finding
+    assert found.edges is None
+    path = fuzz.save(found.input, subject, tmp_path)
+    assert path.name.startswith("check-crash-")
+    library, data = fuzz.load(path)
+    assert (library, data) == (subject.path, found.input)
+    assert not fuzz.repeat(subject, data).is_whole
+    assert fuzz.fuzz(subject, SECONDS, 1).input == data  # the same seed, the same event
+
+
+def test_it_is_led_by_what_the_plugin_tells(planted) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc on this machine")
+    plain = fuzz.fuzz(planted("-O2"), SECONDS, 2)
+    led = fuzz.fuzz(planted("-O2", GCC), SECONDS, 2)
+    assert "SIGSEGV" in plain.finding
+    assert "SIGSEGV" in led.finding
+    assert led.edges
+    assert led.tried < plain.tried
+
+
+def test_a_plugin_that_ends_itself_is_started_anew(planted) -> None:
+    for answer in ("FATAL", "PANIC"):
+        found = fuzz.fuzz(planted(answer=answer, height=2**63 + 12345), 10, 1, limit=3000)
+        assert found.finding == ""
+        assert found.tried == 3000
+
+
+def test_what_is_no_input_is_said(tmp_path: Path, examples) -> None:
+    for name, data in (("short", b"x"), ("cut", fuzz._MAGIC), ("wrong", fuzz._MAGIC + b"[]\nabc")):
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(SlipstreamError, match=name):
+            fuzz.load(path)
+    (tmp_path / "bare").write_bytes(bytes(48))
+    library, data = fuzz.load(tmp_path / "bare")
+    assert (library, data) == (None, bytes(48))
+    subject = subject_of(examples / "minimal" / "minimal.so")
+    assert fuzz.repeat(subject, data).is_whole  # it answers MALFORMED
+    with pytest.raises(SlipstreamError, match="no kind of event"):
+        fuzz.fuzz(subject, 1, 1)  # not explored: it is not known what it takes
+    about = {"library": "/x/y.so"}
+    (tmp_path / "good").write_bytes(fuzz._MAGIC + json.dumps(about).encode() + b"\n" + bytes(48))
+    assert fuzz.load(tmp_path / "good")[0] == Path("/x/y.so")

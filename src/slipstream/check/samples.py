@@ -226,7 +226,7 @@ def truncated(frame: Frame) -> Iterator[Frame]:
         struct.pack_into("<I", cut, 0, len(cut))
         struct.pack_into("<I", cut, 12, size)
         yield Frame(bytes(cut), frame.kind, f"{frame.label}, a payload of {size} bytes")
-    for size in range(0, len(data), 8):
+    for size in range(8, len(data), 8):
         yield Frame(data[:size], frame.kind, f"{frame.label}, {size} of {len(data)} bytes")
     for lie in (0, 8, 47, len(data) + 8, 0xFFFF_FFF8):
         cut = bytearray(data)

@@ -37,12 +37,15 @@ static void *call(void *argument) {
     return NULL;
 }
 
-/* As a host's threads are: its signals come elsewhere. */
+/* As a host's threads are: its signals come elsewhere, but those of its own faults. */
 static bool start(pthread_t *thread, size_t stack, void *(*run)(void *), void *argument) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
     pthread_attr_t attributes;
     sigset_t usual;
     sigset_t blocked;
     sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        sigdelset(&blocked, faults[i]);
     pthread_attr_init(&attributes);
     if (stack != 0)
         pthread_attr_setstacksize(&attributes, stack);

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from slipstream.check.play import Fault, Play
     from slipstream.check.script import Step
 
-_FAR = 1 << 20  # bytes beside what the plugin got: further away it is something else
-_PAGE = 4096
+_PAGE = 4096  # so large are the gaps around what a plugin gets: further away it is something else
+_PROTECTED = 2  # si_code of a SIGSEGV: something is mapped there, and cannot be touched
 _THROWN = re.compile(r"terminate called.*|.*panicked at.*|.*non-unwinding panic.*|fatal runtime.*")
 
 
@@ -71,31 +71,45 @@ def _access(play: Play) -> str:
     """Say what was touched, if it is near what the plugin got."""
     fault, step = play.fault, _step(play)
     name = _signal_name(play.signal)
+    if fault.signal == 0 and play.signal == signal.SIGSEGV:
+        # Ours are caught, but where a thread blocks them, as a plugin's own have to.
+        return f"crashed with {name}, in a thread of its own it seems"
     if play.signal not in {signal.SIGSEGV, signal.SIGBUS} or fault.code not in {1, 2}:
         return f"crashed with {name}"
     did = {True: "wrote", False: "read", None: "touched"}[fault.is_write]
     frame = None if step is None else step.frame
-    bytes_ = "the config" if frame is None else "the frames"
-    table = "the host's table" if frame is None else "the delivery"
-    found = _relative(play, fault.start, fault.length, bytes_) if fault.start else ""
-    if not found and fault.table:
-        found = _relative(play, fault.table, fault.table_length, table)
-    return f"{did} {found}" if found else f"crashed with {name}: {did} at {fault.address:#x}"
+    given = (
+        (fault.start, fault.length, "the config" if frame is None else "the frames"),
+        (fault.table, fault.table_length, "the host's table" if frame is None else "the delivery"),
+    )
+    # What is nearest is what it was reading.
+    _, start, length, what = min(
+        (_distance(fault.address, start, length), start, length, what)
+        for start, length, what in given
+    )
+    if _distance(fault.address, start, length) < _PAGE:
+        return f"{did} {_relative(play, start, length, what)}"
+    if fault.code == _PROTECTED and any(step.is_taken_away for step in play.steps[: fault.step]):
+        return f"{did} what it was given in an earlier call, and is not there any more"
+    return f"crashed with {name}: {did} at {fault.address:#x}"
+
+
+def _distance(address: int, start: int, length: int) -> int:
+    """Return how many bytes an address is away from some bytes; far away if there are none."""
+    return max(start - address, address - (start + length) + 1, 0) if start else 1 << 64
 
 
 def _relative(play: Play, start: int, length: int, what: str) -> str:
-    """Say where the address is relative to some bytes; "" if it is not near them."""
+    """Say where the address is relative to some bytes that are near."""
     at = play.fault.address - start
-    if 0 <= at < length:
-        name = _field(play, at) if what == "the frames" else what
-        if play.fault.gone or not play.fault.is_write:
-            return f"{name} after the call had returned"
-        return f"to {name}, which the plugin may only read"
-    if length <= at < length + _FAR:
-        return f"{_bytes(at - length + 1)} past the end of {_last(play, what, length)}"
-    if -_FAR < at < 0:
+    if at < 0:
         return f"{_bytes(-at)} before the start of {what}"
-    return ""
+    if at >= length:
+        return _past(play, at, length, what)
+    name = _field(play, at) if what == "the frames" else what
+    if play.fault.gone or not play.fault.is_write:
+        return f"{name} after the call had returned"
+    return f"to {name}, which the plugin may only read"
 
 
 def _bytes(count: int) -> str:
@@ -112,17 +126,17 @@ def _field(play: Play, at: int) -> str:
     return "the frames"
 
 
-def _last(play: Play, what: str, length: int) -> str:
-    """Return the name of what ends where the frames end."""
+def _past(play: Play, at: int, length: int, what: str) -> str:
+    """Say how far behind the last field it is, where that ends with the frames, or behind all."""
     step = _step(play)
-    if what != "the frames" or step is None or step.frame is None:
-        return f"{what} ({length} bytes)"
-    fields = (field for field in step.frame.fields if field.name != "payload")
-    ends = [field for field in fields if field.start + field.length >= length - 7]
-    if not ends:
-        return f"the frames ({length} bytes)"
-    last = max(ends, key=lambda field: field.start + field.length)
-    return f"the {last.length}-byte {last.name}, the last of the frame"
+    fields = () if step is None or step.frame is None else step.frame.fields
+    of_frame = what == "the frames"
+    spans = [f for f in fields if of_frame and f.name not in {"payload", "header"}]
+    last = max(spans, key=lambda f: (f.length > 0, f.start + f.length), default=None)
+    if last is None or last.start + last.length < length - 7:
+        return f"{_bytes(at - length + 1)} past the end of {what} ({length} bytes)"
+    behind = _bytes(at - last.start - last.length + 1)
+    return f"{behind} past the end of the {last.length}-byte {last.name}, the last of the frame"
 
 
 def _signal_name(number: int) -> str:

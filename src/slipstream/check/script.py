@@ -51,6 +51,12 @@ class Step:
     says: str = ""
     frame: Frame | None = None
 
+    @property
+    def is_taken_away(self) -> bool:
+        """What the plugin gets by it is not there any more when the call has returned."""
+        placed = self.what in {lib.SS_PLAY_LOAD, lib.SS_PLAY_DELIVER}
+        return placed and bool(self.b & lib.SS_PLAY_PLACE_GONE)
+
     def packed(self) -> bytes:
         """Return the step as the program reads it."""
         head = ffi.new("ss_play_step *")

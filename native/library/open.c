@@ -104,6 +104,8 @@ uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm)
         return SS_MAPPING_RESIDENT;
     if (library->file.is_go)
         return SS_MAPPING_GO;
+    if (library->before.count == 0)
+        return SS_MAPPING_UNSEEN;
     if (ss_peek_thread_of(library->code, library->code_count, comm, &library->before))
         return SS_MAPPING_THREADS;
     if (ss_os_signal_into(library->code, library->code_count) != 0)

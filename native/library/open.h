@@ -18,6 +18,7 @@
 #define SS_MAPPING_THREADS 4 /* kept on purpose: threads of the library, or of one that came with it */
 #define SS_MAPPING_PINNED 5 /* closed, but the loader keeps it mapped */
 #define SS_MAPPING_SIGNAL 6 /* kept on purpose: a signal is answered by a function of it */
+#define SS_MAPPING_UNSEEN 7 /* kept on purpose: threads of it cannot be seen */
 /* cdef:end */
 
 typedef const slipstream_plugin *(SLIPSTREAM_CALL *ss_constructor)(const slipstream_host *);

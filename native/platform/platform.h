@@ -153,7 +153,7 @@ size_t ss_os_code_ranges(ss_os_range *out, size_t room);
  * signal; 0 if there is none, or where there are no signals. */
 int ss_os_signal_into(const ss_os_range *code, size_t count);
 
-/* Numbers of this process's threads; how many of them fitted. */
+/* Numbers of this process's threads; how many of them fitted, 0 where they cannot be seen. */
 size_t ss_os_thread_ids(int *ids, size_t room);
 int ss_os_thread_own_id(void);
 /* Its name; false if it has ended. */
@@ -212,6 +212,9 @@ bool ss_os_random(void *out, size_t len);
 /* A number of this process, not 0; each child of a fork has another one. Whoever makes something
  * that a child must not use notes it: what belongs to another process is nobody's here. */
 uint32_t ss_os_process(void);
+
+/* What failed when memory could not be had last, on this thread, as the system calls it. */
+const char *ss_os_refused_call(void);
 
 /* Something that the core asks of this system. */
 typedef struct ss_os_trial {

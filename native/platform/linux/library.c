@@ -112,6 +112,13 @@ static bool is_of_path(const ss_os_mapping *m, void *path) {
     return ss_os_mapping_is_of(m, path);
 }
 
+static int has_path(struct dl_phdr_info *info, size_t size, void *path) {
+    (void)size;
+    return strcmp(info->dlpi_name, path) == 0;
+}
+
 bool ss_os_library_is_mapped(const char *path) {
-    return ss_os_each_mapping(is_of_path, (void *)(uintptr_t)path);
+    void *wanted = (void *)(uintptr_t)path;
+    const int seen = ss_os_each_mapping(is_of_path, wanted);
+    return seen < 0 ? dl_iterate_phdr(has_path, wanted) != 0 : seen > 0;
 }

@@ -45,14 +45,14 @@ bool ss_os_read_memory(const void *address, void *out, size_t len) {
 
 /* ---- Mappings -------------------------------------------------------------------------- */
 
-bool ss_os_each_mapping(bool (*visit)(const ss_os_mapping *, void *), void *context) {
+int ss_os_each_mapping(bool (*visit)(const ss_os_mapping *, void *), void *context) {
     FILE *maps = fopen("/proc/self/maps", "re");
     char *line = NULL;
     size_t room = 0;
     bool found = false;
     ss_os_mapping m;
     if (maps == NULL)
-        return false;
+        return -1;
     while (!found && getline(&line, &room, maps) > 0) {
         char flags[5];
         unsigned long start;
@@ -92,9 +92,24 @@ static bool mark_executable(const ss_os_mapping *m, void *context) {
     return false;
 }
 
+/* Where mappings cannot be seen: what is code by the program's and the libraries' own tables. */
+static void mark_code(address_search *search) {
+    enum { MOST = 4096 };
+    ss_os_mapping m = {.executable = true};
+    ss_os_range *ranges = malloc(MOST * sizeof *ranges);
+    const size_t count = ranges == NULL ? 0 : ss_os_code_ranges(ranges, MOST);
+    for (size_t i = 0; i < count; i++) {
+        m.start = ranges[i].start;
+        m.end = ranges[i].end;
+        mark_executable(&m, search);
+    }
+    free(ranges);
+}
+
 int ss_os_find_not_executable(const uintptr_t *addresses, int count) {
     address_search search = {addresses, count, 0};
-    ss_os_each_mapping(mark_executable, &search);
+    if (ss_os_each_mapping(mark_executable, &search) < 0)
+        mark_code(&search);
     for (int i = 0; i < count; i++)
         if (addresses[i] != 0 && (search.found >> i & 1) == 0)
             return i;

@@ -82,6 +82,10 @@ class Mapping(enum.IntEnum):
         lib.SS_MAPPING_THREADS,
         "stays mapped: threads of it, or of a library that came with it, still run",
     )
+    UNSEEN = (
+        lib.SS_MAPPING_UNSEEN,
+        "stays mapped: there is no /proc to see whether threads of it still run",
+    )
     SIGNAL = lib.SS_MAPPING_SIGNAL, "stays mapped: a signal is answered by a function of it"
     PINNED = (
         lib.SS_MAPPING_PINNED,

@@ -136,7 +136,7 @@ static void on_start(const char *data, size_t len) {
         return;
     }
     ss_instance_allow_kinds(worker.instance, worker.start.kinds);
-    ss_instance_call(worker.instance, ss_use_fault_stack, NULL);
+    ss_instance_call(worker.instance, ss_note_plugin_thread, NULL);
     finish_step();
     ss_instance_open(worker.instance);
     finish_step();

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,30 @@ bool ss_os_mapping_is_of(const ss_os_mapping *m, const char *path) {
     const size_t len = strlen(path);
     return strncmp(m->path, path, len) == 0 &&
            (m->path[len] == '\0' || strcmp(m->path + len, " (deleted)") == 0);
+}
+
+typedef struct code_list {
+    ss_os_range *out;
+    size_t room;
+    size_t count;
+} code_list;
+
+static int add_code(struct dl_phdr_info *info, size_t size, void *context) {
+    code_list *list = context;
+    (void)size;
+    for (size_t i = 0; i < info->dlpi_phnum && list->count < list->room; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        const uintptr_t start = info->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0)
+            list->out[list->count++] = (ss_os_range){start, start + part->p_memsz};
+    }
+    return 0;
+}
+
+size_t ss_os_code_ranges(ss_os_range *out, size_t room) {
+    code_list list = {out, room, 0};
+    dl_iterate_phdr(add_code, &list);
+    return list.count;
 }
 
 typedef struct address_search {

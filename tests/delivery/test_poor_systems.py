@@ -33,7 +33,9 @@ except SlipstreamError as error:
 """
 
 
-def load(*before: str, library: Path, mode: str, refused: str = "", preload: str = "", **how) -> str:
+def load(
+    *before: str, library: Path, mode: str, refused: str = "", preload: str = "", **how
+) -> str:
     """What a host prints that loads a plugin, sends it two events and reloads it in between."""
     given = json.dumps([str(library), mode, how.get("more", {}), how.get("insecure", True)])
     preloaded = " ".join([*os.environ.get("LD_PRELOAD", "").split(), preload])

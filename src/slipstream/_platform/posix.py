@@ -85,10 +85,9 @@ def who_may_replace(place: str | int, status: os.stat_result) -> tuple[str, str]
     if status.st_uid not in (0, os.geteuid()):
         if status.st_uid == _unknown_user():
             return (
-                f"belongs to a user whom this user namespace does not map (shown as uid "
-                f"{status.st_uid}), who could replace the library",
-                "map into the namespace (the user mapping of a container) the owner of",
-            )
+                f"belongs to a user whom this user namespace does not map (uid {status.st_uid}), "
+                "who could replace the library"
+            ), "map into the namespace (the user mapping of a container) the owner of"
         owner = f"belongs to another user (uid {status.st_uid})"
         chown = "chown -h" if stat.S_ISLNK(status.st_mode) else "chown"
         return f"{owner}, who could replace the library", f"run: {chown} {os.geteuid()}"

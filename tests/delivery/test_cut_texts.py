@@ -10,14 +10,14 @@ from support.logs import capture_logs
 
 EVERY_MODE = pytest.mark.parametrize("mode", ["inline", "thread", "process"])
 
-# "x", then 3,000 characters of two bytes: the limit lies inside of one.
+# "xy", then 3,000 characters of two bytes: where it is cut lies inside of one.
 LONG = """
 #include <slipstream.h>
 #include <string.h>
 static const slipstream_host *host;
 static void fail(void) {
-    char text[6001] = "x";
-    for (size_t i = 1; i < sizeof text; i += 2)
+    char text[6002] = "xy";
+    for (size_t i = 2; i < sizeof text; i += 2)
         memcpy(text + i, "\\xC3\\xBC", 2);
     host->set_error(host->ctx, text, sizeof text);
 }
@@ -47,14 +47,15 @@ slipstream_create_plugin_v1(const slipstream_host *given) {
     return &table;
 }
 """
-MARK = " [cut: it has 6001 bytes]"
+MARK = " [cut: it has 6002 bytes]"
 
 
 def assert_is_cut(text: str) -> None:
     assert MARK in text
     before = text.partition(MARK)[0]
-    assert before.endswith("xü" + "ü" * (len(before) - before.index("xü") - 2))
-    assert len(before[before.index("xü") :].encode()) > 4000
+    kept = before[before.index("xyü") :]
+    assert kept == "xy" + "ü" * (len(kept) - 2)
+    assert len(kept.encode()) == 4096 - len(MARK) - 1
     assert "\\x" not in text
 
 

@@ -1,5 +1,6 @@
 #include "process/worker_setup.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
@@ -30,20 +31,30 @@ bool ss_worker_map(const ss_start *start, ss_view *view) {
     return true;
 }
 
-static bool become(const char *user) {
+static bool become(const char *user, const char **failed) {
     if (user[0] == '\0')
         return true;
+    *failed = "getpwnam";
+    errno = 0;
     const struct passwd *entry = getpwnam(user);
-    return entry != NULL && initgroups(user, entry->pw_gid) == 0 && setgid(entry->pw_gid) == 0 &&
-           setuid(entry->pw_uid) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+    if (entry == NULL)
+        return false;
+    *failed = "setgroups";
+    if (initgroups(user, entry->pw_gid) != 0)
+        return false;
+    *failed = "setgid";
+    if (setgid(entry->pw_gid) != 0)
+        return false;
+    *failed = "setuid";
+    return setuid(entry->pw_uid) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
 }
 
-bool ss_worker_confine(const ss_start *start, const char *user) {
+bool ss_worker_confine(const ss_start *start, const char *user, const char **failed) {
     if (start->open_files != 0)
         limit(RLIMIT_NOFILE, start->open_files);
     if (start->memory != 0)
         limit(RLIMIT_AS, start->memory + 2 * start->ring_bytes);
-    if (!become(user))
+    if (!become(user, failed))
         return false;
     if (start->core_files)
         allow_core_files();

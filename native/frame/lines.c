@@ -194,7 +194,7 @@ static const char *read_value(ss_lines *lines, uint32_t member, const char *at) 
     if (form == SS_LINE_OTHER)
         return NULL;
     if (*at != '"') {
-        at = is_number || member == STREAM ? read_number(at, &v->number) : NULL;
+        at = is_number || member == STREAM || !is_known ? read_number(at, &v->number) : NULL;
         return form == SS_LINE_WORD && v->number > UINT32_MAX ? NULL : at;
     }
     const char *end = is_number ? NULL : find_quote(at + 1, form == SS_LINE_TEXT);

@@ -58,7 +58,8 @@ send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t 
         return unwanted(self);
     Py_buffer views[SS_MAX_SPANS];
     ss_door_no_views(views);
-    ss_draft draft = {.kind = kind};
+    ss_draft draft;
+    ss_draft_start(&draft, kind);
     ss_outgoing what = {.draft = &draft, .routed = routed};
     int32_t status = SLIPSTREAM_OK;
     bool sent = take_values(args, count != needed, shape, &draft, views);

@@ -27,7 +27,7 @@ static void limit(int resource, uint64_t value) {
 /* Who is in the terminal's session could write into it as if it were typed, above all as another
  * user than the host; and SIGHUP may come to all of a session. */
 void ss_worker_leave_terminal(void) {
-    const int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    const int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (terminal >= 0) {
         ioctl(terminal, TIOCNOTTY);
         close(terminal);

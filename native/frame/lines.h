@@ -43,8 +43,8 @@ bool ss_lines_add_member(ss_lines *lines, const char *name, uint32_t form);
 bool ss_lines_add_kind(ss_lines *lines, const char *name, uint32_t kind, const uint8_t *members,
                        uint32_t word);
 /* Makes frames of the lines from place->at on, until there are `enough` bytes, up to the first line
- * that is not usual, or not there as a whole: place->at is its start then. The frames are valid until
- * the next call; NULL where there are none. */
+ * that is not usual, or not there as a whole: place->at is its start then. The frames are valid
+ * until the next call; NULL where there are none. */
 const uint8_t *ss_lines_read(ss_lines *lines, const char *text, size_t len, size_t enough,
                              ss_lines_place *place);
 /* cdef:end */

@@ -16,8 +16,8 @@ PyObject *ss_door_fail_count(const char *function, const char *arguments, Py_ssi
 /* Raises an exception that exists already; takes over the reference. */
 void ss_door_raise(PyObject *error);
 
-/* Where in a bytes object its bytes lie: measured once, for the limited API tells it by a call only,
- * which costs more than what is done with them. 0: it has to be asked. */
+/* Where in a bytes object its bytes lie: measured once, for the limited API tells it by a call
+ * only, which costs more than what is done with them. 0: it has to be asked. */
 extern size_t ss_door_bytes_at;
 void ss_door_measure_bytes(void);
 

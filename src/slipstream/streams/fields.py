@@ -116,7 +116,7 @@ def usual_lines() -> Handle[Any]:
     """Return an ``ss_lines`` that knows the fields and the kinds of lines."""
     lib = _native.lib
     lines = lib.ss_lines_new()
-    if not lines:
+    if lines == _native.ffi.NULL:
         raise MemoryError
     handle = Handle(lines, lib.ss_lines_free)
     kinds = {name: kind for name, kind in KINDS.items() if kind not in HOST_ONLY}

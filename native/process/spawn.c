@@ -122,8 +122,12 @@ static int spawn(ss_generation *generation, const char *program, const int child
     /* A host may block and ignore what it likes; its worker shall not inherit that. */
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    /* A group of its own, so that Ctrl-C is the host's alone; not a session, which the scheduler
+     * would take for somebody else's work: between two of those a yield finds nobody. What else a
+     * session keeps away the worker does by itself: see ss_worker_leave_terminal. */
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                              POSIX_SPAWN_SETPGROUP);
     const int error = posix_spawn(&generation->pid, program, &actions, &attributes, argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);

@@ -337,6 +337,7 @@ int main(int argc, char **argv) {
     for (int fd = SS_FD_CHANNEL; fd <= SS_FD_HOST; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ss_worker_leave_terminal();
     worker.channel = SS_FD_CHANNEL;
     worker.ended = eventfd(0, EFD_CLOEXEC);
     worker.log = ss_log_queue_new(128 * 1024);

@@ -1,9 +1,11 @@
 #include "process/worker_setup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -21,6 +23,17 @@ static void allow_core_files(void) {
 static void limit(int resource, uint64_t value) {
     const struct rlimit wanted = {value, value};
     setrlimit((__rlimit_resource_t)resource, &wanted);
+}
+
+/* Who is in the terminal's session could write into it as if it were typed, above all as another
+ * user than the host; and SIGHUP may come to all of a session. */
+void ss_worker_leave_terminal(void) {
+    const int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (terminal >= 0) {
+        ioctl(terminal, TIOCNOTTY);
+        close(terminal);
+    }
+    signal(SIGHUP, SIG_IGN);
 }
 
 bool ss_worker_map(const ss_start *start, ss_view *view) {

@@ -1,7 +1,7 @@
 """What the pages show works: their commands run, their code compiles, their links lead somewhere.
 
-How a page is read. Each page is one session in a folder of its own, with links to `examples` and
-`include`; blocks run in the page's order:
+How a page is read. Each page is one session in a folder of its own, with links to `conformance`,
+`examples` and `include`; blocks run in the page's order:
 
     ```c file=NAME         saved; so are cpp, python, json5 and text blocks that name a file
     ```c                   compiled as it stands behind the header
@@ -81,7 +81,7 @@ class Session:
         self.folder = folder
         self.output = ""
         self.missing: set[str] = set()
-        for name in ("examples", "include"):
+        for name in ("conformance", "examples", "include"):
             (folder / name).symlink_to(ROOT / name)
 
     def run(self, what: Block, *command: str) -> str:

@@ -12,6 +12,7 @@
 #include "config.h"
 
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +22,13 @@ enum { RUN = 1000, ROOM = 1 << 20 };
 static struct {
     slipstream_plugin plugin;
     char error[512];
-    uint64_t kinds, ordinal, acknowledged, rejected;
+    uint64_t kinds, first, rejected; /* of the run that is with the plugin, the first */
+    _Atomic uint64_t ordinal, acknowledged;
+    _Atomic int is_loaded, is_stopping;
 } host;
 
 /* ---- What the plugin may call --------------------------------------------------------
- * From any thread, says the contract; ack and reject would need a lock where a plugin has
+ * From any thread, says the contract; reject would need a lock where a plugin rejects from
  * threads of its own. */
 
 static int32_t log_enabled(void *ctx, uint32_t level) {
@@ -44,21 +47,41 @@ static void set_error(void *ctx, const char *text, size_t len) {
 }
 
 static int32_t ack(void *ctx, uint64_t ordinal) {
+    uint64_t before = host.acknowledged;
     (void)ctx;
+    if (!host.is_loaded && !host.is_stopping)
+        return SLIPSTREAM_WRONG_STATE;
     if ((host.plugin.flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) == 0 || ordinal > host.ordinal)
         return SLIPSTREAM_INVALID_ARGUMENT;
-    if (ordinal > host.acknowledged)
-        host.acknowledged = ordinal;
+    while (ordinal > before &&
+           !atomic_compare_exchange_weak(&host.acknowledged, &before, ordinal)) {
+    }
     return SLIPSTREAM_OK;
 }
 
 static int32_t is_stopping(void *ctx) {
     (void)ctx;
-    return 0;
+    return host.is_stopping;
+}
+
+/* May a status settle an event? The others ask for something else. */
+static int settles(int32_t status) {
+    return status < 0 && status != SLIPSTREAM_RETRY && status != SLIPSTREAM_NO_MEMORY &&
+           status != SLIPSTREAM_TIMEOUT && status != SLIPSTREAM_FATAL && status != SLIPSTREAM_PANIC;
 }
 
 static int32_t reject(void *ctx, uint64_t ordinal, int32_t status, const char *text, size_t len) {
+    static uint64_t rejected_last;
+    const int is_explicit = (host.plugin.flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0;
     (void)ctx;
+    if (!host.is_loaded)
+        return SLIPSTREAM_WRONG_STATE;
+    if (!settles(status) || ordinal > host.ordinal ||
+        (is_explicit ? ordinal <= host.acknowledged : ordinal < host.first))
+        return SLIPSTREAM_INVALID_ARGUMENT;
+    if (ordinal == rejected_last)
+        return SLIPSTREAM_OK; /* again; a real host remembers more than the last one */
+    rejected_last = ordinal;
     fprintf(stderr, "event %llu is rejected (%d): %.*s\n", (unsigned long long)ordinal,
             (int)status, (int)len, len > 0 ? text : "");
     host.rejected++;
@@ -88,6 +111,7 @@ static int fail(const char *what, int32_t status) {
  * another one would offer it again, or keep it. */
 static int32_t deliver(const uint8_t *frames, size_t len, uint32_t count, uint64_t last) {
     const slipstream_delivery delivery = {sizeof delivery, 1, count, 0, last - count + 1};
+    host.first = delivery.first_ordinal;
     host.ordinal = last;
     host.error[0] = '\0';
     return host.plugin.on_broadcast(host.plugin.instance, &delivery, frames, len);
@@ -223,6 +247,7 @@ int main(int argc, char **argv) {
         p->destroy(p->instance);
         return 1;
     }
+    host.is_loaded = 1;
     host.kinds = p->subscribed_events == NULL ? 0 : p->subscribed_events(p->instance);
     status = host.kinds != 0 && p->on_broadcast == NULL ? SLIPSTREAM_INVALID_ARGUMENT
                                                         : send_all(buffer);
@@ -236,9 +261,12 @@ int main(int argc, char **argv) {
     } else if (!failed) {
         host.acknowledged = host.ordinal;
     }
+    host.is_loaded = 0;
+    host.is_stopping = status != SLIPSTREAM_PANIC;
     if (status != SLIPSTREAM_PANIC && p->on_unload != NULL &&
         (status = p->on_unload(p->instance, 10000)) != SLIPSTREAM_OK)
         failed = fail("on_unload", status);
+    host.is_stopping = 0;
     printf("%s %s: last ordinal %llu, acknowledged %llu, rejected %llu\n", p->name, p->version,
            (unsigned long long)host.ordinal, (unsigned long long)host.acknowledged,
            (unsigned long long)host.rejected);

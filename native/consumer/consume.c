@@ -341,6 +341,8 @@ uint32_t ss_consume(ss_consumer *consumer) {
     do
         end = step(&l);
     while (end == GO_ON);
+    if (end == SS_CONSUMED_PANIC)
+        atomic_store(&consumer->host->life, SS_UNLOADED); /* only destroy may follow */
     ss_acks_end(&l.acks);
     ss_acks_hear(&l.acks, true);
     ss_host_leave(consumer->host);

@@ -55,8 +55,7 @@ static void consume(void *context) {
     if (reason == SS_CONSUMED_FATAL) {
         status = SLIPSTREAM_FATAL;
     } else if (reason == SS_CONSUMED_PANIC) {
-        status = SLIPSTREAM_PANIC;
-        atomic_store(&self->consumer.host->life, SS_UNLOADED); /* only destroy may follow */
+        status = SLIPSTREAM_PANIC; /* and the instance has ended: see ss_consume */
     }
     ss_queue_hold_nobody(self->queue, SLIPSTREAM_GAP_PAUSED);
     atomic_store(&self->status, status);

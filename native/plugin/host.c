@@ -30,19 +30,21 @@ static void host_log(void *ctx, uint32_t level, const char *text, size_t len) {
         misbehaved(host, "log called with a level that a plugin may not use");
         level = SLIPSTREAM_LOG_ERROR;
     }
-    if (text == NULL) {
+    if (text == NULL && len > 0) {
         misbehaved(host, "log called with a text that is NULL");
         return;
     }
-    ss_log_queue_put(host->log, level, host->log_id, text, len);
+    ss_log_queue_put(host->log, level, host->log_id, len > 0 ? text : "", len);
 }
 
 static void host_set_error(void *ctx, const char *text, size_t len) {
     ss_host *host = ctx;
-    if (text == NULL) {
+    if (text == NULL && len > 0) {
         misbehaved(host, "set_error called with a text that is NULL");
         return;
     }
+    if (len == 0)
+        text = "";
     if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_os_self()) {
         char kept[1024];
         ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,

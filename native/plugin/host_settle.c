@@ -65,7 +65,8 @@ static bool is_in_run(const ss_host *host, uint64_t ordinal) {
     const slipstream_delivery *run = settle->delivery;
     return run != NULL && !settle->is_off &&
            atomic_load_explicit(&host->caller, memory_order_relaxed) == ss_os_self() &&
-           ordinal >= run->first_ordinal && ordinal - run->first_ordinal < run->count;
+           ordinal >= run->first_ordinal && ordinal - run->first_ordinal < run->count &&
+           ordinal > atomic_load_explicit(&host->acked, memory_order_relaxed);
 }
 
 static uint32_t judge(ss_host *host, uint64_t ordinal) {

@@ -57,9 +57,9 @@ static int32_t obey(const char *command, text *body) {
         printf("%s\n", body->data);
         fflush(stdout);
     } else if (strcmp(command, "log NULL") == 0) {
-        host->log(host->ctx, SLIPSTREAM_LOG_INFO, NULL, 0);
+        host->log(host->ctx, SLIPSTREAM_LOG_INFO, NULL, 5);
     } else if (strcmp(command, "set_error NULL") == 0) {
-        host->set_error(host->ctx, NULL, 0);
+        host->set_error(host->ctx, NULL, 5);
     } else if (strcmp(command, "set_error from a thread") == 0) {
         on_threads(set_error_here, 1, body);
     } else if (strcmp(command, "log from threads") == 0) {

@@ -5,12 +5,16 @@
 use std::ffi::{c_char, c_void};
 
 pub const OK: i32 = 0;
+pub const RETRY: i32 = -2;
 pub const NOT_FOUND: i32 = -3;
 pub const INVALID_ARGUMENT: i32 = -5;
 pub const WRONG_STATE: i32 = -8;
 pub const TOO_LARGE: i32 = -9;
 pub const OUT_OF_RANGE: i32 = -10;
 pub const WRONG_TYPE: i32 = -11;
+pub const NO_MEMORY: i32 = -12;
+pub const TIMEOUT: i32 = -14;
+pub const FATAL: i32 = -16;
 pub const PANIC: i32 = -17;
 
 pub const FLAG_EXPLICIT_ACK: u32 = 8;

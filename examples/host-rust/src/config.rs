@@ -13,15 +13,21 @@ struct Pair {
 }
 
 static PAIRS: OnceLock<Vec<Pair>> = OnceLock::new();
+/// All that the config has: the name and the library's path in front of the pairs.
+static MEMBERS: OnceLock<Vec<Pair>> = OnceLock::new();
 /// While on_load runs.
 pub static IS_OPEN: AtomicBool = AtomicBool::new(false);
 
-/// None: an argument is no pair, or would need escapes in JSON.
+const NUMBER: u32 = 2;
+const TEXT: u32 = 3;
+const OBJECT: u32 = 5;
+
+/// None: an argument is no pair, or would need escapes in JSON or in a JSON pointer.
 pub fn take(arguments: &[String]) -> Option<()> {
     let mut pairs = Vec::new();
     for argument in arguments {
         let (key, value) = argument.split_once('=')?;
-        if argument.contains(['"', '\\', '\n']) {
+        if argument.contains(['"', '\\', '\n']) || key.contains(['~', '/']) {
             return None;
         }
         pairs.push(Pair {
@@ -33,7 +39,8 @@ pub fn take(arguments: &[String]) -> Option<()> {
 }
 
 fn is_number(value: &str) -> bool {
-    !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    digits && (value == "0" || !value.starts_with('0'))
 }
 
 fn as_json(value: &str) -> String {
@@ -44,27 +51,57 @@ fn as_json(value: &str) -> String {
     }
 }
 
-/// The object that on_load gets.
-pub fn json(name: &str, path: &str) -> String {
-    let own = PAIRS.get().into_iter().flatten();
-    let own = own.map(|pair| format!(", \"{}\": {}", pair.key, as_json(&pair.value)));
-    format!(
-        "{{\"name\": \"{name}\", \"libpath\": \"{path}\"{}}}",
-        own.collect::<String>()
-    )
+fn members() -> &'static [Pair] {
+    MEMBERS.get().map_or(&[], Vec::as_slice)
 }
 
-unsafe fn find(pointer: *const c_char) -> Result<&'static str, i32> {
+fn all_as_json() -> String {
+    let all = members().iter();
+    let all = all.map(|pair| format!("\"{}\": {}", pair.key, as_json(&pair.value)));
+    format!("{{{}}}", all.collect::<Vec<_>>().join(", "))
+}
+
+/// The object that on_load gets.
+pub fn json(name: &str, path: &str) -> String {
+    let own = [("name", name), ("libpath", path)];
+    let given = PAIRS.get().into_iter().flatten();
+    let given = given.map(|pair| (pair.key.as_str(), pair.value.as_str()));
+    MEMBERS.get_or_init(|| {
+        let all = own.into_iter().chain(given);
+        let all = all.map(|(key, value)| Pair {
+            key: key.into(),
+            value: value.into(),
+        });
+        all.collect()
+    });
+    all_as_json()
+}
+
+/// What a JSON pointer points at: its type, and the value of what is not the whole config.
+unsafe fn find(pointer: *const c_char) -> Result<(u32, &'static str), i32> {
     if !IS_OPEN.load(Ordering::Relaxed) {
         return Err(WRONG_STATE);
     }
-    let pointer = CStr::from_ptr(pointer)
-        .to_str()
-        .map_err(|_| INVALID_ARGUMENT)?;
-    let key = pointer.strip_prefix('/').ok_or(NOT_FOUND)?;
-    let pairs = PAIRS.get().ok_or(NOT_FOUND)?;
-    let found = pairs.iter().find(|pair| pair.key == key).ok_or(NOT_FOUND)?;
-    Ok(&found.value)
+    let pointer = CStr::from_ptr(pointer).to_str();
+    let pointer = pointer.map_err(|_| INVALID_ARGUMENT)?;
+    let mut escapes = pointer.split('~').skip(1);
+    if escapes.any(|rest| !rest.starts_with(['0', '1'])) {
+        return Err(INVALID_ARGUMENT);
+    }
+    if pointer.is_empty() {
+        return Ok((OBJECT, ""));
+    }
+    let key = pointer.strip_prefix('/').ok_or(INVALID_ARGUMENT)?;
+    let found = members().iter().find(|pair| pair.key == key);
+    let value = found.ok_or(NOT_FOUND)?.value.as_str();
+    Ok((if is_number(value) { NUMBER } else { TEXT }, value))
+}
+
+unsafe fn find_of_type(pointer: *const c_char, wanted: u32) -> Result<&'static str, i32> {
+    match find(pointer)? {
+        (found, value) if found == wanted => Ok(value),
+        _ => Err(WRONG_TYPE),
+    }
 }
 
 unsafe fn give(text: &str, buffer: *mut u8, len: *mut usize) -> i32 {
@@ -72,15 +109,14 @@ unsafe fn give(text: &str, buffer: *mut u8, len: *mut usize) -> i32 {
     if room < text.len() {
         return TOO_LARGE;
     }
-    std::ptr::copy_nonoverlapping(text.as_ptr(), buffer, text.len());
+    if !text.is_empty() {
+        std::ptr::copy_nonoverlapping(text.as_ptr(), buffer, text.len());
+    }
     OK
 }
 
-unsafe fn number(pointer: *const c_char) -> Result<u64, i32> {
-    let value = find(pointer)?;
-    if !is_number(value) {
-        return Err(WRONG_TYPE);
-    }
+unsafe fn number<T: std::str::FromStr>(pointer: *const c_char) -> Result<T, i32> {
+    let value = find_of_type(pointer, NUMBER)?;
     value.parse().map_err(|_| OUT_OF_RANGE)
 }
 
@@ -100,14 +136,11 @@ unsafe extern "C" fn type_at(
     kind: *mut u32,
     count: *mut usize,
 ) -> i32 {
-    let (number, text, object) = (2, 3, 5);
-    if *pointer == 0 {
-        (*kind, *count) = (object, PAIRS.get().map_or(0, Vec::len));
-        return OK;
-    }
     match find(pointer) {
-        Ok(value) if is_number(value) => (*kind, *count) = (number, 0),
-        Ok(value) => (*kind, *count) = (text, value.len()),
+        Ok((OBJECT, _)) => (*kind, *count) = (OBJECT, members().len()),
+        Ok((found, value)) => {
+            (*kind, *count) = (found, if found == TEXT { value.len() } else { 0 })
+        }
         Err(status) => return status,
     }
     OK
@@ -120,11 +153,11 @@ unsafe extern "C" fn key_at(
     buffer: *mut u8,
     len: *mut usize,
 ) -> i32 {
-    let pair = PAIRS
-        .get()
-        .and_then(|pairs| pairs.get(index))
-        .filter(|_| *pointer == 0);
-    pair.map_or(NOT_FOUND, |pair| give(&pair.key, buffer, len))
+    match find_of_type(pointer, OBJECT).map(|_| members().get(index)) {
+        Ok(Some(pair)) => give(&pair.key, buffer, len),
+        Ok(None) => NOT_FOUND,
+        Err(status) => status,
+    }
 }
 
 unsafe extern "C" fn get_bool(_: *mut c_void, pointer: *const c_char, _: *mut u32) -> i32 {
@@ -132,10 +165,7 @@ unsafe extern "C" fn get_bool(_: *mut c_void, pointer: *const c_char, _: *mut u3
 }
 
 unsafe extern "C" fn get_i64(_: *mut c_void, pointer: *const c_char, out: *mut i64) -> i32 {
-    put(
-        number(pointer).and_then(|value| i64::try_from(value).map_err(|_| OUT_OF_RANGE)),
-        out,
-    )
+    put(number(pointer), out)
 }
 
 unsafe extern "C" fn get_u64(_: *mut c_void, pointer: *const c_char, out: *mut u64) -> i32 {
@@ -143,7 +173,7 @@ unsafe extern "C" fn get_u64(_: *mut c_void, pointer: *const c_char, out: *mut u
 }
 
 unsafe extern "C" fn get_f64(_: *mut c_void, pointer: *const c_char, out: *mut f64) -> i32 {
-    put(number(pointer).map(|value| value as f64), out)
+    put(number(pointer), out)
 }
 
 unsafe extern "C" fn get_text(
@@ -152,8 +182,7 @@ unsafe extern "C" fn get_text(
     buffer: *mut u8,
     len: *mut usize,
 ) -> i32 {
-    match find(pointer) {
-        Ok(value) if is_number(value) => WRONG_TYPE,
+    match find_of_type(pointer, TEXT) {
         Ok(value) => give(value, buffer, len),
         Err(status) => status,
     }
@@ -165,7 +194,11 @@ unsafe extern "C" fn get_json(
     buffer: *mut u8,
     len: *mut usize,
 ) -> i32 {
-    find(pointer).map_or_else(|status| status, |value| give(&as_json(value), buffer, len))
+    match find(pointer) {
+        Ok((OBJECT, _)) => give(&all_as_json(), buffer, len),
+        Ok((_, value)) => give(&as_json(value), buffer, len),
+        Err(status) => status,
+    }
 }
 
 unsafe extern "C" fn folder(_: *mut c_void, buffer: *mut u8, len: *mut usize) -> i32 {

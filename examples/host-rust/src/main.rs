@@ -16,15 +16,21 @@ use abi::*;
 use frame::Head;
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
 
 const RUN: u64 = 1000;
 
 static FLAGS: AtomicU32 = AtomicU32::new(0);
+static IS_LOADED: AtomicBool = AtomicBool::new(false);
+static IS_STOPPING: AtomicBool = AtomicBool::new(false);
+/// The first ordinal of the run that is with the plugin.
+static FIRST: AtomicU64 = AtomicU64::new(0);
 static ORDINAL: AtomicU64 = AtomicU64::new(0);
 static ACKNOWLEDGED: AtomicU64 = AtomicU64::new(0);
 static REJECTED: AtomicU64 = AtomicU64::new(0);
+/// A real host remembers more than the last one.
+static REJECTED_LAST: AtomicU64 = AtomicU64::new(0);
 static ERROR: Mutex<String> = Mutex::new(String::new());
 
 extern "C" {
@@ -58,6 +64,9 @@ unsafe extern "C" fn set_error(_: *mut c_void, text: *const u8, len: usize) {
 }
 
 unsafe extern "C" fn ack(_: *mut c_void, ordinal: u64) -> i32 {
+    if !IS_LOADED.load(Relaxed) && !IS_STOPPING.load(Relaxed) {
+        return WRONG_STATE;
+    }
     if FLAGS.load(Relaxed) & FLAG_EXPLICIT_ACK == 0 || ordinal > ORDINAL.load(Relaxed) {
         return INVALID_ARGUMENT;
     }
@@ -66,7 +75,12 @@ unsafe extern "C" fn ack(_: *mut c_void, ordinal: u64) -> i32 {
 }
 
 unsafe extern "C" fn is_stopping(_: *mut c_void) -> i32 {
-    0
+    IS_STOPPING.load(Relaxed).into()
+}
+
+/// May a status settle an event? The others ask for something else.
+fn settles(status: i32) -> bool {
+    status < 0 && ![RETRY, NO_MEMORY, TIMEOUT, FATAL, PANIC].contains(&status)
 }
 
 unsafe extern "C" fn reject(
@@ -76,6 +90,20 @@ unsafe extern "C" fn reject(
     text: *const u8,
     len: usize,
 ) -> i32 {
+    if !IS_LOADED.load(Relaxed) {
+        return WRONG_STATE;
+    }
+    let is_explicit = FLAGS.load(Relaxed) & FLAG_EXPLICIT_ACK != 0;
+    let is_done = match is_explicit {
+        true => ordinal <= ACKNOWLEDGED.load(Relaxed),
+        false => ordinal < FIRST.load(Relaxed),
+    };
+    if !settles(status) || is_done || ordinal > ORDINAL.load(Relaxed) {
+        return INVALID_ARGUMENT;
+    }
+    if REJECTED_LAST.swap(ordinal, Relaxed) == ordinal {
+        return OK;
+    }
     eprintln!(
         "event {ordinal} is rejected ({status}): {}",
         text_of(text, len)
@@ -123,6 +151,7 @@ impl Loaded {
             flags: 0,
             first_ordinal: last - count + 1,
         };
+        FIRST.store(delivery.first_ordinal, Relaxed);
         ORDINAL.store(last, Relaxed);
         let on_broadcast = self.plugin.on_broadcast.ok_or(INVALID_ARGUMENT)?;
         match unsafe {
@@ -339,6 +368,7 @@ unsafe fn run(path: &str) -> ExitCode {
         destroy(instance);
         return fail("on_load", status);
     }
+    IS_LOADED.store(true, Relaxed);
     let loaded = Loaded {
         plugin,
         kinds: plugin.subscribed_events.map_or(0, |f| f(instance)),
@@ -359,11 +389,15 @@ unsafe fn run(path: &str) -> ExitCode {
             OK => {}
             status => code = fail("flush", status),
         }
+        IS_LOADED.store(false, Relaxed);
+        IS_STOPPING.store(true, Relaxed);
         let status = plugin.on_unload.map_or(OK, |f| f(instance, 10_000));
         if status != OK {
             code = fail("on_unload", status);
         }
     }
+    IS_LOADED.store(false, Relaxed);
+    IS_STOPPING.store(false, Relaxed);
     println!(
         "{name} {version}: last ordinal {}, acknowledged {}, rejected {}",
         ORDINAL.load(Relaxed),

@@ -4,7 +4,7 @@
 VENV := .venv
 PYTHON ?=
 JOBS ?= 2
-# Further arguments for pytest: make test ARGS='-k loader -x'
+# Further arguments for pytest: make test ARGS='-k loader -x'; '-n 0' for one test at a time
 ARGS ?=
 
 python := $(VENV)/bin/python
@@ -65,7 +65,7 @@ demo: setup ## stream the Aleo mainnet's genesis block into SQLite and check the
 	@$(python) examples/demo/demo.py
 
 test: setup $(stamp_test) ## run all tests, those of the C code under ASan and UBSan too
-	@$(python) -m pytest $(ARGS)
+	@$(python) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(core) $(stamp_lint) ## ruff and mypy
 	@$(python) -m ruff check .

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 
 from slipstream import PluginManager
 from slipstream.testing import build_plugin
+from support.making import run_make
 from support.outcomes import assert_adds_up
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,9 +74,9 @@ def examples() -> Path:
     """The examples' folder with every library in place."""
     folder = ROOT / "examples"
     if not all((folder / name / f"{name}.so").exists() for name in ("minimal", "tally", "ledger")):
-        tool = shutil.which("make")
-        assert tool is not None, "no make on this machine"
-        subprocess.run([tool, "-s", "-j2", "-C", str(folder), "all"], check=True, timeout=600)
+        done = run_make(folder, "-s", "-j2", "all")
+        assert done is not None, "no make on this machine"
+        assert done.returncode == 0, done.stderr
     return folder
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.making import ROOT, run_make
+
 EXAMPLES = ROOT / "examples"
 
 
@@ -23,14 +21,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     Returns:
         The finished process, with its output as text.
     """
-    tool = shutil.which("make")
-    if tool is None:
+    done = run_make(EXAMPLES, *arguments, **environment)
+    if done is None:
         pytest.skip("no make on this machine")
-    return subprocess.run(
-        [tool, "--no-print-directory", "-C", str(EXAMPLES), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        env={**os.environ, **environment},
-    )
+    return done

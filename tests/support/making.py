@@ -1,0 +1,41 @@
+"""Runs make in a folder of the project, one test process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_make(
+    folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str] | None:
+    """Run make there; what another test process makes meanwhile is waited for.
+
+    Args:
+        folder: Where the makefile is.
+        arguments: Targets and variables.
+        environment: Variables on top of this process's own.
+
+    Returns:
+        The finished process with its output as text; None where there is no make.
+    """
+    tool = shutil.which("make")
+    if tool is None:
+        return None
+    lock = ROOT / "build" / "make.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        return subprocess.run(
+            [tool, "--no-print-directory", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+            env={**os.environ, **environment},
+        )

@@ -255,6 +255,7 @@ uint32_t ss_consume(ss_consumer *consumer) {
               .control = consumer->view.control,
               .host = consumer->host,
               .key = head->key,
+              /* model: replay consumer, load until */
               .replay_until = head->replay_until,
               .stop_seen = UINT64_MAX,
               .takes_runs = (consumer->table->flags & SLIPSTREAM_FLAG_BATCH) != 0,

@@ -76,6 +76,7 @@ static inline int32_t ss_loop_call(loop *l, const uint8_t *frames, size_t len, u
     l->delivery.first_ordinal = last - count + 1;
     l->host->error_len = 0;
     atomic_store_explicit(&l->host->delivered, last, memory_order_release);
+    /* model: replay consumer, store started */
     ss_tell(&control->started, l->key, SS_PLACE_STARTED, last);
     ss_tell(&control->run, l->key, SS_PLACE_RUN, count);
     if (l->call_end == 0)

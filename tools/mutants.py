@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import difflib
 import io
 import json
 import os
@@ -41,17 +40,7 @@ SECONDS, TEST_SECONDS = 60, 30  # for a mutant; a test that takes longer hangs
 LANGUAGES = {"C": "native", "P": "src/slipstream"}
 
 # What is changed may signal any process: the tests see only their own, where the system allows it.
-ALONE = [
-    "unshare",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "--mount-proc",
-    "sh",
-    "-c",
-    '"$@"; exit',
-    "sh",
-]
+ALONE = ["unshare", *"--pid --fork --kill-child --mount-proc sh -c".split(), '"$@"; exit', "sh"]
 
 # Which tests are a room's, the quickest first; the first name that is a file's beginning decides.
 _DELIVERY = "delivery/test_every_mode.py"
@@ -229,28 +218,17 @@ def set_up() -> None:
     asan.PACKAGE = TREE / "src" / "slipstream"
     if asan.build() or build_tests():
         raise SystemExit("mutants: the copy in build/mutants does not build")
-    for name in ("_core.abi3.so", "slipstream-worker"):
-        link(asan.PACKAGE / name, CORE / name)
-    link(asan.PACKAGE / "include", TREE / "include")
+    for target in (CORE / "_core.abi3.so", CORE / "slipstream-worker", TREE / "include"):
+        place = asan.PACKAGE / target.name
+        place.unlink(missing_ok=True)
+        place.symlink_to(target)
     asan.make_environment()
-
-
-def link(place: Path, target: Path) -> None:
-    """Put a link to a place."""
-    place.unlink(missing_ok=True)
-    place.symlink_to(target)
 
 
 def build_tests() -> int:
     """Build the programs of tests/native; return make's exit code."""
-    make = [
-        "make",
-        "-s",
-        "-j2",
-        "-C",
-        str(TREE / "tests/native"),
-        f"BUILD={TREE}/build/native-tests",
-    ]
+    folder, place = TREE / "tests" / "native", TREE / "build" / "native-tests"
+    make = f"make -s -j2 -C {folder} BUILD={place}".split()
     return subprocess.run(make, check=False, stdout=subprocess.DEVNULL).returncode
 
 
@@ -301,7 +279,7 @@ def judge(mutant: Mutant) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(tests.pid, signal.SIGKILL)
     mutant.outcome = "survived" if passed and not failed else "killed"
-    mutant.by = failed
+    mutant.by = failed or ("" if passed else "nothing passed in time")
 
 
 def run(name: str, seed: int) -> Mutant:
@@ -329,9 +307,7 @@ def report(mutants: list[Mutant]) -> bool:
     reasons, good = known(), True
     for mutant in (one for one in mutants if one.outcome == "survived"):
         print(f"\n{mutant.name} survived: {mutant.file}:{mutant.line}")
-        for line in list(difflib.ndiff([mutant.before], [mutant.after])):
-            if line[0] in "-+":
-                print(f"  {line.rstrip()}")
+        print(f"  - {mutant.before}\n  + {mutant.after}")
         print(f"  {reasons.get(mutant.key, 'a gap in the tests, or: ' + mutant.key)}")
     for letter, folder in LANGUAGES.items():
         found = Counter[str]()

@@ -40,7 +40,8 @@ SECONDS, TEST_SECONDS = 60, 30  # for a mutant; a test that takes longer hangs
 LANGUAGES = {"C": "native", "P": "src/slipstream"}
 
 # What is changed may signal any process: the tests see only their own, where the system allows it.
-ALONE = ["unshare", *"--pid --fork --kill-child --mount-proc sh -c".split(), '"$@"; exit', "sh"]
+UNSHARE = "unshare --pid --fork --kill-child --mount-proc sh -c"
+ALONE = [*UNSHARE.split(), '"$@"; exit', "sh"]
 
 # Which tests are a room's, the quickest first; the first name that is a file's beginning decides.
 _DELIVERY = "delivery/test_every_mode.py"

@@ -86,6 +86,9 @@ TESTS = {
     "delivery/test_thread_reload.py delivery/test_process_reload.py",
     "src/slipstream/delivery": f"{_DELIVERY} {_PROCESS} delivery/test_crash_handler.py "
     "delivery/test_losses.py delivery/test_overflow.py delivery/test_lifetime.py",
+    "src/slipstream/files.py": "config library/test_library_path.py cli/test_cli_show.py",
+    "src/slipstream/manager.py": f"test_manager.py library/test_library_path.py {_DELIVERY} "
+    "delivery/test_lifetime.py cli/test_cli_run.py",
     "src/slipstream": f"test_manager.py {_DELIVERY} cli/test_cli_run.py delivery/test_lifetime.py",
 }
 
@@ -233,6 +236,12 @@ def build_tests() -> int:
     return subprocess.run(make, check=False, stdout=subprocess.DEVNULL).returncode
 
 
+def build_core() -> bool:
+    """Build the core of the copy as it is now; whether that worked."""
+    command = [str(Path(sys.executable).parent / "cmake"), "--build", str(CORE), "--", "--quiet"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
 def builds(mutant: Mutant) -> bool:
     """Build the copy as it is now; whether it is other code than before, and compiles."""
     if mutant.name[0] == "P":
@@ -241,9 +250,7 @@ def builds(mutant: Mutant) -> bool:
         return False
     objects = list(CORE.rglob(f"{Path(mutant.file).name}.o"))
     before = [path.read_bytes() for path in objects]
-    command = [str(Path(sys.executable).parent / "cmake"), "--build", str(CORE), "--", "--quiet"]
-    done = subprocess.run(command, check=False, capture_output=True)
-    return done.returncode == 0 and before != [path.read_bytes() for path in objects]
+    return build_core() and before != [path.read_bytes() for path in objects]
 
 
 def tests_of(file: str) -> list[str]:
@@ -252,13 +259,14 @@ def tests_of(file: str) -> list[str]:
     return [f"tests/{name}" for name in dict.fromkeys(names) if (TREE / "tests" / name).exists()]
 
 
-def judge(mutant: Mutant) -> None:
-    """Run the room's tests and note what became of the mutant."""
+def first_failure(tests: list[str], left_out: set[str]) -> str:
+    """Run tests until one fails: which; "" if none does, within the time that they have."""
     options = ["-v", "-x", "-n2", "-p", "no:cacheprovider", "--timeout-method=thread"]
     options += [f"--timeout={TEST_SECONDS}", "-m", "not slow", "--no-header", "--tb=no"]
+    options += [f"--deselect={name}" for name in left_out]
     alone = ALONE if shutil.which("unshare") and os.geteuid() == 0 else []
-    tests = subprocess.Popen(
-        [*alone, PYTHON, "-m", "pytest", *options, *tests_of(mutant.file)],
+    process = subprocess.Popen(
+        [*alone, PYTHON, "-m", "pytest", *options, *tests],
         cwd=TREE,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -267,33 +275,45 @@ def judge(mutant: Mutant) -> None:
         start_new_session=True,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
-    watch = threading.Timer(SECONDS, os.killpg, (tests.pid, signal.SIGKILL))
+    watch = threading.Timer(SECONDS, os.killpg, (process.pid, signal.SIGKILL))
     watch.start()
     failed, passed = "", False
-    with tests, contextlib.closing(tests.stdout or io.StringIO()) as output:
+    with process, contextlib.closing(process.stdout or io.StringIO()) as output:
         for line in output:
             passed = passed or " PASSED " in line
-            if found := re.search(r"(?:FAILED|ERROR) .*?(tests/\S+)|^(?:ERROR|E  ).*$", line):
-                failed = found[1] or found[0]
+            if found := re.search(r"(?:FAILED|ERROR) .*?(tests/.*)|^(?:ERROR|E  ).*$", line):
+                failed = (found[1] or found[0]).partition("[")[0].strip()
                 break
         watch.cancel()
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(tests.pid, signal.SIGKILL)
-    mutant.outcome = "survived" if passed and not failed else "killed"
-    mutant.by = failed or ("" if passed else "nothing passed in time")
+            os.killpg(process.pid, signal.SIGKILL)
+    return failed or ("" if passed else "nothing passed in time")
 
 
-def run(name: str, seed: int) -> Mutant:
-    """Make the first mutant of a number that builds, and judge it."""
+def run(name: str, seed: int, sound: dict[str, bool]) -> Mutant:
+    """Make the first mutant of a number that builds, and judge it.
+
+    `sound`: the tests that failed so far, and whether they pass without a mutant.
+    """
     for mutant, text in candidates(name, seed):
         place, whole = TREE / mutant.file, (TREE / mutant.file).read_bytes()
-        try:
-            place.write_text(text, "utf-8")
-            if builds(mutant):
-                judge(mutant)
-                return mutant
-        finally:
-            place.write_bytes(whole)
+        while not mutant.outcome:
+            try:
+                place.write_text(text, "utf-8")
+                if not builds(mutant):
+                    break
+                left_out = {test for test, passes in sound.items() if not passes}
+                mutant.by = first_failure(tests_of(mutant.file), left_out)
+            finally:
+                place.write_bytes(whole)
+                if name[0] == "C":
+                    build_core()
+            if mutant.by.startswith("tests/") and mutant.by not in sound:
+                sound[mutant.by] = not first_failure([mutant.by], set())
+            if sound.get(mutant.by, True):
+                mutant.outcome = "killed" if mutant.by else "survived"
+        if mutant.outcome:
+            return mutant
     raise AssertionError(name)
 
 
@@ -343,9 +363,10 @@ def main() -> int:
     kept = old.get("mutants", []) if old.get("seed") == given.seed and given.only else []
     done = {one["name"]: Mutant(**one) for one in kept}
     set_up()
+    sound: dict[str, bool] = {}
     for name in names:
         start = time.monotonic()
-        done[name] = mutant = run(name, given.seed)
+        done[name] = mutant = run(name, given.seed, sound)
         seconds = f"{time.monotonic() - start:.0f} s"
         print(f"{name:4} {mutant.outcome:9} {seconds:>5} {mutant.file}:{mutant.line} {mutant.by}")
         sys.stdout.flush()

@@ -69,7 +69,7 @@ TESTS = {
     "src/slipstream/cli": "cli",
     "src/slipstream/check": "cli/test_cli_doctor.py cli/test_cli_inspect.py library "
     "cli/test_cli_symbolize.py",
-    "src/slipstream/config": "config",
+    "src/slipstream/config": "config native/test_config_extension.py",
     "src/slipstream/library": "library",
     "src/slipstream/testing": "test_testing.py",
     "src/slipstream/streams": "streams cli/test_cli_redeliver.py",

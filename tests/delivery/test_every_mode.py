@@ -24,7 +24,7 @@ from support.gated import wait_until
 from support.letters import letters_in
 from support.logs import capture_logs
 from support.process_tools import Footprint, copies_in, native_threads
-from support.recorded import BATCH, Recorder
+from support.recorded import BATCH, EXPLICIT_ACK, Recorder
 
 MODES = ["inline", "thread", "process"]
 FAULTS = {4, 5, 6, 7, 8, 11, 31}  # SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS
@@ -149,6 +149,18 @@ def test_both_payload_names_are_routed(manager, compile_plugin, tmp_path, mode) 
     ]
     manager.flush(240)
     assert recorder.ordinals == [1, 2]
+
+
+def test_flush_hears_how_long_it_has(manager, compile_plugin, tmp_path, mode) -> None:
+    """Inline that is what the caller gives it; elsewhere what any call has."""
+    recorder = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
+    config = recorder.config(mode=mode, callback_timeout=7.5, flush_interval=600)
+    plugin = manager.load_plugin(config)
+    manager.broadcast_frames(blocks(2))
+    manager.flush(240)
+    assert plugin.counters.acknowledged == 2
+    (told,) = [line["timeout"] for line in recorder.lines if line["call"] == "flush"]
+    assert 230_000 < told <= 240_000 if mode == "inline" else told == 7500
 
 
 # ---- What a plugin says --------------------------------------------------------------------------

@@ -170,6 +170,7 @@ def test_a_stopped_host_is_not_held_against_its_worker(compile_plugin, tmp_path,
         env={**os.environ, "PYTHONPATH": str(TESTS)},
     ) as host:
         recorder.wait_until_held(call)
+        time.sleep(0.2)  # it has seen that call, and counts
         os.kill(host.pid, signal.SIGSTOP)
         time.sleep(1.8)
         os.kill(host.pid, signal.SIGCONT)

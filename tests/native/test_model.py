@@ -161,9 +161,19 @@ ring/control.h ss_hear
 consumer/consume.c ss_consume
   replay consumer, load until
     .replay_until = head->replay_until,
+consumer/consume.c deliver_usual
+  replay consumer, store started
+    ss_loop_announce(l, ordinal);
+  ~ table->on_broadcast(
+  ~ if (__builtin_expect(status != SLIPSTREAM_OK || l->acks.is_slow, 0))
+  replay consumer, store acked
+    ss_acks_finish_fast(&l->acks, ordinal);
+consumer/loop.h ss_loop_announce
+  replay consumer, store started
+    ss_tell(&l->control->started, l->key, SS_PLACE_STARTED, last);
 consumer/loop.h ss_loop_call
   replay consumer, store started
-    ss_tell(&control->started, l->key, SS_PLACE_STARTED, last);
+    ss_loop_announce(l, last);
   ~ table->on_broadcast(
 consumer/acks.h ss_acks_finish_fast
   replay consumer, store acked

@@ -27,7 +27,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test check-examples rogues lint format bench faults managers asan interop retry stress dist clean distclean
+.PHONY: help setup examples demo test check-examples rogues lint format bench faults managers asan interop mutants retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -97,6 +97,9 @@ asan: setup $(stamp_test) ## run the tests that go through the core with ASan an
 
 interop: setup ## compare the Aleo codec with snarkVM's own crates, which cargo fetches and builds
 	@$(python) tools/interop.py $(ARGS)
+
+mutants: setup $(stamp_test) ## change a line at a time, see whether the tests notice; writes build/mutants.json
+	@$(python) tools/mutants.py $(ARGS)
 
 retry: setup $(stamp_test) ## let plugins ask for an event again for half a minute, in every way
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/delivery/test_retry.py $(ARGS)

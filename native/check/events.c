@@ -86,13 +86,15 @@ int32_t ss_events_call(ss_guest *guest, const slipstream_delivery *delivery, con
     return call(guest, 0, delivery, frames, len);
 }
 
+/* So many; who wanted one event for ever will want the next, too. */
+static int retries = RETRIES;
+
 /* As a host offers it: again, after a pause, where it did not work now. */
 static int32_t offer(ss_guest *guest, uint32_t place, slipstream_delivery *delivery,
                      const uint8_t *frames, size_t len) {
     const uint64_t last = delivery->first_ordinal + delivery->count - 1;
     if (last > atomic_load_explicit(&guest->host.delivered, memory_order_relaxed))
         atomic_store_explicit(&guest->host.delivered, last, memory_order_release);
-    static int retries = RETRIES; /* who wanted one for ever will want the next, too */
     int32_t status = call(guest, place, delivery, frames, len);
     for (int i = 0; comes_again(status) && i < retries; i++) {
         ss_os_sleep_ns((uint64_t)RETRY_PAUSE_MS * 1000000);

@@ -190,9 +190,10 @@ static void change(parts *it, ss_dice *dice) {
     }
 }
 
+static parts it; /* what is being made */
+
 /* Makes the next event; its length. */
 static size_t make_next(uint8_t *out, ss_dice *dice) {
-    static parts it;
     /* Round robin over what was given, so that each kind has its turn; else what was found. */
     const bool is_found = fuzz.count > fuzz.given && below(dice, 4) != 0;
     const size_t which = is_found ? fuzz.given + (size_t)below(dice, fuzz.count - fuzz.given)

@@ -14,6 +14,7 @@ enum {
 
 static ss_guest guests[SS_PLAY_GUESTS];
 static ss_guest *slots[SS_PLAY_SLOTS];
+static uint32_t made;
 
 /* ---- The host's functions: those of the product, watched ---------------------------------- */
 
@@ -98,18 +99,20 @@ static const void *get_extension(void *ctx, const char *id) {
     return guest->host.table.get_extension(ctx, id);
 }
 
+static _Atomic uint32_t told; /* lines */
+
 /* Of all that is logged, only what breaks the contract matters here, and a little of the rest. */
 static void log_sink(int64_t time_ns, uint32_t level, const char *text, size_t len,
                      uint64_t whole) {
-    static _Atomic uint32_t told;
     (void)time_ns, (void)whole;
     const bool counts = level >= SLIPSTREAM_LOG_HOST_MISBEHAVING;
     if (atomic_fetch_add(&told, 1) < LINES || (counts && atomic_load(&told) < 10 * LINES))
         ss_note(SS_PLAYED_LINE, (int32_t)level, 0, 0, text, len);
 }
 
+static ss_log_queue *queue;
+
 static ss_log_queue *log_queue(void) {
-    static ss_log_queue *queue;
     if (queue == NULL) {
         queue = ss_log_queue_new(128 * 1024);
         if (queue == NULL)
@@ -127,6 +130,8 @@ typedef struct newer_host {
     void *later[8];
 } newer_host;
 
+static newer_host plain[SS_PLAY_GUESTS];
+
 static const slipstream_host *table_of(ss_guest *guest) {
     const slipstream_host usual = {
         sizeof usual, SLIPSTREAM_ABI_MINOR, guest, guest->host.table.name,
@@ -143,7 +148,6 @@ static const slipstream_host *table_of(ss_guest *guest) {
                            : guest->kind == SS_PLAY_HOST_CONST ? SS_PLAY_PLACE_CONST
                                                                : 0;
     const size_t size = is_newer ? sizeof newer : sizeof usual;
-    static newer_host plain[SS_PLAY_GUESTS];
     ss_play_trace *trace = ss_trace();
     if (place == 0) {
         newer_host *at = plain + (guest - guests);
@@ -157,7 +161,6 @@ static const slipstream_host *table_of(ss_guest *guest) {
 }
 
 ss_guest *ss_guest_new(uint32_t slot, uint32_t kind, const char *config_dir) {
-    static uint32_t made;
     ss_guest *guest = guests + made++ % SS_PLAY_GUESTS;
     if (made > SS_PLAY_GUESTS)
         ss_host_free(&guest->host);

@@ -22,14 +22,15 @@ static uint8_t *map(size_t size) {
     return at;
 }
 
+static uint8_t *room; /* of plain memory, so many bytes */
+static size_t room_size;
+
 /* Memory with room around, which stays: whoever reads a little too much reads zeros, and
  * whoever reads too late reads something. A check that does not look for that does not see it. */
 static uint8_t *plain(const void *data, size_t len, size_t shift) {
-    static uint8_t *room;
-    static size_t size;
-    if (len + shift + 2 * SLACK > size) {
-        size = len + shift + 2 * SLACK + ((size_t)1 << 20);
-        room = map(size);
+    if (len + shift + 2 * SLACK > room_size) {
+        room_size = len + shift + 2 * SLACK + ((size_t)1 << 20);
+        room = map(room_size);
     }
     uint8_t *at = room + SLACK + shift;
     if (len > 0)
@@ -38,8 +39,9 @@ static uint8_t *plain(const void *data, size_t len, size_t shift) {
     return at;
 }
 
+static ss_placed kept; /* pages are used again unless somebody may still look at them */
+
 ss_placed ss_place(const void *data, size_t len, uint32_t place) {
-    static ss_placed kept; /* pages are used again unless somebody may still look at them */
     const size_t shift = place / SS_PLAY_PLACE_SHIFT % 64;
     /* Where neither end is watched there is room at both. */
     const bool is_tight = (place & (SS_PLAY_PLACE_END | SS_PLAY_PLACE_START)) != 0;

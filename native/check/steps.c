@@ -129,9 +129,10 @@ static void play(const ss_play_step *step, const void *data) {
     }
 }
 
+static size_t places[STEPS];   /* where each step begins */
+static uint64_t rounds[STEPS]; /* of an AGAIN: how often it went back */
+
 void ss_play(const uint8_t *script, size_t len) {
-    static size_t places[STEPS];  /* where each step begins */
-    static uint64_t rounds[STEPS]; /* of an AGAIN: how often it went back */
     uint32_t count = 0;
     for (size_t at = 0; at + sizeof(ss_play_step) <= len && count < STEPS; count++) {
         const ss_play_step *step = (const ss_play_step *)(const void *)(script + at);

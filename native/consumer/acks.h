@@ -40,6 +40,7 @@ void ss_acks_finish_slowly(ss_acks *acks, uint64_t last, bool needs_ack);
 /* The same where is_slow is false. */
 static inline void ss_acks_finish_fast(ss_acks *acks, uint64_t last) {
     acks->done = last;
+    /* model: replay consumer, store acked */
     ss_tell(&acks->control->acked, acks->key, SS_PLACE_ACKED, last);
 }
 static inline void ss_acks_finish(ss_acks *acks, uint64_t last, bool needs_ack) {

@@ -201,6 +201,7 @@ static int32_t deliver_usual(loop *l, ss_chunk *chunk) {
             if (wants_other(l) || (len = ss_frame_step(frame, (size_t)(end - frame))) == 0)
                 break;
             l->delivery.first_ordinal = ordinal;
+            /* model: replay consumer, store started */
             ss_loop_announce(l, ordinal);
             status = table->on_broadcast(table->instance, &l->delivery, frame, len);
             ss_os_end_if_forked(l->host->process);
@@ -208,6 +209,7 @@ static int32_t deliver_usual(loop *l, ss_chunk *chunk) {
                 calls++;
                 break;
             }
+            /* model: replay consumer, store acked */
             ss_acks_finish_fast(&l->acks, ordinal);
             frame += len;
             ordinal++;
@@ -328,6 +330,7 @@ uint32_t ss_consume(ss_consumer *consumer) {
               .control = consumer->view.control,
               .host = consumer->host,
               .key = head->key,
+              /* model: replay consumer, load until */
               .replay_until = head->replay_until,
               .stop_seen = UINT64_MAX,
               .takes_runs = (consumer->table->flags & SLIPSTREAM_FLAG_BATCH) != 0,

@@ -96,6 +96,7 @@ static inline void ss_loop_time(loop *l, uint32_t count) {
 static inline void ss_loop_announce(loop *l, uint64_t last) {
     l->host->error_len = 0;
     atomic_store_explicit(&l->host->delivered, last, memory_order_release);
+    /* model: replay consumer, store started */
     ss_tell(&l->control->started, l->key, SS_PLACE_STARTED, last);
 }
 
@@ -106,6 +107,7 @@ static inline int32_t ss_loop_call(loop *l, const uint8_t *frames, size_t len, u
     l->delivery.attempt = attempt;
     l->delivery.count = count;
     l->delivery.first_ordinal = last - count + 1;
+    /* model: replay consumer, store started */
     ss_loop_announce(l, last);
     ss_tell(&l->control->run, l->key, SS_PLACE_RUN, count);
     if (l->call_end == 0)

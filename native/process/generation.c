@@ -39,17 +39,27 @@ static void send_signal(ss_generation *generation, int number) {
     generation->left_ns = ss_os_now_ns() + LEAVE_MS * UINT64_C(1000000);
 }
 
+/* Without a pidfd nothing tells of its end, and it is looked for again and again. */
+static void reap(const ss_generation *generation) {
+    siginfo_t info = {0};
+    for (int ms = 0; ms < REAP_WAIT_MS; ms++) {
+        const int failed = waitid(P_PID, (id_t)generation->pid, &info, WEXITED | WNOHANG);
+        if (failed != 0 || info.si_pid != 0 || generation->pidfd >= 0)
+            return;
+        poll(NULL, 0, 1);
+    }
+}
+
 void ss_generation_free(ss_generation *generation, ss_ring *ring) {
     if (generation == NULL)
         return;
     if (generation->pid > 0) {
         struct pollfd end = {generation->pidfd, POLLIN, 0};
-        siginfo_t info;
         send_signal(generation, SIGKILL);
         if (generation->pidfd >= 0)
             poll(&end, 1, generation->left_ns != 0 ? LEAVE_MS : REAP_WAIT_MS);
         ss_generation_end_group(generation, NULL);
-        waitid(P_PID, (id_t)generation->pid, &info, WEXITED | WNOHANG);
+        reap(generation);
     }
     ss_close_fd(&generation->pidfd);
     ss_close_fd(&generation->channel);

@@ -120,11 +120,11 @@ static void consumer_ended(ss_standing *at, const ss_event *e, ss_decision *d) {
             act(d, SS_DO_KILL_CURRENT, "it says that it has stopped, which nobody asked for", 0);
         break;
     case SS_CONSUMED_FATAL:
-        show(at, d, SS_SUPERVISED_FAILED, "on_broadcast returned FATAL");
+        show(at, d, SS_SUPERVISED_FAILED, "on_broadcast returned FATAL (-16)");
         unload(at, d);
         break;
     case SS_CONSUMED_PANIC:
-        show(at, d, SS_SUPERVISED_FAILED, "on_broadcast returned PANIC");
+        show(at, d, SS_SUPERVISED_FAILED, "on_broadcast returned PANIC (-17)");
         exit_now(at, d);
         break;
     default:

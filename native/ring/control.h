@@ -78,9 +78,11 @@ typedef struct ss_control {
 #define SS_NO_CLAIM UINT64_MAX
 
 static inline void ss_tell(ss_told *told, uint64_t key, uint64_t place, uint64_t value) {
+    /* model: told, store check */
     atomic_store_explicit(&told->check, ~(value ^ key ^ (place << 56)), memory_order_relaxed);
     /* Pairs with the acquire in ss_hear, and in ss_ring_acked: whoever sees the value sees its
      * check, and everything that was done before. */
+    /* model: told, store value */
     atomic_store_explicit(&told->value, value, memory_order_release);
 }
 
@@ -88,6 +90,7 @@ static inline void ss_tell(ss_told *told, uint64_t key, uint64_t place, uint64_t
 static inline bool ss_hear(const ss_told *told, uint64_t key, uint64_t place, uint64_t *value) {
     for (int tries = 0; tries < 100; tries++) {
         /* Pairs with the release in ss_tell. */
+        /* model: told, load value; told, load check */
         const uint64_t heard = atomic_load_explicit(&told->value, memory_order_acquire);
         const uint64_t check = atomic_load_explicit(&told->check, memory_order_acquire);
         if (check == ~(heard ^ key ^ (place << 56))) {

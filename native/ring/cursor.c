@@ -21,6 +21,7 @@ void ss_cursor_start(ss_cursor *cursor, const ss_view *view) {
     *cursor = (ss_cursor){.view = view,
                           .at = view->head->resume_at,
                           .seen = view->head->resume_at,
+                          /* model: replay consumer, load after */
                           .expected = view->head->resume_after + 1,
                           .sleep = (uint32_t)ss_ticks()};
 }
@@ -94,11 +95,13 @@ static enum ss_took take_in_place(ss_cursor *cursor, uint64_t published, ss_chun
 static void read_lost(const ss_ring_head *head, uint64_t *tail, uint64_t *tail_ordinal,
                       ss_gap_block *lost) {
     for (unsigned tries = 1;; tries++) {
+        /* model: claim consumer, load sequence */
         const uint32_t sequence = atomic_load_explicit(&head->lost_sequence, memory_order_acquire);
         if (tries % 64 == 0)
             ss_os_yield(); /* its writer may need this processor */
         if (sequence % 2 != 0)
             continue;
+        /* model: claim consumer, load tail */
         *tail = atomic_load_explicit(&head->tail, memory_order_acquire);
         *tail_ordinal = atomic_load_explicit(&head->tail_ordinal, memory_order_acquire);
         lost->kinds = __atomic_load_n(&head->lost.kinds, __ATOMIC_ACQUIRE);
@@ -115,6 +118,7 @@ static void read_lost(const ss_ring_head *head, uint64_t *tail, uint64_t *tail_o
 
 static void tell_taken(const ss_cursor *cursor) {
     const ss_view *view = cursor->view;
+    /* model: claim consumer, store taken */
     ss_tell(&view->control->taken, view->head->key, SS_PLACE_TAKEN, cursor->expected - 1);
 }
 
@@ -137,13 +141,16 @@ static void catch_up(ss_cursor *cursor) {
 
 static void tell_claim(const ss_cursor *cursor, uint64_t at) {
     const ss_view *view = cursor->view;
+    /* model: claim consumer, store claim */
     ss_tell(&view->control->claim, view->head->key, SS_PLACE_CLAIM, at);
 }
 
 /* Keeps the producer from dropping what follows; false if it has. Claim first, fence, then
  * the tail: the producer does it the other way round (drop_oldest in ring.c). */
 static bool claim(const ss_cursor *cursor) {
+    /* model: claim consumer, store claim */
     tell_claim(cursor, cursor->at);
+    /* model: claim consumer, fence; claim consumer, load tail */
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load_explicit(&cursor->view->head->tail, memory_order_acquire) <= cursor->at;
 }
@@ -205,6 +212,7 @@ static enum ss_took take_copy(ss_cursor *cursor, ss_chunk *chunk) {
         if (atomic_load_explicit(&view->head->tail_ordinal, memory_order_acquire) >=
             cursor->expected)
             catch_up(cursor);
+        /* model: claim consumer, load head */
         const uint64_t published =
             atomic_load_explicit(&view->head->head, memory_order_acquire) - cursor->at;
         if (published == 0) {
@@ -258,6 +266,7 @@ enum ss_took ss_cursor_take(ss_cursor *cursor, ss_chunk *chunk) {
     /* Looked at only when there is nothing left of what was seen: each look takes the line
      * from the producer. Pairs with the release in ss_ring_commit. */
     if (cursor->seen == cursor->at)
+        /* model: park consumer, load head */
         cursor->seen = atomic_load_explicit(&view->head->head, memory_order_acquire);
     const uint64_t published = cursor->seen - cursor->at;
     if (published == 0)
@@ -274,6 +283,7 @@ static void wait_for_change(const ss_view *view, uint32_t seen, uint64_t ms) {
 /* Everything that the producer did before it looked at `sleeping` (ss_ring_wake) is visible
  * behind this, or it sees that we sleep. False if that cannot be had. */
 static bool barrier(const ss_view *view) {
+    /* model: park consumer, barrier */
     atomic_thread_fence(memory_order_seq_cst);
     return view->head->fences != 0 || ss_os_barrier();
 }
@@ -290,11 +300,15 @@ void ss_cursor_park(ss_cursor *cursor, bool (*ready)(void *context), void *conte
         cursor->sleep = 1;
     /* Read before we say that we sleep: the producer wakes this sleep only once, and it may
      * do so, for something old, before we really do. */
+    /* model: park consumer, load wake */
     const uint32_t seen = atomic_load_explicit(&view->head->wake, memory_order_acquire);
+    /* model: park consumer, store sleeping */
     atomic_store_explicit(&view->control->sleeping, cursor->sleep, memory_order_release);
+    /* model: park consumer, barrier */
     if (!barrier(view) && ms > BLIND_MS)
         ms = BLIND_MS;
     const uint64_t since = ss_os_now_ns();
+    /* model: park consumer, load head; park consumer, wait wake */
     if (!ready(context))
         wait_for_change(view, seen, ms);
     atomic_store_explicit(&view->control->sleeping, 0, memory_order_relaxed);

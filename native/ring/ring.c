@@ -108,6 +108,7 @@ bool ss_view_open(ss_view *view, int ring_fd, int control_fd, size_t bytes, uint
 static bool hear_growing(const ss_ring *ring, const ss_told *told, uint64_t place, uint64_t least,
                          uint64_t *value) {
     /* Pairs with the release in ss_tell. */
+    /* model: replay host, load acked; told, load value; told, load check */
     const uint64_t heard = atomic_load_explicit(&told->value, memory_order_acquire);
     const uint64_t check = atomic_load_explicit(&told->check, memory_order_acquire);
     const uint64_t meant = ~check ^ ring->head->key ^ place << 56;
@@ -176,6 +177,7 @@ static void set_tail(ss_ring *ring, uint64_t tail, uint64_t ordinal) {
     ring->tail_ordinal = ordinal;
     /* Pair with the acquires in read_lost, claim and take_copy (cursor.c). */
     atomic_store_explicit(&ring->head->tail_ordinal, ordinal, memory_order_release);
+    /* model: claim producer, store tail */
     atomic_store_explicit(&ring->head->tail, tail, memory_order_release);
 }
 
@@ -265,11 +267,15 @@ static bool drop_oldest(ss_ring *ring, size_t need) {
         to += ss_record_len(record);
     }
     const uint32_t sequence = atomic_load_explicit(&head->lost_sequence, memory_order_relaxed);
+    /* model: claim producer, store sequence */
     atomic_store_explicit(&head->lost_sequence, sequence + 1, memory_order_relaxed);
+    /* model: claim producer, store tail */
     set_tail(ring, to, ordinal);
+    /* model: claim producer, fence */
     atomic_thread_fence(memory_order_seq_cst);
     /* Where it cannot be heard what the consumer has, or is copying, nothing may be dropped. */
     uint64_t claim;
+    /* model: claim producer, load claim; claim producer, load taken */
     const bool kept = !ss_hear(&ring->control->claim, ring->head->key, SS_PLACE_CLAIM, &claim) ||
                       (claim >= from && claim < to) || !hear_taken(ring);
     if (kept) {
@@ -341,6 +347,7 @@ void ss_ring_commit(ss_ring *ring, size_t len, uint32_t count) {
     ring->last += count;
     ring->published = ring->last;
     /* Pairs with the acquires in ss_cursor_take and take_copy: who sees it sees the record. */
+    /* model: park producer, store head; claim producer, store head */
     atomic_store_explicit(&ring->head->head, ring->at, memory_order_release);
 }
 
@@ -366,10 +373,12 @@ bool ss_ring_tell_lost(ss_ring *ring) {
 bool ss_ring_must_wake(ss_ring *ring) {
     /* The consumer (ss_cursor_park) sets `sleeping`, has a barrier run on our processor, and
      * looks at what we published; so here it is enough that the compiler keeps the order. */
+    /* model: park producer, fence */
     if (ring->fences)
         atomic_thread_fence(memory_order_seq_cst);
     else
         atomic_signal_fence(memory_order_seq_cst);
+    /* model: park producer, load sleeping */
     const uint32_t sleep = atomic_load_explicit(&ring->control->sleeping, memory_order_acquire);
     if (__builtin_expect(sleep == 0 || sleep == ring->woken, 1))
         return false;
@@ -379,6 +388,7 @@ bool ss_ring_must_wake(ss_ring *ring) {
 
 void ss_ring_end_sleep(ss_ring *ring) {
     /* Pairs with the acquire in ss_cursor_park. */
+    /* model: park producer, add wake; park producer, wake wake */
     atomic_fetch_add_explicit(&ring->head->wake, 1, memory_order_release);
     ss_os_wake(&ring->head->wake, ring->shared);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -158,6 +159,16 @@ def test_a_good_config(command, examples) -> None:
     assert code == 0, found
     names = ["config", "secrets", "path", "file", "info", "keys", "needed libraries", "load"]
     assert [step["name"] for step in found] == names
+
+
+def test_a_config_with_the_right_digest(command, examples, tmp_path: Path) -> None:
+    library, config = examples / "tally" / "tally.so", tmp_path / "tally.json5"
+    digest = hashlib.sha256(library.read_bytes()).hexdigest()
+    config.write_text(f"{{libpath: '{library}', sha256: '{digest}'}}")
+    code, found = steps(command, config)
+    assert code == 0, found
+    assert {"name": "sha256", "ok": True, "detail": digest}.items() <= found[3].items()
+    assert all(step["ok"] for step in found)
 
 
 def test_a_config_that_the_plugin_does_not_take(command, examples, tmp_path: Path) -> None:

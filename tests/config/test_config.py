@@ -86,6 +86,13 @@ def test_defaults() -> None:
     assert config.enabled
 
 
+@pytest.mark.parametrize("key", ["restart", "retry"])
+def test_delays_may_be_equal(key: str) -> None:
+    text = f'{{libpath: "x.so", {key}: {{initial_delay: 2, max_delay: 2}}}}'
+    delays = getattr(parse_config(text, folder="/nowhere"), key)
+    assert delays.initial_delay == delays.max_delay == 2
+
+
 def test_a_config_cannot_be_changed() -> None:
     config = parse_config('{libpath: "x.so"}', folder="/nowhere")
     with pytest.raises(dataclasses.FrozenInstanceError):

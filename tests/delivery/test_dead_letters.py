@@ -172,16 +172,18 @@ def test_every_cut_leaves_whole_letters(manager, recorder, tmp_path) -> None:
             assert whole.startswith(file.read_bytes())
 
 
-def test_a_damaged_file_is_put_aside(manager, recorder, tmp_path) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_damaged_file_is_put_aside(manager, recorder, tmp_path, mode) -> None:
     whole = letters_of(manager, recorder, tmp_path)
     file = own_file(tmp_path)
     file.write_bytes(whole + b"\x03garbage" * 20)
     with pytest.raises(CaptureError, match="the frame at byte"):
-        manager.load_plugin(recorder.config(dead_letter=str(file)))
+        manager.load_plugin(recorder.config(mode=mode, dead_letter=str(file)))
     with capture_logs() as logs:
-        manager.load_plugin(recorder.config(statuses=[-1]))
+        manager.load_plugin(recorder.config(mode=mode, statuses=[-1]))
     assert "dead letters: a damaged file was put aside" in [line["event"] for line in logs]
     manager.broadcast(small(3))
+    manager.flush(240)
     assert [letter.event.block_height for letter in letters_in(file)] == [3]
     [aside] = file.parent.glob("dead-letters.damaged-*.slip")
     assert aside.read_bytes().startswith(whole)

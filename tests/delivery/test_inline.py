@@ -442,26 +442,6 @@ def test_runs(manager, compile_plugin, tmp_path) -> None:
     assert sum(e / c for c, e in counts.items()) > 2
 
 
-def test_a_run_that_failed_is_offered_one_by_one(manager, compile_plugin, tmp_path) -> None:
-    native = Recorder(compile_plugin, tmp_path, flags=BATCH)
-    # The run fails, then the second single event as well.
-    plugin = manager.load_plugin(native.config(run_status=-1, statuses=[0, 0, -1]))
-    manager.broadcast_many(blocks(1, 4))
-    manager.block(b"", 5)
-    run, singles, last = native.events[:4], native.events[4:8], native.events[8]
-    assert [(e["ordinal"], e["attempt"], e["count"]) for e in run] == [
-        (i, 1, 4) for i in range(1, 5)
-    ]
-    assert [(e["ordinal"], e["attempt"], e["count"]) for e in singles] == [
-        (i, 2, 1) for i in range(1, 5)
-    ]
-    assert (last["ordinal"], last["attempt"]) == (5, 1)
-    assert [e["status"] for e in singles] == [0, -1, 0, 0]
-    counters = plugin.counters
-    assert (counters.accepted, counters.delivered, counters.dead) == (5, 4, 1)
-    assert counters.acknowledged == 5
-
-
 def test_a_run_that_ends_it(manager, compile_plugin, tmp_path) -> None:
     native = Recorder(compile_plugin, tmp_path, flags=BATCH)
     path = tmp_path / "dead"

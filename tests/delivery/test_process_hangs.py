@@ -15,7 +15,7 @@ import pytest
 
 from slipstream import PluginState
 from support.oracle import EXPLICIT_ACK, Oracle, command
-from support.process_tools import run_python
+from support.process_tools import TESTS, run_python
 from support.recorded import Recorder
 from support.workers import Sender, alive, block, one_report, wait
 
@@ -148,37 +148,35 @@ def test_who_waits_for_a_reason_is_not_frozen(manager, compile_plugin, tmp_path)
     assert (plugin.delivery.restarts, again.delivery.restarts) == (0, 0)
 
 
-def test_a_stopped_host_is_not_held_against_a_worker_that_loads(compile_plugin, tmp_path) -> None:
+@pytest.mark.parametrize("call", ["load", "event"])
+def test_a_stopped_host_is_not_held_against_its_worker(compile_plugin, tmp_path, call) -> None:
+    """The time in which it could not look counts neither for a load nor for a callback."""
     recorder = Recorder(compile_plugin, tmp_path)
-    hold = tmp_path / "recorder.hold"
-    code = """
-        import sys
+    code = f"""
         from slipstream import PluginManager
+        from support.workers import block
         with PluginManager() as manager:
-            plugin = manager.load_plugin({"libpath": sys.argv[1], "log": sys.argv[2],
-                "hold": sys.argv[3], "mode": "process", "load_timeout": 1.5})
-            print(plugin.state, plugin.delivery.reports)
+            plugin = manager.load_plugin({recorder.held_config(mode="process")!r} | {{
+                "load_timeout": 1.2, "callback_timeout": 1.2}})
+            manager.broadcast(block(1))
+            manager.flush(240)
+            print(plugin.state, plugin.delivery.restarts, plugin.delivery.reports)
     """
-    recorder.hold("load")
+    recorder.hold(call)
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent(code),
-            str(recorder.library),
-            str(recorder.log),
-            str(hold),
-        ],
+        [sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE,
         text=True,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
     ) as host:
-        recorder.wait_until_held("load")
+        recorder.wait_until_held(call)
+        time.sleep(0.2)  # it has seen that call, and counts
         os.kill(host.pid, signal.SIGSTOP)
-        time.sleep(2.5)
+        time.sleep(1.8)
         os.kill(host.pid, signal.SIGCONT)
         time.sleep(0.2)
-        recorder.release("load")
-        assert host.communicate(timeout=240)[0] == "running deque([], maxlen=16)\n"
+        recorder.release(call)
+        assert host.communicate(timeout=240)[0] == "running 0 deque([], maxlen=16)\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

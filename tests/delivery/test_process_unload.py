@@ -140,3 +140,10 @@ def test_an_unload_and_a_close_while_events_stream(compile_plugin, tmp_path) -> 
     after = Footprint.now()
     assert after == before
     assert list(tmp_path.rglob("*.slipstream-copy")) == []
+
+
+def test_what_is_let_go_without_an_unload_is_dead(manager, oracle) -> None:
+    plugin = manager.load_plugin(oracle.config())
+    pid = plugin.delivery.pid
+    plugin.delivery.kill()
+    assert not alive(pid)

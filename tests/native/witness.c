@@ -1,14 +1,31 @@
 /* witness: a plugin for test_threads.c. It checks every event against the ledger of its slot,
- * whose address stands in its config. Compiled with -DFLAGS. */
+ * whose address stands in its config. With EXPLICIT_ACK another thread acknowledges what was
+ * seen, at any time. Compiled with -DFLAGS. */
 #include "witness.h"
 
+#include <pthread.h>
 #include <slipstream.h>
+#include <stdbool.h>
 
 typedef struct witness {
     slipstream_plugin table;
     const slipstream_host *host;
     ledger *book;
+    pthread_t acker;
+    _Atomic uint64_t seen;
+    atomic_bool stop;
 } witness;
+
+static void *acknowledge(void *context) {
+    witness *self = context;
+    const struct timespec nap = {0, 20000};
+    while (!atomic_load(&self->stop)) {
+        const uint64_t seen = atomic_load(&self->seen);
+        REQUIRE(seen == 0 || slipstream_ack(self->host, seen) == SLIPSTREAM_OK);
+        nanosleep(&nap, NULL);
+    }
+    return NULL;
+}
 
 static int32_t on_load(void *instance, const char *json, size_t len, uint32_t reason) {
     witness *self = instance;
@@ -20,12 +37,17 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
     REQUIRE(config->get_u64(self->host->ctx, "/ledger", &address) == SLIPSTREAM_OK);
     self->book = (ledger *)(uintptr_t)address; /* NOLINT: that is what it is */
     REQUIRE(atomic_fetch_add(&self->book->loaded, 1) == 0);
+    if ((FLAGS & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0)
+        REQUIRE(pthread_create(&self->acker, NULL, acknowledge, self) == 0);
     return SLIPSTREAM_OK;
 }
 
 static int32_t on_unload(void *instance, uint32_t timeout_ms) {
     witness *self = instance;
     (void)timeout_ms;
+    atomic_store(&self->stop, true);
+    if ((FLAGS & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0)
+        REQUIRE(pthread_join(self->acker, NULL) == 0);
     REQUIRE(atomic_fetch_sub(&self->book->loaded, 1) == 1);
     return SLIPSTREAM_OK;
 }
@@ -80,6 +102,7 @@ static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
         const struct timespec nap = {0, 300000};
         nanosleep(&nap, NULL);
     }
+    atomic_store(&self->seen, book->last);
     atomic_fetch_sub(&book->inside, 1);
     return SLIPSTREAM_OK;
 }

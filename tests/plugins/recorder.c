@@ -39,7 +39,7 @@ typedef struct recorder {
     char hold[1024];                /* calls do not return while HOLD.CALL is there */
     int64_t unload_ms;
     int64_t ack; /* 1: acknowledge each call */
-    char claim[64];
+    char claims[2][64];
 } recorder;
 
 static void wait_ms(int64_t ms) {
@@ -75,7 +75,6 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
     const slipstream_config_v1 *config = slipstream_extension(self->host, SLIPSTREAM_EXT_CONFIG);
     char path[1024];
     size_t path_len = sizeof path - 1;
-    size_t claim_len = sizeof self->claim - 1;
     size_t hold_len = sizeof self->hold - 1;
     uint32_t type;
     size_t count = 0;
@@ -90,8 +89,12 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
             snprintf(pointer, sizeof pointer, "/statuses/%u", (unsigned)self->statuses_count);
             self->statuses[self->statuses_count] = number(self, pointer);
         }
-    if (config->get_text(self->host->ctx, "/claim", self->claim, &claim_len) == SLIPSTREAM_OK)
-        self->claim[claim_len] = '\0';
+    for (size_t i = 0, room = sizeof self->claims[0]; i < 2; i++) {
+        size_t claim_len = room - 1;
+        if (config->get_text(self->host->ctx, i == 0 ? "/claim" : "/claim_2", self->claims[i],
+                             &claim_len) == SLIPSTREAM_OK)
+            self->claims[i][claim_len] = '\0';
+    }
     if (config->get_text(self->host->ctx, "/hold", self->hold, &hold_len) == SLIPSTREAM_OK)
         self->hold[hold_len] = '\0';
     self->run_status = number(self, "/run_status");
@@ -194,7 +197,7 @@ static int32_t flush(void *instance, uint32_t timeout_ms) {
 
 static const char *name_at(void *instance, uint32_t index) {
     recorder *self = instance;
-    return index == 0 && self->claim[0] != '\0' ? self->claim : NULL;
+    return index < 2 && self->claims[index][0] != '\0' ? self->claims[index] : NULL;
 }
 
 static const void *get_extension(void *instance, const char *id) {

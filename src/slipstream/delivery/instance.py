@@ -6,7 +6,6 @@ waited for, in slices, so that signals are seen.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import time
 from dataclasses import replace
@@ -96,6 +95,7 @@ class Mapping(enum.IntEnum):
         "stays mapped: a unique symbol, a thread-local destructor or its own flags pin it",
     )
     STUCK = 100, "stays mapped: a call into it did not return"
+    UNCLOSED = 101, "stays mapped for now: no thread to be had for closing it (see ulimit -u)"
 
 
 def claims_of(pointer: P, claim: Callable[[P, int], Pointer[char]]) -> tuple[bytes, ...]:
@@ -360,13 +360,15 @@ class Instance(Handle["ss_instance"]):
         if self._ended is not None:
             return self._ended
         mapping = Mapping.STUCK
-        with contextlib.suppress(SlipstreamError):  # no thread to be had
+        try:
             if self._settle(0.0):
                 self.unload(timeout)
             if self._settle(0.0):
                 info = self._step("destroy", timeout, lib.ss_instance_close)
                 mapping = mapping if info is None else Mapping(info.mapping)
-        self._ended = None if mapping is Mapping.STUCK else mapping
+        except SlipstreamError:  # the core tries again
+            mapping = Mapping.UNCLOSED
+        self._ended = None if mapping in {Mapping.STUCK, Mapping.UNCLOSED} else mapping
         return mapping
 
     # ---- Asking -------------------------------------------------------------------

@@ -14,7 +14,7 @@ from slipstream.delivery.instance import Instance
 from slipstream.delivery.queue import Queue
 from slipstream.delivery.queued import Queued
 from slipstream.delivery.reload import InHost
-from slipstream.errors import PluginFailed
+from slipstream.errors import PluginFailed, PluginLoadError, Refusal
 from slipstream.status import CONSUMER_STATES, PluginState, Status
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ class Consumer(Handle["ss_thread"]):
             instance.pointer, queue.pointer, host.pump.pointer, letters.pointer, options
         )
         if pointer == ffi.NULL:
-            raise MemoryError
+            raise PluginLoadError(
+                f"no memory for the consumer of {instance.copy.original}",
+                "check the limit on memory: ulimit -v",
+                Refusal.CANNOT_OPEN,
+            )
         super().__init__(pointer, _free_consumer, queue, letters, instance)
 
     def look(self) -> tuple[PluginState, str]:

@@ -1,4 +1,4 @@
 /* It looks for libraries in a folder of the machine that it was built on.
- * build: -Wl,-rpath,/home/builder/lib
+ * build: -Wl,-rpath,/srv/builder/lib
  */
 #include "good.h"

@@ -27,7 +27,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test check-examples lint format bench faults asan interop retry stress dist clean distclean
+.PHONY: help setup examples demo test check-examples rogues lint format bench faults managers asan interop retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -70,6 +70,10 @@ test: setup $(stamp_test) ## run all tests, those of the C code under ASan and U
 check-examples: setup ## check quickly that the example plugins keep the contract: all are excellent
 	@$(VENV)/bin/slipstream check --quick --fail-on note examples/*/*.so $(ARGS)
 
+rogues: setup $(stamp_test) ## check the checker: each rogue against all checks, and often against its own
+	@$(python) tests/rogues/matrix.py $(ARGS)
+	@$(python) tests/rogues/matrix.py --repeat 200 $(ARGS)
+
 lint: $(core) $(stamp_lint) ## ruff and mypy
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
@@ -84,6 +88,9 @@ bench: setup $(stamp_test) ## measure; prints ratios and writes build/bench.json
 
 faults: setup $(stamp_test) ## break workers 2,000 times, check that nothing is lost; writes build/faults.json
 	@$(python) tests/stress/faults.py $(ARGS)
+
+managers: setup $(stamp_test) ## let two managers load 100,000 times at once, and hear only their own
+	@$(python) tests/stress/fault_managers.py $(ARGS)
 
 asan: setup $(stamp_test) ## run the tests that go through the core with ASan and UBSan in it
 	@$(python) tools/asan.py $(ARGS)

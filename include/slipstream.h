@@ -506,8 +506,8 @@ typedef struct slipstream_host {
     void(SLIPSTREAM_CALL *log)(void *ctx, uint32_t level, const char *text, size_t len);
 
     /* Says why the host's current call on this thread is about to fail. The last text
-     * wins; it is cut at SLIPSTREAM_ERROR_MAX and ignored if the call returns OK. Outside
-     * of a call it is logged as PLUGIN_MISBEHAVING.
+     * wins; it is cut to SLIPSTREAM_ERROR_MAX, with a mark that says so, and ignored if the
+     * call returns OK. Outside of a call it is logged as PLUGIN_MISBEHAVING.
      * [plugin-thread | delivery-thread & alive, inside a call of the host] */
     void(SLIPSTREAM_CALL *set_error)(void *ctx, const char *text, size_t len);
 

@@ -159,6 +159,21 @@ def test_no_module_has_two_jobs(path: Path) -> None:
 
 # ---- The core --------------------------------------------------------------------------------
 
+# What a function keeps between its calls belongs to all threads, and to all managers of a process.
+# These are made once; and the worker's one buffer has one thread.
+KEEPS = {"ss_os_once once = SS_OS_ONCE", "char data[SS_MESSAGE_ROOM]"}
+
+
+def test_no_function_keeps_anything_that_changes() -> None:
+    kept = re.compile(r"\s+static (?!const |_Atomic )([^(]*);")
+    found = {
+        f"{path.name}: {match[0].strip()}"
+        for path in SOURCES
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if (match := kept.match(line)) is not None and match[1] not in KEEPS
+    }
+    assert not found
+
 
 def test_wings_call_only_what_they_stand_on() -> None:
     for unit, other, what in sorted(arrows(SOURCES, CORE)):

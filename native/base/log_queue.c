@@ -51,12 +51,9 @@ struct ss_log_queue {
 };
 
 enum {
-    CUT_ROOM = 48, /* for saying that a line was cut */
-    SHOWN_ROOM = SLIPSTREAM_LOG_MAX + CUT_ROOM,
+    SHOWN_ROOM = SLIPSTREAM_LOG_MAX + SS_CUT_ROOM,
     OLDEST_S = 60, /* a relayed line that is older has a wrong time */
 };
-
-#define CUT_MARK " [cut: it has %llu bytes]"
 
 static void free_queue(ss_log_queue *q) {
     free(q->ring);
@@ -320,7 +317,7 @@ bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     bool is_cut;
     line->len = ss_text_show(q->shown, SLIPSTREAM_LOG_MAX + 1, q->raw, head.len, &is_cut);
     if (is_cut || head.whole > head.len)
-        line->len += (size_t)snprintf(q->shown + line->len, SHOWN_ROOM - line->len, CUT_MARK,
+        line->len += (size_t)snprintf(q->shown + line->len, SHOWN_ROOM - line->len, SS_CUT_MARK,
                                       (unsigned long long)head.whole);
     return true;
 }

@@ -3,6 +3,7 @@
 #include "base/secret.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Length of the valid UTF-8 character at `p`, 0 if there is none (RFC 3629: no overlong
@@ -95,4 +96,29 @@ size_t ss_text_escape(char *out, size_t room, const char *text, size_t len) {
 size_t ss_text_show(char *out, size_t room, const char *text, size_t len, bool *is_cut) {
     bool unasked;
     return copy(out, room, text, len, true, is_cut == NULL ? &unasked : is_cut);
+}
+
+size_t ss_text_keep(char *out, size_t room, const char *text, size_t len) {
+    char mark[SS_CUT_ROOM];
+    if (len <= room) {
+        memcpy(out, text, len);
+        return len;
+    }
+    const int marks = snprintf(mark, sizeof mark, SS_CUT_MARK, (unsigned long long)len);
+    const size_t most = room - (size_t)marks;
+    size_t kept = most;
+    while (most - kept < 3 && ((uint8_t)text[kept] & 0xC0) == 0x80)
+        kept--;
+    memcpy(out, text, kept);
+    memcpy(out + kept, mark, (size_t)marks);
+    return kept + (size_t)marks;
+}
+
+size_t ss_text_show_marked(char *out, size_t room, const char *text, size_t len) {
+    bool is_cut;
+    size_t used = ss_text_show(out, room, text, len, &is_cut);
+    if (!is_cut)
+        return used;
+    used = ss_text_show(out, room - SS_CUT_ROOM, text, len, NULL);
+    return used + (size_t)snprintf(out + used, room - used, SS_CUT_MARK, (unsigned long long)len);
 }

@@ -13,4 +13,14 @@ size_t ss_text_escape(char *out, size_t room, const char *text, size_t len);
  * whether there was no room for all of it. All that plugins say passes here, in the host. */
 size_t ss_text_show(char *out, size_t room, const char *text, size_t len, bool *is_cut);
 
+/* How a text says that it was cut, and the room that this takes. */
+#define SS_CUT_MARK " [cut: it has %llu bytes]"
+enum { SS_CUT_ROOM = 48 };
+
+/* Keeps a text as it is; of one that has more than `room` bytes, its beginning up to a character's
+ * end, and the mark. The length. */
+size_t ss_text_keep(char *out, size_t room, const char *text, size_t len);
+/* ss_text_show with the mark where the room was not enough. */
+size_t ss_text_show_marked(char *out, size_t room, const char *text, size_t len);
+
 #endif

@@ -5,6 +5,7 @@
 enum {
     RUN_BYTES = 1024 * 1024,
     RUN_FRAMES = 4096,
+    TIMED_TOGETHER = 16,
     PARK_MS = 10 * 1000,
 };
 
@@ -54,10 +55,10 @@ static inline void finish(loop *l, int32_t status, const uint8_t *frames, uint64
         ss_acks_finish_fast(&l->acks, last);
 }
 
-/* One event, again and again as long as the plugin asks for it. */
-static inline int32_t deliver_one(loop *l, const uint8_t *frame, size_t len, uint64_t ordinal,
-                                  uint32_t attempt) {
-    int32_t status = ss_loop_call(l, frame, len, ordinal, 1, attempt);
+/* What follows from the plugin's answer to one event: it is offered again and again as long as
+ * it asks for that. */
+static int32_t take_answer(loop *l, int32_t status, const uint8_t *frame, size_t len,
+                           uint64_t ordinal, uint32_t attempt) {
     if (wants_retry(status)) {
         const int32_t end = ss_loop_retry(l, frame, len, ordinal, attempt, &status);
         if (end != GO_ON)
@@ -67,6 +68,12 @@ static inline int32_t deliver_one(loop *l, const uint8_t *frame, size_t len, uin
         return ss_loop_fail(l, status, frame, len, ordinal);
     finish(l, status, frame, ordinal, 1);
     return GO_ON;
+}
+
+static inline int32_t deliver_one(loop *l, const uint8_t *frame, size_t len, uint64_t ordinal,
+                                  uint32_t attempt) {
+    const int32_t status = ss_loop_call(l, frame, len, ordinal, 1, attempt);
+    return take_answer(l, status, frame, len, ordinal, attempt);
 }
 
 static uint32_t attempt_of(const loop *l, uint64_t first) {
@@ -156,12 +163,78 @@ static void step_over(ss_chunk *chunk, size_t len, uint32_t count) {
     chunk->count -= count;
 }
 
+/* Is the chunk's first event, and what follows, to be given to the plugin as nearly all are: one
+ * by one, for the first time, with nothing before it? */
+static bool is_usual(const loop *l, const ss_chunk *chunk) {
+    return chunk->count > 1 && l->is_quick && !l->takes_runs && !l->acks.is_slow &&
+           l->cursor.owed.last == 0 && chunk->first > l->replay_until &&
+           chunk->first != l->next_skip;
+}
+
+/* Does the host want us to pause, or to stop, since we looked? Both as in must_stop, is_paused. */
+static inline bool wants_other(const loop *l) {
+    return atomic_load_explicit(&l->head->stop_wanted, memory_order_acquire) !=
+               l->consumer->stopped_for ||
+           atomic_load_explicit(&l->head->paused, memory_order_acquire) != 0;
+}
+
+/* The hottest loop: usual events, as long as nobody wants anything else. Calls for a quick plugin
+ * are timed together. Stops before what makes no sense; the chunk is moved on. */
+static int32_t deliver_usual(loop *l, ss_chunk *chunk) {
+    const slipstream_plugin *table = l->consumer->table;
+    const uint64_t until = must_stop(l) ? boundary(l) : UINT64_MAX;
+    const uint8_t *frame = chunk->frames;
+    const uint8_t *const end = frame + chunk->len;
+    uint64_t ordinal = chunk->first;
+    uint64_t last = ordinal + chunk->count - 1;
+    int32_t status = SLIPSTREAM_OK;
+    size_t len = 0;
+    uint32_t calls;
+    last = last < l->next_skip ? last : l->next_skip - 1;
+    last = last < until ? last : until;
+    l->delivery.attempt = l->delivery.count = 1;
+    do {
+        if (l->call_end == 0)
+            l->call_end = ss_ticks();
+        ss_tell(&l->control->run, l->key, SS_PLACE_RUN, 1);
+        for (calls = 0; calls < TIMED_TOGETHER && ordinal <= last; calls++) {
+            if (wants_other(l) || (len = ss_frame_step(frame, (size_t)(end - frame))) == 0)
+                break;
+            l->delivery.first_ordinal = ordinal;
+            ss_loop_announce(l, ordinal);
+            status = table->on_broadcast(table->instance, &l->delivery, frame, len);
+            ss_os_end_if_forked(l->host->process);
+            if (__builtin_expect(status != SLIPSTREAM_OK || l->acks.is_slow, 0)) {
+                calls++;
+                break;
+            }
+            ss_acks_finish_fast(&l->acks, ordinal);
+            frame += len;
+            ordinal++;
+        }
+        ss_tell(&l->control->run, l->key, SS_PLACE_RUN, 0);
+        if (calls > 0)
+            ss_loop_time(l, calls);
+    } while (calls == TIMED_TOGETHER && status == SLIPSTREAM_OK && ordinal <= last && l->is_quick &&
+             !l->acks.is_slow);
+    const bool answered = status != SLIPSTREAM_OK || l->acks.is_slow;
+    step_over(chunk, (size_t)(frame - chunk->frames) + (answered ? len : 0),
+              (uint32_t)(ordinal - chunk->first) + answered);
+    return answered ? take_answer(l, status, frame, len, ordinal, 1) : GO_ON;
+}
+
 /* All frames of a chunk: in runs, or one by one. */
 static int32_t deliver_chunk(loop *l, ss_chunk chunk) {
     uint64_t undone_until = 0; /* a run that the plugin has undone comes again singly */
     int32_t end = GO_ON;
     while (chunk.count > 0) {
         const uint64_t first = chunk.first;
+        if (is_usual(l, &chunk)) {
+            if ((end = deliver_usual(l, &chunk)) != GO_ON)
+                return end;
+            if (chunk.first != first)
+                continue;
+        }
         size_t len = ss_frame_step(chunk.frames, chunk.len);
         uint32_t count = 1;
         if (len == 0)

@@ -70,21 +70,27 @@ static void take(void) {
     ss_os_mutex_lock(&all.lock);
 }
 
-/* The lock is held. A flush may take longer than a callback: nobody judges it here. */
+static uint32_t limit_ms(const ss_watched *watched) {
+    return watched->limit_ms + (watched->watch.flushing ? SS_FLUSH_GRACE_MS : 0);
+}
+
+/* The lock is held. */
 static uint64_t late_ns(ss_watched *watched, uint64_t now) {
     if (!watched->is_on)
         return 0;
     ss_watch_look(&watched->watch, watched->control, watched->key, now);
-    const uint64_t busy = watched->watch.flushing ? 0 : ss_watch_busy_ns(&watched->watch, now);
-    return watched->limit_ms != 0 && busy > watched->limit_ms * MS ? busy : 0;
+    const uint64_t busy = ss_watch_busy_ns(&watched->watch, now);
+    return watched->limit_ms != 0 && busy > limit_ms(watched) * MS ? busy : 0;
 }
 
 static void tell(ss_watched *watched, bool late) {
     if (late && !watched->is_told)
         ss_log_queue_format(watched->log, SLIPSTREAM_LOG_ERROR, watched->log_id,
-                            "plugin is stuck: a callback takes longer than callback_timeout "
-                            "(%g s), ordinal %llu",
-                            watched->limit_ms / 1000.0, (unsigned long long)watched->watch.started);
+                            "plugin is stuck: %s takes longer than %s (%g s), ordinal %llu",
+                            watched->watch.flushing ? "flush" : "a callback",
+                            watched->watch.flushing ? "callback_timeout and a second"
+                                                    : "callback_timeout",
+                            limit_ms(watched) / 1000.0, (unsigned long long)watched->watch.started);
     else if (!late && watched->is_told)
         ss_log_queue_format(watched->log, SLIPSTREAM_LOG_WARN, watched->log_id,
                             "plugin is not stuck any more");

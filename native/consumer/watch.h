@@ -15,6 +15,7 @@ typedef struct ss_watch {
 } ss_watch;
 
 /* Looks at a consumer; `key` is its ring's. False if what it writes makes no sense. */
+enum { SS_FLUSH_GRACE_MS = 1000 }; /* a flush is told callback_timeout, and may just keep to it */
 bool ss_watch_look(ss_watch *watch, const ss_control *control, uint64_t key, uint64_t now);
 
 /* How long the call under way lasts already; 0 outside of one. */

@@ -56,6 +56,28 @@ static size_t fixed_len(ss_shape shape) {
     return 8 + 8 * ((size_t)shape.spans + shape.numbers + shape.reserved);
 }
 
+static inline void copy_word(uint8_t *to, const uint8_t *from) {
+    uint64_t word;
+    memcpy(&word, from, sizeof word);
+    memcpy(to, &word, sizeof word);
+}
+
+/* A span and the zeros behind it, up to a whole word. Most are short, and a call costs more than
+ * they do: they go word by word, the last of which may lie over the one before. */
+static inline void put_bytes(uint8_t *to, const uint8_t *from, size_t len) {
+    enum { SHORT = 64 };
+    if (len == 0)
+        return;
+    store_u64(to + round8(len) - 8, 0);
+    if (len < 8 || len > SHORT) {
+        memcpy(to, from, len);
+        return;
+    }
+    for (size_t at = 0; at < len - 8; at += 8)
+        copy_word(to + at, from + at);
+    copy_word(to + len - 8, from + len - 8);
+}
+
 /* Walks over the spans as the layout rule says; `frame` NULL only measures.
  * Returns the payload's length, 0 if it is too large. */
 static size_t lay_out(const ss_draft *draft, uint8_t *payload) {
@@ -74,18 +96,17 @@ static size_t lay_out(const ss_draft *draft, uint8_t *payload) {
         if (span.len > room - start)
             return 0;
         if (payload != NULL) {
-            memset(payload + end, 0, start - end);
             store_u32(payload + 8 + 8 * i, (uint32_t)start);
             store_u32(payload + 12 + 8 * i, (uint32_t)span.len);
-            memcpy(payload + start, span.data, span.len);
+            put_bytes(payload + start, span.data, span.len);
         }
         end = start + span.len;
     }
     if (draft->kind >= SLIPSTREAM_KIND_APP_FIRST) {
         if (draft->spans[0].len > room - end)
             return 0;
-        if (payload != NULL && draft->spans[0].len > 0)
-            memcpy(payload + end, draft->spans[0].data, draft->spans[0].len);
+        if (payload != NULL)
+            put_bytes(payload + end, draft->spans[0].data, draft->spans[0].len);
         end += draft->spans[0].len;
     }
     if (payload != NULL) {
@@ -94,7 +115,6 @@ static size_t lay_out(const ss_draft *draft, uint8_t *payload) {
         for (unsigned i = 0; i < (unsigned)shape.numbers + shape.reserved; i++)
             store_u64(payload + 8 + 8 * ((size_t)shape.spans + i),
                       i < shape.numbers ? draft->numbers[i] : 0);
-        memset(payload + end, 0, round8(end) - end);
     }
     return end;
 }

@@ -5,6 +5,8 @@
 
 #include <slipstream.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
 
 #define SS_MAX_SPANS 4
 #define SS_MAX_NUMBERS 9
@@ -45,6 +47,13 @@ typedef struct ss_draft {
     slipstream_bytes spans[SS_MAX_SPANS]; /* data NULL: absent */
     uint64_t numbers[SS_MAX_NUMBERS];
 } ss_draft;
+
+/* A draft of which nothing is said but its kind. Numbers, which few kinds have, are left as they
+ * are: a kind's own have to be set. */
+static inline void ss_draft_start(ss_draft *draft, uint32_t kind) {
+    memset(draft, 0, offsetof(ss_draft, numbers));
+    draft->kind = kind;
+}
 
 /* Bytes that `draft` takes as a frame, 0 if that is more than SLIPSTREAM_FRAME_MAX. */
 size_t ss_frame_size(const ss_draft *draft);

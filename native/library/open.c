@@ -95,7 +95,7 @@ ss_constructor ss_library_open(ss_library *library, ss_refusal *why) {
     return create;
 }
 
-uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm) {
+uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm, bool elsewhere) {
     void *handle = library->handle;
     library->handle = NULL;
     if (handle == NULL)
@@ -104,10 +104,16 @@ uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm)
         return SS_MAPPING_RESIDENT;
     if (library->file.is_go)
         return SS_MAPPING_GO;
+    if (library->before.count == 0)
+        return SS_MAPPING_UNSEEN;
     if (ss_peek_thread_of(library->code, library->code_count, comm, &library->before))
         return SS_MAPPING_THREADS;
     if (ss_os_signal_into(library->code, library->code_count) != 0)
         return SS_MAPPING_SIGNAL;
+    if (elsewhere && ss_os_key_into(library->code, library->code_count) != 0)
+        return SS_MAPPING_KEY;
     ss_os_library_close(handle);
+    /* What its last functions have left on this thread; no other one has any. */
+    ss_os_forget_keys_into(library->code, library->code_count);
     return ss_os_library_is_mapped(library->path) ? SS_MAPPING_PINNED : SS_MAPPING_GONE;
 }

@@ -18,6 +18,8 @@
 #define SS_MAPPING_THREADS 4 /* kept on purpose: threads of the library, or of one that came with it */
 #define SS_MAPPING_PINNED 5 /* closed, but the loader keeps it mapped */
 #define SS_MAPPING_SIGNAL 6 /* kept on purpose: a signal is answered by a function of it */
+#define SS_MAPPING_UNSEEN 7 /* kept on purpose: threads of it cannot be seen */
+#define SS_MAPPING_KEY 8 /* kept on purpose: threads may hold data whose destructor lies in it */
 /* cdef:end */
 
 typedef const slipstream_plugin *(SLIPSTREAM_CALL *ss_constructor)(const slipstream_host *);
@@ -40,7 +42,8 @@ typedef struct ss_library {
 ss_constructor ss_library_open(ss_library *library, ss_refusal *why);
 
 /* SS_MAPPING_*. To be called when nobody is in the library any more; `comm` is the name of the
- * thread that has called it, `flags` are the table's. */
-uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm);
+ * thread that has called it and has ended, `flags` are the table's. `elsewhere`: it was also called
+ * on threads of others, which may live. */
+uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm, bool elsewhere);
 
 #endif

@@ -153,7 +153,13 @@ size_t ss_os_code_ranges(ss_os_range *out, size_t room);
  * signal; 0 if there is none, or where there are no signals. */
 int ss_os_signal_into(const ss_os_range *code, size_t count);
 
-/* Numbers of this process's threads; how many of them fitted. */
+/* Is there a kind of threads' own data whose destructor lies there, so that a thread that has such
+ * data will call it when it ends? 1, 0; -1 where that cannot be seen. */
+int ss_os_key_into(const ss_os_range *code, size_t count);
+/* The calling thread has no such data any more; nobody is called for it. */
+void ss_os_forget_keys_into(const ss_os_range *code, size_t count);
+
+/* Numbers of this process's threads; how many of them fitted, 0 where they cannot be seen. */
 size_t ss_os_thread_ids(int *ids, size_t room);
 int ss_os_thread_own_id(void);
 /* Its name; false if it has ended. */
@@ -200,6 +206,11 @@ void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context);
 /* Has such a signal told of, once, with the address of the instruction; then whoever wanted it
  * before gets it. `told` runs in the signal's handler. For good. */
 void ss_os_tell_faults(void (*told)(int number, uintptr_t pc));
+/* Gives the calling thread a stack for handlers of such signals, where it has none, for its own may
+ * have overflowed; each that ss_os_thread_start starts has one. NULL if there is nothing to give
+ * back before it ends. */
+void *ss_os_use_fault_stack(void);
+void ss_os_leave_fault_stack(void *stack);
 /* To standard error, past all buffers; in a handler, too. */
 void ss_os_write_error(const char *text, size_t len);
 
@@ -212,6 +223,9 @@ bool ss_os_random(void *out, size_t len);
 /* A number of this process, not 0; each child of a fork has another one. Whoever makes something
  * that a child must not use notes it: what belongs to another process is nobody's here. */
 uint32_t ss_os_process(void);
+
+/* What failed when memory could not be had last, on this thread, as the system calls it. */
+const char *ss_os_refused_call(void);
 
 /* Something that the core asks of this system. */
 typedef struct ss_os_trial {

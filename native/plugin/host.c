@@ -44,13 +44,13 @@ static void host_set_error(void *ctx, const char *text, size_t len) {
         return;
     }
     if (atomic_load_explicit(&host->caller, memory_order_relaxed) != ss_os_self()) {
+        char kept[1024];
         ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
                             "set_error called outside of a call of the host: %.*s",
-                            (int)(len < 1024 ? len : 1024), text);
+                            (int)ss_text_keep(kept, sizeof kept, text, len), kept);
         return;
     }
-    host->error_len = len < SLIPSTREAM_ERROR_MAX ? len : SLIPSTREAM_ERROR_MAX;
-    memcpy(host->error, text, host->error_len);
+    host->error_len = ss_text_keep(host->error, sizeof host->error, text, len);
 }
 
 void ss_host_raise_acked(ss_host *host, uint64_t ordinal) {
@@ -150,7 +150,7 @@ void ss_host_free(ss_host *host) {
 }
 
 size_t ss_host_error(const ss_host *host, char *out, size_t room) {
-    return ss_text_show(out, room, host->error, host->error_len, NULL);
+    return ss_text_show_marked(out, room, host->error, host->error_len);
 }
 
 void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host, int32_t status,
@@ -176,7 +176,7 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
 
 void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejection *rejection) {
     char text[2 * SLIPSTREAM_ERROR_MAX];
-    ss_text_show(text, sizeof text, rejection->text, rejection->len, NULL);
+    ss_text_show_marked(text, sizeof text, rejection->text, rejection->len);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "ordinal %llu was rejected with %s (%d)%s%s",
                         (unsigned long long)rejection->ordinal, ss_status_name(rejection->status),

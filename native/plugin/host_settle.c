@@ -1,5 +1,6 @@
 #include "plugin/host_settle.h"
 
+#include "base/text.h"
 #include "plugin/host.h"
 
 #include <stdlib.h>
@@ -88,12 +89,12 @@ static int32_t reject(void *ctx, uint64_t ordinal, int32_t status, const char *t
                             "reject called with a text that is NULL");
         len = 0;
     }
-    rejection.len = (uint32_t)(len < SLIPSTREAM_ERROR_MAX ? len : SLIPSTREAM_ERROR_MAX);
-    rejection.text = malloc(rejection.len + 1);
+    const size_t room = len < SLIPSTREAM_ERROR_MAX ? len : SLIPSTREAM_ERROR_MAX;
+    rejection.text = malloc(room + 1);
     if (rejection.text == NULL)
         return SLIPSTREAM_NO_MEMORY;
-    if (rejection.len > 0)
-        memcpy(rejection.text, text, rejection.len);
+    if (room > 0)
+        rejection.len = (uint32_t)ss_text_keep(rejection.text, room, text, len);
     ss_lock_take(&settle->lock);
     const uint32_t known = judge(host, ordinal);
     int32_t answer = SLIPSTREAM_OK;

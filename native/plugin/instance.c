@@ -30,6 +30,7 @@ struct ss_instance {
     ss_os_thread thread;
     ss_os_thread closer;
     bool has_closer;
+    bool delivers; /* its own thread calls on_broadcast, and nobody else */
     bool abandoned;
     uint32_t mapping; /* SS_MAPPING_*, once it is closed */
 
@@ -73,6 +74,7 @@ static void *own_thread(void *argument) {
             ss_plugin_load(plugin, self->config, self->config_len, self->reason);
             break;
         case SS_STEP_DELIVER:
+            self->delivers = true;
             ss_plugin_deliver(plugin, &self->delivery, self->frames, self->frames_len);
             break;
         case SS_STEP_FLUSH:
@@ -82,6 +84,7 @@ static void *own_thread(void *argument) {
             ss_plugin_unload(plugin, self->timeout_ms);
             break;
         case SS_STEP_CALL:
+            self->delivers = true;
             self->call(self->call_context);
             break;
         case SS_STEP_CLOSE:
@@ -105,8 +108,9 @@ static void *own_thread(void *argument) {
 }
 
 static void free_instance(ss_instance *self) {
-    if (self->mapping == SS_MAPPING_THREADS)
-        return; /* they may still use the host table */
+    if (self->mapping == SS_MAPPING_THREADS || self->mapping == SS_MAPPING_UNSEEN ||
+        self->mapping == SS_MAPPING_KEY)
+        return; /* what runs of it may still use the host table */
     ss_os_condition_destroy(&self->changed);
     ss_os_mutex_destroy(&self->lock);
     ss_plugin_free(&self->plugin);
@@ -125,8 +129,9 @@ static void *closer_thread(void *argument) {
     ss_instance *self = argument;
     ss_os_thread_set_name("slip-close");
     ss_os_thread_join(self->thread);
-    self->mapping =
-        ss_library_close(&self->plugin.library, self->plugin.table.plugin.flags, self->comm);
+    const bool elsewhere = !self->delivers && atomic_load(&self->plugin.host.delivered) != 0;
+    self->mapping = ss_library_close(&self->plugin.library, self->plugin.table.plugin.flags,
+                                     self->comm, elsewhere);
     ss_os_end_if_forked(self->plugin.host.process);
     ss_os_mutex_lock(&self->lock);
     self->step = SS_STEP_NONE;

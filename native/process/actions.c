@@ -10,13 +10,13 @@ enum { EXIT_MS = 1000 };
 /* ---- The next generation ------------------------------------------------------------- */
 
 static void spawn(ss_supervised *w, ss_kept_spec *spec) {
-    char why[512];
+    ss_no_start why;
     w->next = ss_generation_start(w->supervisor->program, spec, w->queue->ring,
-                                  w->queue->overflow, why, sizeof why);
+                                  w->queue->overflow, &why);
     if (w->next == NULL)
         ss_supervised_fail_next(
-            w, (ss_event){.type = SS_NOT_SPAWNED, .refusal = SS_REFUSED_CANNOT_OPEN}, why,
-            "check the limits on processes, descriptors and memory: ulimit -a");
+            w, (ss_event){.type = SS_NOT_SPAWNED, .refusal = SS_REFUSED_CANNOT_OPEN}, why.text,
+            why.hint);
 }
 
 static void spawn_prepared(ss_supervised *w) {

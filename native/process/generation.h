@@ -50,9 +50,15 @@ typedef struct ss_generation {
     ss_last_lines last;
 } ss_generation;
 
-/* Starts a worker and lets it open the library. NULL with a text when it cannot. */
+/* Why one could not be started, and the next step. */
+typedef struct ss_no_start {
+    char text[512];
+    const char *hint;
+} ss_no_start;
+
+/* Starts a worker and lets it open the library. NULL, and `why`, when it cannot. */
 ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_ring *ring,
-                                   uint32_t overflow, char *why, size_t room);
+                                   uint32_t overflow, ss_no_start *why);
 /* Kills it if it lives, reaps it, closes everything; the control area too unless the ring
  * uses it. */
 void ss_generation_free(ss_generation *generation, ss_ring *ring);

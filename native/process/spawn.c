@@ -20,6 +20,8 @@ enum {
     SEND_ROOM = 1024 * 1024, /* a whole config in pieces */
 };
 
+static const char WORKER[] = "the worker program";
+
 /* ---- Descriptors ------------------------------------------------------------------- */
 
 /* Moves a descriptor out of the way of the fixed numbers. */
@@ -120,8 +122,12 @@ static int spawn(ss_generation *generation, const char *program, const int child
     /* A host may block and ignore what it likes; its worker shall not inherit that. */
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    /* A group of its own, so that Ctrl-C is the host's alone; not a session, which the scheduler
+     * would take for somebody else's work: between two of those a yield finds nobody. What else a
+     * session keeps away the worker does by itself: see ss_worker_leave_terminal. */
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                              POSIX_SPAWN_SETPGROUP);
     const int error = posix_spawn(&generation->pid, program, &actions, &attributes, argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
@@ -157,8 +163,20 @@ static bool say_start(ss_generation *generation, size_t ring_bytes, uint32_t ove
     return !body.is_cut;
 }
 
+/* What to do where something was not to be had. */
+static const char *advice(const char *missing, int error) {
+    if (strcmp(missing, WORKER) == 0 && error == EACCES)
+        return "that file has to be executable, on a filesystem that is not mounted noexec";
+    if (strcmp(missing, WORKER) == 0 && error == ENOENT)
+        return "install slipstream again: that file is missing, or the loader that it names";
+    if (error == EPERM || error == EACCES || error == ENOSYS || error == EINVAL)
+        return "the kernel, or a sandbox around this process (seccomp), refuses what mode process "
+               "needs: allow it there, or use mode: 'thread'; `slipstream doctor` tests all of it";
+    return "check the limits on processes, descriptors and memory: ulimit -a";
+}
+
 ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_ring *ring,
-                                   uint32_t overflow, char *why, size_t room) {
+                                   uint32_t overflow, ss_no_start *why) {
     int child[CHILD_FDS] = {-1, -1, -1, -1, -1, -1, -1};
     ss_generation *generation = calloc(1, sizeof *generation);
     const char *missing = "memory";
@@ -172,7 +190,7 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
     }
     if (missing == NULL) {
         error = spawn(generation, program, child);
-        missing = error != 0 ? "the worker program" : NULL;
+        missing = error != 0 ? WORKER : NULL;
     }
     if (missing == NULL) {
         generation->pidfd = (int)syscall(SYS_pidfd_open, generation->pid, 0);
@@ -182,7 +200,9 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
     for (int fd = 0; fd < CHILD_FDS; fd++)
         ss_close_fd(&child[fd]);
     if (missing != NULL) {
-        snprintf(why, room, "cannot start %s: it needs %s: %s", program, missing, strerror(error));
+        snprintf(why->text, sizeof why->text, "cannot start %s: it needs %s: %s", program, missing,
+                 strerror(error));
+        why->hint = advice(missing, error);
         ss_generation_free(generation, NULL);
         return NULL;
     }
@@ -193,7 +213,8 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
     generation->deadline_ns =
         generation->started_ns + (uint64_t)spec->values.load_timeout_ms * 1000000;
     if (!say_start(generation, ss_ring_bytes(ring), overflow)) {
-        snprintf(why, room, "the paths of the plugin are too long");
+        snprintf(why->text, sizeof why->text, "the paths of the plugin are too long");
+        why->hint = "let the library and its config lie in a folder with a shorter path";
         ss_generation_free(generation, NULL);
         return NULL;
     }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 enum {
-    FLUSH_GRACE_MS = 1000, /* flush is told callback_timeout, and may just keep to it */
     INSANE_MS = 300, /* a thread may be interrupted between two words for a while */
 };
 
@@ -64,7 +63,7 @@ void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool 
         p->sane_ns = now;
     if (now - p->sane_ns >= INSANE_MS * MS)
         ss_generation_kill(p, "its control area was written over");
-    const uint64_t limit_ms = s->callback_timeout_ms + (p->watch.flushing ? FLUSH_GRACE_MS : 0);
+    const uint64_t limit_ms = s->callback_timeout_ms + (p->watch.flushing ? SS_FLUSH_GRACE_MS : 0);
     if (s->callback_timeout_ms != 0 && idle >= s->callback_timeout_ms * MS) {
         char why[160];
         snprintf(why, sizeof why,

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -15,7 +14,6 @@
 
 enum {
     REGISTERS = 23,
-    FAULT_STACK = 64 * 1024,
 };
 
 static ss_fault *record; /* in the control area, which the host reads */
@@ -142,15 +140,9 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     raise(number);
 }
 
-void ss_use_fault_stack(void *unused) {
+void ss_note_plugin_thread(void *unused) {
     (void)unused;
     plugin_thread = (pid_t)syscall(SYS_gettid);
-    /* Pages of its own: sanitizers give the stack of a thread that ends back as such. */
-    void *pages =
-        mmap(NULL, FAULT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    const stack_t stack = {.ss_sp = pages, .ss_size = FAULT_STACK};
-    if (pages != MAP_FAILED)
-        sigaltstack(&stack, NULL);
 }
 
 void ss_catch_faults(ss_fault *fault) {

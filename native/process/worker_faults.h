@@ -6,7 +6,7 @@
 
 /* From now on deadly signals are noted here. */
 void ss_catch_faults(ss_fault *fault);
-/* Gives the calling thread a stack for that, since its own may be what is full. */
-void ss_use_fault_stack(void *unused);
+/* The calling thread is the one on which the plugin is called. */
+void ss_note_plugin_thread(void *unused);
 
 #endif

@@ -90,6 +90,21 @@ static void refuse(uint32_t refusal, const char *text, const char *hint) {
     tell(SS_TO_HOST_REFUSED, refusal, body.data, body.len, true);
 }
 
+static void refuse_user(const char *user, const char *failed, int error) {
+    char text[512];
+    if (error == 0) {
+        snprintf(text, sizeof text, "there is no user %s on this system", user);
+        refuse(SS_REFUSED_CANNOT_OPEN, text, "let `user` name one of those in: getent passwd");
+        return;
+    }
+    snprintf(text, sizeof text, "the worker cannot become the user %s: %s: %s", user, failed,
+             strerror(error));
+    refuse(SS_REFUSED_CANNOT_OPEN, text,
+           "`user` needs a host with CAP_SETUID and CAP_SETGID, as root has them; in a user "
+           "namespace (a container) that user and its groups have to be mapped, too; or leave "
+           "`user` out");
+}
+
 static void on_start(const char *data, size_t len) {
     const char *end = data + len;
     const char *at = data + sizeof worker.start;
@@ -108,9 +123,9 @@ static void on_start(const char *data, size_t len) {
         return;
     }
     ss_catch_faults(&worker.consumer.view.control->fault);
-    if (!ss_worker_confine(&worker.start, user)) {
-        refuse(SS_REFUSED_CANNOT_OPEN, "the worker cannot become the user that the config names",
-               "`user` needs a host that runs as root, and a user that exists");
+    const char *failed = "";
+    if (!ss_worker_confine(&worker.start, user, &failed)) {
+        refuse_user(user, failed, errno);
         return;
     }
     ss_log_queue_set_level(worker.log, worker.start.log_level);
@@ -121,7 +136,7 @@ static void on_start(const char *data, size_t len) {
         return;
     }
     ss_instance_allow_kinds(worker.instance, worker.start.kinds);
-    ss_instance_call(worker.instance, ss_use_fault_stack, NULL);
+    ss_instance_call(worker.instance, ss_note_plugin_thread, NULL);
     finish_step();
     ss_instance_open(worker.instance);
     finish_step();
@@ -322,6 +337,7 @@ int main(int argc, char **argv) {
     for (int fd = SS_FD_CHANNEL; fd <= SS_FD_HOST; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ss_worker_leave_terminal();
     worker.channel = SS_FD_CHANNEL;
     worker.ended = eventfd(0, EFD_CLOEXEC);
     worker.log = ss_log_queue_new(128 * 1024);

@@ -1,8 +1,11 @@
 #include "process/worker_setup.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -22,6 +25,17 @@ static void limit(int resource, uint64_t value) {
     setrlimit((__rlimit_resource_t)resource, &wanted);
 }
 
+/* Who is in the terminal's session could write into it as if it were typed, above all as another
+ * user than the host; and SIGHUP may come to all of a session. */
+void ss_worker_leave_terminal(void) {
+    const int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (terminal >= 0) {
+        ioctl(terminal, TIOCNOTTY);
+        close(terminal);
+    }
+    signal(SIGHUP, SIG_IGN);
+}
+
 bool ss_worker_map(const ss_start *start, ss_view *view) {
     if (!ss_view_open(view, SS_FD_RING, SS_FD_CONTROL, start->ring_bytes, start->overflow))
         return false;
@@ -30,20 +44,30 @@ bool ss_worker_map(const ss_start *start, ss_view *view) {
     return true;
 }
 
-static bool become(const char *user) {
+static bool become(const char *user, const char **failed) {
     if (user[0] == '\0')
         return true;
+    *failed = "getpwnam";
+    errno = 0;
     const struct passwd *entry = getpwnam(user);
-    return entry != NULL && initgroups(user, entry->pw_gid) == 0 && setgid(entry->pw_gid) == 0 &&
-           setuid(entry->pw_uid) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+    if (entry == NULL)
+        return false;
+    *failed = "setgroups";
+    if (initgroups(user, entry->pw_gid) != 0)
+        return false;
+    *failed = "setgid";
+    if (setgid(entry->pw_gid) != 0)
+        return false;
+    *failed = "setuid";
+    return setuid(entry->pw_uid) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
 }
 
-bool ss_worker_confine(const ss_start *start, const char *user) {
+bool ss_worker_confine(const ss_start *start, const char *user, const char **failed) {
     if (start->open_files != 0)
         limit(RLIMIT_NOFILE, start->open_files);
     if (start->memory != 0)
         limit(RLIMIT_AS, start->memory + 2 * start->ring_bytes);
-    if (!become(user))
+    if (!become(user, failed))
         return false;
     if (start->core_files)
         allow_core_files();

@@ -1,6 +1,19 @@
 #include "python/arguments.h"
 
 PyObject *ss_door_status_error;
+size_t ss_door_bytes_at;
+
+void ss_door_measure_bytes(void) {
+    size_t found[2] = {0};
+    for (Py_ssize_t i = 0; i < 2; i++) {
+        PyObject *bytes = PyBytes_FromStringAndSize("bytes", 2 + 3 * i);
+        const char *data = bytes == NULL ? NULL : PyBytes_AsString(bytes);
+        if (data != NULL && Py_SIZE(bytes) == 2 + 3 * i)
+            found[i] = (size_t)(data - (const char *)bytes);
+        Py_XDECREF(bytes);
+    }
+    ss_door_bytes_at = found[0] == found[1] ? found[0] : 0;
+}
 
 void ss_door_raise(PyObject *error) {
     if (PyExceptionInstance_Check(error))

@@ -21,6 +21,7 @@ HEADERS = (
     "base/log_queue.h",
     "base/secret.h",
     "frame/frame.h",
+    "frame/lines.h",
     "frame/dead_letter.h",
     "library/refusal.h",
     "library/file.h",

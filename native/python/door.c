@@ -58,7 +58,8 @@ send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t 
         return unwanted(self);
     Py_buffer views[SS_MAX_SPANS];
     ss_door_no_views(views);
-    ss_draft draft = {.kind = kind};
+    ss_draft draft;
+    ss_draft_start(&draft, kind);
     ss_outgoing what = {.draft = &draft, .routed = routed};
     int32_t status = SLIPSTREAM_OK;
     bool sent = take_values(args, count != needed, shape, &draft, views);
@@ -125,11 +126,27 @@ static PyObject *fail_not_one_frame(uint64_t index) {
     return ss_door_fail(SLIPSTREAM_MALFORMED, "event", 0, index);
 }
 
+static inline PyObject *send_one(const door *self, const uint8_t *frame, size_t len) {
+    ss_outgoing what = {.frames = frame, .len = len};
+    int32_t status;
+    if (!is_one_frame(frame, len))
+        return fail_not_one_frame(0);
+    const uint32_t kind = slipstream_load_u16(frame + 6);
+    if (kind < 64 && !is_wanted(self, kind) && may_be_sent(kind))
+        return unwanted(self);
+    if (!ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind & 63), &status))
+        return NULL;
+    return ss_door_tell(&what, status, "frame");
+}
+
 /* A ready frame (bytes) or an event, to all subscribers. */
 static PyObject *door_broadcast(PyObject *object, PyObject *event) {
     const door *self = (const door *)object;
+    slipstream_bytes bytes;
     char *data;
     Py_ssize_t len;
+    if (ss_door_at_once(event, &bytes))
+        return send_one(self, bytes.data, bytes.len);
     PyObject *frame = as_frame(self, event);
     if (frame == NULL)
         return NULL;
@@ -138,18 +155,8 @@ static PyObject *door_broadcast(PyObject *object, PyObject *event) {
         return unwanted(self);
     }
     PyObject *result = NULL;
-    if (PyBytes_AsStringAndSize(frame, &data, &len) == 0) {
-        ss_outgoing what = {.frames = (const uint8_t *)data, .len = (size_t)len};
-        int32_t status;
-        const bool whole = is_one_frame(what.frames, what.len);
-        const uint32_t kind = whole ? slipstream_load_u16(what.frames + 6) : 0;
-        if (!whole)
-            result = fail_not_one_frame(0);
-        else if (kind < 64 && !is_wanted(self, kind) && may_be_sent(kind))
-            result = unwanted(self);
-        else if (ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind & 63), &status))
-            result = ss_door_tell(&what, status, "frame");
-    }
+    if (PyBytes_AsStringAndSize(frame, &data, &len) == 0)
+        result = send_one(self, (const uint8_t *)data, (size_t)len);
     Py_DECREF(frame);
     return result;
 }
@@ -370,6 +377,7 @@ static PyMethodDef functions[] = {
 void ss_door_attach(void *module, void *status_error) {
     const PyGILState_STATE state = PyGILState_Ensure();
     ss_door_status_error = Py_NewRef((PyObject *)status_error);
+    ss_door_measure_bytes();
     PyObject *type = PyType_FromSpec(&door_spec);
     if (type == NULL || PyObject_SetAttrString((PyObject *)module, "Door", type) != 0 ||
         PyModule_AddFunctions((PyObject *)module, functions) != 0)

@@ -12,20 +12,30 @@
 /* What a callback in Python has raised, or a signal handler while room was waited for: it
  * waits for the call that caused it to be over. The first wins. */
 static _Thread_local PyObject *parked;
+/* How many threads have one: mostly none, and a thread's own is looked up by a call. Under the
+ * interpreter lock. */
+static uint32_t parked_count;
 
-static bool raise_parked(void) {
-    PyObject *error = parked;
+static inline bool raise_parked(void) {
+    PyObject *error = parked_count == 0 ? NULL : parked;
     if (error == NULL)
         return false;
     parked = NULL;
+    parked_count--;
     ss_door_raise(error);
     return true;
 }
 
+static void keep(PyObject *error) {
+    if (parked != NULL)
+        return;
+    parked = Py_NewRef(error);
+    parked_count++;
+}
+
 PyObject *ss_door_park(PyObject *module, PyObject *error) {
     (void)module;
-    if (parked == NULL)
-        parked = Py_NewRef(error);
+    keep(error);
     Py_RETURN_NONE;
 }
 
@@ -60,8 +70,7 @@ static bool interrupted(void) {
         PyErr_NormalizeException(&type, &error, &trace);
         if (trace != NULL)
             PyException_SetTraceback(error, trace);
-        if (parked == NULL)
-            parked = Py_NewRef(error);
+        keep(error);
         Py_XDECREF(type);
         Py_XDECREF(error);
         Py_XDECREF(trace);

@@ -14,6 +14,7 @@ enum {
      * something come together. */
     RELAX = 64,
     BLIND_MS = 10, /* without any barrier: how late it may be */
+    SHORT_SLEEP_NS = 50 * 1000,
 };
 
 void ss_cursor_start(ss_cursor *cursor, const ss_view *view) {
@@ -293,9 +294,14 @@ void ss_cursor_park(ss_cursor *cursor, bool (*ready)(void *context), void *conte
     atomic_store_explicit(&view->control->sleeping, cursor->sleep, memory_order_release);
     if (!barrier(view) && ms > BLIND_MS)
         ms = BLIND_MS;
+    const uint64_t since = ss_os_now_ns();
     if (!ready(context))
         wait_for_change(view, seen, ms);
     atomic_store_explicit(&view->control->sleeping, 0, memory_order_relaxed);
+    /* Who is woken takes the processor at once, and where there is but one for both, from the
+     * producer, in the middle of its run: let it go on, or it is so with each event. */
+    if (ss_os_now_ns() - since < SHORT_SLEEP_NS)
+        ss_os_yield();
 }
 
 void ss_cursor_nap(const ss_cursor *cursor, uint64_t ms) {

@@ -7,21 +7,29 @@ enum {
     LOOK_EVERY_NS = 100 * 1000 * 1000,
 };
 
-/* Those of the frames that are of these kinds into a queue, as runs of neighbouring ones.
- * False if it has to wait for room; then *done says how far it got. */
+/* The run of neighbouring frames of these kinds at the start; *count of them. */
+static size_t wanted_run(uint64_t kinds, const uint8_t *frames, size_t len, uint32_t *count) {
+    size_t run = 0;
+    *count = 0;
+    while (run < len && (kinds >> slipstream_load_u16(frames + run + 6) & 1) != 0) {
+        run += slipstream_load_u32(frames + run);
+        ++*count;
+    }
+    return run;
+}
+
+/* Those of the frames that are of these kinds into a queue, as runs of neighbouring ones; `known`
+ * of them, or 0: see ss_slot_put. False if it has to wait for room; then *done says how far it
+ * got. */
 static bool push(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint8_t *frames,
-                 size_t len, size_t *done) {
+                 size_t len, uint32_t known, size_t *done) {
     const uint32_t too_large = s->queue->too_large;
     bool all = true;
     bool must_wake = false;
     while (all && *done < len) {
         const uint8_t *start = frames + *done;
-        size_t run = 0;
-        uint32_t count = 0;
-        while (*done + run < len && (kinds >> slipstream_load_u16(start + run + 6) & 1) != 0) {
-            run += slipstream_load_u32(start + run);
-            count++;
-        }
+        uint32_t count = known;
+        const size_t run = known != 0 ? len : wanted_run(kinds, start, len - *done, &count);
         if (count == 0) {
             *done += slipstream_load_u32(start); /* not wanted */
             continue;
@@ -38,13 +46,13 @@ static bool push(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint
 }
 
 void ss_slot_put(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint8_t *frames,
-                 size_t len) {
+                 size_t len, uint32_t count) {
     size_t done = 0;
     if (s->waiting != NULL) {
         s->waiting_len += len;
         return;
     }
-    if (push(sequencer, s, kinds, frames, len, &done))
+    if (push(sequencer, s, kinds, frames, len, count, &done))
         return;
     s->waiting = frames + done;
     s->waiting_len = len - done;
@@ -75,7 +83,7 @@ static void lose_waiting(const ss_sequencer *sequencer, const ss_slot *s, uint64
 /* True if the slot need not wait any more: all is in, or lost. */
 static bool try_waiting(ss_sequencer *sequencer, ss_slot *s, uint64_t now) {
     size_t done = 0;
-    if (push(sequencer, s, s->waiting_kinds, s->waiting, s->waiting_len, &done))
+    if (push(sequencer, s, s->waiting_kinds, s->waiting, s->waiting_len, 0, &done))
         return true;
     s->waiting += done;
     s->waiting_len -= done;

@@ -8,23 +8,32 @@
 
 enum { RUN_BYTES = 16 * 1024 }; /* a longer run is handed over in pieces of about this size */
 
-static void deliver_to(ss_sequencer *sequencer, ss_slot *s, const uint8_t *frames, size_t len) {
+/* Frames of which so many are of these kinds, and no others; count 0: they were not counted. */
+typedef struct piece {
+    const uint8_t *frames;
+    size_t len;
+    uint64_t kinds;
+    uint32_t count;
+} piece;
+
+static void deliver_to(ss_sequencer *sequencer, ss_slot *s, const piece *p) {
     if (s->queue != NULL) {
-        ss_slot_put(sequencer, s, s->kinds, frames, len);
+        const uint32_t wanted = (p->kinds & ~s->kinds) == 0 ? p->count : 0;
+        ss_slot_put(sequencer, s, s->kinds, p->frames, p->len, wanted);
         return;
     }
     ss_sequencer_wake_sleepers(sequencer); /* they do not wait for what this one does */
     if (ss_slot_is_open(s))
-        ss_slot_deliver(sequencer, s, frames, len);
+        ss_slot_deliver(sequencer, s, p->frames, p->len);
     else
-        ss_slot_miss(sequencer, s, s->kinds, frames, len);
+        ss_slot_miss(sequencer, s, s->kinds, p->frames, p->len);
 }
 
 /* A piece of a run, stamped, to all slots. */
-static void deliver_piece(ss_sequencer *sequencer, const uint8_t *frames, size_t len) {
+static void deliver_piece(ss_sequencer *sequencer, const piece *p) {
     for (uint32_t i = 0; i < sequencer->count; i++)
         if (sequencer->slots[i]->kinds != 0)
-            deliver_to(sequencer, sequencer->slots[i], frames, len);
+            deliver_to(sequencer, sequencer->slots[i], p);
     ss_sequencer_wake_sleepers(sequencer);
 }
 
@@ -48,15 +57,21 @@ int32_t ss_sequencer_check(const uint8_t *frames, size_t len, size_t limit, ss_s
     int32_t status = SLIPSTREAM_OK;
     slipstream_frame frame;
     bool all_stamped = true;
+    const uint8_t *usual = NULL; /* the last one that was, and its length */
+    size_t usual_len = 0;
     size_t at = 0;
     uint64_t count = 0;
     *kinds = 0;
     for (; at < end; count++) {
-        if (ss_frame_is_usual(frames + at, ss_frame_room(len - at)) &&
-            ss_frame_is_paired(frames + at)) {
+        const uint8_t *one = frames + at;
+        if (usual == NULL || len - at < usual_len || !ss_frame_is_like(one, usual)) {
+            usual = ss_frame_is_usual(one, ss_frame_room(len - at)) ? one : NULL;
+            usual_len = usual == NULL ? 0 : slipstream_load_u32(one);
+        }
+        if (usual != NULL && ss_frame_is_paired(one)) {
             *kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE);
-            all_stamped = all_stamped && ss_frame_is_stamped(frames + at);
-            at += slipstream_load_u32(frames + at);
+            all_stamped = all_stamped && ss_frame_is_stamped(one);
+            at += usual_len;
             continue;
         }
         status = ss_frame_check(frames + at, len - at, &frame);
@@ -117,7 +132,7 @@ void ss_sequencer_put_own(ss_sequencer *sequencer, uint8_t *frames, size_t len, 
         stamp_all(sequencer, frames, len);
     for (size_t at = 0, end; at < len; at = end) {
         end = piece_end(frames, len, at);
-        deliver_piece(sequencer, frames + at, end - at);
+        deliver_piece(sequencer, &(piece){frames + at, end - at, 0, 0});
     }
     /* First to every ring that has room, then the waiting. */
     ss_sequencer_wait_if_allowed(sequencer);
@@ -138,53 +153,68 @@ static void put_directly(ss_sequencer *sequencer, const uint8_t *frames, size_t 
         ss_slot_deliver_unchecked(sequencer, s, rest, rest_len, sent);
 }
 
-/* A single frame that goes into a single ring is stamped there. */
-static bool put_into_ring(ss_sequencer *sequencer, const uint8_t *frame, size_t len,
-                          ss_sent *sent) {
+/* Stamped frames of ours, to all slots. */
+static void deliver_single(ss_sequencer *sequencer, const uint8_t *frame, size_t len,
+                           uint64_t kind_bit) {
+    deliver_piece(sequencer, &(piece){frame, len, kind_bit, 1});
+    ss_sequencer_wait_if_allowed(sequencer);
+}
+
+/* A single frame, as nearly all are: checked once, and stamped where it is going to lie. */
+static bool put_single(ss_sequencer *sequencer, const uint8_t *frame, size_t len, ss_sent *sent) {
+    const uint64_t kind_bit = SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE);
     ss_queue *queue;
     if (!ss_frame_is_usual(frame, ss_frame_room(len)) || slipstream_load_u32(frame) != len ||
-        !ss_frame_is_paired(frame))
+        !ss_frame_is_paired(frame) || ss_sequencer_inside_callback(sequencer) ||
+        (ss_sequencer_kinds(sequencer) & kind_bit) == 0)
         return false;
-    uint8_t *place = ss_sequencer_reserve_in_ring(
-        sequencer, SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MAPPING_UPDATE), len, &queue);
-    if (place == NULL)
-        return false;
+    uint8_t *ring = ss_sequencer_reserve_in_ring(sequencer, kind_bit, len, &queue);
+    uint8_t *place = ring;
+    if (ring == NULL) {
+        ss_sequencer_wait_if_allowed(sequencer); /* the buffer is used again */
+        if (!reserve(&sequencer->scratch, len))
+            return false;
+        place = sequencer->scratch.data;
+    }
     memcpy(place, frame, len);
     stamp(sequencer, place, ss_wall_now(&sequencer->wall));
-    ss_queue_commit(queue, len);
-    sent->index = 1;
-    sent->offset = len;
+    if (ring != NULL)
+        ss_queue_commit(queue, len);
+    else
+        deliver_single(sequencer, place, len, kind_bit);
+    *sent = (ss_sent){.index = 1, .offset = len};
     return true;
 }
 
 int32_t ss_sequencer_put_frames(ss_sequencer *sequencer, const uint8_t *frames, size_t len,
                                 ss_sent *sent) {
-    if (put_into_ring(sequencer, frames, len, sent))
+    if (put_single(sequencer, frames, len, sent))
         return SLIPSTREAM_OK;
     memset(sent, 0, sizeof *sent);
     for (;;) {
         put_directly(sequencer, frames, len, sent);
         if (sent->offset == len)
             break;
-        const uint8_t *piece = frames + sent->offset;
+        piece p = {.frames = frames + sent->offset};
         const ss_sent before = *sent;
-        uint64_t kinds;
         bool stamped;
         int32_t status =
-            ss_sequencer_check(piece, len - sent->offset, RUN_BYTES, sent, &kinds, &stamped);
-        const size_t good = sent->offset - before.offset;
+            ss_sequencer_check(p.frames, len - sent->offset, RUN_BYTES, sent, &p.kinds, &stamped);
+        p.len = sent->offset - before.offset;
+        p.count = (uint32_t)(sent->index - before.index);
         if (ss_sequencer_inside_callback(sequencer)) {
-            const int32_t kept = defer(sequencer, piece, good);
+            const int32_t kept = defer(sequencer, p.frames, p.len);
             status = kept != SLIPSTREAM_OK ? kept : status;
-        } else if (stamped || (kinds & ss_sequencer_kinds(sequencer)) == 0) {
-            deliver_piece(sequencer, piece, good);
-        } else if (!reserve(&sequencer->scratch, good)) {
+        } else if (stamped || (p.kinds & ss_sequencer_kinds(sequencer)) == 0) {
+            deliver_piece(sequencer, &p);
+        } else if (!reserve(&sequencer->scratch, p.len)) {
             status = SLIPSTREAM_NO_MEMORY;
         } else {
             ss_sequencer_wait_if_allowed(sequencer); /* the buffer is used again */
-            memcpy(sequencer->scratch.data, piece, good);
-            stamp_all(sequencer, sequencer->scratch.data, good);
-            deliver_piece(sequencer, sequencer->scratch.data, good);
+            memcpy(sequencer->scratch.data, p.frames, p.len);
+            stamp_all(sequencer, sequencer->scratch.data, p.len);
+            p.frames = sequencer->scratch.data;
+            deliver_piece(sequencer, &p);
             ss_sequencer_wait_if_allowed(sequencer);
         }
         if (status == SLIPSTREAM_NO_MEMORY)
@@ -226,8 +256,7 @@ int32_t ss_sequencer_put_draft(ss_sequencer *sequencer, ss_draft *draft) {
         return SLIPSTREAM_OK;
     }
     ss_frame_write(b->data, size, draft);
-    deliver_piece(sequencer, b->data, size);
-    ss_sequencer_wait_if_allowed(sequencer);
+    deliver_single(sequencer, b->data, size, SLIPSTREAM_KIND_BIT(draft->kind));
     return SLIPSTREAM_OK;
 }
 
@@ -255,7 +284,7 @@ static int32_t route_frame(ss_sequencer *sequencer, uint8_t *frame, size_t len) 
     stamp(sequencer, frame, ss_wall_now(&sequencer->wall));
     const uint64_t kinds = s->kinds; /* it need not subscribe to what it claims */
     s->kinds |= SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_PAYLOAD);
-    deliver_to(sequencer, s, frame, len);
+    deliver_to(sequencer, s, &(piece){.frames = frame, .len = len});
     ss_sequencer_wake_sleepers(sequencer);
     if (s->kinds != 0)
         s->kinds = kinds;

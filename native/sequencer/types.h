@@ -151,10 +151,11 @@ void ss_slot_tell_gap(ss_sequencer *sequencer, ss_slot *s);
 
 /* ---- queues -------------------------------------------------------------------------- */
 
-/* Those of the frames that are of these kinds into the slot's ring. What does not fit waits,
- * and with it what follows, which must lie right behind it. */
+/* Those of the frames that are of these kinds into the slot's ring. `count` of them, where all
+ * are; 0: nobody knows. What does not fit waits, and with it what follows, which must lie right
+ * behind it. */
 void ss_slot_put(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint8_t *frames,
-                 size_t len);
+                 size_t len, uint32_t count);
 /* Room for an event of this kind in the ring of the only plugin that wants it, to be written
  * there and committed to *queue at once. NULL: it is not so simple. */
 uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit, size_t len,

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -17,9 +17,13 @@ EVENT_BYTES = 128
 RUN = 1000
 GAP_S = 0.002
 FANOUT, FANOUT_CALLS = (1, 4, 16, 64), 500
-SIZES, SIZES_BYTES = (1024, 4096, 16384, 65536, 262144, 1048576), 256 * 1024 * 1024
+SIZES, SIZES_BYTES = (1024, 4096, 16384, 65536, 262144, 1048576), 64 * 1024 * 1024
 MODES = ("thread", "process")
 RECORD = struct.Struct("<qqq")
+
+
+def quiet_manager(mode: str) -> PluginManager:
+    return PluginManager(mode, insecure_paths=True, log_level="error")
 
 
 def event(sequence: int) -> bytes:
@@ -33,7 +37,7 @@ def event(sequence: int) -> bytes:
 def stream_ns(library: Path, mode: str, runs: int) -> float:
     """Nanoseconds an event, from the first broadcast until all are acknowledged."""
     run = b"".join(event(n + 1) for n in range(RUN))
-    with PluginManager(mode, insecure_paths=True, log_level="error") as manager:
+    with quiet_manager(mode) as manager:
         manager.load_plugin({"libpath": str(library)})
         start = time.perf_counter_ns()
         for _ in range(runs):
@@ -45,7 +49,7 @@ def stream_ns(library: Path, mode: str, runs: int) -> float:
 def single_ns(library: Path, calls: int) -> float:
     """Nanoseconds a call that broadcasts one ready frame to one plugin in a process."""
     ready = event(0)[:16] + bytes(24) + event(0)[40:]
-    with PluginManager("process", insecure_paths=True, log_level="error") as manager:
+    with quiet_manager("process") as manager:
         manager.load_plugin({"libpath": str(library)})
         broadcast = manager.broadcast
         samples = []
@@ -62,7 +66,7 @@ def single_ns(library: Path, calls: int) -> float:
 def fanout_ns(library: Path, mode: str, plugins: int) -> float:
     """Nanoseconds a broadcast of one ready frame to so many plugins, all asleep at first."""
     ready = event(0)[:16] + bytes(24) + event(0)[40:]
-    with PluginManager(mode, insecure_paths=True, log_level="error") as manager:
+    with quiet_manager(mode) as manager:
         for number in range(plugins):
             config = {"libpath": str(library), "name": f"noop{number}", "ring_bytes": "1MiB"}
             manager.load_plugin(config)
@@ -79,22 +83,28 @@ def fanout_ns(library: Path, mode: str, plugins: int) -> float:
     return statistics.median(samples)
 
 
-def size_gbps(library: Path, mode: str, size: int) -> float:
-    """Gigabytes a second of events of this size, until all are acknowledged."""
+def size_gbps(library: Path, size: int) -> dict[str, float]:
+    """Gigabytes a second of events of this size, until all are acknowledged, in each mode.
+
+    The modes take turns: they are compared with each other, and a machine changes.
+    """
     meta = Meta(stream=7, sequence=1, time_ns=1)
     one = frames.encode(MappingUpdate(b"prog", b"map", b"key", bytes(size), 1, meta))
     calls = SIZES_BYTES // size
-    with PluginManager(mode, insecure_paths=True, log_level="error") as manager:
-        manager.load_plugin({"libpath": str(library)})
-        broadcast = manager.broadcast
-        samples = []
-        for _ in range(5):
-            start = time.perf_counter_ns()
-            for _ in range(calls):
-                broadcast(one)
-            manager.flush(60)
-            samples.append(calls * size / (time.perf_counter_ns() - start))
-    return statistics.median(samples)
+    samples: dict[str, list[float]] = {mode: [] for mode in MODES}
+    with ExitStack() as stack:
+        managers = {mode: stack.enter_context(quiet_manager(mode)) for mode in MODES}
+        for manager in managers.values():
+            manager.load_plugin({"libpath": str(library)})
+        for _ in range(9):
+            for mode, manager in managers.items():
+                broadcast = manager.broadcast
+                start = time.perf_counter_ns()
+                for _ in range(calls):
+                    broadcast(one)
+                manager.flush(60)
+                samples[mode].append(calls * size / (time.perf_counter_ns() - start))
+    return {mode: statistics.median(some) for mode, some in samples.items()}
 
 
 def records(path: Path) -> list[tuple[int, int, int]]:
@@ -105,7 +115,7 @@ def wake_us(probe: Path, folder: Path, rounds: int) -> list[float]:
     """The times from a broadcast to its callback, after an idle gap; without the first few."""
     file = folder / "wake"
     file.unlink(missing_ok=True)
-    with PluginManager("process", insecure_paths=True, log_level="error") as manager:
+    with quiet_manager("process") as manager:
         manager.load_plugin({"libpath": str(probe), "file": str(file)})
         for _ in range(rounds):
             time.sleep(GAP_S)
@@ -143,7 +153,7 @@ def restart_ms(probe: Path, folder: Path, rounds: int, busy: int) -> float:
         "file": str(file),
         "restart": {"initial_delay": 0, "max_crashes": 0},
     }
-    with PluginManager("process", insecure_paths=True, log_level="error") as manager:
+    with quiet_manager("process") as manager:
         plugin = manager.load_plugin(config)
         with busy_threads(busy):
             for number in range(1, rounds + 1):
@@ -234,6 +244,10 @@ def measure(
         "restart_ms_idle": restart_ms(probe, folder, 30, 0),
         "restart_ms_busy": restart_ms(probe, folder, 30, 2),
         **{f"fanout_{m}_ns_{n}": fanout_ns(noop, m, n) for m in MODES for n in FANOUT},
-        **{f"sizes_{m}_gbps_{s}": size_gbps(noop, m, s) for m in MODES for s in SIZES},
+        **{
+            f"sizes_{mode}_gbps_{size}": value
+            for size in SIZES
+            for mode, value in size_gbps(noop, size).items()
+        },
     }
     return figures, lines

@@ -71,7 +71,11 @@ ssize_t process_vm_readv(pid_t pid, const struct iovec *to, unsigned long to_cou
 FILE *fopen(const char *path, const char *mode) {
     FILE *(*next)(const char *, const char *) =
         (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen");
-    return strcmp(path, "/proc/self/maps") == 0 && is_broken("maps") ? NULL : next(path, mode);
+    if (strcmp(path, "/proc/self/maps") == 0 && is_broken("maps")) {
+        errno = ENOSYS;
+        return NULL;
+    }
+    return next(path, mode);
 }
 
 long syscall(long number, ...) {

@@ -14,6 +14,7 @@ import pytest
 
 from slipstream import AppEvent, PluginStartError
 from slipstream.status import PluginState
+from stress.fault_managers import run_logs, run_replaced
 from stress.fault_reloads import RELOAD_ROUNDS, run_reloads
 from stress.fault_remains import kill_hosts, run_cycles
 from stress.fault_rounds import ROUNDS, run_round
@@ -50,6 +51,17 @@ def test_nothing_is_lost_by_reloads_under_fire(tmp_path, number) -> None:
     assert sum(tried) == RELOADS
     assert 0 < figures["reloads_refused"] < RELOADS  # its seed decides
     assert figures["broadcast"] > 1000
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+def test_what_a_plugin_needs_is_replaced_with_it(tmp_path, mode) -> None:
+    figures = run_replaced(tmp_path, mode, 3, time.monotonic() + 600)
+    assert figures == {"reloads": 3, "wrong_counters": []}
+
+
+def test_a_log_that_cannot_be_written_holds_nothing_up(tmp_path) -> None:
+    figures = run_logs(tmp_path, 4, time.monotonic() + 600)
+    assert figures == {"mute_hosts": 4, "wrong_counters": []}
 
 
 class KillOf:

@@ -13,6 +13,7 @@ from slipstream import (
     AppEvent,
     Block,
     EventKind,
+    FlushTimeout,
     Gap,
     GapReason,
     MappingUpdate,
@@ -302,6 +303,18 @@ def test_what_a_paused_plugin_missed_is_told_at_unload(manager, compile_plugin, 
 
 
 # ---- Failures ----------------------------------------------------------------------------------------
+
+
+def test_a_flush_without_time_does_not_pause(manager, compile_plugin, tmp_path) -> None:
+    native = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
+    plugin = manager.load_plugin(native.config())
+    manager.block(b"", 1)
+    with pytest.raises(FlushTimeout, match="no time for its flush"):
+        manager.flush(0)
+    assert plugin.state is PluginState.RUNNING
+    manager.block(b"", 2)
+    manager.flush()
+    assert plugin.counters.acknowledged == 2
 
 
 def test_statuses(manager, compile_plugin, tmp_path) -> None:

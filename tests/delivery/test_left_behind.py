@@ -36,7 +36,7 @@ static int32_t on_load(void *instance, const char *config, size_t len, uint32_t 
     {on_load}
     return SLIPSTREAM_OK;
 }}
-static void destroy(void *instance) {{ (void)instance; }}
+static void destroy(void *instance) {{ (void)instance; {destroy} }}
 SLIPSTREAM_EXPORT const slipstream_plugin *
 slipstream_create_plugin_v1(const slipstream_host *host) {{
     static const slipstream_plugin table = {{
@@ -49,8 +49,9 @@ slipstream_create_plugin_v1(const slipstream_host *host) {{
 """
 
 
-def build(folder, *flags: str, more: str = "", on_load: str = "", on_broadcast: str = ""):
-    text = PLUGIN.format(more=more, on_load=on_load, on_broadcast=on_broadcast)
+def build(folder, *flags: str, more: str = "", **calls: str):
+    code = dict.fromkeys(("on_load", "on_broadcast", "destroy"), "") | calls
+    text = PLUGIN.format(more=more, **code)
     return build_plugin(text, *flags, folder=folder, name="left")
 
 
@@ -122,6 +123,70 @@ print("lives")
     assert "a signal is answered by a function of it" in printed
 
 
+KEY = """
+#include <pthread.h>
+static pthread_key_t key;
+static int calls;
+static void forget(void *data) { *(int *)data += 1; }
+__attribute__((destructor)) static void end(void) { if (AT_THE_END) pthread_setspecific(key, &calls); }
+"""
+
+
+@IN_THE_HOST
+@pytest.mark.parametrize("deletes", [False, True])
+def test_the_destructor_of_threads_own_data_keeps_its_library(tmp_path, mode, deletes) -> None:
+    """A thread of the application that was in a callback ends after the unload."""
+    library = build(
+        tmp_path,
+        "-DAT_THE_END=0",
+        more=KEY,
+        on_load="pthread_key_create(&key, forget);",
+        on_broadcast="pthread_setspecific(key, &calls);",
+        destroy="pthread_key_delete(key);" if deletes else "",
+    )
+    code = """
+import sys, threading
+from slipstream import Block, PluginManager
+go_on, sent = threading.Event(), threading.Event()
+with PluginManager(sys.argv[2], insecure_paths=True) as manager:
+    manager.load_plugin({"libpath": sys.argv[1]})
+    def broadcast():
+        manager.broadcast(Block(b"b", 1))
+        manager.flush(60)
+        sent.set()
+        go_on.wait(60)
+    thread = threading.Thread(target=broadcast)
+    thread.start()
+    sent.wait(60)
+    manager.unload_plugin("left")
+    go_on.set()
+    thread.join()
+print("lives")
+"""
+    printed = run(code, library, mode)
+    assert "lives" in printed
+    assert ("that it destroys" in printed) == (mode == "inline" and not deletes)
+
+
+def test_what_the_end_of_a_library_leaves_on_the_closing_thread(tmp_path) -> None:
+    library = build(
+        tmp_path, "-DAT_THE_END=1", more=KEY, on_load="pthread_key_create(&key, forget);"
+    )
+    code = """
+import sys, time
+from slipstream import PluginManager
+with PluginManager("thread", insecure_paths=True) as manager:
+    for _ in range(20):
+        manager.load_plugin({"libpath": sys.argv[1]})
+        manager.unload_plugin("left")
+time.sleep(0.1)
+print("lives")
+"""
+    printed = run(code, library)
+    assert "lives" in printed
+    assert "stays mapped" not in printed
+
+
 @IN_THE_HOST
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_signals_that_end_a_program_stay_the_application_s(tmp_path, mode, number) -> None:
@@ -144,7 +209,7 @@ def test_the_signals_that_end_a_program_stay_the_application_s(tmp_path, mode, n
 
 
 @IN_THE_HOST
-@pytest.mark.parametrize("way", ["reload", "unload and load"])
+@pytest.mark.parametrize("way", ["reload", "close first", "unload and load"])
 def test_a_needed_library_that_was_replaced_is_said(tmp_path, mode, way) -> None:
     """The new version of the plugin would run with the old one, as long as that is open."""
 
@@ -163,10 +228,11 @@ def test_a_needed_library_that_was_replaced_is_said(tmp_path, mode, way) -> None
         on_load="char text[9]; text[0] = (char)(48 + needed()); text[1] = 0; "
         "slipstream_log(kept, SLIPSTREAM_LOG_INFO, text);",
     )
+    config = {"libpath": str(library), "reload_close_first": way == "close first"}
     with capture_logs() as logs, PluginManager(mode, insecure_paths=True) as manager:
-        manager.load_plugin({"libpath": str(library)})
+        manager.load_plugin(config)
         make_needed(2)
-        if way == "reload":
+        if way != "unload and load":
             manager.reload_plugin("left")
         else:
             manager.unload_plugin("left")
@@ -175,3 +241,57 @@ def test_a_needed_library_that_was_replaced_is_said(tmp_path, mode, way) -> None
     loaded = [line["event"] for line in logs if line["event"] in {"1", "2"}]
     assert loaded == (["1", "1"] if way == "reload" else ["1", "2"])
     assert len(said) == (way == "reload")
+
+
+# A registry in which each name may stand once, as long as it is registered.
+REGISTRY = """
+#include <stdlib.h>
+static int is_taken;
+void add_name(void); void add_name(void) { if (is_taken++) abort(); }
+void remove_name(void); void remove_name(void) { is_taken = 0; }
+"""
+REGISTERED = """
+void add_name(void); void remove_name(void);
+__attribute__((constructor)) static void begin(void) { add_name(); }
+__attribute__((destructor)) static void end(void) { remove_name(); }
+"""
+
+
+@IN_THE_HOST
+@pytest.mark.parametrize("new", ["good", "fails", "no plugin"])
+def test_a_version_that_is_closed_before_the_next_is_opened(tmp_path, mode, new) -> None:
+    (tmp_path / "r.c").write_text(REGISTRY)
+    command = ["cc", "-shared", "-fPIC", "-o", tmp_path / "libregistry.so", tmp_path / "r.c"]
+    subprocess.run(command, check=True)
+    flags = (f"-L{tmp_path}", "-lregistry", f"-Wl,-rpath,{tmp_path}")
+    library = build(tmp_path, *flags, more=REGISTERED)
+    (tmp_path / "new").mkdir()
+    fails = "return SLIPSTREAM_FAILED;" if new == "fails" else ""
+    newer = build(tmp_path / "new", *flags, more=REGISTERED, on_load=fails)
+    if new == "no plugin":
+        newer.write_bytes(b"nothing")
+    code = """
+import shutil, sys, ctypes
+from slipstream import Block, PluginManager, SlipstreamError
+library, newer, registry, mode = sys.argv[1:]
+kept = ctypes.CDLL(registry)  # it outlives each version
+with PluginManager(mode, insecure_paths=True) as manager:
+    plugin = manager.load_plugin({"libpath": library, "host": {"reload_close_first": True}})
+    manager.broadcast(Block(b"b", 1))
+    shutil.copy(newer, library + ".new")
+    shutil.move(library + ".new", library)
+    try:
+        manager.reload_plugin("left")
+        print("reloaded")
+    except SlipstreamError as error:
+        print("refused", error.message)
+    print(plugin.state)
+    manager.broadcast(Block(b"b", 2))
+    manager.flush(60)
+    print("delivered", plugin.counters.delivered)
+"""
+    printed = run(code, library, newer, tmp_path / "libregistry.so", mode)
+    assert ("reloaded" in printed) == (new == "good")
+    assert "running" in printed
+    assert "delivered 2" in printed
+    assert "stays mapped" not in printed

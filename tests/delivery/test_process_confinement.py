@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import resource
 import signal
+import sys
+from io import FileIO
 
 import pytest
 
@@ -44,7 +47,49 @@ def test_a_worker_has_nothing_of_the_host(oracle, tmp_path, monkeypatch) -> None
     assert "SECRET_OF_THE_HOST" not in environment
     assert "PATH" in environment
     signals = [line for line in lines if line.startswith("blocked ")]
-    assert signals == ["blocked 0, ignored 0, session 1"]
+    assert signals == ["blocked 0, ignored 1, group 1, session 0, terminal 0"], "but for SIGHUP"
+
+
+HOST_AT_A_TERMINAL = """
+import logging, os, sys, time
+from slipstream import AppEvent, PluginManager
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+assert os.open("/dev/tty", os.O_RDWR) >= 0
+with PluginManager(insecure_paths=True) as manager:
+    plugin = manager.load_plugin(eval(sys.argv[1]))
+    manager.broadcast(AppEvent(41, b"<list 1>", None))
+    manager.flush(60)
+    before = plugin.delivery.pid
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        manager.broadcast(AppEvent(41, b"<list 1>", None))
+        manager.flush(60)
+        print("same worker" if plugin.delivery.pid == before else "another worker", flush=True)
+"""
+
+
+def test_a_terminal_is_the_hosts_alone(oracle) -> None:
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", HOST_AT_A_TERMINAL, repr(oracle.config())])
+    shown = b""
+    with open(terminal, "r+b", buffering=0) as file:
+        while chunk := read_terminal(file):
+            if b"ready" in chunk + shown[-8:] and b"ready" not in shown:
+                file.write(b"\x03")
+            shown += chunk
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown.decode()
+    assert b"same worker" in shown
+    assert shown.count(b"group 1, session 0, terminal 0") == 2, shown.decode()
+
+
+def read_terminal(file: FileIO) -> bytes:
+    try:
+        return file.read(4096)
+    except OSError:  # the last one that had it open has ended
+        return b""
 
 
 def test_the_ring_cannot_be_written_to(manager, oracle) -> None:

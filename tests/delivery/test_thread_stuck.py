@@ -8,6 +8,7 @@ from slipstream import FlushTimeout, PluginFailed, PluginManager
 from support.gated import Gated, wait_until
 from support.logs import capture_logs
 from support.process_tools import mapped_copies, run_python
+from support.recorded import EXPLICIT_ACK, Recorder
 from support.rings import THREAD, small
 
 
@@ -72,6 +73,23 @@ def test_the_log_tells_of_a_stuck_callback(manager, compile_plugin, tmp_path) ->
     told = [(line["event"], line["plugin"], line["log_level"]) for line in logs]
     assert told.count((text, "gated", "error")) == 1
     assert told.count(("plugin is not stuck any more", "gated", "warning")) == 1
+
+
+def test_the_log_tells_of_a_stuck_flush(manager, compile_plugin, tmp_path) -> None:
+    recorder = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
+    recorder.hold("flush")
+    with capture_logs() as logs:
+        config = recorder.held_config(mode="thread", callback_timeout=0.1, flush_interval=0.01)
+        plugin = manager.load_plugin(config)
+        manager.broadcast(small(1))
+        recorder.wait_until_held("flush")
+        wait_until(lambda: str(plugin.state) == "failed", "nobody sees that it is stuck")
+        assert "stuck" in plugin.reason
+        recorder.release("flush")
+        wait_until(lambda: str(plugin.state) == "running", "it does not go on")
+        manager.flush(240)
+    text = "stuck: flush takes longer than callback_timeout and a second (1.1 s), ordinal 1"
+    assert [line["event"] for line in logs].count(f"plugin is {text}") == 1
 
 
 STUCK_AT_EXIT = """

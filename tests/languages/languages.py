@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -93,8 +94,10 @@ def _zig(library: Path) -> str:
     contract.write_bytes(done.stdout)
     root = ("--dep", "contract", f"-Mroot={HERE / 'zig' / 'digest.zig'}")
     module = ("-lc", f"-Mcontract={contract}")
+    # Else it uses what the C library of this machine has, and older ones have not.
+    target = ("-target", f"{platform.machine()}-linux-gnu.2.34")
     flags = ("build-lib", "-dynamic", "-lc", "-fPIC", "-OReleaseSafe", f"-femit-bin={library}")
-    return run(*zig(), *flags, *root, *module, cwd=library.parent)
+    return run(*zig(), *flags, *target, *root, *module, cwd=library.parent)
 
 
 PROBES = {

@@ -64,6 +64,41 @@ static void script_end(int32_t with, uint32_t reason, uint32_t flags, uint64_t a
     end_source(&s);
 }
 
+static int32_t once(plugin *self, uint64_t ordinal, const slipstream_delivery *delivery) {
+    return delivery->attempt == 1 ? scripted(self, ordinal, delivery) : SLIPSTREAM_OK;
+}
+
+/* Events that were published together come one by one to a plugin that takes no runs, each with its
+ * attempt, and is counted, whatever the plugin answers to one of them. */
+static void script_together(int32_t answer, uint64_t repeats, uint64_t refused) {
+    source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
+    plugin *p = new_plugin(0, 100, 1);
+    ss_control *control = s.ring->control;
+    size_t len = FRAME_LEAST;
+    uint64_t counted = 0;
+    ss_log_queue_set_level(p->log, 99);
+    p->status = once;
+    script_at = 21;
+    script_status = answer;
+    start(p, s.ring);
+    put_some(&s, 1);
+    wait_acked(s.ring, 1);
+    REQUIRE(put(&s, 40, &len), "room");
+    ss_ring_wake(s.ring);
+    wait_acked(s.ring, 41);
+    order_stop(s.ring);
+    wait_ended(p, SS_CONSUMED_BOUNDARY);
+    REQUIRE(p->calls == 41 + repeats, "%llu calls", (llu)p->calls);
+    REQUIRE(p->repeats == repeats && p->noted == refused && p->refused == refused,
+            "%llu repeats, %llu refused", (llu)p->repeats, (llu)p->noted);
+    for (unsigned i = 0; i < SS_TIME_BUCKETS; i++)
+        counted += atomic_load(&control->buckets[i]);
+    REQUIRE(counted == p->calls && atomic_load(&control->calls) == p->calls, "%llu timed",
+            (llu)counted);
+    free_plugin(p);
+    end_source(&s);
+}
+
 /* EXPLICIT_ACK: what failed acknowledges nothing before it, but itself. */
 static void script_explicit(void) {
     source s = new_source(SS_RING_MIN, SS_OVERFLOW_BLOCK, 1);
@@ -343,6 +378,10 @@ static void script(uint64_t seed, uint64_t scale) {
     script_huge(scale > 1 ? SS_RING_MAX : (size_t)128 * 1024 * 1024);
     script_end(SLIPSTREAM_FATAL, SS_CONSUMED_FATAL, 0, 6);
     script_end(SLIPSTREAM_PANIC, SS_CONSUMED_PANIC, SLIPSTREAM_FLAG_EXPLICIT_ACK, 0);
+    script_together(SLIPSTREAM_OK, 0, 0);
+    script_together(SLIPSTREAM_IGNORED, 0, 0);
+    script_together(SLIPSTREAM_FAILED, 0, 1);
+    script_together(SLIPSTREAM_RETRY, 1, 0);
     script_explicit();
     script_retry();
     script_boundary();

@@ -104,6 +104,32 @@ static void check_secrets(void) {
     REQUIRE(strcmp(out, "x ") == 0);
 }
 
+/* Cut at a character, with a mark, in the room that there is. */
+static void check_marks(void) {
+    char given[200];
+    char out[201];
+    memset(given, 'a', sizeof given);
+    REQUIRE(ss_text_keep(out, 200, given, 200) == 200 && memcmp(out, given, 200) == 0);
+    for (size_t room = 60; room < 80; room++) {
+        const size_t kept = room - strlen(" [cut: it has 200 bytes]");
+        for (size_t back = 1; back < 6; back++) { /* across the edge, or not */
+            memset(given, 'a', sizeof given);
+            memcpy(given + kept - back, "\xF0\x9F\x98\x80", 4);
+            const size_t used = ss_text_keep(out, room, given, sizeof given);
+            const size_t whole = back < 4 ? kept - back : kept;
+            REQUIRE(used <= room && used == whole + strlen(" [cut: it has 200 bytes]"));
+            REQUIRE(memcmp(out, given, whole) == 0 &&
+                    memcmp(out + whole, " [cut: it has 200 bytes]", used - whole) == 0);
+        }
+        memset(given, 0x80, sizeof given); /* no text at all */
+        REQUIRE(ss_text_keep(out, room, given, sizeof given) <= room);
+    }
+    memset(given, '\n', sizeof given); /* two bytes each, when shown */
+    const size_t shown = ss_text_show_marked(out, sizeof out, given, sizeof given);
+    REQUIRE(shown < sizeof out && strstr(out, "\\n [cut: it has 200 bytes]") != NULL);
+    REQUIRE(ss_text_show_marked(out, sizeof out, given, 100) == 200 && strchr(out, '[') == NULL);
+}
+
 int main(int argc, char **argv) {
     static const char *const pieces[] = {"\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xC2\x85",
                                          "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xC0\xAF", "plain",
@@ -136,5 +162,6 @@ int main(int argc, char **argv) {
     }
     printf("text: %ld random texts\n", iterations);
     check_secrets();
+    check_marks();
     return 0;
 }

@@ -40,11 +40,14 @@ int main(int argc, char **argv) {
     REQUIRE(argc == 2);
     const unsigned long rounds = strtoul(argv[1], NULL, 10);
     uint8_t made[SLIPSTREAM_FRAME_HEADER_LEN + 40 + SPANS * (LONGEST + 8)];
+    uint8_t before[sizeof made]; /* what was not changed is like it */
     unsigned long usual = 0;
     unsigned long formed = 0;
+    unsigned long like = 0;
     for (unsigned long round = 0; round < rounds; round++) {
         const size_t size = write_random(made);
         REQUIRE(ss_frame_is_usual(made, size));
+        memcpy(before, made, size);
         for (size_t changes = random_below(4); changes > 0; changes--)
             change(made, size);
         const size_t len = random_below(4) == 0 ? random_below(size) : size;
@@ -58,9 +61,13 @@ int main(int argc, char **argv) {
             REQUIRE(view.whole.len == slipstream_load_u32(readable));
             usual++;
         }
+        if (len == size && ss_frame_is_like(readable, before)) {
+            REQUIRE(ss_frame_is_usual(readable, len));
+            like++;
+        }
         free(readable);
     }
-    REQUIRE(usual > rounds / 8 && formed > usual);
+    REQUIRE(usual > rounds / 8 && formed > usual && like > rounds / 8 && like < usual);
     printf("%lu frames: %lu usual, %lu well formed\n", rounds, usual, formed);
     return 0;
 }

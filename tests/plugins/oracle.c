@@ -244,8 +244,9 @@ static void list_descriptors(void) {
     }
     if (status != NULL)
         fclose(status);
-    snprintf(line, sizeof line, "blocked %lx, ignored %lx, session %d", blocked,
-             ignored & 0x7FFFFFFF /* above that are the C library's own */, getsid(0) == getpid());
+    snprintf(line, sizeof line, "blocked %lx, ignored %lx, group %d, session %d, terminal %d",
+             blocked, ignored & 0x7FFFFFFF /* above that are the C library's own */,
+             getpgid(0) == getpid(), getsid(0) == getpid(), open("/dev/tty", O_RDWR) >= 0);
     slipstream_log(me.host, SLIPSTREAM_LOG_INFO, line);
 }
 

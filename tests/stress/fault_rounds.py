@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,7 +29,7 @@ PLAN = {
     "segv": 10, "-segv": 10, "abort": 6, "-abort": 4, "exit": 6, "kill": 6, "-kill": 6,
     "hang": 2, "spin": 2, "stop": 2, "stopped": 1, "scribble": 6, "-scribble": 2, "attack": 3,
     "unmap": 6, "garbage": 6, "close": 6, "outside": 12, "fork": 6, "-fork": 2, "chatter": 4,
-    "refuse": 12,
+    "refuse": 12, "frozen": 1,
 }  # fmt: skip
 
 # Each round is a part of all faults: flags of the plugin, overflow, acknowledges every so many.
@@ -125,9 +126,11 @@ def run_round(
 def _break(plugin: Plugin, stream: Stream, rng: random.Random, done: Counter[str]) -> None:
     """Do one thing of the plan to a plugin's worker, and count it."""
     what = rng.choices(list(PLAN), list(PLAN.values()))[0]
-    if what == "outside":
+    if what in {"outside", "frozen"}:
         worker = Process.seen(plugin.delivery.pid)
-        if worker is None or not worker.kill(rng.choice(SIGNALS)):
+        if worker is None or not worker.kill(
+            signal.SIGSTOP if what == "frozen" else rng.choice(SIGNALS)
+        ):
             return
     else:
         if plugin.delivery.config.overflow != "block":

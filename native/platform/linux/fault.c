@@ -94,14 +94,26 @@ static void on_fault(int number, siginfo_t *info, void *context) {
         raise(number);
 }
 
-static void use_own_stack(void) {
+/* Pages of its own: sanitizers give the stack of a thread that ends back as such. */
+void *ss_os_use_fault_stack(void) {
     stack_t stack;
     if (sigaltstack(NULL, &stack) != 0 || (stack.ss_flags & SS_DISABLE) == 0)
-        return;
+        return NULL;
     void *pages = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED)
+        return NULL;
     stack = (stack_t){.ss_sp = pages, .ss_size = STACK};
-    if (pages != MAP_FAILED)
-        sigaltstack(&stack, NULL);
+    sigaltstack(&stack, NULL);
+    return pages;
+}
+
+void ss_os_leave_fault_stack(void *pages) {
+    const stack_t none = {.ss_flags = SS_DISABLE};
+    stack_t now;
+    if (pages == NULL || sigaltstack(NULL, &now) != 0 || now.ss_sp != pages)
+        return; /* somebody has another one now, and may come back to ours */
+    sigaltstack(&none, NULL);
+    munmap(pages, STACK);
 }
 
 void ss_os_tell_faults(void (*told)(int number, uintptr_t pc)) {
@@ -110,7 +122,7 @@ void ss_os_tell_faults(void (*told)(int number, uintptr_t pc)) {
     if (tell != NULL)
         return;
     tell = told;
-    use_own_stack();
+    ss_os_use_fault_stack();
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         sigaction(deadly[i], &action, &before[i]);

@@ -15,8 +15,9 @@ typedef struct ss_os_mapping {
     char path[4096];
 } ss_os_mapping;
 
-/* Calls `visit` for each mapping until it returns true; true if one did. */
-bool ss_os_each_mapping(bool (*visit)(const ss_os_mapping *, void *), void *context);
+/* Calls `visit` for each mapping until it returns true: 1 if one did, 0 if none did, -1 if they
+ * cannot be seen: there is no /proc. */
+int ss_os_each_mapping(bool (*visit)(const ss_os_mapping *, void *), void *context);
 /* Is it of the file with this path, be that deleted? */
 bool ss_os_mapping_is_of(const ss_os_mapping *m, const char *path);
 

@@ -51,30 +51,6 @@ void ss_os_library_close(void *library) {
     atomic_fetch_sub(&in_loader, 1);
 }
 
-typedef struct code_list {
-    ss_os_range *out;
-    size_t room;
-    size_t count;
-} code_list;
-
-static int add_code(struct dl_phdr_info *info, size_t size, void *context) {
-    code_list *list = context;
-    (void)size;
-    for (size_t i = 0; i < info->dlpi_phnum && list->count < list->room; i++) {
-        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-        const uintptr_t start = info->dlpi_addr + part->p_vaddr;
-        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0)
-            list->out[list->count++] = (ss_os_range){start, start + part->p_memsz};
-    }
-    return 0;
-}
-
-size_t ss_os_code_ranges(ss_os_range *out, size_t room) {
-    code_list list = {out, room, 0};
-    dl_iterate_phdr(add_code, &list);
-    return list.count;
-}
-
 int ss_os_signal_into(const ss_os_range *code, size_t count) {
     for (int number = 1; number <= SIGRTMAX; number++) {
         struct sigaction action;
@@ -112,6 +88,13 @@ static bool is_of_path(const ss_os_mapping *m, void *path) {
     return ss_os_mapping_is_of(m, path);
 }
 
+static int has_path(struct dl_phdr_info *info, size_t size, void *path) {
+    (void)size;
+    return strcmp(info->dlpi_name, path) == 0;
+}
+
 bool ss_os_library_is_mapped(const char *path) {
-    return ss_os_each_mapping(is_of_path, (void *)(uintptr_t)path);
+    void *wanted = (void *)(uintptr_t)path;
+    const int seen = ss_os_each_mapping(is_of_path, wanted);
+    return seen < 0 ? dl_iterate_phdr(has_path, wanted) != 0 : seen > 0;
 }

@@ -8,19 +8,35 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Allocates all of it, so that without memory the answer is an error here, not SIGBUS later.
- * `sealed`: it will be sealed. */
-static int memory_file(size_t size, bool sealed) {
-    int fd = memfd_create("slipstream", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 && !sealed && (errno == ENOSYS || errno == EPERM))
-        fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0)
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14, which older headers do not have */
+#endif
+
+/* What could not be had last, on this thread. */
+static _Thread_local const char *refused_call = "memory";
+
+static bool refused(const char *call) {
+    refused_call = call;
+    return false;
+}
+
+const char *ss_os_refused_call(void) {
+    return refused_call;
+}
+
+/* Allocates all of it, so that without memory the answer is an error here, not SIGBUS later. */
+static int memory_file(size_t size) {
+    const int fd = memfd_create("slipstream", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) {
+        refused("memfd_create");
         return -1;
+    }
     int failed;
     while ((failed = fallocate(fd, 0, 0, (off_t)size)) != 0 && errno == EINTR) {
     }
     if (failed == 0)
         return fd;
+    refused("fallocate of a memory file");
     ss_os_file_close(fd);
     return -1;
 }
@@ -29,7 +45,8 @@ static int memory_file(size_t size, bool sealed) {
  * mappings that exist stay as they are. */
 static bool seal(int fd, bool read_only) {
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-    return fcntl(fd, F_ADD_SEALS, read_only ? seals | F_SEAL_FUTURE_WRITE : seals) == 0;
+    return fcntl(fd, F_ADD_SEALS, read_only ? seals | F_SEAL_FUTURE_WRITE : seals) == 0 ||
+           refused(read_only ? "the seal F_SEAL_FUTURE_WRITE" : "sealing a memory file");
 }
 
 static void unmap(void *address, size_t size) {
@@ -38,16 +55,45 @@ static void unmap(void *address, size_t size) {
     errno = error;
 }
 
-static uint8_t *map_mirror(int fd, size_t head, size_t bytes, int rights, int flags) {
-    const size_t whole = head + 2 * bytes;
-    /* The addresses first, so that both halves lie side by side. */
+/* The addresses first, so that both halves lie side by side. */
+static uint8_t *reserve(size_t whole) {
     uint8_t *base =
         mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
+    if (base != MAP_FAILED)
+        return base;
+    refused("mmap");
+    return NULL;
+}
+
+static uint8_t *map_mirror(int fd, size_t head, size_t bytes, int rights, int flags) {
+    const size_t whole = head + 2 * bytes;
+    uint8_t *base = reserve(whole);
+    if (base == NULL)
         return NULL;
     flags |= MAP_SHARED | MAP_FIXED;
     if (mmap(base, head + bytes, rights, flags, fd, 0) == MAP_FAILED ||
         mmap(base + head + bytes, bytes, rights, flags, fd, (off_t)head) == MAP_FAILED) {
+        refused("mmap of a memory file");
+        unmap(base, whole);
+        return NULL;
+    }
+    madvise(base, whole, MADV_DONTDUMP);
+    return base;
+}
+
+/* Without a file, where a sandbox or the kernel gives none: for this process alone. */
+static uint8_t *map_own_mirror(size_t head, size_t bytes) {
+    const size_t whole = head + 2 * bytes;
+    const int rights = PROT_READ | PROT_WRITE;
+    const int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED;
+    uint8_t *base = reserve(whole);
+    if (base == NULL)
+        return NULL;
+    /* An old size of 0 maps what is shared there once more. */
+    if (mmap(base, head + bytes, rights, flags, -1, 0) == MAP_FAILED ||
+        madvise(base, head + bytes, MADV_POPULATE_WRITE) != 0 ||
+        mremap(base + head, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, base + head + bytes) ==
+            MAP_FAILED) {
         unmap(base, whole);
         return NULL;
     }
@@ -56,9 +102,13 @@ static uint8_t *map_mirror(int fd, size_t head, size_t bytes, int rights, int fl
 }
 
 uint8_t *ss_os_mirror_new(size_t head, size_t bytes, int *fd) {
-    const int file = memory_file(head + bytes, fd != NULL);
-    if (file < 0)
-        return NULL;
+    const int file = memory_file(head + bytes);
+    if (file < 0) {
+        const int error = errno;
+        uint8_t *own = fd == NULL ? map_own_mirror(head, bytes) : NULL;
+        errno = error;
+        return own;
+    }
     /* Populated: the first lap of whoever writes shall not be slow. */
     uint8_t *base = map_mirror(file, head, bytes, PROT_READ | PROT_WRITE, MAP_POPULATE);
     if (base != NULL && fd != NULL && !seal(file, true)) {
@@ -84,13 +134,16 @@ void ss_os_mirror_free(const uint8_t *base, size_t head, size_t bytes) {
 
 static void *map_area(int fd, size_t size, int flags) {
     void *area = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
-    return area == MAP_FAILED ? NULL : area;
+    if (area != MAP_FAILED)
+        return area;
+    refused("mmap");
+    return NULL;
 }
 
 void *ss_os_area_new(size_t size, int *fd) {
     if (fd == NULL)
         return map_area(-1, size, MAP_PRIVATE | MAP_ANONYMOUS);
-    const int file = memory_file(size, true);
+    const int file = memory_file(size);
     if (file < 0)
         return NULL;
     void *area = map_area(file, size, MAP_SHARED | MAP_POPULATE);

@@ -72,7 +72,7 @@ bool ss_os_library_needs_replaced(void *library, char *path, size_t room) {
     for (size_t i = 0; i < self.count; i++) {
         const struct link_map *map = self.found[i];
         add_needed(&self, map);
-        if (i > 0 && map->l_name[0] == '/' && ss_os_each_mapping(is_deleted, map->l_ld) &&
+        if (i > 0 && map->l_name[0] == '/' && ss_os_each_mapping(is_deleted, map->l_ld) > 0 &&
             stat(map->l_name, &now) == 0) {
             snprintf(path, room, "%s", map->l_name);
             return true;

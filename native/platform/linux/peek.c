@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,14 +46,14 @@ bool ss_os_read_memory(const void *address, void *out, size_t len) {
 
 /* ---- Mappings -------------------------------------------------------------------------- */
 
-bool ss_os_each_mapping(bool (*visit)(const ss_os_mapping *, void *), void *context) {
+int ss_os_each_mapping(bool (*visit)(const ss_os_mapping *, void *), void *context) {
     FILE *maps = fopen("/proc/self/maps", "re");
     char *line = NULL;
     size_t room = 0;
     bool found = false;
     ss_os_mapping m;
     if (maps == NULL)
-        return false;
+        return -1;
     while (!found && getline(&line, &room, maps) > 0) {
         char flags[5];
         unsigned long start;
@@ -78,6 +79,30 @@ bool ss_os_mapping_is_of(const ss_os_mapping *m, const char *path) {
            (m->path[len] == '\0' || strcmp(m->path + len, " (deleted)") == 0);
 }
 
+typedef struct code_list {
+    ss_os_range *out;
+    size_t room;
+    size_t count;
+} code_list;
+
+static int add_code(struct dl_phdr_info *info, size_t size, void *context) {
+    code_list *list = context;
+    (void)size;
+    for (size_t i = 0; i < info->dlpi_phnum && list->count < list->room; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        const uintptr_t start = info->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0)
+            list->out[list->count++] = (ss_os_range){start, start + part->p_memsz};
+    }
+    return 0;
+}
+
+size_t ss_os_code_ranges(ss_os_range *out, size_t room) {
+    code_list list = {out, room, 0};
+    dl_iterate_phdr(add_code, &list);
+    return list.count;
+}
+
 typedef struct address_search {
     const uintptr_t *addresses;
     int count;
@@ -92,9 +117,24 @@ static bool mark_executable(const ss_os_mapping *m, void *context) {
     return false;
 }
 
+/* Where mappings cannot be seen: what is code by the program's and the libraries' own tables. */
+static void mark_code(address_search *search) {
+    enum { MOST = 4096 };
+    ss_os_mapping m = {.executable = true};
+    ss_os_range *ranges = malloc(MOST * sizeof *ranges);
+    const size_t count = ranges == NULL ? 0 : ss_os_code_ranges(ranges, MOST);
+    for (size_t i = 0; i < count; i++) {
+        m.start = ranges[i].start;
+        m.end = ranges[i].end;
+        mark_executable(&m, search);
+    }
+    free(ranges);
+}
+
 int ss_os_find_not_executable(const uintptr_t *addresses, int count) {
     address_search search = {addresses, count, 0};
-    ss_os_each_mapping(mark_executable, &search);
+    if (ss_os_each_mapping(mark_executable, &search) < 0)
+        mark_code(&search);
     for (int i = 0; i < count; i++)
         if (addresses[i] != 0 && (search.found >> i & 1) == 0)
             return i;

@@ -11,6 +11,18 @@
 
 /* ---- Files ----------------------------------------------------------------------------- */
 
+/* By its path once more, if that still is the file that was looked at. */
+static int open_the_same(const char *path, const struct stat *seen) {
+    struct stat info;
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || (fstat(fd, &info) == 0 && info.st_dev == seen->st_dev &&
+                   info.st_ino == seen->st_ino))
+        return fd;
+    close(fd);
+    errno = 0;
+    return -1;
+}
+
 int ss_os_file_open(const char *path, size_t *size) {
     struct stat info;
     char again[32];
@@ -26,7 +38,9 @@ int ss_os_file_open(const char *path, size_t *size) {
     if (*size == 0)
         return place; /* what /proc makes up has no size, and may do something when it is opened */
     snprintf(again, sizeof again, "/proc/self/fd/%d", place);
-    const int fd = open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* nor wait for a lease to end */
+    int fd = open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* nor wait for a lease to end */
+    if (fd < 0 && errno == ENOENT)
+        fd = open_the_same(path, &info); /* there is no /proc */
     ss_os_file_close(place);
     return fd;
 }

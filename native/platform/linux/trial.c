@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -178,10 +179,30 @@ static bool try_fork_mark(const char **why) {
     return marked && seen;
 }
 
+static bool is_any(const ss_os_mapping *m, void *unused) {
+    (void)m, (void)unused;
+    return true;
+}
+
 static bool try_maps(const char **why) {
+    if (ss_os_each_mapping(is_any, NULL) < 0)
+        return false;
     uintptr_t addresses[] = {(uintptr_t)try_maps, (uintptr_t)&addresses};
     *why = "does not tell code from data";
     return ss_os_find_not_executable(addresses, 2) == 1;
+}
+
+static int become_another(void *unused) {
+    const unsigned nobody = 65534;
+    (void)unused;
+    errno = 0;
+    return setgroups(0, NULL) == 0 && setgid(nobody) == 0 && setuid(nobody) == 0 ? 0 : errno;
+}
+
+static bool try_other_user(const char **why) {
+    const int error = end_of(start(become_another, NULL), NULL);
+    *why = strerror(error);
+    return error == 0;
 }
 
 bool ss_os_try(uint32_t number, ss_os_trial *out) {
@@ -200,6 +221,7 @@ bool ss_os_try(uint32_t number, ss_os_trial *out) {
         {try_reading, "process_vm_readv", "read own memory"},
         {try_fork_mark, "MADV_WIPEONFORK", "wiped in a child"},
         {try_maps, "/proc/self/maps", "tells code from data"},
+        {try_other_user, "setuid", "a child became another user"},
     };
     if (number >= sizeof trials / sizeof trials[0])
         return false;

@@ -80,19 +80,24 @@ def who_may_replace(place: str | int, status: os.stat_result) -> tuple[str, str]
         status: Its own, or that of the link if it is one.
 
     Returns:
-        What is wrong with it, and the command that mends it; None if nobody could.
+        What is wrong with it, and what mends it, to stand before its path; None if nobody could.
     """
     if status.st_uid not in (0, os.geteuid()):
+        if status.st_uid == _unknown_user():
+            return (
+                f"belongs to a user whom this user namespace does not map (uid {status.st_uid}), "
+                "who could replace the library"
+            ), "map into the namespace (the user mapping of a container) the owner of"
         owner = f"belongs to another user (uid {status.st_uid})"
         chown = "chown -h" if stat.S_ISLNK(status.st_mode) else "chown"
-        return f"{owner}, who could replace the library", f"{chown} {os.geteuid()}"
+        return f"{owner}, who could replace the library", f"run: {chown} {os.geteuid()}"
     is_sticky_folder = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if is_sticky_folder or stat.S_ISLNK(status.st_mode):  # a link has no rights of its own
         return None
     mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
     if status.st_mode & stat.S_IWOTH:
         return f"is writable for everybody ({mode}), so anybody could replace the library", (
-            "chmod o-w"
+            "run: chmod o-w"
         )
     if not status.st_mode & stat.S_IWGRP:  # with an access list: the most that it gives
         return None
@@ -101,9 +106,22 @@ def who_may_replace(place: str | int, status: os.stat_result) -> tuple[str, str]
         name = _name_others(tag, status.st_gid if tag == _ACL_OWN_GROUP else number)
         if name is not None:
             how = f"is writable for {name}"
-            mend = "chmod g-w" if entries is None else "setfacl -b"
+            mend = "run: chmod g-w" if entries is None else "run: setfacl -b"
             return f"{how} ({mode}), who could replace the library", mend
     return None
+
+
+def _unknown_user() -> int | None:
+    """As whose the files of those show whom this user namespace does not map; None: it maps all."""
+    try:
+        shown = int(Path("/proc/sys/kernel/overflowuid").read_text())
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    for start, _, count in (map(int, line.split()) for line in lines):
+        if start <= shown < start + count:
+            return None
+    return shown
 
 
 # acl(5): the attribute is a version, 2, and entries of u16 tag, u16 rights, u32 number.

@@ -51,7 +51,11 @@ _CORE = {
         "to notice a fork at the cost of one read",
         "getpid() is asked each time",
     ),
-    "/proc/self/maps": ("to check a plugin's functions, and that it is unmapped", ""),
+    "/proc/self/maps": (
+        "to check a plugin's functions, that it is unmapped, and where it crashed",
+        "libraries stay mapped in modes inline and thread; crash reports name no file",
+    ),
+    "setuid": (f"{_PROCESS}: `user` in a config", "workers run as the host's user"),
 }
 
 

@@ -18,13 +18,38 @@ if TYPE_CHECKING:
     from slipstream.config import JsonValue
     from slipstream.events import Event
 
+
+@dataclass(frozen=True, slots=True)
+class Quirk:
+    """Something that a plugin may declare to be.
+
+    Attributes:
+        says: What that means.
+        excuses: Ids of the checks whose findings it turns into a skip.
+    """
+
+    says: str
+    excuses: frozenset[str] = frozenset()
+
+
 QUIRKS = {
-    "complete": "answers a GAP with FATAL: it must be complete",
-    "resident": "stays mapped by its nature",
-    "slow-start": "needs a while to open or to start",
-    "needs-service": "needs something that is not here, such as a database",
-}
-"""What a plugin may declare to be, and what that means."""
+    "complete": Quirk("answers a GAP with FATAL: it must be complete"),
+    "resident": Quirk(
+        "the runtime of its language stays, with its threads, descriptors and signal handlers",
+        frozenset({
+            "binary.static-tls", "entry.quiet-load", "entry.starts-nothing",
+            "lifecycle.refused-clean", "threads.joined", "threads.signals", "unload.unmapped",
+            "unload.hundred", "resources.descriptors", "resources.heap", "resources.mappings",
+            "resources.allocations", "hygiene.signals",
+        }),
+    ),
+    "slow-start": Quirk("needs a while to open or to start", frozenset({"entry.cheap"})),
+    "needs-service": Quirk(
+        "needs something that is not here, such as a database",
+        frozenset({"lifecycle.load-unload"}),
+    ),
+}  # fmt: skip
+"""What a plugin may declare to be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from slipstream.check.blame import blame
 from slipstream.check.catalogue import Check, catalogue
 from slipstream.check.play import CannotPlayError, Play, Played, play
 from slipstream.check.script import Script
-from slipstream.check.subject import Subject, Table, table_of
+from slipstream.check.subject import QUIRKS, Subject, Table, table_of
 from slipstream.check.verdict import Result, Verdict
 
 DEADLINE = 20.0
@@ -207,6 +207,10 @@ def run(subject: Subject, name: str, folder: Path) -> Result:
     trial = Trial(subject, entry, folder)
     began = time.monotonic()
     verdict, findings = _verdict(trial, function)
+    excuse = next((q for q in subject.quirks if name in QUIRKS[q].excuses), None)
+    if excuse is not None and verdict in {Verdict.FAIL, Verdict.WARN, Verdict.NOTE}:
+        reason = f"quirk {excuse} ({subject.quirks[excuse]}): {findings[0]}"
+        verdict, findings = Verdict.SKIP, (reason,)
     return Result(entry, verdict, findings, time.monotonic() - began, trial.input)
 
 

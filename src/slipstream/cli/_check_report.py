@@ -84,7 +84,7 @@ def _finding(result: Result) -> Iterator[str]:
     check = result.check
     verdict = click.style(f"{result.verdict:<{_MARGIN - 1}}", fg=_COLOURS[result.verdict])
     yield f"{verdict} {click.style(check.id, bold=True)}"
-    yield wrapped(check.title, _MARGIN)
+    yield wrapped(check.title, _MARGIN, "  wanted")
     for finding in result.findings:
         lines = wrapped(finding, _MARGIN + 2)
         yield " " * _MARGIN + "- " + lines[_MARGIN + 2 :]

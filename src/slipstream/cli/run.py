@@ -21,7 +21,6 @@ from slipstream.errors import (
     FlushTimeout,
     FrameError,
     PluginFailed,
-    SlipstreamError,
 )
 from slipstream.loaded import Plugin
 from slipstream.manager import PluginManager
@@ -211,19 +210,18 @@ class Run:
         return any(plugin.counters.retrying for plugin in self.manager.plugins.values())
 
     def _stream(self, advance: Advance) -> None:
-        # What comes through a pipe may be live: no event waits there for the next.
-        batches = _batches(self.file, BATCH_BYTES if self.file.size is not None else 1)
+        runs = self.file.runs(BATCH_BYTES)
         while True:
             with self.signals.interruptible():
-                batch = next(batches, None)
-            if batch is None:
+                run = next(runs, None)
+            if run is None:
                 return
-            self._send(batch)
+            self._send(run)
             advance()
 
-    def _send(self, batch: list[bytes]) -> None:
+    def _send(self, run: bytes) -> None:
         try:
-            self.result.events += self.manager.broadcast_frames(b"".join(batch))
+            self.result.events += self.manager.broadcast_frames(run)
         except FrameError as error:
             self.result.events += error.index  # those before the bad one were sent
             raise CaptureError(
@@ -231,26 +229,6 @@ class Run:
                 f"{error.message.partition(': ')[2]}",
                 f"{error.hint}; the {self.result.events} events before it were sent",
             ) from None
-
-
-def _batches(file: EventFile, size: int) -> Iterator[list[bytes]]:
-    """Yield the frames in runs of about `size` bytes; before an error, what came before it."""
-    batch: list[bytes] = []
-    length = 0
-    problem: SlipstreamError | None = None
-    try:
-        for frame in file.playable():
-            batch.append(frame)
-            length += len(frame)
-            if length >= size:
-                yield batch
-                batch, length = [], 0
-    except SlipstreamError as error:
-        problem = error
-    if batch:
-        yield batch
-    if problem is not None:
-        raise problem
 
 
 def refuse_losses(result: Report) -> None:

@@ -317,6 +317,7 @@ RULES: Final[dict[str, Rule]] = {
     "block_timeout": _seconds(0, _HOUR, "5"),
     "dead_letter": _path_or_false('"failed.capture"'),
     "reload": _choice(Reload),
+    "reload_close_first": _flag,
     "callback_timeout": _seconds(0.01, _DAY, "30", off=True),
     "load_timeout": _seconds(0.1, _HOUR, "30"),
     "unload_timeout": _seconds(0.1, _HOUR, "10"),

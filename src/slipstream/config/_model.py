@@ -53,6 +53,8 @@ class PluginConfig:
         dead_letter: The capture file for events that are refused for good; False keeps none,
             None one in the plugin's data folder.
         reload: The order of old and new version at a reload.
+        reload_close_first: Whether the old version's library is closed before the new one's is
+            opened, in a mode where both are part of the host.
         callback_timeout: The longest that a callback may take; 0 is off.
         load_timeout: The longest that loading may take.
         unload_timeout: The longest that unloading may take.
@@ -77,6 +79,7 @@ class PluginConfig:
     block_timeout: float = 5.0
     dead_letter: Path | bool | None = None
     reload: Reload = Reload.REPLACE
+    reload_close_first: bool = False
     callback_timeout: float = 30.0
     load_timeout: float = 30.0
     unload_timeout: float = 10.0
@@ -172,6 +175,14 @@ class PluginConfig:
                     f"set {key}.max_delay to at least as much",
                     (*_place_of(document, key), "initial_delay"),
                 )
+        if self.reload_close_first and self.reload is Reload.OVERLAP:
+            raise document.error(
+                ConfigError,
+                'reload_close_first: true and reload: "overlap" exclude each other',
+                "leave one of them out",
+                _place_of(document, "reload_close_first"),
+                at_key=True,
+            )
         for key in ("limits", "user"):
             where = _place_of(document, key)
             if where and self.mode in (Mode.INLINE, Mode.THREAD):

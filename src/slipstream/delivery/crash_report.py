@@ -14,6 +14,13 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._platform import create_private
 
+MOST = 100
+"""So many reports are kept of each plugin."""
+MOST_BYTES = 1 << 30
+"""So many bytes do they take, with the libraries that they name."""
+
+_told: set[Path] = set()  # the folders from which reports were removed
+
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_report, ss_supervised
     from slipstream.library import PrivateCopy
@@ -167,26 +174,58 @@ def _keep(report: CrashReport, copy: Path, file: Path, pump: LogPump) -> CrashRe
     """Write a report, and keep the library that it speaks of beside it."""
     kept = _keep_library(copy, file.parent, report.digest)
     report = replace(report, library=None if kept is None else str(kept))
-    return replace(report, file=_write(report, file, pump))
+    report = replace(report, file=_write(report, file, pump))
+    try:
+        _remove_oldest(file, kept, pump)
+    except OSError as error:
+        fields: dict[str, object] = {"plugin": report.plugin, "problem": str(error)}
+        pump.say(logging.WARNING, "old crash reports not removed", fields)
+    return report
+
+
+def _age(report: Path) -> int:
+    """Return a number by which a report's file is younger than others."""
+    number = report.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _remove_oldest(newest: Path, library: Path | None, pump: LogPump) -> None:
+    """Keep so many reports and so many bytes, and the newest with its library in any case."""
+    folder = newest.parent
+    reports = sorted(folder.glob("crash-*.json"), key=_age)
+    removed = len(reports) - MOST
+    for oldest in reports[: max(removed, 0)]:
+        oldest.unlink(missing_ok=True)
+    reports = [path for path in reports[max(removed, 0) :] if path != newest]
+    _remove_unnamed(folder, library)
+    while reports and sum(path.stat().st_size for path in folder.glob("crash-*")) > MOST_BYTES:
+        reports.pop(0).unlink(missing_ok=True)
+        _remove_unnamed(folder, library)
+        removed = 1
+    if removed > 0 and folder not in _told:
+        _told.add(folder)
+        fields: dict[str, object] = {"folder": str(folder), "most": MOST, "most_bytes": MOST_BYTES}
+        pump.say(logging.INFO, "old crash reports are removed from now on", fields)
+
+
+def _remove_unnamed(folder: Path, library: Path | None) -> None:
+    """Remove the libraries that no report names any more. Mostly there is one, which is named."""
+    others = [path for path in folder.glob("crash-*.so") if path != library]
+    if not others:
+        return
+    named = b"".join(report.read_bytes() for report in folder.glob("crash-*.json"))
+    for path in others:
+        if os.fsencode(path.name) not in named:
+            path.unlink(missing_ok=True)
 
 
 def _keep_library(copy: Path, folder: Path, digest: str) -> Path | None:
-    """Keep a library, once, and remove those that no report names any more; None if it cannot.
-
-    Reports may be many: they are read when a library is new, not at each crash.
-    """
+    """Keep a library, once; None if it cannot."""
     kept = folder / f"crash-{digest[:16]}.so"
     if kept.exists():
         return kept
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        named = "".join(
-            report.read_text(encoding="utf-8", errors="replace")
-            for report in folder.glob("crash-*.json")
-        )
-        for old in folder.glob("crash-*.so"):
-            if str(old) not in named:
-                old.unlink(missing_ok=True)
         draft = kept.with_suffix(".new")
         draft.unlink(missing_ok=True)
         try:

@@ -139,6 +139,8 @@ class InlinePlugin(Slot, InHost):
         return Flush(lambda left: self._flush(instance, left), by_itself=False)
 
     def _flush(self, instance: Instance, timeout: float) -> None:
+        if timeout <= 0:  # begun, it would not return in time, and the plugin be paused for that
+            raise PluginFailed("there is no time for its flush", "give it some")
         try:
             with self._host.sequencer.held(self._slot, instance.is_stuck):
                 instance.flush(timeout)

@@ -82,6 +82,14 @@ class Mapping(enum.IntEnum):
         lib.SS_MAPPING_THREADS,
         "stays mapped: threads of it, or of a library that came with it, still run",
     )
+    UNSEEN = (
+        lib.SS_MAPPING_UNSEEN,
+        "stays mapped: there is no /proc to see whether threads of it still run",
+    )
+    KEY = (
+        lib.SS_MAPPING_KEY,
+        "stays mapped: a thread that called it may hold data (pthread_key_create) that it destroys",
+    )
     SIGNAL = lib.SS_MAPPING_SIGNAL, "stays mapped: a signal is answered by a function of it"
     PINNED = (
         lib.SS_MAPPING_PINNED,
@@ -153,6 +161,7 @@ class Instance(Handle["ss_instance"]):
         self.is_loaded = False
         self._pump = pump
         self._stuck_in = ""
+        self._ended: Mapping | None = None
         try:
             info = copy.info
         except BaseException:
@@ -339,6 +348,17 @@ class Instance(Handle["ss_instance"]):
         """
         if self.is_closed:
             return Mapping.NONE
+        mapping = self.end(timeout)
+        super().close()
+        self.copy.close()
+        if not mapping.problem:
+            self._pump.close_log(self.log_id)
+        return mapping
+
+    def end(self, timeout: float) -> Mapping:
+        """Do all of `close` but for giving back what others may still look into: its numbers."""
+        if self._ended is not None:
+            return self._ended
         mapping = Mapping.STUCK
         with contextlib.suppress(SlipstreamError):  # no thread to be had
             if self._settle(0.0):
@@ -346,10 +366,7 @@ class Instance(Handle["ss_instance"]):
             if self._settle(0.0):
                 info = self._step("destroy", timeout, lib.ss_instance_close)
                 mapping = mapping if info is None else Mapping(info.mapping)
-        super().close()
-        self.copy.close()
-        if not mapping.problem:
-            self._pump.close_log(self.log_id)
+        self._ended = None if mapping is Mapping.STUCK else mapping
         return mapping
 
     # ---- Asking -------------------------------------------------------------------

@@ -105,6 +105,23 @@ class Letters(Handle["ss_letters"]):
             return -1
 
 
+def tell_of_waiting(folder: Path | None, name: str, pump: LogPump) -> None:
+    """Say in the log that files wait for somebody: nobody removes what was never delivered."""
+    if folder is None:
+        return
+    sizes = [
+        path.stat().st_size
+        for pattern in ("undelivered-*.slip", f"{Path(FILE).stem}.damaged-*.slip")
+        for path in folder.glob(pattern)
+    ]
+    if sizes:
+        pump.say(
+            logging.WARNING,
+            "files of events that were not delivered wait: redeliver or remove them",
+            {"plugin": name, "folder": str(folder), "files": len(sizes), "bytes": sum(sizes)},
+        )
+
+
 def save_undelivered(frames: Iterable[bytes], folder: Path | None, name: str) -> str:
     """Write what an unload leaves to a capture: events, and GAPs for what was lost before.
 

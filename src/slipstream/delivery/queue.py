@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import TYPE_CHECKING
@@ -58,6 +59,19 @@ def _refuse_if_too_large(ring_bytes: int) -> None:
     )
 
 
+def _advice(number: int, *, shared: bool) -> str:
+    """Return the next step where memory for a ring could not be had, by the error's number."""
+    if number in {errno.EMFILE, errno.ENFILE}:
+        return "raise the limit on open files: ulimit -n"
+    if number in {errno.ENOMEM, errno.ENOSPC, errno.EAGAIN}:
+        return "use a smaller `ring_bytes`, or raise the limit on memory: ulimit -v"
+    mode, other = ("process", "thread") if shared else ("thread", "inline")
+    return (
+        f"the kernel, or a sandbox around this process (seccomp), refuses what mode {mode} needs: "
+        f"allow it there, or use mode: '{other}'; `slipstream doctor` tests all of it"
+    )
+
+
 def _mib(count: int) -> str:
     return f"{count / (1 << 20):.4g} MiB"
 
@@ -84,10 +98,11 @@ class Queue(Handle["ss_queue"]):
             int(config.block_timeout * 1000),
         )
         if pointer == ffi.NULL:
-            reason = os.strerror(ffi.errno)
+            number = ffi.errno
+            call = _native.text(lib.ss_os_refused_call())
             raise PluginLoadError(
-                f"cannot make a ring of {config.ring_bytes} bytes: {reason}",
-                "use a smaller `ring_bytes`; `slipstream doctor` tests what rings need",
+                f"cannot make a ring of {config.ring_bytes} bytes: {call}: {os.strerror(number)}",
+                _advice(number, shared=shared),
                 Refusal.CANNOT_OPEN,
             )
         super().__init__(pointer, lib.ss_queue_free)

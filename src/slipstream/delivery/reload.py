@@ -14,7 +14,7 @@ from slipstream._native import lib
 from slipstream.config import Mode, Overflow, Reload, plugin_config, settle_own
 from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
-from slipstream.delivery.letters import Letters
+from slipstream.delivery.letters import Letters, tell_of_waiting
 from slipstream.delivery.plugin import Delivery
 from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
 from slipstream.library import PrivateCopy
@@ -120,6 +120,8 @@ class Reloadable(Delivery, Generic[V]):
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
+            if self.present is None:
+                tell_of_waiting(data_dir, self.name, self._host.pump)
             settled = plugin_config(config, self.name, resolved=own)
             self._write_letters(fresh)
         except BaseException:
@@ -205,6 +207,39 @@ class InHost(Reloadable[Instance]):
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
         return Instance(self._host.pump, copy, config, self.name)
 
+    def bring(
+        self, config: PluginConfig, path: Path, accept: Callable[[str], None] | None = None
+    ) -> str:
+        """Open a version and let it take over; see `Reloadable.bring`."""
+        old = self.present
+        if not config.reload_close_first or old is None or not old.is_loaded:
+            return super().bring(config, path, accept)
+        with PrivateCopy(path, config.sha256) as checked:
+            _ = checked.info  # what can be refused without running it is, while the old one serves
+        again = PrivateCopy(old.copy.original, of=old.copy.path)
+        try:
+            problem = self._end_first(old)
+        except BaseException:
+            again.close()
+            raise
+        try:
+            more = super().bring(config, path, accept)
+        except BaseException as error:
+            self._open_again(old, again, error)
+            raise
+        again.close()
+        return "; ".join(filter(None, (problem, more)))
+
+    def _end_first(self, old: Instance) -> str:
+        """End the version that serves, and close its library, before another is opened."""
+        timeout = self.config.unload_timeout
+        try:
+            self._withdraw(old, overlap=False)
+        except BaseException:
+            self._go_on(old)
+            raise
+        return "; ".join(filter(None, (old.unload(timeout), old.end(timeout).problem)))
+
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reports."""
         return [] if self.present is None else self.present.metrics()
@@ -245,9 +280,12 @@ class InHost(Reloadable[Instance]):
         if old.is_loaded:
             self._go_on(old)
             return
+        self._open_again(old, PrivateCopy(old.copy.original, of=old.copy.path), cause)
+
+    def _open_again(self, old: Instance, copy: PrivateCopy, cause: BaseException) -> None:
+        """Start an unloaded version anew, from a copy of its copy."""
         try:
-            again = self._open(PrivateCopy(old.copy.original, of=old.copy.path), old.config)
-            self._switch(again, *old.loaded_with)
+            self._switch(self._open(copy, old.config), *old.loaded_with)
         except SlipstreamError as error:
             self._fail(f"neither version could be started: {error.message}")
             text = cause.message if isinstance(cause, SlipstreamError) else repr(cause)

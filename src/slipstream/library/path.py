@@ -67,9 +67,7 @@ def check_library_path(path: str | os.PathLike[str], *, insecure: bool = False) 
 
         what, part, (wrong, mend) = unsafe
         quoted = shlex.quote(printable(str(part)))
-        raise InvalidPluginPath(
-            f"the {what} {quoted} {wrong}", f"run: {mend} {quoted}, {_INSECURE}"
-        )
+        raise InvalidPluginPath(f"the {what} {quoted} {wrong}", f"{mend} {quoted}, {_INSECURE}")
     return real
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from slipstream import aleo
+from slipstream import _native, aleo
+from slipstream._native.handle import Handle
 from slipstream.events import AppEvent, EventKind, Layout
 from slipstream.frames import APP_KINDS, CLASSES, HOST_ONLY, RECORDED, getter, kind_name
 
@@ -86,6 +87,9 @@ class Line(msgspec.Struct, gc=False):
     frame_hex: str | None = None
 
 
+_COMMON = ("kind", "seq", "stream", "sequence", "time_ns", "flags", "block_height")
+
+
 def _members() -> dict[str, Any]:
     """The fields that the layouts add: texts, numbers and bytes, in the order of our writer."""
     members: dict[str, Any] = {}
@@ -106,3 +110,40 @@ AnyLine: Any = msgspec.defstruct(
     gc=False,
 )
 """A line with the fields of every kind."""
+
+
+def usual_lines() -> Handle[Any]:
+    """Return an ``ss_lines`` that knows the fields and the kinds of lines."""
+    lib = _native.lib
+    lines = lib.ss_lines_new()
+    if lines == _native.ffi.NULL:
+        raise MemoryError
+    handle = Handle(lines, lib.ss_lines_free)
+    kinds = {name: kind for name, kind in KINDS.items() if kind not in HOST_ONLY}
+    forms = dict.fromkeys(_COMMON, lib.SS_LINE_NUMBER)
+    forms |= {"kind": lib.SS_LINE_TEXT, "stream": lib.SS_LINE_HEX}
+    forms |= dict.fromkeys(set(AnyLine.__struct_fields__).difference(forms), lib.SS_LINE_OTHER)
+    for kind in kinds.values():
+        layout = SHAPES[kind].layout
+        texts = [span.name for span in layout.spans if FORMS[span.form].encode]
+        forms |= dict.fromkeys(texts, lib.SS_LINE_TEXT)
+        forms |= dict.fromkeys([f"{span.name}_hex" for span in layout.spans], lib.SS_LINE_HEX)
+        forms |= dict.fromkeys(layout.numbers, lib.SS_LINE_NUMBER)
+        forms |= dict.fromkeys(filter(None, [layout.word]), lib.SS_LINE_WORD)
+    places = {name: place for place, name in enumerate(forms)}
+    known = [lib.ss_lines_add_member(lines, name.encode(), forms[name]) for name in places]
+    for name, kind in kinds.items():
+        layout = SHAPES[kind].layout
+        members = [*(f"{span.name}_hex" for span in layout.spans), *layout.numbers]
+        known.append(
+            lib.ss_lines_add_kind(
+                lines,
+                name.encode(),
+                kind,
+                bytes(places[member] for member in members),
+                places[layout.word] if layout.word else lib.SS_LINE_NO_MEMBER,
+            )
+        )
+    if not all(known):
+        raise SystemError("native/frame/lines.c has too little room for the fields or kinds")
+    return handle

@@ -15,7 +15,16 @@ from slipstream.errors import AleoFormatError, FrameError, SlipstreamError
 from slipstream.events import EventKind, Span
 from slipstream.files import FileProblem, read_small
 from slipstream.frames import HOST_ONLY
-from slipstream.streams.fields import FORMS, KINDS, KNOWN_KINDS, SHAPES, AnyLine, Line, Shape
+from slipstream.streams.fields import (
+    FORMS,
+    KINDS,
+    KNOWN_KINDS,
+    SHAPES,
+    AnyLine,
+    Line,
+    Shape,
+    usual_lines,
+)
 
 LINE_MAX: int = 3 * _native.lib.SLIPSTREAM_FRAME_MAX
 """The longest line in bytes: the largest frame in hexadecimal, and room for texts."""
@@ -51,7 +60,28 @@ class LineReader:
         self._warned: set[str] = set()
         self._stream = 0
         self._last = 0
+        self._usual = usual_lines()
+        self._place_of = _native.ffi.new("ss_lines_place *")
         self._decode: Callable[[bytes], Line] = msgspec.json.Decoder(AnyLine).decode
+
+    def run(self, text: bytes, at: int, enough: int) -> tuple[bytes, int, int]:
+        """Return the frames of the lines that are as nearly all are; what is not is for `frame`.
+
+        Args:
+            text: Whole lines, and perhaps the beginning of one more.
+            at: Where in it the next line starts.
+            enough: How many bytes of frames are.
+
+        Returns:
+            The frames, one behind the other; where the first line starts that was not read; how
+            many were.
+        """
+        place = self._place_of
+        place.at, place.stream, place.sequence = at, self._stream, self._last
+        found = _native.lib.ss_lines_read(self._usual.pointer, text, len(text), enough, place)
+        self._stream, self._last = place.stream, place.sequence
+        run = bytes(_native.ffi.buffer(found, place.len)) if place.count else b""
+        return run, place.at, place.count
 
     def frame(self, raw: bytes) -> bytes | None:
         """Return the frame of a line.

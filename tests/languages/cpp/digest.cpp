@@ -149,7 +149,10 @@ std::int32_t SLIPSTREAM_CALL on_unload(void *instance, std::uint32_t) {
 }
 
 std::uint64_t SLIPSTREAM_CALL subscribed_events(void *) {
-    return ~SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_MARK);
+    std::uint64_t kinds = ~std::uint64_t{0} << SLIPSTREAM_KIND_APP_FIRST; // to APP_LAST
+    for (std::uint32_t kind = 0; kind < SLIPSTREAM_KIND_MARK; kind++)
+        kinds |= SLIPSTREAM_KIND_BIT(kind);
+    return kinds;
 }
 
 std::int32_t SLIPSTREAM_CALL on_broadcast(void *instance, const slipstream_delivery *,
@@ -162,7 +165,8 @@ std::int32_t SLIPSTREAM_CALL on_broadcast(void *instance, const slipstream_deliv
         while ((status = slipstream_next_frame(frames, len, &at, &frame)) == SLIPSTREAM_OK)
             if ((status = take(self, frame)) != SLIPSTREAM_OK)
                 return slipstream_fail(self.host, status, "unreadable frame");
-        return status == SLIPSTREAM_END ? SLIPSTREAM_OK : status;
+        return status == SLIPSTREAM_END ? SLIPSTREAM_OK
+                                        : slipstream_fail(self.host, status, "unreadable frame");
     });
 }
 

@@ -144,7 +144,8 @@ func goOnUnload(instance unsafe.Pointer, timeout C.uint32_t) (status C.int32_t) 
 
 //export goSubscribedEvents
 func goSubscribedEvents(instance unsafe.Pointer) C.uint64_t {
-	return ^C.uint64_t(1 << C.SLIPSTREAM_KIND_MARK)
+	const first, mark = C.SLIPSTREAM_KIND_APP_FIRST, C.SLIPSTREAM_KIND_MARK
+	return ^C.uint64_t(1<<first-1) | C.uint64_t(1<<mark-1)
 }
 
 func (p *plugin) gap(frame *C.slipstream_frame) C.int32_t {

@@ -150,7 +150,8 @@ fn onUnload(instance: ?*anyopaque, _: u32) callconv(.c) i32 {
 }
 
 fn subscribedEvents(_: ?*anyopaque) callconv(.c) u64 {
-    return ~(@as(u64, 1) << c.SLIPSTREAM_KIND_MARK);
+    const first = @as(u64, 1) << c.SLIPSTREAM_KIND_APP_FIRST;
+    return ~(first - 1) | ((@as(u64, 1) << c.SLIPSTREAM_KIND_MARK) - 1);
 }
 
 fn onBroadcast(instance: ?*anyopaque, _: [*c]const c.slipstream_delivery, frames: [*c]const u8, len: usize) callconv(.c) i32 {

@@ -11,8 +11,6 @@ def _left_alone(name: str, part: int) -> CheckFunction:
 
     @check(f"hygiene.{name}")
     def left_alone(trial: Trial) -> Findings:
-        if name == "signals" and "resident" in trial.subject.quirks:
-            trial.skip(f"quirk resident: {trial.subject.quirks['resident']}")
         script = trial.opened()
         script.keep()
         script.construct()

@@ -11,6 +11,7 @@ const MALFORMED: i32 = -7;
 const TOO_LARGE: i32 = -9;
 const IO: i32 = -13;
 const PANIC: i32 = -17;
+const CRITICAL: u32 = 0xFFFF_0000;
 const FLAG_MULTI_INSTANCE: u32 = 4;
 const FLAG_BATCH: u32 = 16;
 
@@ -136,6 +137,9 @@ impl Instance {
         let (frame_len, payload_len) = (u32_at(run, 0)? as usize, u32_at(run, 12)? as usize);
         let (header_len, kind) = ((u32_at(run, 4)? & 0xFFFF) as usize, u32_at(run, 4)? >> 16);
         let frame = run.get(..frame_len)?;
+        if u32_at(frame, 8)? & CRITICAL != 0 {
+            return None;
+        }
         let payload = frame.get(header_len..header_len.checked_add(payload_len)?)?;
         let fixed = u32_at(payload, 0)? as usize;
         // Spans, then numbers; whether the word behind fixed_len says something.
@@ -229,7 +233,7 @@ unsafe extern "C" fn on_unload(instance: *mut c_void, _: u32) -> i32 {
 }
 
 unsafe extern "C" fn subscribed_events(_: *mut c_void) -> u64 {
-    !(1 << 8)
+    !((1 << 32) - 1) | ((1 << 8) - 1)
 }
 
 unsafe extern "C" fn on_broadcast(

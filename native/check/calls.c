@@ -87,7 +87,7 @@ static void close_library(void *argument) {
     ss_guest *guest = ss_guest_in(step->slot);
     const uint32_t flags = guest == NULL ? 0 : guest->plugin.plugin.flags;
     ss_call_begins();
-    const uint32_t mapping = ss_library_close(&libraries[step->slot].library, flags, "slip-0");
+    const uint32_t mapping = ss_library_close(&libraries[step->slot].library, flags, "slip-0", false);
     ss_call_ends();
     libraries[step->slot].create = NULL;
     ss_note(SS_PLAYED_VALUE, SLIPSTREAM_OK, mapping, 0, NULL, 0);

@@ -76,7 +76,7 @@ static void play(uint64_t nonce, rlim_t memory) {
     if (memory != 0)
         limit(RLIMIT_DATA, memory);
     ss_note_to(fds.played, nonce, trace);
-    ss_use_fault_stack(NULL);
+    ss_os_use_fault_stack();
     ss_catch_faults(&trace->fault);
     ss_play(script, script_len);
     fflush(NULL);

@@ -1,7 +1,7 @@
 #include "check/threads.h"
 
 #include "check/notes.h"
-#include "process/worker_faults.h"
+#include "platform/platform.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -23,7 +23,7 @@ static struct {
 
 static void *call(void *argument) {
     caller *self = argument;
-    ss_use_fault_stack(NULL);
+    ss_os_use_fault_stack();
     pthread_mutex_lock(&all.lock);
     for (;;) {
         while (self->function == NULL)
@@ -89,7 +89,7 @@ typedef struct racer {
 
 static void *race(void *argument) {
     const racer *self = argument;
-    ss_use_fault_stack(NULL);
+    ss_os_use_fault_stack();
     self->function(self->argument, self->number);
     return NULL;
 }

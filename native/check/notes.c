@@ -1,9 +1,9 @@
 #include "check/notes.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 static struct {
@@ -40,11 +40,17 @@ static void write_all(const void *data, size_t len) {
 
 void ss_note(uint32_t what, int32_t status, uint64_t a, uint64_t b, const void *text, size_t len) {
     const ss_played head = {to.nonce, to.trace->step, what, status, (uint32_t)len, a, b};
+    static uint8_t whole[PIPE_BUF];
     if (getpid() != to.process)
         return; /* the lock may be held there for good */
     pthread_mutex_lock(&to.lock);
-    write_all(&head, sizeof head);
-    write_all(text, len);
+    const size_t first = len < sizeof whole - sizeof head ? len : sizeof whole - sizeof head;
+    memcpy(whole, &head, sizeof head);
+    if (first > 0)
+        memcpy(whole + sizeof head, text, first);
+    write_all(whole, sizeof head + first); /* at once: what a child says comes before or behind it */
+    if (len > first)
+        write_all((const char *)text + first, len - first);
     pthread_mutex_unlock(&to.lock);
 }
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._platform import memory_left
 from slipstream.check.script import FOLDER, Script, Step
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ PROGRAM = Path(_native.MODULE_FILE).resolve().with_name("slipstream-check")
 
 _MARGIN = 10.0  # seconds that the program may need beyond the deadline that it keeps itself
 _MEMORY = 4 << 30  # bytes that a plugin may have: one that eats all shall not eat ours
+_LITTLE_MEMORY = 256 << 20  # so many it gets, even where there are hardly more
 _POLL = 0.1
 _DISK = 1 << 30  # bytes that may vanish from the disk while a plugin runs
 _OUTPUT = 8192  # bytes of what it printed that are kept
@@ -152,14 +154,15 @@ class CannotPlayError(Exception):
 
 
 def play(
-    script: Script, deadline: float, *, memory: int = _MEMORY, wrap: tuple[str, ...] = ()
+    script: Script, deadline: float, *, memory: int | None = None, wrap: tuple[str, ...] = ()
 ) -> Play:
     """Play a script.
 
     Args:
         script: The script; `FOLDER` in a step's data is the folder that the plugin is given.
         deadline: Seconds.
-        memory: Bytes that the plugin may have; 0: as many as there are.
+        memory: Bytes that the plugin may have; 0: as many as there are; None: half of those that
+            are left, but not without end.
         wrap: A program that is to run ``slipstream-check``, with its arguments.
 
     Raises:
@@ -169,7 +172,13 @@ def play(
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="slipstream-check-", ignore_cleanup_errors=True)
         )
-        return _Player(script, deadline, memory, Path(folder), stack).play(wrap)
+        given = _memory() if memory is None else memory
+        return _Player(script, deadline, given, Path(folder), stack).play(wrap)
+
+
+def _memory() -> int:
+    left = memory_left()
+    return _MEMORY if left is None else max(_LITTLE_MEMORY, min(_MEMORY, left[0] // 2))
 
 
 class _Player:

@@ -1,5 +1,5 @@
 /* It closes every descriptor, also those over which a verdict would go.
- * expect: entry.constructor fail
+ * expect: entry.constructor crash
  */
 #include "rogue.h"
 static void close_all(void) {

@@ -1,5 +1,5 @@
 /* It writes to every descriptor that it has passed, and ends the process.
- * expect: entry.constructor fail
+ * expect: entry.constructor crash
  */
 #include "rogue.h"
 static void scribble(void) {

@@ -8,7 +8,7 @@ from slipstream.check.trial import DEADLINE, Findings, Trial, check
 _CHEAP_NS = 100_000_000
 _ALL = (
     lib.SS_STATE_SIGNALS, lib.SS_STATE_DIRECTORY, lib.SS_STATE_UMASK, lib.SS_STATE_ENVIRONMENT,
-    lib.SS_STATE_LOCALE, lib.SS_STATE_THREADS, lib.SS_STATE_DESCRIPTORS,
+    lib.SS_STATE_LOCALE, lib.SS_STATE_THREADS, lib.SS_STATE_DESCRIPTORS, lib.SS_STATE_CHILDREN,
 )  # fmt: skip
 
 

@@ -190,7 +190,7 @@ static void change(parts *it, ss_dice *dice) {
     }
 }
 
-static parts it; /* what is being made */
+static parts made; /* the next event, in its parts */
 
 /* Makes the next event; its length. */
 static size_t make_next(uint8_t *out, ss_dice *dice) {
@@ -201,10 +201,10 @@ static size_t make_next(uint8_t *out, ss_dice *dice) {
     const item *from = &fuzz.corpus[which];
     const uint64_t changes = 1 + below(dice, 4);
     size_t len = 0;
-    if (take_apart(from->data, from->len, &it)) {
+    if (take_apart(from->data, from->len, &made)) {
         for (uint64_t i = 0; i < changes; i++)
-            change(&it, dice);
-        len = put_together(&it, out);
+            change(&made, dice);
+        len = put_together(&made, out);
     }
     if (len == 0)
         memcpy(out, from->data, len = from->len);

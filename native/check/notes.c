@@ -38,9 +38,10 @@ static void write_all(const void *data, size_t len) {
     }
 }
 
+static uint8_t whole[PIPE_BUF]; /* a note that goes out; the lock is held */
+
 void ss_note(uint32_t what, int32_t status, uint64_t a, uint64_t b, const void *text, size_t len) {
     const ss_played head = {to.nonce, to.trace->step, what, status, (uint32_t)len, a, b};
-    static uint8_t whole[PIPE_BUF];
     if (getpid() != to.process)
         return; /* the lock may be held there for good */
     pthread_mutex_lock(&to.lock);

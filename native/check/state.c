@@ -330,12 +330,13 @@ void ss_state_compare(uint32_t at, uint32_t parts) {
     }
 }
 
+static char maps[4 << 20];
+
 void ss_state_heap(uint64_t *bytes, uint64_t *mappings) {
-    static char text[4 << 20];
     const struct mallinfo2 heap = mallinfo2();
     *bytes = heap.uordblks + heap.hblkhd;
     *mappings = 0;
-    read_file("/proc/self/maps", text, sizeof text);
-    for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1)
+    read_file("/proc/self/maps", maps, sizeof maps);
+    for (const char *at = maps; *at != '\0'; at += strcspn(at, "\n") + 1)
         ++*mappings;
 }

@@ -4,6 +4,7 @@
     pthread_mutex_t lock;                                                                 \
     const uint8_t *last;                                                                  \
     struct timespec since;                                                                \
+    int runs;                                                                             \
     int ends;
 #include "rogue.h"
 static int tick(rogue *self, const uint8_t *frames, int ends) {
@@ -32,6 +33,13 @@ static void *work(void *of) {
     }
     return NULL;
 }
+static void end(rogue *self) {
+    if (self->runs) {
+        (void)tick(self, NULL, 1);
+        (void)pthread_join(self->thread, NULL);
+    }
+    self->runs = 0;
+}
 #define ON_LOADED                                                                         \
     sigset_t all, before;                                                                 \
     (void)sigfillset(&all);                                                               \
@@ -40,10 +48,10 @@ static void *work(void *of) {
     status = pthread_create(&self->thread, NULL, work, self);                             \
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);                                    \
     if (status != 0)                                                                      \
-    return fail(self, SLIPSTREAM_NO_MEMORY, "no thread")
+        return fail(self, SLIPSTREAM_NO_MEMORY, "no thread");                             \
+    self->runs = 1
 #define IN_ON_BROADCAST (void)tick(self, frames, 0)
 #define IN_FLUSH (void)tick(self, NULL, 0)
-#define IN_ON_UNLOAD                                                                      \
-    (void)tick(self, NULL, 1);                                                            \
-    (void)pthread_join(self->thread, NULL)
+#define IN_ON_UNLOAD end(self)
+#define IN_DESTROY end(self)
 #include "good.h"

@@ -28,7 +28,7 @@ static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t
         slipstream_read_block(&frame, &block) != SLIPSTREAM_OK)
         return SLIPSTREAM_MALFORMED;
     if (block.block.len == 37 && frame.height == HEIGHT)
-        *(volatile int *)(uintptr_t)16 = 1;
+        __builtin_trap();
     return ++calls % 500 == 0 ? ANSWER : SLIPSTREAM_OK;
 }
 

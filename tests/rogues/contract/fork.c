@@ -1,4 +1,4 @@
-/* on_load returns twice, the second time in a child process. */
+/* Its on_load returns twice, the second time in a child process. */
 #define STATE pid_t child;
 #include "rogue.h"
 

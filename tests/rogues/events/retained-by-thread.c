@@ -16,8 +16,8 @@ static int tick(rogue *self, const uint8_t *frames, int ends) {
 static int is_ripe(const rogue *self) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (now.tv_sec - self->since.tv_sec) * 1000 + (now.tv_nsec - self->since.tv_nsec) / 1000000 >
-           100;
+    const long ms = (now.tv_nsec - self->since.tv_nsec) / 1000000;
+    return (now.tv_sec - self->since.tv_sec) * 1000 + ms > 100;
 }
 static void *work(void *of) {
     rogue *self = (rogue *)of;

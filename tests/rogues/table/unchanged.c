@@ -1,3 +1,3 @@
-/* on_load changes the table, which the host has copied before. */
+/* Its on_load changes the table, which the host has copied before. */
 #define ON_LOADED self->table.flush = NULL
 #include "good.h"

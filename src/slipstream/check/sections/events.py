@@ -57,7 +57,7 @@ def _last(event: Event, name: str, value: bytes) -> Frame:
 
 
 def _filled(event: Event) -> Frame:
-    """Return an event whose last field fills its place up to the frame's end, and ends with a NUL."""
+    """Return an event whose last field fills its place, with a NUL at its end."""
     name = "data" if isinstance(event, AppEvent) else samples.span_names(event.kind)[-1]
     value = getattr(event, name) or b""
     filled = replace(event, **{name: value + bytes(8 - len(value) % 8)})  # type: ignore[arg-type]

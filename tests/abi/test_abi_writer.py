@@ -46,6 +46,7 @@ def frame_declarations() -> str:
     )
     text = "".join(views) + FRAME.with_suffix(".h").read_text()
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    text = re.sub(r"^static inline .*?^}", "", text, flags=re.DOTALL | re.MULTILINE)
     return re.sub(r"^#(?!define \w+ \d+$).*$", "", text, flags=re.MULTILINE)
 
 

@@ -22,13 +22,14 @@ static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t
     slipstream_frame frame;
     slipstream_block block;
     static unsigned calls;
+    static volatile int *volatile nowhere = (volatile int *)16;
     (void)i, (void)d;
     if (slipstream_read_frame(data, len, &frame) != SLIPSTREAM_OK ||
         frame.kind != SLIPSTREAM_KIND_BLOCK ||
         slipstream_read_block(&frame, &block) != SLIPSTREAM_OK)
         return SLIPSTREAM_MALFORMED;
     if (block.block.len == 37 && frame.height == HEIGHT)
-        *(volatile int *)(uintptr_t)16 = 1;
+        *nowhere = 1;
     return ++calls % 500 == 0 ? ANSWER : SLIPSTREAM_OK;
 }
 
@@ -55,7 +56,7 @@ SECONDS = 60  # at most; it is found within one
 @pytest.fixture
 def planted(compile_plugin):
     def build(*flags: str, height: int = 4242, answer: str = "OK") -> Subject:
-        defines = (f"-DHEIGHT={height}", f"-DANSWER=SLIPSTREAM_{answer}")
+        defines = (f"-DHEIGHT={height}u", f"-DANSWER=SLIPSTREAM_{answer}")
         subject = subject_of(compile_plugin(PLANTED, *flags, *defines))
         explore(subject)
         return subject

@@ -36,7 +36,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         code = main([*map(str, arguments)])
         output = capsys.readouterr()
         assert "Traceback" not in output.err
-        assert all(len(line) <= 80 for line in output.out.splitlines() if line[:1] != "{")
+        fits = (len(line) <= 80 for line in output.out.splitlines() if line[:1] != "{")
+        assert all(fits) or "--explain" in arguments  # whose examples are code
         return code, output.out, output.err
 
     return run
@@ -59,10 +60,9 @@ def told(run: Run) -> Callable[..., dict]:
 
 @pytest.fixture(scope="session")
 def bad(tmp_path_factory) -> Path:
-    """A plugin that reads behind the end of a text, and exports what is its own business."""
+    """A plugin that reads the byte behind a block, and exports what is its own business."""
     source = r"""
     #include <slipstream.h>
-    #include <string.h>
     SLIPSTREAM_EXPORT int helper(void);
     int helper(void) { return 0; }
     static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t *f, size_t len) {
@@ -72,7 +72,7 @@ def bad(tmp_path_factory) -> Path:
         if (slipstream_read_frame(f, len, &frame) != SLIPSTREAM_OK ||
             slipstream_read_block(&frame, &block) != SLIPSTREAM_OK)
             return SLIPSTREAM_MALFORMED;
-        return strlen((const char *)block.block.data) > 9999 ? SLIPSTREAM_TOO_LARGE : SLIPSTREAM_OK;
+        return block.block.data[block.block.len] == 0 ? SLIPSTREAM_OK : SLIPSTREAM_IGNORED;
     }
     static uint64_t kinds(void *i) { (void)i; return SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK); }
     static void destroy(void *i) { (void)i; }

@@ -99,6 +99,7 @@ WITHOUT_PROC = (
 )  # fmt: skip
 
 
+@pytest.mark.no_asan  # which wants /proc itself
 @EVERY_MODE
 def test_without_proc_plugins_load_and_nothing_unseen_is_unmapped(examples, mode) -> None:
     said = load(*WITHOUT_PROC, library=examples / "tally" / "tally.so", mode=mode)
@@ -106,6 +107,7 @@ def test_without_proc_plugins_load_and_nothing_unseen_is_unmapped(examples, mode
     assert ("no /proc to see whether threads of it" in said) == (mode != "process")
 
 
+@pytest.mark.no_asan
 def test_doctor_says_what_is_done_without_proc(examples) -> None:
     command = Path(sys.executable).with_name("slipstream")
     done = subprocess.run(

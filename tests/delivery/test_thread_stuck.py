@@ -85,11 +85,13 @@ def test_the_log_tells_of_a_stuck_flush(manager, compile_plugin, tmp_path) -> No
         recorder.wait_until_held("flush")
         wait_until(lambda: str(plugin.state) == "failed", "nobody sees that it is stuck")
         assert "stuck" in plugin.reason
+        text = "stuck: flush takes longer than callback_timeout and a second (1.1 s), ordinal 1"
+        told = lambda: [line["event"] for line in logs].count(f"plugin is {text}")  # noqa: E731
+        wait_until(told, "the log does not tell")
         recorder.release("flush")
         wait_until(lambda: str(plugin.state) == "running", "it does not go on")
         manager.flush(240)
-    text = "stuck: flush takes longer than callback_timeout and a second (1.1 s), ordinal 1"
-    assert [line["event"] for line in logs].count(f"plugin is {text}") == 1
+    assert told() == 1
 
 
 STUCK_AT_EXIT = """

@@ -56,6 +56,9 @@ def source(body: str = "", more: str = "") -> str:
     return TEMPLATE.replace("/* BODY */", body).replace("/* MORE */", more)
 
 
+CUT = f" [cut: it has {1 << 20} bytes]"
+
+
 @dataclass(frozen=True)
 class Case:
     """One library, and its refusal: the reason, and parts of the message and of the hint.
@@ -230,7 +233,7 @@ COMPILED: list[Case] = [
     Case(
         "NULL with a megabyte of text",
         Refusal.CONSTRUCTOR_REFUSED,
-        "created: " + "x" * 4096,
+        "created: " + "x" * (4096 - len(CUT)) + CUT,
         "documentation",
         "char *text = malloc(1 << 20); memset(text, 'x', 1 << 20);"
         " host->set_error(host->ctx, text, 1 << 20); free(text); return NULL;",

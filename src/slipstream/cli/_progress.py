@@ -101,6 +101,6 @@ def check_progress(file: str, total: int) -> Iterator[Running]:
                 self._show()
 
             def _show(self) -> None:
-                bar.update(task, names=", ".join(list(self._names)[:2]))
+                bar.update(task, names=", ".join(list(self._names)[:2]), refresh=True)
 
         yield Shown()

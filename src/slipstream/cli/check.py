@@ -245,7 +245,8 @@ def _run(subject: Subject, again: Again, wanted: Wanted) -> Report:
 
 def _round(subject: Subject, wanted: Wanted, running: Running) -> Iterator[Result]:
     def started(one: Check) -> None:
-        running.started(one.id)
+        if one.id in wanted.names:  # else it is what another one needs
+            running.started(one.id)
 
     for result in run_checks(subject, wanted.names, jobs=wanted.jobs, started=started):
         running.ended(result.check.id)

@@ -56,10 +56,19 @@ def _last(event: Event, name: str, value: bytes) -> Frame:
     return samples.frame_of(changed, label=f"{len(value)}-byte {name}, nothing behind it")
 
 
+def _filled(event: Event) -> Frame:
+    """Return an event whose last field fills its place, with a NUL at its end."""
+    name = "data" if isinstance(event, AppEvent) else samples.span_names(event.kind)[-1]
+    value = getattr(event, name) or b""
+    filled = replace(event, **{name: value + bytes(8 - len(value) % 8)})  # type: ignore[arg-type]
+    return samples.frame_of(filled)
+
+
 @check("events.over-read")
 def over_read(trial: Trial) -> Findings:
-    """Memory ends where the frames end."""
-    _delivered(trial, trial.subject.samples(), place=END, says=_EDGE)
+    """Memory ends where the frames end, and where their last field does."""
+    usual = map(_filled, trial.subject.usual())
+    _delivered(trial, [*trial.subject.samples(), *usual], place=END, says=_EDGE)
     return ()
 
 

@@ -286,8 +286,6 @@ static void say(void) {
 
 /* Whether to stop; now and then it is said how far it has come, for it may end in a crash. */
 static bool look_at_clock(void) {
-    if (fuzz.tried == 1)
-        say();
     if (fuzz.limit != 0 && fuzz.tried >= fuzz.limit)
         return true;
     if (fuzz.tried % CLOCK_EACH != 0)
@@ -307,8 +305,11 @@ static void run(void *argument) {
     const fuzzing *it = argument;
     const ss_play_step *step = it->step;
     ss_guest *guest = ss_guest_in(step->slot);
-    if (fuzz.wall == NULL)
+    if (fuzz.wall == NULL) {
         begin(step, it->frames, guest);
+        ss_coverage_fold(); /* what loading took */
+        say();
+    }
     ss_coverage_watch_numbers(true);
     for (uint64_t ordinal = 1; !fuzz.is_over && fuzz.given > 0; ordinal++) {
         const bool goes_on = try_next(step, guest, ordinal);

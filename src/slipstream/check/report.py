@@ -92,7 +92,7 @@ class Report:
             return CHECKER_FAILED
         if any(result.level in counting for result in self.results):
             return NOT_CONFORMANT
-        if self.subject.foreign or not self.counts[Verdict.PASS]:
+        if self.subject.foreign or self.counts[Verdict.SKIP] == len(self.results):
             return CANNOT_RUN
         return OK
 

@@ -69,6 +69,6 @@ def level_of(results: list[Result]) -> str | None:
         the contract, or nothing was tried.
     """
     found = {result.level for result in results}
-    if "fail" in found or not any(result.verdict is Verdict.PASS for result in results):
+    if "fail" in found or not any(result.verdict is not Verdict.SKIP for result in results):
         return None
     return CONFORMANT if "warn" in found else GOOD if "note" in found else EXCELLENT

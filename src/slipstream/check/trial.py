@@ -101,6 +101,11 @@ class Trial:
         script.subscribed()
         return script
 
+    def send(self, script: Script) -> None:
+        """Add an event of each kind that the plugin gets."""
+        for at, frame in enumerate(self.subject.samples(), 1):
+            script.deliver(frame, ordinal=at)
+
     def end(self, script: Script) -> None:
         """Add what ends a plugin that is loaded: unload, destroy, close."""
         script.unload()

@@ -118,8 +118,7 @@ def first_ordinal(trial: Trial) -> Findings:
 def reserved(trial: Trial) -> Findings:
     """Reserved words may have any value."""
     script = trial.loaded(lib.SS_PLAY_HOST_RESERVED)
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush()
     trial.end(script)
     for failure in trial.failures(trial.play(script)):
@@ -170,8 +169,7 @@ def kinds(trial: Trial) -> Findings:
 def timeout_none(trial: Trial) -> Findings:
     """on_unload that may take its time."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.unload(timeout=lib.SLIPSTREAM_NO_TIMEOUT)
     script.destroy()
     return trial.failures(trial.play(script), lib.SS_PLAY_UNLOAD)
@@ -181,8 +179,7 @@ def timeout_none(trial: Trial) -> Findings:
 def timeout_zero(trial: Trial) -> Findings:
     """Calls that must not wait."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush(timeout=0)
     script.unload(timeout=0)
     script.destroy()
@@ -287,8 +284,7 @@ def host_calls(trial: Trial) -> Findings:
 def panic(trial: Trial) -> Findings:
     """Only destroy follows a panic."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.destroy()
     script.close()
     trial.play(script)

@@ -28,8 +28,7 @@ def load_unload(trial: Trial) -> Findings:
 def one_event(trial: Trial) -> Findings:
     """The same with an event of each kind."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush()
     trial.end(script)
     return trial.not_whole_life(trial.play(script))
@@ -170,8 +169,7 @@ def _placed_config(trial: Trial, place: int, says: str) -> Script:
     script = trial.constructed()
     script.load(trial.subject.config(), place=place, says=says)
     script.subscribed()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush()
     trial.end(script)
     return script
@@ -256,8 +254,7 @@ def second_instance(trial: Trial) -> Findings:
 def exits(trial: Trial) -> Findings:
     """The process ends without an unload."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.call(lib.SS_PLAY_EXIT)
     trial.play(script)
     return ()

@@ -30,8 +30,7 @@ def _lived(
     script.construct()
     script.load(trial.subject.config())
     script.subscribed()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush()
     script.unload()
     then(script)
@@ -62,8 +61,7 @@ def _instance(trial: Trial) -> Script:
     cycle.construct()
     cycle.load(trial.subject.config())
     cycle.subscribed()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        cycle.deliver(frame, ordinal=at)
+    trial.send(cycle)
     cycle.flush()
     cycle.unload()
     cycle.destroy()
@@ -156,8 +154,7 @@ def _failing(trial: Trial, number: int) -> Script:
     script.call(lib.SS_PLAY_ALLOCATIONS, a=1, c=number)
     script.construct()
     script.load(trial.subject.config())
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush()
     script.unload()
     script.destroy()

@@ -15,8 +15,7 @@ def _life_on(trial: Trial, stack: int) -> Findings:
     script.construct()
     script.load(trial.subject.config())
     script.subscribed()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush()
     trial.end(script)
     return trial.not_whole_life(trial.play(script))
@@ -79,8 +78,7 @@ def joined(trial: Trial) -> Findings:
     script.keep()
     script.construct()
     script.load(trial.subject.config())
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush()
     script.unload()
     script.compare(lib.SS_STATE_THREADS)
@@ -92,8 +90,7 @@ def joined(trial: Trial) -> Findings:
 def after_destroy(trial: Trial) -> Findings:
     """It calls no function of the host after destroy."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.unload()
     script.destroy()
     script.sleep(200)
@@ -111,8 +108,7 @@ def signals(trial: Trial) -> Findings:
     script.keep()
     script.construct()
     script.load(trial.subject.config())
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.sleep(20)
     script.compare(lib.SS_STATE_THREAD_MASKS)
     trial.end(script)

@@ -23,8 +23,7 @@ _WHY = {
 
 def _life(trial: Trial) -> int:
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     script.flush()
     trial.end(script)
     closed = trial.play(script).one(lib.SS_PLAYED_VALUE, len(script.steps) - 1)
@@ -44,8 +43,7 @@ def unmapped(trial: Trial) -> Findings:
 def hundred(trial: Trial) -> Findings:
     """A hundred lives from open to close leave nothing."""
     life = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        life.deliver(frame, ordinal=at)
+    trial.send(life)
     life.flush()
     trial.end(life)
     yield from slope(trial, Script(), life, _CYCLES // 2, "life")
@@ -103,8 +101,7 @@ def two_copies(trial: Trial) -> Findings:
 def exits(trial: Trial) -> Findings:
     """The process ends well after it was closed."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
+    trial.send(script)
     trial.end(script)
     script.call(lib.SS_PLAY_EXIT)
     trial.play(script)

@@ -305,22 +305,25 @@ def unknown_flags(trial: Trial) -> Findings:
 
 @check("events.critical-flag")
 def critical_flag(trial: Trial) -> Findings:
-    """Flags that must be known are not ignored, and the next event is taken."""
+    """Flags that must be known are not ignored by who reads, and the next event is taken."""
     trial.needs_samples()
     script = trial.loaded()
-    at = 0
-    critical = []
+    critical, usual, unreadable = {}, [], {}
     for frame in trial.subject.samples():
         changed = samples.with_flags(frame, _CRITICAL_FLAG, "an unknown critical flag")
-        critical.append(script.deliver(changed, ordinal=at + 1))
-        script.deliver(frame, ordinal=at + 2, says="behind one with an unknown critical flag")
-        at += 2
+        at = len(script.steps)
+        critical[frame.kind] = script.deliver(changed, ordinal=at + 1)
+        says = "behind one with an unknown critical flag"
+        usual.append(script.deliver(frame, ordinal=at + 2, says=says))
+        unreadable[frame.kind] = script.deliver(next(samples.truncated(frame)), ordinal=at + 3)
     trial.end(script)
     played = trial.play(script)
-    for call in played.of(lib.SS_PLAYED_CALL):
-        says = played.steps[call.step].says
-        if call.step in critical:
-            if call.status == lib.SLIPSTREAM_OK:
-                yield f"{says} was answered with OK"
-        elif played.steps[call.step].what == lib.SS_PLAY_DELIVER and call.status < 0:
-            yield f"{says} returned {answer(call)}"
+    status = {p.step: p.status for p in played.of(lib.SS_PLAYED_CALL)}
+    for kind, step in critical.items():
+        # Who takes what cannot be read does not read, and may only count, say.
+        reads = status.get(unreadable[kind]) != lib.SLIPSTREAM_OK
+        if reads and status.get(step) == lib.SLIPSTREAM_OK:
+            yield f"{script.steps[step].says} was answered with OK"
+    yield from trial.event_failures(
+        replace(played, played=tuple(p for p in played.played if p.step in usual))
+    )

@@ -223,6 +223,7 @@ def failing(recorder: Recorder, folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.no_asan  # which ends a process that asks for so much
 def test_a_load_that_fails_gives_everything_back(manager, recorder, tmp_path, mode) -> None:
     # What is there from the first load on stays: threads of the manager.
     manager.load_plugin(recorder.config(mode=mode, name="first"))

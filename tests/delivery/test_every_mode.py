@@ -257,6 +257,7 @@ def written_memory(pid: int) -> bytes:
     return b"\0".join(found)
 
 
+@pytest.mark.no_asan  # whose shadow is too large to be read
 def test_a_worker_keeps_no_secret(manager, recorder, monkeypatch) -> None:
     """What on_load was given is wiped behind it, in the pieces that it came in, too."""
     monkeypatch.setenv("SLIP_TEST_SECRET", SECRET)

@@ -1,5 +1,6 @@
 #include "base/log_queue.h"
 
+#include "base/lock.h"
 #include "base/text.h"
 #include "platform/platform.h"
 
@@ -43,8 +44,10 @@ struct ss_log_queue {
     _Atomic uint32_t references;
     _Atomic uint32_t woken; /* for good */
     _Atomic uint32_t poked;
-    char *raw;   /* the reader's: one text as it came */
-    char *shown; /* and made safe */
+    ss_lock taking; /* by the reader, or by a handler while the process falls */
+    char *raw;      /* of who takes: one text as it came */
+    char *shown;    /* and made safe, the reader's */
+    char *shown_in_crash;
     uint8_t *ring;
     ss_log_sink *sink;
     rate rates[SOURCES][VOICES];
@@ -53,12 +56,14 @@ struct ss_log_queue {
 enum {
     SHOWN_ROOM = SLIPSTREAM_LOG_MAX + SS_CUT_ROOM,
     OLDEST_S = 60, /* a relayed line that is older has a wrong time */
+    CRASH_MS = 100, /* for the reader to be through with a line */
 };
 
 static void free_queue(ss_log_queue *q) {
     free(q->ring);
     free(q->raw);
     free(q->shown);
+    free(q->shown_in_crash);
     free(q);
 }
 
@@ -70,9 +75,10 @@ ss_log_queue *ss_log_queue_new(size_t bytes) {
     q->ring = calloc(1, bytes);
     q->raw = malloc(SLIPSTREAM_LOG_MAX);
     q->shown = malloc(SHOWN_ROOM);
+    q->shown_in_crash = malloc(SHOWN_ROOM);
     q->references = 1;
     atomic_store(&q->level, SLIPSTREAM_LOG_INFO);
-    if (q->ring == NULL || q->raw == NULL || q->shown == NULL) {
+    if (q->ring == NULL || q->raw == NULL || q->shown == NULL || q->shown_in_crash == NULL) {
         free_queue(q);
         return NULL;
     }
@@ -296,7 +302,7 @@ uint64_t ss_log_queue_end(const ss_log_queue *q) {
     return atomic_load_explicit(&q->tail, memory_order_acquire);
 }
 
-bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
+static bool take(ss_log_queue *q, ss_log_line *line, char *shown) {
     record head;
     const uint64_t at = atomic_load_explicit(&q->head, memory_order_relaxed);
     /* Pairs with the release in ss_log_queue_put. */
@@ -313,13 +319,29 @@ bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
     line->level = head.level;
     line->log_id = head.log_id;
     line->end = at + size;
-    line->text = q->shown;
+    line->text = shown;
     bool is_cut;
-    line->len = ss_text_show(q->shown, SLIPSTREAM_LOG_MAX + 1, q->raw, head.len, &is_cut);
+    line->len = ss_text_show(shown, SLIPSTREAM_LOG_MAX + 1, q->raw, head.len, &is_cut);
     if (is_cut || head.whole > head.len)
-        line->len += (size_t)snprintf(q->shown + line->len, SHOWN_ROOM - line->len, SS_CUT_MARK,
+        line->len += (size_t)snprintf(shown + line->len, SHOWN_ROOM - line->len, SS_CUT_MARK,
                                       (unsigned long long)head.whole);
     return true;
+}
+
+bool ss_log_queue_next(ss_log_queue *q, ss_log_line *line) {
+    if (!ss_lock_try(&q->taking))
+        return false; /* the process falls */
+    const bool is_taken = take(q, line, q->shown);
+    ss_lock_release(&q->taking);
+    return is_taken;
+}
+
+bool ss_log_queue_next_in_crash(ss_log_queue *q, ss_log_line *line) {
+    if (ss_lock_is_mine(&q->taking) || !ss_lock_wait(&q->taking, CRASH_MS))
+        return false;
+    const bool is_taken = take(q, line, q->shown_in_crash);
+    ss_lock_release(&q->taking);
+    return is_taken;
 }
 
 uint64_t ss_log_queue_dropped(ss_log_queue *q) {

@@ -60,6 +60,10 @@ uint64_t ss_log_queue_dropped(ss_log_queue *q);
 void ss_log_queue_tell_withheld(ss_log_queue *q, uint32_t at_once);
 /* cdef:end */
 
+/* The same in the handler of a signal that ends the process, beside a reader: whose line keeps its
+ * text. Waits 100 ms at most; false also if the reader itself has fallen. [signal-safe] */
+bool ss_log_queue_next_in_crash(ss_log_queue *q, ss_log_line *line);
+
 /* Lines go to `sink` instead of the queue; before anybody writes. It must not wait. */
 typedef void ss_log_sink(int64_t time_ns, uint32_t level, const char *text, size_t len,
                          uint64_t whole);

@@ -211,8 +211,8 @@ void ss_os_tell_faults(void (*told)(int number, uintptr_t pc));
  * back before it ends. */
 void *ss_os_use_fault_stack(void);
 void ss_os_leave_fault_stack(void *stack);
-/* To standard error, past all buffers; in a handler, too. */
-void ss_os_write_error(const char *text, size_t len);
+/* A line to standard error, past all buffers, in one piece if that takes it; in a handler, too. */
+void ss_os_write_error(const char *before, const char *text, size_t len);
 
 /* ---- The rest ---------------------------------------------------------------------------- */
 

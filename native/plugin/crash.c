@@ -6,9 +6,11 @@ enum {
     HOSTS = 512, /* those beyond are not named */
     QUEUES = 16,
     LINES = 4096, /* in case that others write on */
+    REMOVE_MS = 2000,
 };
 
 static _Atomic(ss_host *) hosts[HOSTS];
+static _Atomic uint32_t is_telling; /* what stands in `hosts` is being looked at */
 
 void ss_crash_add(ss_host *host) {
     for (size_t i = 0; i < HOSTS; i++) {
@@ -21,8 +23,12 @@ void ss_crash_add(ss_host *host) {
 void ss_crash_remove(ss_host *host) {
     for (size_t i = 0; i < HOSTS; i++) {
         ss_host *it = host;
-        if (atomic_compare_exchange_strong(&hosts[i], &it, NULL))
-            return;
+        if (!atomic_compare_exchange_strong(&hosts[i], &it, NULL))
+            continue;
+        /* Either the handler no longer finds it, or it is seen here that it may be using it. */
+        for (uint32_t ms = 0; ms < REMOVE_MS && atomic_load(&is_telling) != 0; ms++)
+            ss_os_sleep_ns(1000000);
+        return;
     }
 }
 
@@ -50,12 +56,6 @@ static void add_number(text *t, uint64_t number, unsigned base) {
         digits[--at] = "0123456789abcdef"[number % base];
     while ((number /= base) != 0);
     add(t, digits + at);
-}
-
-static void end_line(text *t) {
-    t->data[t->len++] = '\n';
-    ss_os_write_error(t->data, t->len);
-    t->len = 0;
 }
 
 typedef struct place {
@@ -87,10 +87,8 @@ static ss_host *called(void) {
 
 static void tell_lines(ss_log_queue *log) {
     ss_log_line line;
-    for (int i = 0; i < LINES && ss_log_queue_next(log, &line); i++) {
-        ss_os_write_error("slipstream: unread: ", 20);
-        ss_os_write_error(line.text, line.len);
-        ss_os_write_error("\n", 1);
+    for (int i = 0; i < LINES && ss_log_queue_next_in_crash(log, &line); i++) {
+        ss_os_write_error("slipstream: unread: ", line.text, line.len);
     }
 }
 
@@ -108,9 +106,10 @@ static void tell_all_lines(void) {
 }
 
 static void tell(int number, uintptr_t pc) {
-    const ss_host *host = called();
     place p = {.pc = pc};
     text t = {0};
+    atomic_store(&is_telling, 1);
+    const ss_host *host = called();
     ss_os_walk_maps(look, &p);
     add(&t, "slipstream: signal ");
     add_number(&t, (uint64_t)number, 10);
@@ -127,8 +126,9 @@ static void tell(int number, uintptr_t pc) {
     add(&t, p.found ? p.file : "");
     add(&t, p.found ? " + 0x" : "0x");
     add_number(&t, p.found ? p.offset : pc, 16);
-    end_line(&t);
+    ss_os_write_error("", t.data, t.len);
     tell_all_lines();
+    atomic_store(&is_telling, 0);
 }
 
 void ss_crash_tell_all(void) {

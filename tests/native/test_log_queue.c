@@ -144,25 +144,23 @@ static void *write_lines(void *argument) {
     return NULL;
 }
 
-static void together(void) {
-    pthread_t threads[WRITERS];
-    unsigned writers[WRITERS];
+typedef struct reader {
+    bool (*next)(ss_log_queue *, ss_log_line *);
+    bool is_alone; /* only then it may wait */
+    atomic_ulong got;
+} reader;
+
+/* What it takes is whole, and in order. */
+static void *read_lines(void *argument) {
+    reader *r = argument;
     unsigned long next[WRITERS] = {0};
-    unsigned long got = 0;
-    unsigned long dropped = 0;
     int64_t time_ns = 0;
     ss_log_line line;
-    shared = ss_log_queue_new(BYTES);
-    atomic_store(&running, WRITERS);
-    for (unsigned i = 0; i < WRITERS; i++) {
-        writers[i] = i;
-        ss_log_queue_retain(shared);
-        REQUIRE(pthread_create(&threads[i], NULL, write_lines, &writers[i]) == 0);
-    }
     for (;;) {
         const int last = atomic_load(&running) == 0;
-        ss_log_queue_wait(shared, 100);
-        while (ss_log_queue_next(shared, &line)) {
+        if (r->is_alone)
+            ss_log_queue_wait(shared, 100);
+        while (r->next(shared, &line)) {
             unsigned writer;
             unsigned long number;
             REQUIRE(sscanf(line.text, "%u %lu", &writer, &number) == 2);
@@ -173,26 +171,51 @@ static void together(void) {
             REQUIRE(line.time_ns >= time_ns); /* between all of them */
             time_ns = line.time_ns;
             next[writer] = number + 1;
-            got++;
+            atomic_fetch_add(&r->got, 1);
         }
-        dropped += ss_log_queue_dropped(shared);
         if (last)
-            break;
+            return NULL;
     }
+}
+
+/* Several writers, and the reader; with it a handler that takes the lines of a falling process. */
+static void together(bool is_falling) {
+    pthread_t threads[WRITERS];
+    pthread_t handler;
+    unsigned writers[WRITERS];
+    reader beside = {ss_log_queue_next_in_crash, false, 0};
+    reader first = {ss_log_queue_next, !is_falling, 0};
+    shared = ss_log_queue_new(BYTES);
+    atomic_store(&running, WRITERS);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        writers[i] = i;
+        ss_log_queue_retain(shared);
+        REQUIRE(pthread_create(&threads[i], NULL, write_lines, &writers[i]) == 0);
+    }
+    REQUIRE(!is_falling || pthread_create(&handler, NULL, read_lines, &beside) == 0);
+    while (is_falling && atomic_load(&beside.got) == 0)
+        usleep(100);
+    read_lines(&first);
+    if (is_falling)
+        pthread_join(handler, NULL);
+    read_lines(&first); /* what the other was in the middle of */
     for (unsigned i = 0; i < WRITERS; i++) {
         pthread_join(threads[i], NULL);
         ss_log_queue_release(shared);
     }
-    REQUIRE(got + dropped == WRITERS * lines);
-    REQUIRE(got > 0);
+    const unsigned long dropped = ss_log_queue_dropped(shared);
+    REQUIRE(first.got + beside.got + dropped == WRITERS * lines);
+    REQUIRE(first.got > 0 || is_falling);
     ss_log_queue_release(shared);
-    printf("log queue: %lu lines of %d writers, %lu dropped\n", got, WRITERS, dropped);
+    printf("log queue: %lu + %lu lines of %d writers, %lu dropped\n", first.got, beside.got,
+           WRITERS, dropped);
 }
 
 int main(int argc, char **argv) {
     lines = argc > 1 ? strtoul(argv[1], NULL, 10) : 20000;
     alone();
     at_a_rate();
-    together();
+    together(false);
+    together(true);
     return 0;
 }

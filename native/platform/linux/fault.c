@@ -4,11 +4,16 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { STACK = 64 * 1024 };
+enum {
+    STACK = 64 * 1024,
+    TELL_MS = 2000, /* for the one thread to tell, until another's fault ends the process */
+};
 
 static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 
@@ -68,8 +73,9 @@ void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context) {
 /* ---- Handlers ----------------------------------------------------------------------------- */
 
 static void (*tell)(int number, uintptr_t pc);
-static struct sigaction before[sizeof deadly / sizeof deadly[0]];
-static _Atomic uint32_t telling;
+static struct sigaction earlier[sizeof deadly / sizeof deadly[0]];
+static _Atomic(uintptr_t) teller; /* the thread whose fault is being told of */
+static _Atomic uint32_t is_told;
 
 static uintptr_t pc_of(const ucontext_t *machine) {
 #if defined(__x86_64__)
@@ -83,13 +89,19 @@ static uintptr_t pc_of(const ucontext_t *machine) {
 }
 
 static void on_fault(int number, siginfo_t *info, void *context) {
-    if (atomic_exchange(&telling, 1) == 0)
+    uintptr_t nobody = 0;
+    if (atomic_compare_exchange_strong(&teller, &nobody, ss_os_self())) {
         tell(number, pc_of(context));
+        atomic_store(&is_told, 1);
+    }
+    for (uint32_t ms = 0; ms < TELL_MS && nobody != 0 && nobody != ss_os_self() &&
+                          atomic_load(&is_told) == 0; ms++)
+        ss_os_sleep_ns(1000000);
     /* Whoever wanted it before us gets it now: when what has failed is tried again, or, where
      * somebody has sent it, because we do. */
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         if (deadly[i] == number)
-            sigaction(number, &before[i], NULL);
+            sigaction(number, &earlier[i], NULL);
     if (info->si_code <= 0)
         raise(number);
 }
@@ -125,15 +137,24 @@ void ss_os_tell_faults(void (*told)(int number, uintptr_t pc)) {
     ss_os_use_fault_stack();
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-        sigaction(deadly[i], &action, &before[i]);
+        sigaction(deadly[i], &action, &earlier[i]);
 }
 
-void ss_os_write_error(const char *text, size_t len) {
-    while (len > 0) {
-        const ssize_t n = write(STDERR_FILENO, text, len);
+void ss_os_write_error(const char *before, const char *text, size_t len) {
+    struct iovec parts[] = {{(void *)(uintptr_t)before, strlen(before)},
+                            {(void *)(uintptr_t)text, len},
+                            {(void *)(uintptr_t) "\n", 1}};
+    struct iovec *left = parts;
+    struct iovec *const end = parts + 3;
+    while (left < end) {
+        ssize_t n = writev(STDERR_FILENO, left, (int)(end - left));
         if (n <= 0)
             return;
-        text += n;
-        len -= (size_t)n;
+        for (; left < end && (size_t)n >= left->iov_len; left++)
+            n -= (ssize_t)left->iov_len;
+        if (left < end) {
+            left->iov_base = (char *)left->iov_base + n;
+            left->iov_len -= (size_t)n;
+        }
     }
 }

@@ -59,6 +59,11 @@ class Refused(Exception):
         self.headers = dict(headers or {})
 
     @property
+    def phrase(self) -> str:
+        """What its code is called."""
+        return HTTPStatus(self.code).phrase
+
+    @property
     def body(self) -> dict[str, object]:
         """What is answered."""
         return {

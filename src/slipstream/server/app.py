@@ -383,9 +383,10 @@ def admin_app(  # noqa: PLR0913 - the options of an application
 
     A server runs its lifespan, which ends its work in the background. Where it is mounted, that is
     for the application around it: ``async with admin:`` in its own lifespan. The same application
-    may be served at several addresses at once. Whoever comes through a Unix socket whose server puts
-    the caller's user into the scope, as ``scope["slipstream.peer"]``, needs no token and is not
-    limited; `slipstream.server.serving` does so for this user and root, and lets in nobody else.
+    may be served at several addresses at once. Whoever comes through a Unix socket whose server
+    puts the caller's user into the scope, as ``scope["slipstream.peer"]``, needs no token and is
+    not limited; `slipstream.server.serving` does so for this user and root, and lets in nobody
+    else.
 
     Args:
         manager: Whose plugins it is about; it stays the caller's to close. None, until the

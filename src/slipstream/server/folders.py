@@ -27,7 +27,7 @@ class Folders:
 
     def __init__(self, folders: Iterable[str | os.PathLike[str]]) -> None:
         """Take the folders; without any, no file may be named."""
-        self._folders = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
+        self._folders = list(dict.fromkeys(Path(folder).absolute() for folder in folders))
 
     def holds(self, path: Path) -> bool:
         """Say whether a path is one of a file below a folder, by its name alone."""
@@ -75,48 +75,51 @@ def _open_below(folder: Path, named: str) -> Iterator[int]:
     Raises:
         OSError, ValueError: There is none that may be opened so.
     """
-    if "\0" in named:
-        raise ValueError(named)
     # Not `Path(named).relative_to`, which takes "a/../../b" for a path below "a".
-    start = os.fspath(folder).rstrip("/") + "/"
-    rest = named.removeprefix(start)
-    if rest.startswith("/"):
+    rest = named.removeprefix(os.fspath(folder).rstrip("/") + "/")
+    if "\0" in named or rest.startswith("/"):
         raise ValueError(named)
     with contextlib.ExitStack() as opened:
-        way = [_hold(opened, os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))]
-        steps = [*reversed(rest.split("/"))]
-        links = 0
-        while steps:
-            step = steps.pop()
-            if step in {"", "."}:
-                continue
-            if step == "..":
-                way.pop()
-                if not way:
-                    raise ValueError(named)
-                continue
-            found = _hold(opened, os.open(step, _STEP, dir_fd=way[-1]))
-            status = os.fstat(found)
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                target = os.readlink("", dir_fd=found)
-                if links > _LINKS or target.startswith("/"):
-                    raise ValueError(named)
-                steps += reversed(target.split("/"))
-            elif stat.S_ISDIR(status.st_mode):
-                way.append(found)
-            elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and not steps:
-                # A link from elsewhere to the same file could have been made by who may not
-                # read it; one name, and it is in this folder.
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-                descriptor = _hold(opened, os.open(step, flags, dir_fd=way[-1]))
-                if not os.path.samestat(os.fstat(descriptor), status):
-                    raise ValueError(named)
-                yield descriptor
-                return
-            else:
-                raise ValueError(named)
-        raise ValueError(named)
+        within, step, found = _walk(opened, folder, rest)
+        status = os.fstat(found)
+        # A second name could be that of a file elsewhere, which whoever made it may not read.
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            raise ValueError(named)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        descriptor = _hold(opened, os.open(step, flags, dir_fd=within))
+        if not os.path.samestat(os.fstat(descriptor), status):
+            raise ValueError(named)
+        yield descriptor
+
+
+def _walk(opened: contextlib.ExitStack, folder: Path, rest: str) -> tuple[int, str, int]:
+    """Go to a file, step by step; return the folder that it is in, its name there, and itself."""
+    way = [_hold(opened, os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))]
+    steps = [*reversed(rest.split("/"))]
+    links = 0
+    while steps:
+        step = steps.pop()
+        if step == "..":
+            way.pop()
+        if not way:
+            raise ValueError(rest)
+        if step in {"", ".", ".."}:
+            continue
+        found = _hold(opened, os.open(step, _STEP, dir_fd=way[-1]))
+        mode = os.fstat(found).st_mode
+        if stat.S_ISLNK(mode):
+            links += 1
+            target = os.readlink("", dir_fd=found)
+            if links > _LINKS or target.startswith("/"):
+                raise ValueError(rest)
+            steps += reversed(target.split("/"))
+        elif stat.S_ISDIR(mode):
+            way.append(found)
+        elif not steps:
+            return way[-1], step, found
+        else:
+            raise ValueError(rest)
+    raise ValueError(rest)
 
 
 def _hold(opened: contextlib.ExitStack, descriptor: int) -> int:

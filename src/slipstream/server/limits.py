@@ -52,7 +52,7 @@ class Buckets:
 
 
 def _network_of(address: str) -> str:
-    """Return what counts as one caller: of IPv6 the first 64 bits, all of which one host may use."""
+    """Return what counts as one caller: of IPv6 the first 64 bits, which one host has."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

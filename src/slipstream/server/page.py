@@ -39,6 +39,6 @@ def page() -> Page | None:
 
 def _digests(kind: str, content: bytes) -> str:
     """Return the digests of the scripts or styles that stand in a page, as a policy has them."""
-    parts = re.findall(rb"<%b[^>]*>(.*?)</%b>" % (kind.encode(), kind.encode()), content, re.S)
+    parts = re.findall(rb"<%b[^>]*>(.*?)</%b>" % (kind.encode(), kind.encode()), content, re.DOTALL)
     found = [base64.b64encode(hashlib.sha256(part).digest()).decode() for part in parts]
     return " ".join(f"'sha256-{digest}'" for digest in found) or "'none'"

@@ -54,7 +54,9 @@ class Served:
     def client(self, token: str = "", **headers: str) -> httpx.Client:
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        transport = httpx.HTTPTransport(uds=None if self._uds is None else str(self._uds))
+        transport = httpx.HTTPTransport(
+            uds=None if self._uds is None else str(self._uds), verify=False
+        )
         return httpx.Client(
             base_url=self.url, headers=headers, timeout=PATIENCE, transport=transport
         )

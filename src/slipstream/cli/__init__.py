@@ -33,6 +33,7 @@ COMMANDS = {
     "run": ("run", "Load plugins, stream events to them, flush and unload."),
     "show": ("show", "Show the events of a file."),
     "symbolize": ("symbolize", "Name the functions of a crash report."),
+    "token": ("token", "Issue, list and revoke tokens of a daemon; rotate its key."),
 }
 
 

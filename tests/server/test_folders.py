@@ -64,7 +64,13 @@ BAD = [
     *("{outside}/secret.json5", "{outside}/missing.json5"),
     *("{inside}/../outside/secret.json5", "{inside}/../outside/missing.json5"),
     *("{inside}-beside/good.json5", "{inside}-beside/missing.json5", "/{inside}/good.json5"),
-    *("/etc/passwd", "/etc/missing", "/root/.ssh/id_rsa", "/proc/self/environ", "/proc/self/nix"),
+    *(
+        "/etc/passwd",
+        "/etc/missing",
+        "/var/lib/x/.ssh/id_rsa",
+        "/proc/self/environ",
+        "/proc/self/nix",
+    ),
     *("/proc/self/root/etc/passwd", "/proc/self/cwd/good.json5", "/proc/self/fd/0", "/dev/fd/0"),
     *("/dev/null", "/dev/zero", "/dev/tty", "/dev/stdin", "/dev/missing", "/sys/kernel/notes"),
     # Links.

@@ -50,6 +50,27 @@ def swapped(token: str) -> str:
     return token[:-3] + ("AAA" if token[-3:] != "AAA" else "BBB")
 
 
+def _unchecked_head(host, head: dict) -> str:
+    text = json.dumps({"alg": "HS256", "typ": "JWT", **head}).encode()
+    start = base64.urlsafe_b64encode(text).decode().rstrip("=")
+    return start + "." + host.token.partition(".")[2]
+
+
+def _revoked(host) -> str:
+    token = host.tokens.issue("gone")
+    host.tokens.revoke(claims_of(token)["jti"])
+    return token
+
+
+def _rotated(host) -> str:
+    # Another process does so; the host sees it by the files.
+    token = host.token
+    other = Tokens(host.folder / "keys")
+    other.rotate(grace=0)
+    host.token = other.issue("tester")
+    return token
+
+
 HOUR = 3600
 NOW = time.time()
 # What is wrong, and what is made of a host that has issued a good one.
@@ -92,33 +113,12 @@ BAD_TOKENS = {
     "a time that is true": lambda host: forged(host, exp=True),
     "a time without an end": lambda host: forged(host, exp=float("inf")),
     "a number without a value": lambda host: forged(host, exp=float("nan")),
-    "revoked": lambda host: _revoked(host),
-    "before a rotation": lambda host: _rotated(host),
+    "revoked": _revoked,
+    "before a rotation": _rotated,
     "two in one": lambda host: f"{host.token}, Bearer {host.token}",
     "8 KiB": lambda host: forged(host, more="x" * 8192),
 }
 BAD_SCOPES = ["", "plugins", "plugins:*", "plugins:writer", "PLUGINS:READ", "plugins:read\0"]
-
-
-def _unchecked_head(host, head: dict) -> str:
-    text = json.dumps({"alg": "HS256", "typ": "JWT", **head}).encode()
-    start = base64.urlsafe_b64encode(text).decode().rstrip("=")
-    return start + "." + host.token.partition(".")[2]
-
-
-def _revoked(host) -> str:
-    token = host.tokens.issue("gone")
-    host.tokens.revoke(claims_of(token)["jti"])
-    return token
-
-
-def _rotated(host) -> str:
-    # Another process does so; the host sees it by the files.
-    token = host.token
-    other = Tokens(host.folder / "keys")
-    other.rotate(grace=0)
-    host.token = other.issue("tester")
-    return token
 
 
 def test_hostile_tokens(host) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import uvicorn
@@ -39,7 +40,7 @@ class Served:
     def _run(self) -> None:
         asyncio.run(self.server.serve(sockets=[self.socket]))
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         self._thread.start()
         with self.client() as client:
             assert client.get("/healthz").status_code == 200

@@ -23,18 +23,11 @@ _SCOPES = "plugins:read plugins:write metrics:read"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class _Span(click.ParamType):
-    name = "TIME"
-
-    def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d{1,6})([smhd]?)", value)
-        if match is None:
-            self.fail(f"{value!r} is no time: write it like 12h, 30d or 600", param, ctx)
-        return float(int(match[1]) * _UNITS[match[2]])
+def _seconds(value: str) -> float:
+    match = re.fullmatch(r"(\d{1,6})([smhd]?)", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no time: write it like 12h, 30d or 600")
+    return float(int(match[1]) * _UNITS[match[2]])
 
 
 def _tokens(folder: Path, network: str) -> Tokens:
@@ -80,7 +73,14 @@ def token() -> None:
     metavar="SCOPE",
     help=f"What it allows; may be given more than once. Without it: {_SCOPES}.",
 )
-@click.option("--life", type=_Span(), default="30d", show_default=True, help="Ends after that.")
+@click.option(
+    "--life",
+    metavar="TIME",
+    type=_seconds,
+    default="30d",
+    show_default=True,
+    help="Ends after that.",
+)
 @_json
 def issue(  # noqa: PLR0913 - the options of the command
     *,
@@ -133,7 +133,8 @@ def revoke(*, jti: str, data_dir: Path, network: str, as_json: bool) -> None:
 @_network
 @click.option(
     "--grace",
-    type=_Span(),
+    metavar="TIME",
+    type=_seconds,
     default="1d",
     show_default=True,
     help="Tokens of the key before are good for so long; 0: no more.",

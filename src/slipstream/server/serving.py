@@ -1,4 +1,4 @@
-"""Serving an application by uvicorn, with limits for connections, and the kernel's word for callers.
+"""Serving an application by uvicorn, with limits for connections; the kernel says who calls.
 
 uvicorn limits neither how many connections there are nor how long a request's head takes to come;
 and what it answers itself has not the body that all refusals here have.
@@ -168,7 +168,7 @@ class AdminProtocol(H11Protocol):
             if peer not in {0, os.geteuid()}:
                 self._end(Refused(403, "the socket is for the user of this host, and root"))
                 return
-            self.app = _from(self.app, peer)  # type: ignore[assignment]
+            self.app = _from(self.app, peer)
         if not self.shared.admit(self):
             says = f"there are {self.shared.most} connections already"
             self._end(Refused(503, says, headers={"Retry-After": "1"}))

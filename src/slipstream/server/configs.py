@@ -104,7 +104,9 @@ class Configs:
     def _unload(self, path: str, known: _Known | None, why: str) -> str:
         if known is None:
             return "as_before"
-        self._manager.say(logging.INFO, "a plugin is unloaded", {"plugin": known.plugin, "reason": why})
+        self._manager.say(
+            logging.INFO, "a plugin is unloaded", {"plugin": known.plugin, "reason": why}
+        )
         self._manager.unload_plugin(known.plugin)
         del self._known[path]
         return "unloaded"

@@ -195,7 +195,9 @@ class Daemon:
 
     def _application(self, server: Any) -> Any:
         options = self._options
-        dirs = options.config_dirs or {str(Path(path).absolute().parent) for path in options.configs}
+        dirs = options.config_dirs or {
+            str(Path(path).absolute().parent) for path in options.configs
+        }
         self._tokens = None
         if self._rest is not None and not options.nojwt:
             self._tokens = server.Tokens(
@@ -429,7 +431,9 @@ def _name_of(bound: socket.socket) -> str:
     return str(Address(host=name[0], port=name[1]))
 
 
-def _unless_closed(loop: asyncio.AbstractEventLoop, do: Callable[..., None], *given: object) -> None:
+def _unless_closed(
+    loop: asyncio.AbstractEventLoop, do: Callable[..., None], *given: object
+) -> None:
     with contextlib.suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(do, *given)
 
@@ -439,4 +443,3 @@ def _import() -> Any:
     from slipstream.server import need  # noqa: PLC0415 - see there
 
     return need("slipstream.server.serve")
-

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 from slipstream.server.sources.kept import StreamState, TooManyStreams
 from slipstream.server.sources.path import EventPath, Inlet, Say
@@ -237,7 +236,9 @@ class Producer(asyncio.Protocol, Inlet):
             return
         self.answer()
         self._listener.say(
-            logging.WARNING, "a producer was closed", {"producer": self.name, "reason": why} | fields
+            logging.WARNING,
+            "a producer was closed",
+            {"producer": self.name, "reason": why} | fields,
         )
         self.end()
         # What it sent and nobody read would keep the socket open, and answers from going out.

@@ -21,7 +21,7 @@ from slipstream.server.sources.wire import BadProducer, Piece, head_of
 if TYPE_CHECKING:
     from slipstream.loaded import Plugin
     from slipstream.manager import PluginManager
-    from slipstream.server.sources.kept import StreamState, Streams
+    from slipstream.server.sources.kept import Streams, StreamState
 
 Say: TypeAlias = Callable[[int, str, dict[str, object]], None]
 

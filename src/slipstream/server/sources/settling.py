@@ -20,7 +20,12 @@ class Settling:
     """Looks how far the plugins are, as long as something is unsettled."""
 
     def __init__(
-        self, settler: Settler, streams: Streams, writer: Executor, tell: Callable[[], None], say: Say
+        self,
+        settler: Settler,
+        streams: Streams,
+        writer: Executor,
+        tell: Callable[[], None],
+        say: Say,
     ) -> None:
         """Begin; `run` is to be made a task.
 

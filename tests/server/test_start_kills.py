@@ -32,7 +32,14 @@ def test_a_producer_that_keeps_what_is_not_settled_loses_nothing(
     keeper = Keeper(place, STREAM, total)
     keeper.start()
     chance = random.Random(7)
-    options = ("--slipstream-config", ledger, "--slipstream-config", tally, "--listen", f"unix:{place}")
+    options = (
+        "--slipstream-config",
+        ledger,
+        "--slipstream-config",
+        tally,
+        "--listen",
+        f"unix:{place}",
+    )
     for _ in range(KILLS):
         with Daemon(tmp_path, *options) as daemon:
             daemon.ready()

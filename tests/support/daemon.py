@@ -35,7 +35,9 @@ class Daemon:
 
     count = 0
 
-    def __init__(self, folder: Path, *arguments: object, command: str = "start", env=None, stdin=None):
+    def __init__(
+        self, folder: Path, *arguments: object, command: str = "start", env=None, stdin=None
+    ):
         Daemon.count += 1
         self.folder = folder
         self.log = folder / f"log-{Daemon.count}"
@@ -115,7 +117,9 @@ def reward(stream: int, sequence: int, size: int = 32) -> bytes:
     """The frame of an event."""
     staker = sequence.to_bytes(8, "little").ljust(size, b"s")
     return frames.encode(
-        StakingReward(staker, b"v" * 32, sequence, sequence, meta=Meta(stream=stream, sequence=sequence))
+        StakingReward(
+            staker, b"v" * 32, sequence, sequence, meta=Meta(stream=stream, sequence=sequence)
+        )
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from slipstream.config import PluginConfig, load_config, settle_own
 from slipstream.errors import ConfigError, SlipstreamError
 from slipstream.library import check_library_path, judge, verify_digest
+from slipstream.server.origins import Origins
 from slipstream.server.sources.addresses import Address, is_loopback, parse_address, parse_host_port
 from slipstream.server.sources.pace import Speed, parse_speed
 
@@ -105,7 +106,8 @@ def understand(options: Options) -> Settings:
     _configs(found)
     _rest(found)
     _tokens(found)
-    _sources(found)
+    _listeners(found)
+    _file(found)
     if options.node == "prover" and options.configs:
         found.fault(
             "--prover",
@@ -171,6 +173,13 @@ def _rest(found: Settings) -> None:
             found.fault(name, ConfigError(f"{file} cannot be read", "check its path and mode"))
     if options.rest_rps < 0:
         found.fault("--rest-rps", ConfigError("it is negative", "0 is no limit"))
+    for origin in options.cors_origins:
+        try:
+            Origins([origin], with_tokens=not options.nojwt)
+            if origin == "*" and not options.nojwt:
+                raise ConfigError("pages of every origin would be let in", "name their origins")
+        except ConfigError as error:
+            found.fault("--cors-origin", error)
     if options.norest:
         return
     try:
@@ -211,7 +220,7 @@ def _tokens(found: Settings) -> None:
         found.warnings.append("--jwt-secret has fewer than 32 bytes, as snarkOS makes them")
 
 
-def _sources(found: Settings) -> None:
+def _listeners(found: Settings) -> None:
     options = found.options
     for text in options.listen:
         try:
@@ -226,6 +235,10 @@ def _sources(found: Settings) -> None:
             )
             found.fault("--listen", error)
         found.listen.append(address)
+
+
+def _file(found: Settings) -> None:
+    options = found.options
     if not options.events:
         for name, given in (("--loop", options.loop), ("--speed", options.speed)):
             if given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,10 +18,20 @@ class Server(uvicorn.Server):
     """A server that leaves signals to the daemon.
 
     Attributes:
-        is_over: It serves nobody any more.
+        begun: It serves.
+        over: It serves nobody any more.
     """
 
-    is_over = False
+    def __init__(self, config: uvicorn.Config) -> None:
+        """Make it; `serve` starts it."""
+        super().__init__(config)
+        self.begun = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        self.begun.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -30,7 +41,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: Any = None) -> None:
         """End the connections."""
         await super().shutdown(sockets)
-        self.is_over = True
+        self.over.set()
 
 
 def metrics_of(_daemon: object) -> Callable[[bool], tuple[bytes, str]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,7 @@ def _nothing() -> None:
 
 def _show(text: str) -> None:
     emit(text)
-    click.get_text_stream("stdout").flush()
+    sys.stdout.flush()
 
 
 def _refuse(understood: Understood, *, check_config: bool) -> None:

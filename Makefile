@@ -27,7 +27,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test check-examples rogues lint format bench faults managers asan interop mutants retry stress dist clean distclean
+.PHONY: help setup examples demo test check-examples rogues lint format bench faults kills managers soak asan interop mutants retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -103,6 +103,12 @@ mutants: setup $(stamp_test) ## change a line at a time, see whether the tests n
 
 retry: setup $(stamp_test) ## let plugins ask for an event again for half a minute, in every way
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/delivery/test_retry.py $(ARGS)
+
+soak: setup $(stamp_test) ## a daemon under three times a node's load for an hour; ARGS=600 for ten minutes; writes build/soak.json
+	@$(python) tests/stress/soak.py $(ARGS)
+
+kills: setup $(stamp_test) ## kill a daemon 200 times under a producer; nothing is lost or twice
+	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s tests/server/test_start_kills.py $(ARGS)
 
 stress: setup $(stamp_test) ## random load under ASan, UBSan and TSan for 20 minutes; writes build/stress.json
 	@$(python) tools/stress.py $(ARGS)

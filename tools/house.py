@@ -82,10 +82,22 @@ PYTHON = {
         "what a machine, a library are like",
         (*_HOSTING, "text", "_platform", "files", "streams", "__init__"),
     ),
+    "server": Room(
+        "a manager over HTTP; the daemon",  # knows no C
+        (
+            *(room for room in _HOSTING if room != "_native"),
+            "text",
+            "_platform",
+            "files",
+            "streams",
+            "check",
+            "__init__",
+        ),
+    ),
     "testing": Room("what plugin authors test with", (*_HOSTING, "__init__")),
     "cli": Room(
         "the commands",
-        (*_HOSTING, "text", "_platform", "aleo", "streams", "check", "__init__"),
+        (*_HOSTING, "text", "_platform", "aleo", "streams", "check", "server", "__init__"),
     ),
 }
 

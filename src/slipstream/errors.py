@@ -122,6 +122,10 @@ class PluginFailed(SlipstreamError):
     """The plugin is in the state `failed` and cannot do what was asked."""
 
 
+class ChangeUnderWay(PluginFailed):
+    """Another change of the same plugin, or of the set of plugins, has not ended in time."""
+
+
 class FlushTimeout(SlipstreamError):
     """A flush did not end in time; the message names the plugins and their ordinals."""
 

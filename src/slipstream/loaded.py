@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slipstream._native import lib
 from slipstream.errors import (
+    ChangeUnderWay,
     FlushTimeout,
     PluginAlreadyLoaded,
     PluginNotLoaded,
@@ -18,7 +22,7 @@ from slipstream.status import Counters, Metric, PluginState, Status
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from slipstream.config import Mode
+    from slipstream.config import Mode, PluginConfig
     from slipstream.delivery.crash_report import CrashReport
     from slipstream.delivery.description import Flush, Identity
     from slipstream.delivery.plugin import Delivery
@@ -43,6 +47,28 @@ class Plugin:
     def __init__(self, delivery: Delivery) -> None:
         """Wrap a plugin that its delivery has loaded."""
         self.delivery = delivery  # the mode's part; for the manager
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def turn(self, what: str, wait: float) -> Iterator[None]:
+        """Take the turn for a change of this plugin; questions wait for nobody's turn.
+
+        Args:
+            what: For the message: what is tried.
+            wait: The longest wait for another change, in seconds.
+
+        Raises:
+            ChangeUnderWay: Another one takes longer.
+        """
+        if not self._turn.acquire(timeout=wait):
+            raise ChangeUnderWay(
+                f"cannot {what}: another change of {self.name} is under way",
+                "wait for its end and try again; its state says what is under way",
+            )
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def __repr__(self) -> str:
         return f"<Plugin {self.name} {self.version} {self.mode} {self.state}>"
@@ -120,6 +146,21 @@ class Plugin:
         return self.delivery.last_crash
 
     @property
+    def config(self) -> PluginConfig | None:
+        """Its config, secrets as references; None for a plugin written in Python."""
+        return self.delivery.settings
+
+    @property
+    def folder(self) -> Path | None:
+        """Its own folder, which need not be there; None if its host gives none."""
+        return self.delivery.folder
+
+    @property
+    def dead_letter_file(self) -> Path | None:
+        """Where the events are kept that it refuses for good; None: nowhere."""
+        return self.delivery.dead_letter_file
+
+    @property
     def metrics(self) -> list[Metric]:
         """The numbers that the plugin itself reports; none after an unload."""
         self.delivery.require_own()
@@ -179,20 +220,21 @@ class Loaded:
         plugin = self.plugins[delivery.name] = Plugin(delivery)
         return plugin
 
-    def flush(self, timeout: float) -> None:
+    def flush(self, timeout: float, plugins: list[Plugin]) -> None:
         """Wait until each plugin has acknowledged everything.
 
         Args:
             timeout: The longest wait for all of them, in seconds.
+            plugins: Those that are meant.
 
         Raises:
             FlushTimeout: Some plugin did not get there; its message says which and how far.
         """
-        problems = _flush(list(self.plugins.values()), timeout)
+        problems = _flush(plugins, timeout)
         late = [
             f"{plugin.name} ({plugin.state}): acknowledged {plugin.counters.acknowledged} "
             f"of {plugin.counters.accepted}: {problems[plugin.name]}"
-            for plugin in self.plugins.values()
+            for plugin in plugins
             if problems[plugin.name]
         ]
         if late:
@@ -201,37 +243,41 @@ class Loaded:
                 "see the states and reasons in `plugins`",
             )
 
-    def unload(self, name: str, timeout: float | None) -> None:
+    def unload(self, name: str, timeout: float | None, wait: float) -> None:
         """Unload a plugin.
 
         Args:
             name: Its name.
             timeout: The longest wait for each step, in seconds; None: its `unload_timeout`.
+            wait: The longest wait for another change of it, in seconds.
 
         Raises:
             PluginNotLoaded: There is none of this name.
+            ChangeUnderWay: Another change of it takes longer.
             PluginFailed: It could not even begin; the plugin is loaded as before.
         """
-        self._end(self.find(name), timeout)
-        self.plugins.pop(name)
+        plugin = self.find(name)
+        with plugin.turn("unload it", wait):
+            self._end(plugin, timeout)
+            self.plugins.pop(name)
 
-    def unload_all(self, timeout: float | None) -> None:
+    def unload_all(self, timeout: float | None, wait: float) -> None:
         """Unload all plugins, the last loaded first. Problems are logged, none stops it.
 
         Args:
             timeout: The longest wait for each step, in seconds; None: each one's
                 `unload_timeout`.
+            wait: The longest wait for another change of one, in seconds.
         """
         interrupt: BaseException | None = None
         for name in reversed(list(self.plugins)):
             try:
                 try:
-                    self._end(self.plugins[name], timeout)
+                    self.unload(name, timeout, wait)
                 except (KeyboardInterrupt, SystemExit) as error:  # hurry, but leave none behind
                     interrupt = error
                     timeout = 1.0 if timeout is None else min(timeout, 1.0)
-                    self._end(self.plugins[name], timeout)
-                self.plugins.pop(name)
+                    self.unload(name, timeout, wait)
             except Exception as error:  # noqa: BLE001 - the others end all the same
                 self._pump.say(
                     logging.ERROR,

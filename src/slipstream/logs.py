@@ -127,7 +127,9 @@ class _LastResort(StandardErrorHandler):
     """Shows warnings, fields included, where the program has configured no logging at all."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return _log.handlers == [self] and not logging.root.handlers and super().filter(record)
+        # Who only looks on, aside, shows nothing to anybody.
+        others = [h for h in _log.handlers if h is not self and not getattr(h, "aside", False)]
+        return not others and not logging.root.handlers and super().filter(record)
 
 
 _last_resort = _LastResort(logging.WARNING)

@@ -21,6 +21,7 @@ from slipstream.delivery.launcher import LibraryPlugin, launch
 from slipstream.delivery.python import InlinePython, PythonPlugin, checked_name
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.errors import (
+    ChangeUnderWay,
     ClosedError,
     ConfigError,
     PluginFailed,
@@ -94,8 +95,9 @@ class PluginManager(metaclass=_ShowsNative):
     """Hosts plugins and streams events to them. A context manager.
 
     All methods may be called from any thread. Loading, unloading and reloading take their
-    turn; they are refused from inside of a plugin's callback. A broadcast from inside of a
-    callback is delivered when the outer one has ended.
+    turn, and so do changes of one plugin, such as a pause; they are refused from inside of a
+    plugin's callback. Questions wait for nobody. A broadcast from inside of a callback is
+    delivered when the outer one has ended.
 
     The calls that send events are native functions, set when the manager is made. The
     quickest, in this order: `broadcast_frames`, `broadcast_many` of ready frames,
@@ -144,7 +146,7 @@ class PluginManager(metaclass=_ShowsNative):
         self._closed = False
         for name in _NATIVE:
             setattr(self, name, getattr(self._sequencer.door, name))
-        self._finalizer = weakref.finalize(self, _close, self._loaded, self._host)
+        self._finalizer = weakref.finalize(self, _close, self._loaded, self._host, wait_timeout)
 
     @classmethod
     def from_config_files(
@@ -187,10 +189,8 @@ class PluginManager(metaclass=_ShowsNative):
 
     # ---- Loading and unloading ----------------------------------------------------
 
-    @contextmanager
-    def _controlling(self, what: str) -> Iterator[None]:
-        """Take the turn for a change of the set of plugins."""
-        self._host.require_own()  # in a child the lock may be held for good
+    def _refuse_inside(self, what: str) -> None:
+        self._host.require_own()  # in a child the locks may be held for good
         if self._sequencer.inside_callback():
             raise PluginFailed(
                 f"cannot {what} from inside of a plugin's callback",
@@ -201,10 +201,20 @@ class PluginManager(metaclass=_ShowsNative):
                 f"cannot {what} from inside of another load or unload",
                 "do it from another thread, or afterwards",
             )
-        if not self._control.acquire(timeout=self._wait_timeout):
-            raise PluginFailed(
-                f"cannot {what}: another load or unload takes longer than "
-                f"{self._wait_timeout:g} seconds",
+
+    def _patience(self, wait: float | None) -> float:
+        return self._wait_timeout if wait is None else wait
+
+    @contextmanager
+    def _controlling(self, what: str, wait: float | None = None) -> Iterator[None]:
+        """Take the turn for a change of the set of plugins."""
+        self._refuse_inside(what)
+        patience = self._patience(wait)
+        if not self._control.acquire(timeout=patience):
+            raise ChangeUnderWay(
+                f"cannot {what}: another load or unload takes longer than {patience:g} seconds"
+                if patience
+                else f"cannot {what}: another load or unload is under way",
                 "look at the states in list of plugins: one is loading or unloading",
             )
         self._controller = threading.get_ident()
@@ -217,23 +227,41 @@ class PluginManager(metaclass=_ShowsNative):
             self._control.release()
             self._pump.drain()
 
-    def load_plugin(self, config: ConfigSource) -> Plugin:
+    @contextmanager
+    def _steering(self, name: str, what: str, wait: float | None) -> Iterator[Plugin]:
+        """Take the turn for a change of one plugin; the others are not held up."""
+        self._refuse_inside(what)
+        plugin = self._loaded.find(name)
+        try:
+            with plugin.turn(what, self._patience(wait)):
+                if self._closed:
+                    raise _native.closed_error()
+                if self._loaded.find(name) is not plugin:  # another has come in its place
+                    raise ChangeUnderWay(f"cannot {what}: {name} has been replaced", "try again")
+                yield plugin
+        finally:
+            self._pump.drain()
+
+    def load_plugin(self, config: ConfigSource, *, wait: float | None = None) -> Plugin:
         """Load a plugin.
 
         Args:
             config: A config file's path, a `PluginConfig`, or a mapping with the same keys.
+            wait: The longest wait for another load or unload, in seconds; None: the manager's
+                `wait_timeout`.
 
         Returns:
             The plugin, running.
 
         Raises:
             ConfigError: The config cannot be used.
+            ChangeUnderWay: Another load or unload takes longer.
             PluginAlreadyLoaded: Its library or its name is loaded already.
             PluginLoadError: The library was refused; `refusal` says why.
             PluginStartError: The plugin's own `on_load` failed.
         """
         settings = _as_config(config)
-        with self._controlling("load a plugin"):
+        with self._controlling("load a plugin", wait):
             return self._load(settings)
 
     def _load(self, config: PluginConfig) -> Plugin:
@@ -286,21 +314,27 @@ class PluginManager(metaclass=_ShowsNative):
             self._loaded.refuse_same_name(name)
             return self._loaded.add(InlinePython(self._host, plugin, name))
 
-    def unload_plugin(self, name: str, timeout: float | None = None) -> None:
+    def unload_plugin(
+        self, name: str, timeout: float | None = None, *, wait: float | None = None
+    ) -> None:
         """Unload a plugin: flush, `on_unload`, destroy, unmap.
 
         Args:
             name: Its name in this host.
             timeout: The longest wait for each of these, in seconds; None: its `unload_timeout`.
+            wait: As for `load_plugin`; also for another change of this plugin.
 
         Raises:
             PluginNotLoaded: There is no such plugin.
+            ChangeUnderWay: Another change takes longer.
             PluginFailed: A broadcast is under way and does not end; it is still loaded.
         """
-        with self._controlling("unload a plugin"):
-            self._loaded.unload(name, timeout)
+        with self._controlling("unload a plugin", wait):
+            self._loaded.unload(name, timeout, self._patience(wait))
 
-    def reload_plugin(self, name: str, config: ConfigSource | None = None) -> Plugin:
+    def reload_plugin(
+        self, name: str, config: ConfigSource | None = None, *, wait: float | None = None
+    ) -> Plugin:
         """Load a plugin's library anew and let it take over.
 
         The new one is opened and checked before the old one is touched. Ordinals and
@@ -309,38 +343,45 @@ class PluginManager(metaclass=_ShowsNative):
         Args:
             name: Its name in this host.
             config: A new config; None reads the file again that it was loaded from.
+            wait: As for `unload_plugin`.
 
         Returns:
             The plugin.
 
         Raises:
             PluginNotLoaded: There is no such plugin, or it is written in Python.
+            ChangeUnderWay: Another change takes longer.
             SlipstreamError: The new version was refused or did not start; the old one serves.
         """
-        with self._controlling("reload a plugin"):
+        what = "reload a plugin"
+        with self._controlling(what, wait):
             plugin = self._loaded.find(name)
-            delivery = plugin.delivery
-            if not isinstance(delivery, LibraryPlugin):
-                raise PluginNotLoaded(
-                    f"{name} is written in Python and cannot be reloaded",
-                    "unload it and install the new object",
-                )
-            settings = _as_config(config or delivery.config.source or delivery.config)
-            mode = self._mode_of(settings)
-            if mode is not delivery.mode:
-                raise ConfigError(
-                    f"{name} runs in mode {delivery.mode}, the new config wants {mode}",
-                    "unload it and load it again to change its mode",
-                )
-            path = check_library_path(settings.libpath, insecure=self._insecure_paths)
-            problem = delivery.bring(settings, path)
-            version = delivery.identity.version
-            self._pump.say(
-                logging.INFO,
-                "plugin reloaded",
-                {"plugin": name, "version": version, "problem": problem},
-            )
+            with plugin.turn(what, self._patience(wait)):
+                self._reload(plugin, config)
             return plugin
+
+    def _reload(self, plugin: Plugin, config: ConfigSource | None) -> None:
+        name, delivery = plugin.name, plugin.delivery
+        if not isinstance(delivery, LibraryPlugin):
+            raise PluginNotLoaded(
+                f"{name} is written in Python and cannot be reloaded",
+                "unload it and install the new object",
+            )
+        settings = _as_config(config or delivery.config.source or delivery.config)
+        mode = self._mode_of(settings)
+        if mode is not delivery.mode:
+            raise ConfigError(
+                f"{name} runs in mode {delivery.mode}, the new config wants {mode}",
+                "unload it and load it again to change its mode",
+            )
+        path = check_library_path(settings.libpath, insecure=self._insecure_paths)
+        problem = delivery.bring(settings, path)
+        version = delivery.identity.version
+        self._pump.say(
+            logging.INFO,
+            "plugin reloaded",
+            {"plugin": name, "version": version, "problem": problem},
+        )
 
     def unload(self, timeout: float | None = None) -> None:
         """Unload all plugins, the last loaded first. Problems are logged, none stops it.
@@ -350,7 +391,7 @@ class PluginManager(metaclass=_ShowsNative):
                 `unload_timeout`.
         """
         with self._controlling("unload"):
-            self._loaded.unload_all(timeout)
+            self._loaded.unload_all(timeout, self._wait_timeout)
 
     def close(self) -> None:
         """Unload all plugins and refuse everything from now on. Does nothing the second time.
@@ -363,7 +404,7 @@ class PluginManager(metaclass=_ShowsNative):
         with self._controlling("close the manager"):
             self._closed = True
             self._finalizer.detach()
-            _close(self._loaded, self._host)
+            _close(self._loaded, self._host, self._wait_timeout)
 
     # ---- Asking and steering --------------------------------------------------------
 
@@ -377,23 +418,34 @@ class PluginManager(metaclass=_ShowsNative):
         """Return the names of the loaded plugins, in the order of loading."""
         return list(self.plugins)
 
-    def pause(self, name: str) -> None:
+    def pause(self, name: str, *, wait: float | None = None) -> None:
         """Hold a plugin's events back; what comes meanwhile is told to it by a GAP.
 
+        Args:
+            name: Its name in this host.
+            wait: The longest wait for another change of this plugin, in seconds; None: the
+                manager's `wait_timeout`.
+
         Raises:
             PluginNotLoaded: There is no such plugin.
+            ChangeUnderWay: Another change of it takes longer.
         """
-        with self._controlling("pause a plugin"):
-            self._loaded.find(name).delivery.pause()
+        with self._steering(name, "pause a plugin", wait) as plugin:
+            plugin.delivery.pause()
 
-    def resume(self, name: str) -> None:
+    def resume(self, name: str, *, wait: float | None = None) -> None:
         """Deliver to a paused plugin again.
 
+        Args:
+            name: Its name in this host.
+            wait: As for `pause`.
+
         Raises:
             PluginNotLoaded: There is no such plugin.
+            ChangeUnderWay: Another change of it takes longer.
         """
-        with self._controlling("resume a plugin"):
-            self._loaded.find(name).delivery.resume()
+        with self._steering(name, "resume a plugin", wait) as plugin:
+            plugin.delivery.resume()
 
     def flush(self, timeout: float = 30.0) -> None:
         """Wait until everything broadcast so far is delivered and acknowledged.
@@ -407,7 +459,41 @@ class PluginManager(metaclass=_ShowsNative):
                 and who took the time of those for which none was left.
         """
         with self._controlling("flush"):
-            self._loaded.flush(timeout)
+            self._loaded.flush(timeout, list(self._loaded.plugins.values()))
+
+    def flush_plugin(self, name: str, timeout: float = 30.0, *, wait: float | None = None) -> None:
+        """`flush` for one plugin; the others are not held up.
+
+        Args:
+            name: Its name in this host.
+            timeout: The longest wait, in seconds.
+            wait: As for `pause`.
+
+        Raises:
+            PluginNotLoaded: There is no such plugin.
+            ChangeUnderWay: Another change of it takes longer.
+            FlushTimeout: It did not get there.
+        """
+        with self._steering(name, "flush a plugin", wait) as plugin:
+            self._loaded.flush(timeout, [plugin])
+
+    def say(
+        self,
+        level: int,
+        text: str,
+        fields: dict[str, object] | None = None,
+        *,
+        error: BaseException | None = None,
+    ) -> None:
+        """Log a line in its place among those of the plugins; never waits for a handler.
+
+        Args:
+            level: As `logging` has them.
+            text: The line.
+            fields: What it says beside its text.
+            error: What it tells of.
+        """
+        self._pump.say(level, text, fields or {}, error=error)
 
     def route(self, payload: Payload) -> bool:
         """Send a payload to the first loaded plugin that claims its name.
@@ -480,11 +566,11 @@ def _as_config(config: ConfigSource) -> PluginConfig:
     return load_config(config)
 
 
-def _close(loaded: Loaded, host: Host) -> None:
+def _close(loaded: Loaded, host: Host, wait: float) -> None:
     """Unload and close; also what runs for a manager that nobody closed."""
     if host.is_foreign:
         return
     try:
-        loaded.unload_all(None)
+        loaded.unload_all(None, wait)
     finally:
         host.close()

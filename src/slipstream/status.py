@@ -79,6 +79,7 @@ class Counters:
         ring_used: What of it is in use.
         acknowledged: The last acknowledged ordinal.
         retrying: The ordinal that is offered again until it is taken; 0 if none is.
+        retrying_since: Since when, in seconds since 1970 UTC; 0 if none is.
         callbacks_timed: How many callbacks were timed (inline: one in 64).
         callback_ns: The time that those took, in nanoseconds.
         callback_buckets: Bucket n counts timed callbacks of at least 2^(n-1) and less than
@@ -95,6 +96,7 @@ class Counters:
     lost: int = 0
     acknowledged: int = 0
     retrying: int = 0
+    retrying_since: float = 0.0
     callbacks_timed: int = 0
     callback_ns: int = 0
     callback_buckets: tuple[int, ...] = ()
@@ -121,6 +123,7 @@ def counters_of(stats: ss_stats) -> Counters:
         lost=stats.lost,
         acknowledged=stats.acknowledged,
         retrying=stats.retrying,
+        retrying_since=stats.retrying_since_ns / 1e9 if stats.retrying else 0.0,
         callbacks_timed=stats.samples,
         callback_ns=stats.total_ns,
         callback_buckets=tuple(stats.buckets),

@@ -9,6 +9,7 @@ import os
 import pwd
 import select
 import signal
+import socket
 import stat
 import struct
 import time
@@ -158,6 +159,18 @@ def _name_others(tag: int, number: int) -> str | None:
         mine.add(pwd.getpwuid(os.geteuid()).pw_name)
     members = {*group.gr_mem, *(user.pw_name for user in pwd.getpwall() if user.pw_gid == number)}
     return f"the group {group.gr_name}" if members - mine else None
+
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
+
+
+def peer_user(connection: socket.socket) -> int | None:
+    """Return the user at the other end of a Unix socket, as the kernel says; None: of another."""
+    if connection.family != socket.AF_UNIX:
+        return None
+    said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    user: int = _CREDENTIALS.unpack(said)[1]
+    return user
 
 
 def wake_pipe() -> tuple[int, int]:

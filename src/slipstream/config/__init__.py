@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ._document import Document, JsonValue, shown, spell
 from ._keys import Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
-from ._model import MAX_CONFIG_BYTES, PluginConfig, load_config, parse_config
+from ._model import MAX_CONFIG_BYTES, PluginConfig, config_of_bytes, load_config, parse_config
 from ._packed import pack
 from ._schema import ConfigSchema, SchemaProblem, settle_own
 from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets
@@ -29,6 +29,7 @@ __all__ = [
     "Retry",
     "SchemaProblem",
     "closest",
+    "config_of_bytes",
     "is_misspelt",
     "is_plugin_name",
     "load_config",

@@ -235,6 +235,23 @@ def load_config(path: str | os.PathLike[str]) -> PluginConfig:
             f"the config file {shown_path} {problem.reason}",
             f"give a JSON5 text file of at most {MAX_CONFIG_BYTES // KIBIBYTE} KiB",
         ) from None
+    return config_of_bytes(content, source)
+
+
+def config_of_bytes(content: bytes, source: Path) -> PluginConfig:
+    """Reads what stands in a config file.
+
+    Args:
+        content: JSON5 in UTF-8.
+        source: The file that errors shall name; relative paths count from its folder.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        ConfigError: As for `load_config`.
+    """
+    shown_path = printable(str(source))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from slipstream.status import Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slipstream.config import PluginConfig
     from slipstream.delivery.crash_report import CrashReport
     from slipstream.delivery.description import Flush, Identity
     from slipstream.delivery.host import Host
@@ -69,6 +72,21 @@ class Delivery(ABC):
     @property
     def last_crash(self) -> CrashReport | None:
         """What is known of the last time."""
+        return None
+
+    @property
+    def settings(self) -> PluginConfig | None:
+        """The config of the version that serves; None where there is none."""
+        return None
+
+    @property
+    def folder(self) -> Path | None:
+        """Its own folder, which need not be there; None if its host gives none."""
+        return self._host.folder(self.name)
+
+    @property
+    def dead_letter_file(self) -> Path | None:
+        """Where the events are kept that it refuses for good; None: nowhere."""
         return None
 
     def metrics(self) -> list[Metric]:

@@ -77,6 +77,16 @@ class Reloadable(Delivery, Generic[V]):
         return self.config.unload_timeout
 
     @property
+    def settings(self) -> PluginConfig:
+        """The config of the version that serves."""
+        return self.config
+
+    @property
+    def dead_letter_file(self) -> Path | None:
+        """Where the events are kept that it refuses for good; None: nowhere."""
+        return self._letters.path
+
+    @property
     def log_id(self) -> int:
         """The number that the present version's log lines carry."""
         return 0 if self.present is None else self.present.log_id

@@ -1,0 +1,431 @@
+"""The admin application of a manager: ASGI, to be served or mounted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from slipstream.errors import ConfigError
+from slipstream.server.actions import Actions
+from slipstream.server.answers import Refused, refusal_of
+from slipstream.server.audit import Audit
+from slipstream.server.folders import Folders
+from slipstream.server.limits import BODY_BYTES, BODY_SECONDS, Buckets
+from slipstream.server.lines import Lines
+from slipstream.server.origins import Origins
+from slipstream.server.routes import JSON, NETWORKS, Route, match
+from slipstream.server.tokens import Caller
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from slipstream.manager import PluginManager
+    from slipstream.server.tokens import Tokens
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Metrics = Callable[[bool], tuple[bytes, str]]
+Ready = Callable[[], list[str]]
+
+PEER = "slipstream.peer"
+"""In a scope: the number of the user who calls, as the kernel says; only a server puts it there."""
+
+_READERS = 4
+_CHANGERS = 32
+_ALWAYS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that is to be answered.
+
+    Attributes:
+        route: What it asks for.
+        name: The plugin; "" if it is about none.
+        headers: In lower case.
+        query: What stands in the query.
+        caller: Who asks.
+        address: From where.
+        root: Where the application is mounted.
+        config_file: What the body names; "" if it names none.
+    """
+
+    route: Route
+    name: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    caller: Caller
+    address: str
+    root: str
+    config_file: str = ""
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, name: str) -> int:
+        """Return a number of the query."""
+        return self._numbers[name]
+
+    def read_query(self) -> None:
+        """Read the query.
+
+        Raises:
+            Refused: It has no number where one belongs.
+        """
+        for query in self.route.query:
+            text = self.query.get(query.name, str(query.usual))
+            is_number = text.isascii() and text.isdecimal() and len(text) < 20
+            if not is_number or int(text) > query.most:
+                raise Refused(400, f"{query.name} is no number from 0 to {query.most}")
+            self._numbers[query.name] = int(text)
+
+
+class AdminApp:
+    """The application. Its work in the background ends with its lifespan, or with `async with`.
+
+    Attributes:
+        manager: Whose plugins it is about; None: every route that needs one answers 503.
+        network: The network of this host.
+        lines: The last log lines.
+        folders: Where config files may be.
+        metrics: What collects them.
+        ready: What else has to be so.
+        is_stopping: Changes and questions are refused from now on.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of `admin_app`
+        self,
+        manager: PluginManager | None,
+        *,
+        network: str,
+        tokens: Tokens | None,
+        folders: Folders,
+        origins: Origins,
+        audit: Audit | None,
+        buckets: Buckets,
+        lines: Lines | None,
+        metrics: Metrics | None,
+        ready: Ready | None,
+        metrics_open: bool,
+        page: bool,
+    ) -> None:
+        """Take everything that `admin_app` has made of its arguments."""
+        self.manager = manager
+        self.network = network
+        self.folders = folders
+        self.metrics = metrics
+        self.ready = ready
+        self.is_stopping = False
+        self._own_lines = lines is None
+        self.lines = Lines() if lines is None else lines
+        self._tokens = tokens
+        self._origins = origins
+        self._audit = audit
+        self._buckets = buckets
+        self._metrics_open = metrics_open
+        self._page = page
+        self._actions = Actions(self)
+        self._readers = ThreadPoolExecutor(_READERS, "slipstream-admin-read")
+        self._changers = ThreadPoolExecutor(_CHANGERS, "slipstream-admin")
+
+    # ---- Its life -----------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Refuse changes and questions from now on, and end the streams; /healthz goes on."""
+        self.is_stopping = True
+        self.lines.wake(None)
+
+    async def aclose(self) -> None:
+        """Stop, and wait for the changes that are under way."""
+        self.stop()
+        if self._own_lines:
+            self.lines.close()
+        loop = asyncio.get_running_loop()
+        for pool in (self._readers, self._changers):
+            await loop.run_in_executor(None, pool.shutdown)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def read(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Run what reads files, or takes a while, in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: function(*arguments, **named))
+
+    async def change(self, function: Callable[[], T]) -> T:
+        """Run a change in a thread; it is done to its end, whoever waits for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._changers, function)
+
+    def record(self, what: dict[str, object]) -> None:
+        """Write down what was changed."""
+        if self._audit is None:
+            return
+        try:
+            self._audit.write(what)
+        except OSError as error:
+            self._say(logging.ERROR, "the audit file cannot be written", error)
+
+    def _say(self, level: int, text: str, error: BaseException) -> None:
+        if self.manager is not None:
+            self.manager.say(level, text, {"problem": repr(error)}, error=error)
+
+    # ---- A request ----------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
+            return
+        request = Request(scope, receive)
+        try:
+            response = await self._serve(request)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - every request is answered
+            response = self._refuse(error)
+        response.headers.update(_ALWAYS)
+        response.headers.update(self._origins.headers(request.headers.get("origin")))
+        if not request.scope.get("slipstream.read") and _has_body(request):
+            response.headers["Connection"] = "close"  # the rest of the body is not read
+        await response(scope, receive, send)
+
+    def _refuse(self, error: Exception) -> Response:
+        refused = refusal_of(error)
+        if refused.code == 500 and not isinstance(error, Refused):
+            self._say(logging.ERROR, "a request failed", error)
+        return JSONResponse(refused.body, refused.code, headers=refused.headers)
+
+    async def _serve(self, request: Request) -> Response:
+        address = self._address(request)
+        if address:
+            self._limit(address)
+        root = request.scope.get("root_path", "")
+        routes, given = match(request.scope["path"].removeprefix(root))
+        routes = {method: route for method, route in routes.items() if self.offers(route)}
+        if not routes or given.get("network", self.network) != self.network:
+            raise Refused(404, "there is nothing here", "see /openapi.json")
+        if request.method == "OPTIONS":
+            return self._preflight(request, routes)
+        route = routes.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            raise Refused(
+                405, f"{request.method} is not possible here", headers={"Allow": _allow(routes)}
+            )
+        if route.is_change and not self._origins.may_change(request.headers):
+            raise Refused(403, "pages of this origin may change nothing")
+        asked = Asked(
+            route,
+            given.get("name", ""),
+            request.headers,
+            request.query_params,
+            self._caller(request, route),
+            address or f"uid {request.scope[PEER]}",
+            root,
+        )
+        asked.read_query()
+        if route.body is not None:
+            asked.config_file = await self._config_file(request, route)
+        response: Response = await getattr(self._actions, route.name)(asked)
+        return response
+
+    def offers(self, route: Route) -> bool:
+        """Say whether there is such a route here."""
+        if route.name == "metrics":
+            return self.metrics is not None
+        return self._page if route.name == "page" else True
+
+    def _address(self, request: Request) -> str:
+        """Return from where somebody calls; "" from this machine, as the kernel says."""
+        if PEER in request.scope:
+            return ""
+        return request.client.host if request.client is not None else "unknown"
+
+    def _limit(self, address: str) -> None:
+        wait = self._buckets.wait(address)
+        if wait:
+            raise Refused(
+                429,
+                "Too many requests",
+                f"wait {wait:.1f} seconds",
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
+
+    def _preflight(self, request: Request, routes: Mapping[str, Route]) -> Response:
+        origin = request.headers.get("origin")
+        if origin is not None and not self._origins.allow(origin):
+            raise Refused(403, "pages of this origin may not call")
+        headers = {"Allow": _allow(routes), **self._origins.preflight(origin)}
+        return Response(status_code=204, headers=headers)
+
+    def _caller(self, request: Request, route: Route) -> Caller:
+        """Return who calls, if he may.
+
+        Raises:
+            Refused: 401, or 403 if his token does not allow this.
+        """
+        if PEER in request.scope:
+            return Caller("local")
+        is_open = route.scope is None or (route.name == "metrics" and self._metrics_open)
+        if is_open or self._tokens is None:
+            return Caller("")
+        caller = self._tokens.caller(request.headers.getlist("authorization"))
+        if route.scope not in caller.scopes:
+            raise Refused(403, f"this token does not allow {route.scope}")
+        return caller
+
+    def is_good(self, caller: Caller) -> bool:
+        """Say whether whoever was let in may stay."""
+        if self.is_stopping or time.time() >= caller.expires:
+            return False
+        return not (self._tokens and caller.token and self._tokens.is_revoked(caller.token))
+
+    async def _config_file(self, request: Request, route: Route) -> str:
+        """Return what the body names.
+
+        Raises:
+            Refused: The body cannot be used.
+        """
+        body = await self._body(request)
+        missing = Refused(400, "Missing required field: config_file")
+        if not body:
+            if route.body_required:
+                raise missing
+            return ""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != JSON:
+            raise Refused(415, f"Content-Type must be `{JSON}`")
+        try:
+            value = json.loads(body.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            why = error if isinstance(error, ValueError) else "it is too deep"
+            raise Refused(400, "Invalid JSON in request body", str(why)) from None
+        if not isinstance(value, dict):
+            raise Refused(400, "Invalid JSON data in request body", "it is no object")
+        if "config_file" not in value:
+            if route.body_required:
+                raise missing
+            return ""
+        named = value["config_file"]
+        if not isinstance(named, str) or not named:
+            raise Refused(400, "Invalid JSON data in request body", "config_file is no path")
+        return named
+
+    async def _body(self, request: Request) -> bytes:
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > BODY_BYTES:
+            raise Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+        body = b""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for some in request.stream():
+                    body += some
+                    if len(body) > BODY_BYTES:
+                        raise Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+        except TimeoutError:
+            raise Refused(408, f"the body did not come within {BODY_SECONDS:g} seconds") from None
+        request.scope["slipstream.read"] = True
+        return body
+
+
+def _has_body(request: Request) -> bool:
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _allow(routes: Mapping[str, Route]) -> str:
+    head = ["HEAD"] if "GET" in routes else []
+    return ", ".join([*routes, *head, "OPTIONS"])
+
+
+def admin_app(  # noqa: PLR0913 - the options of an application
+    manager: PluginManager | None,
+    *,
+    network: str = "mainnet",
+    tokens: Tokens | None = None,
+    config_dirs: Iterable[str | os.PathLike[str]] = (),
+    cors_origins: Iterable[str] = (),
+    audit: str | os.PathLike[str] | None = None,
+    rest_rps: float = 10.0,
+    lines: Lines | None = None,
+    metrics: Metrics | None = None,
+    ready: Ready | None = None,
+    metrics_open: bool = False,
+    page: bool = True,
+) -> AdminApp:
+    """Make the admin application of a manager.
+
+    A server runs its lifespan, which ends its work in the background. Where it is mounted, that is
+    for the application around it: ``async with admin:`` in its own lifespan. The same application
+    may be served at several addresses at once. Whoever comes through a Unix socket whose server
+    puts the caller's user into the scope, as ``scope["slipstream.peer"]``, needs no token and is
+    not limited; `slipstream.server.serving` does so for this user and root, and lets in nobody
+    else.
+
+    Args:
+        manager: Whose plugins it is about; it stays the caller's to close. None, until the
+            attribute `manager` is set: routes that need one answer 503.
+        network: mainnet, testnet or canary: the first part of the paths.
+        tokens: Whose tokens are accepted; None: nobody needs one, which is for what stands
+            behind an authorization of its own.
+        config_dirs: Below these lie the config files that may be named.
+        cors_origins: Pages of these origins may call, as ``https://example.org``; ``*``: of all.
+        audit: A file to which each change appends a JSON line.
+        rest_rps: So many requests a second from one address, beside a burst; 0: no limit.
+        lines: The last log lines; None keeps some from now on.
+        metrics: Gives the body and the content type of /metrics, of OpenMetrics if it gets True;
+            called in a thread. None: there is no /metrics.
+        ready: Gives further reasons why the host is not ready; must not wait.
+        metrics_open: /metrics needs no token.
+        page: Whether there is the status page.
+
+    Raises:
+        ConfigError: An argument cannot be used.
+    """
+    if network not in NETWORKS:
+        raise ConfigError(f"{network!r} is no network", f"use one of {', '.join(NETWORKS)}")
+    origins = list(cors_origins)
+    if tokens is not None and "*" in origins:
+        raise ConfigError(
+            "pages of every origin would be let in, with tokens", "name the origins of your pages"
+        )
+    return AdminApp(
+        manager,
+        network=network,
+        tokens=tokens,
+        folders=Folders(config_dirs),
+        origins=Origins(origins, with_tokens=tokens is not None),
+        audit=None if audit is None else Audit(Path(audit)),
+        buckets=Buckets(rest_rps),
+        lines=lines,
+        metrics=metrics,
+        ready=ready,
+        metrics_open=metrics_open,
+        page=page,
+    )

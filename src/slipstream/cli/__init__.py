@@ -29,9 +29,12 @@ COMMANDS = {
     "convert": ("show", "Write events in another form: JSON lines, or a capture."),
     "doctor": ("doctor", "Say what this machine can do, and why a library does not load."),
     "inspect": ("inspect", "Show what libraries and configs say, without running anything."),
+    "record": ("record", "Write what producers send to a capture."),
     "redeliver": ("redeliver", "Offer a plugin again what it refused: its dead letters."),
+    "replay": ("replay", "Send the events of a file to a daemon, as a producer."),
     "run": ("run", "Load plugins, stream events to them, flush and unload."),
     "show": ("show", "Show the events of a file."),
+    "start": ("start", "Run plugins as a daemon."),
     "symbolize": ("symbolize", "Name the functions of a crash report."),
 }
 

@@ -1,0 +1,235 @@
+"""``slipstream start``: the daemon."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slipstream.errors import ConfigError
+from slipstream.server.daemon import Daemon, Outcome
+from slipstream.server.data_dir import DataFolderInUse
+from slipstream.server.log_file import LogFile
+from slipstream.server.settings import NETWORKS, Options, understand
+from slipstream.server.settings import Settings as Understood
+from slipstream.server.sources.addresses import CannotBind
+
+from ._errors import BAD_EVENTS, FAILED, Ended
+from ._logging import Settings
+from ._output import emit, say
+
+IN_USE = 5
+
+_NETWORK_NUMBERS = {"0": "mainnet", "1": "testnet", "2": "canary"}  # as snarkOS numbers them
+
+
+class _Network(click.ParamType):
+    name = "network"
+
+    def convert(self, value: str, param: Any, ctx: Any) -> str:
+        name = _NETWORK_NUMBERS.get(value, value)
+        if name not in NETWORKS:
+            self.fail(f"{value!r} is none of {', '.join(NETWORKS)}", param, ctx)
+        return name
+
+
+_OPTIONS = (
+    click.option(
+        "--slipstream-config",
+        "configs",
+        metavar="FILE",
+        multiple=True,
+        help="A plugin's config file; once for each plugin, in the order of loading.",
+    ),
+    click.option(
+        "--network",
+        type=_Network(),
+        default="mainnet",
+        metavar="NAME",
+        help="mainnet (the default), testnet or canary; 0, 1 or 2 as well.",
+    ),
+    click.option("--validator", "node", flag_value="validator", help="The node is a validator."),
+    click.option(
+        "--client", "node", flag_value="client", default=True, help="The node is a client."
+    ),
+    click.option("--prover", "node", flag_value="prover", help="The node is a prover."),
+    click.option(
+        "--data-dir",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="Where the daemon and its plugins keep what they need; one daemon each. "
+        "By default $STATE_DIRECTORY, else $XDG_STATE_HOME/slipstream/NETWORK.",
+    ),
+    click.option(
+        "--events",
+        metavar="FILE",
+        default="",
+        help="Send the events of a file; - for standard input.",
+    ),
+    click.option("--loop", is_flag=True, help="Begin the file again at its end."),
+    click.option(
+        "--speed",
+        metavar="N",
+        default="",
+        help="So many times as fast as the events' times say; 5000/s: so many events a second.",
+    ),
+    click.option(
+        "--listen",
+        metavar="ADDRESS",
+        multiple=True,
+        help="Take events of producers: unix:PATH or tcp:HOST:PORT. May be given several times.",
+    ),
+    click.option("--listen-insecure", is_flag=True, help="Let --listen be reached by others, too."),
+    click.option(
+        "--rest",
+        metavar="HOST:PORT",
+        default="127.0.0.1:3030",
+        show_default=True,
+        help="Where REST is served.",
+    ),
+    click.option(
+        "--norest", is_flag=True, help="Serve no REST; the admin socket is there all the same."
+    ),
+    click.option(
+        "--rest-rps",
+        type=float,
+        default=10.0,
+        show_default=True,
+        metavar="N",
+        help="Requests a second from one address; 0 is no limit.",
+    ),
+    click.option("--rest-insecure", is_flag=True, help="Serve REST to others without TLS."),
+    click.option(
+        "--tls-cert",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The certificate for REST.",
+    ),
+    click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its key."),
+    click.option(
+        "--cors-origin",
+        "cors_origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Pages of this origin may call REST.",
+    ),
+    click.option(
+        "--config-dir",
+        "config_dirs",
+        multiple=True,
+        metavar="DIR",
+        help="Config files that REST may name lie below it; by default the folders of those given here.",
+    ),
+    click.option(
+        "--jwt-secret",
+        default="",
+        metavar="BASE64",
+        help="The key for tokens, instead of the one in the data folder.",
+    ),
+    click.option(
+        "--jwt-timestamp",
+        type=int,
+        metavar="SECONDS",
+        help="When the token of this start counts as issued.",
+    ),
+    click.option("--nojwt", is_flag=True, help="Need no tokens; on a loopback address only."),
+    click.option("--nobanner", is_flag=True, help="Neither print nor write a token."),
+    click.option("--metrics-open", is_flag=True, help="/metrics needs no token."),
+    click.option(
+        "--stop-timeout",
+        type=click.FloatRange(0.0, 86400.0),
+        default=30.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="The longest wait for plugins at the end.",
+    ),
+    click.option(
+        "--log-file",
+        "--logfile",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Append log lines to a file; SIGUSR1 opens it anew.",
+    ),
+    click.option("--safe-mode", is_flag=True, help="Start every plugin paused."),
+    click.option(
+        "--insecure-paths", is_flag=True, help="Load libraries that other users could replace, too."
+    ),
+    click.option(
+        "--check-config",
+        is_flag=True,
+        help="Say all that is wrong with configs and options, and end.",
+    ),
+)
+
+
+def _with_options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(
+    epilog="Example: slipstream start --slipstream-config ledger.json5 --listen unix:/run/node.sock"
+)
+@_with_options
+@click.pass_obj
+def start(settings: Settings, *, check_config: bool, log_file: Path | None, **given: Any) -> int:
+    """Run plugins for as long as it takes: a daemon.
+
+    Events come from a file, standard input, or producers (docs/producers.md). SIGTERM and SIGINT end
+    it, SIGHUP reads the configs again, SIGUSR1 opens the log file anew.
+    """
+    options = Options(log_level=settings.log_level, **given)
+    understood = understand(options)
+    _refuse(understood, check_config=check_config)
+    if check_config:
+        emit(f"nothing is wrong: {len(understood.configs)} plugins\n")
+        return 0
+    reopen = _to_file(log_file) if log_file is not None else lambda: None
+    daemon = Daemon(understood, show=_show, reopen_log=reopen)
+    try:
+        outcome = daemon.run()
+    except (CannotBind, DataFolderInUse) as error:
+        raise Ended(error.message, error.hint, IN_USE) from None
+    return _code(outcome)
+
+
+def _show(text: str) -> None:
+    emit(text)
+    click.get_text_stream("stdout").flush()
+
+
+def _refuse(understood: Understood, *, check_config: bool) -> None:
+    """Tell all that is wrong, if anything is."""
+    if check_config:
+        for text in understood.warnings:
+            say(f"warning: {text}")
+    faults = understood.faults
+    if not faults:
+        return
+    for fault in faults[:-1]:
+        say(f"error: {fault.where}: {fault.error.message}")
+        if fault.error.hint:
+            say(f"  next: {fault.error.hint}")
+    last = faults[-1]
+    raise Ended(f"{last.where}: {last.error.message}", last.error.hint, understood.exit_code)
+
+
+def _to_file(path: Path) -> Any:
+    """Let log lines go to a file; return what opens it anew."""
+    logger = logging.getLogger("slipstream")
+    try:
+        file = LogFile(path)
+    except ConfigError as error:
+        raise click.UsageError(f"{error.message}; {error.hint}") from None
+    file.setFormatter(logger.handlers[0].formatter)
+    logger.handlers[:1] = [file]
+    return file.reopen
+
+
+def _code(outcome: Outcome) -> int:
+    if outcome.source is not None:
+        return BAD_EVENTS
+    return FAILED if outcome.undelivered else 0

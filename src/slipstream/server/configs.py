@@ -1,0 +1,117 @@
+"""The configs that a daemon was started with, read again on SIGHUP.
+
+Each config file stands for itself: what is wrong with one changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipstream.config import PluginConfig
+from slipstream.errors import CannotOpenConfigFile, ConfigError, SlipstreamError
+from slipstream.server.settings import read_config
+
+if TYPE_CHECKING:
+    from slipstream.manager import PluginManager
+
+
+@dataclass(slots=True)
+class _Known:
+    """A config file, and the plugin that came of it."""
+
+    config: PluginConfig
+    plugin: str
+
+
+class Configs:
+    """The config files of a daemon, and what is loaded from them."""
+
+    def __init__(self, manager: PluginManager, *, insecure: bool, safe_mode: bool) -> None:
+        """Begin with nothing loaded."""
+        self._manager = manager
+        self._insecure = insecure
+        self._safe_mode = safe_mode
+        self._paths: list[str] = []
+        self._known: dict[str, _Known] = {}
+
+    def name(self, paths: Iterable[str]) -> None:
+        """These are the files, in the order of loading."""
+        self._paths = list(paths)
+
+    def load(self, path: str, config: PluginConfig) -> None:
+        """Load the plugin of a file.
+
+        Raises:
+            SlipstreamError: What is wrong.
+        """
+        plugin = self._manager.load_plugin(config)
+        self._known[path] = _Known(config, plugin.name)
+        if self._safe_mode:
+            self._manager.pause(plugin.name)
+
+    def read_again(self) -> None:
+        """Reload what has changed, load what is new, unload what went; each fault is a line."""
+        done = {"loaded": 0, "reloaded": 0, "unloaded": 0, "as_before": 0, "failed": 0}
+        for path in self._paths:
+            try:
+                done[self._one(path)] += 1
+            except SlipstreamError as error:
+                done["failed"] += 1
+                self._manager.say(
+                    logging.ERROR,
+                    "a config could not be applied; what runs goes on as before",
+                    {"config": path, "problem": error.message, "next": error.hint},
+                )
+            except Exception as error:  # noqa: BLE001 - the other configs are still read
+                done["failed"] += 1
+                self._manager.say(
+                    logging.ERROR, "a config could not be applied", {"config": path}, error=error
+                )
+        self._manager.say(logging.INFO, "the configs were read again", dict(done))
+
+    def _one(self, path: str) -> str:
+        known = self._known.get(path)
+        if known is not None and known.plugin not in self._manager.plugins:
+            known = None  # somebody has unloaded it
+            del self._known[path]
+        try:
+            config = read_config(path, insecure=self._insecure)
+        except CannotOpenConfigFile:
+            if Path(path).exists():
+                raise
+            return self._unload(path, known, "its config file is gone")
+        if not config.enabled:
+            return self._unload(path, known, "its config says enabled: false")
+        if known is None:
+            self.load(path, config)
+            return "loaded"
+        if config == known.config and not self._is_other_library(known):
+            return "as_before"
+        if config.name not in (None, known.plugin):
+            raise ConfigError(
+                f"the plugin {known.plugin} cannot become {config.name} while it is loaded",
+                f"unload {known.plugin}, and then send SIGHUP again",
+            )
+        self._manager.reload_plugin(known.plugin, config)
+        known.config = config
+        return "reloaded"
+
+    def _unload(self, path: str, known: _Known | None, why: str) -> str:
+        if known is None:
+            return "as_before"
+        self._manager.say(
+            logging.INFO, "a plugin is unloaded", {"plugin": known.plugin, "reason": why}
+        )
+        self._manager.unload_plugin(known.plugin)
+        del self._known[path]
+        return "unloaded"
+
+    def _is_other_library(self, known: _Known) -> bool:
+        with known.config.libpath.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest != self._manager.plugins[known.plugin].digest

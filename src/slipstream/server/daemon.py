@@ -1,0 +1,445 @@
+"""The life of `slipstream start`: what comes first, what runs, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slipstream.config import Mode
+from slipstream.errors import FlushTimeout, SlipstreamError
+from slipstream.loaded import Plugin
+from slipstream.manager import PluginManager
+from slipstream.server.configs import Configs
+from slipstream.server.data_dir import DataDir, usual_folder
+from slipstream.server.settings import Settings
+from slipstream.server.sources.addresses import Address
+from slipstream.server.sources.files import FileSource
+from slipstream.server.sources.kept import Streams
+from slipstream.server.sources.listen import Listener
+from slipstream.server.sources.path import EventPath, PluginSink
+from slipstream.server.sources.settling import Settling
+from slipstream.server.systemd import Notify
+from slipstream.status import PluginState
+
+SUBJECT = "operator"
+"""Whose token is written at start."""
+
+_FLUSH_SLICE = 5.0  # seconds, after which it is looked whether there is a hurry
+_HURRY = 1.0  # seconds for each step, once there is
+_HELD = {PluginState.PAUSED, PluginState.QUARANTINED, PluginState.FAILED}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a daemon has ended.
+
+    Attributes:
+        undelivered: Of each plugin, how many events it was not given or has not acknowledged.
+        source: What was wrong with the source of events.
+    """
+
+    undelivered: dict[str, int] = field(default_factory=dict)
+    source: SlipstreamError | None = None
+
+
+class _StoppedEarly(Exception):
+    """A signal has come while plugins were loaded."""
+
+
+class Daemon:
+    """One daemon, from its folder's lock to its last line."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        show: Callable[[str], None],
+        reopen_log: Callable[[], None],
+    ) -> None:
+        """Take what was checked.
+
+        Args:
+            settings: Without faults.
+            show: Writes a line for whoever has started it.
+            reopen_log: Opens the log file anew.
+        """
+        self._settings = settings
+        self._options = settings.options
+        self._show = show
+        self._reopen_log = reopen_log
+        self._notify = Notify()
+        self._outcome = Outcome()
+        self._signals = 0
+        self._began = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Live until a signal ends it.
+
+        Raises:
+            SlipstreamError: It could not start, or one of its plugins could not.
+        """
+        options = self._options
+        with contextlib.ExitStack() as stack:
+            data = DataDir(options.data_dir or usual_folder(options.network))
+            stack.callback(data.close)
+            self._data = data
+            self._rest = self._bound(stack, self._settings.rest)
+            self._admin = self._bound(stack, Address(path=str(data.admin_socket)))
+            self._listening = [self._bound(stack, one) for one in self._settings.listen]
+            self._streams = Streams(data.streams)
+            stack.callback(self._streams.close)
+            self._manager = PluginManager(
+                Mode.PROCESS,
+                data_dir=data.plugins,
+                insecure_paths=options.insecure_paths,
+                log_level=options.log_level,
+            )
+            stack.callback(self._manager.close)
+            self._configs = Configs(
+                self._manager, insecure=options.insecure_paths, safe_mode=options.safe_mode
+            )
+            plugins = asyncio.run(self._live())
+            self._manager.close()
+        return self._count(plugins)
+
+    def _bound(self, stack: contextlib.ExitStack, address: Address | None) -> socket.socket | None:
+        if address is None:
+            return None
+        bound = address.bind()
+        stack.callback(_unbind, bound, address)
+        return bound
+
+    def _say(self, level: int, text: str, fields: dict[str, object]) -> None:
+        self._manager.say(level, text, fields)
+
+    # ---- asyncio ------------------------------------------------------------------------------
+
+    async def _live(self) -> list[Plugin]:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._stop_early = False
+        self._changing = asyncio.Lock()
+        self._control = ThreadPoolExecutor(4, "slipstream-control")
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._servers: list[Any] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._on_stop, number)
+        self._loop.add_signal_handler(signal.SIGHUP, self._on_hup)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._on_usr1)
+        try:
+            return await self._start_and_stop()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+                self._loop.remove_signal_handler(number)
+            self._control.shutdown(wait=False)
+
+    async def _start_and_stop(self) -> list[Plugin]:
+        for text in self._settings.warnings:
+            self._say(logging.WARNING, text, {})
+        try:
+            _, module = await asyncio.gather(self._in_thread(self._load), self._in_thread(_import))
+        except _StoppedEarly:
+            self._say(logging.INFO, "stopped while plugins were loaded", {})
+            return await self._unload()
+        self._path = EventPath(
+            PluginSink(self._manager, self._say), self._streams, lambda: self._settling.wake()
+        )
+        self._listener = Listener(self._path, self._say)
+        self._settling = Settling(
+            self._path.settler, self._streams, self._control, self._listener.answer, self._say
+        )
+        self._task(self._settling.run())
+        app = self._application(module)
+        await self._serve(app, module)
+        self._write_token()
+        self._tell_ready()
+        await self._open_sources()
+        if self._notify.watchdog:
+            self._task(self._feed_watchdog())
+        await self._stop.wait()
+        return await self._end(app)
+
+    def _task(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _in_thread(self, do: Callable[..., Any], *arguments: object) -> Any:
+        return await self._loop.run_in_executor(self._control, do, *arguments)
+
+    def _load(self) -> None:
+        self._configs.name(self._options.configs)
+        try:
+            for path, config in self._settings.configs.items():
+                if self._stop_early:
+                    raise _StoppedEarly
+                self._configs.load(path, config)
+        except SlipstreamError:
+            self._manager.unload()
+            raise
+
+    # ---- Serving ------------------------------------------------------------------------------
+
+    def _application(self, server: Any) -> Any:
+        options = self._options
+        dirs = options.config_dirs or {
+            str(Path(path).absolute().parent) for path in options.configs
+        }
+        self._tokens = None
+        if self._rest is not None and not options.nojwt:
+            self._tokens = server.Tokens(
+                self._data.path, options.network, secret=self._settings.secret
+            )
+        return server.admin_app(
+            self._manager,
+            network=options.network,
+            tokens=self._tokens,
+            config_dirs=dirs,
+            cors_origins=options.cors_origins,
+            audit=self._data.audit,
+            rest_rps=options.rest_rps,
+            metrics=server.metrics_of(self),
+            ready=self._not_ready,
+            metrics_open=options.metrics_open,
+        )
+
+    def figures(self) -> dict[str, int]:
+        """What the sources have brought so far."""
+        figures = self._path.figures
+        return {
+            "events": figures.events,
+            "bytes": figures.bytes,
+            "repeated": figures.repeated,
+            "bad": figures.bad,
+            "producers": len(self._listener.producers),
+            "streams": len(self._streams.states),
+        }
+
+    def _not_ready(self) -> list[str]:
+        reasons = []
+        if self._stop.is_set():
+            reasons.append("the daemon is stopping")
+        if self._outcome.source is not None:
+            reasons.append(f"the source of events failed: {self._outcome.source.message}")
+        return reasons
+
+    async def _serve(self, app: Any, server: Any) -> None:
+        connections = server.Connections()
+        options = self._options
+        tls: dict[str, object] = {}
+        if options.tls_cert is not None:
+            tls = {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key}
+        for bound, more in ((self._rest, tls), (self._admin, {})):
+            if bound is None:
+                continue
+            config = server.config_for(app, lifespan=False, connections=connections, **more)
+            one = server.Server(config)
+            self._servers.append(one)
+            self._task(one.serve(sockets=[bound]))
+        while not all(one.started for one in self._servers):
+            await asyncio.sleep(0.005)
+
+    def _write_token(self) -> None:
+        if self._tokens is None or self._options.nobanner:
+            return
+        at = self._options.jwt_timestamp
+        token = self._tokens.issue(SUBJECT, at=None if at is None else float(at))
+        path = self._data.write_token(SUBJECT, token)
+        self._show(f"REST: {self._rest_url()}\ntoken of {SUBJECT} (also in {path}):\n{token}\n")
+
+    def _rest_url(self) -> str:
+        if self._rest is None:
+            return ""
+        host, port = self._rest.getsockname()[:2]
+        scheme = "http" if self._options.tls_cert is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _tell_ready(self) -> None:
+        said: dict[str, object] = {
+            "plugins": len(self._manager.plugins),
+            "rest": self._rest_url() or "none",
+            "data": str(self._data.path),
+            "seconds": round(time.monotonic() - self._began, 3),
+        }
+        if self._options.safe_mode:
+            said["safe_mode"] = "every plugin is paused"
+        self._say(logging.INFO, "ready", said)
+        self._notify.tell("READY=1", f"STATUS={len(self._manager.plugins)} plugins")
+
+    async def _open_sources(self) -> None:
+        self._path.start()
+        options = self._options
+        self._file: FileSource | None = None
+        for bound in self._listening:
+            if bound is not None:
+                name = _name_of(bound)
+                await self._listener.add(bound, name.rpartition("/")[2])
+                self._say(logging.INFO, "listening for producers", {"address": name})
+        if options.events:
+            self._file = FileSource(
+                options.events,
+                self._path,
+                loop=options.loop,
+                speed=self._settings.speed,
+                say=self._say,
+                on_end=lambda error: _unless_closed(self._loop, self._source_ended, error),
+            )
+            self._file.start()
+        elif not self._listening:
+            self._say(logging.WARNING, "no source of events: see --events and --listen", {})
+
+    def _source_ended(self, error: SlipstreamError | None) -> None:
+        if error is not None and not self._stop.is_set():
+            self._outcome.source = error
+            self._say(
+                logging.ERROR,
+                "the source of events failed; the daemon ends",
+                {"problem": error.message, "next": error.hint},
+            )
+            self._stop.set()
+
+    # ---- Signals ------------------------------------------------------------------------------
+
+    def _on_stop(self, number: int) -> None:
+        self._signals += 1
+        name = signal.Signals(number).name
+        if self._signals == 1:
+            self._say(logging.INFO, f"{name}: stopping; a second signal hurries", {})
+            self._stop_early = True
+            self._stop.set()
+        elif self._signals == 2:
+            self._say(logging.WARNING, f"{name}: hurrying; a third signal ends it at once", {})
+        else:
+            os._exit(128 + number)
+
+    def _on_hup(self) -> None:
+        self._task(self._read_configs())
+
+    async def _read_configs(self) -> None:
+        async with self._changing:
+            if not self._stop.is_set():
+                self._notify.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                await self._in_thread(self._configs.read_again)
+                self._notify.tell("READY=1")
+
+    def _on_usr1(self) -> None:
+        try:
+            self._reopen_log()
+        except SlipstreamError as error:
+            self._say(logging.ERROR, "the log file stays as it is", {"problem": error.message})
+
+    async def _feed_watchdog(self) -> None:
+        """Tell systemd that there is headway, as long as there is."""
+        seen = -1
+        while True:
+            beats = self._path.beats
+            if not self._path.is_busy or beats != seen:
+                self._notify.tell("WATCHDOG=1")
+            seen = beats
+            await asyncio.sleep(self._notify.watchdog / 3)
+
+    # ---- The end ------------------------------------------------------------------------------
+
+    async def _end(self, app: Any) -> list[Plugin]:
+        self._notify.tell("STOPPING=1")
+        deadline = time.monotonic() + self._options.stop_timeout
+        app.stop()
+        self._listener.stop()
+        if self._file is not None:
+            self._file.stop()
+        self._path.stop()
+        async with self._changing:
+            await self._in_thread(self._path.join, max(0.1, deadline - time.monotonic()))
+            await self._flush(deadline)
+            self._path.settler.is_ending = True
+            await self._settling.once()
+            plugins = await self._unload()
+        await self._settling.once()  # some have acknowledged in their last call
+        self._listener.close()
+        for server in self._servers:
+            server.should_exit = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2.0):
+                await app.aclose()
+                while any(server.started and not server.is_over for server in self._servers):
+                    await asyncio.sleep(0.01)
+        return plugins
+
+    async def _flush(self, deadline: float) -> None:
+        """Wait until the plugins are done, as long as there is time and no hurry."""
+        while self._signals < 2 and (left := deadline - time.monotonic()) > 0:
+            try:
+                await self._in_thread(self._manager.flush, min(left, _FLUSH_SLICE))
+            except FlushTimeout:
+                behind = [p for p in list(self._manager.plugins.values()) if p.counters.lag]
+                if all(plugin.state in _HELD for plugin in behind):
+                    return
+                await asyncio.sleep(0.05)
+            except SlipstreamError as error:
+                self._say(logging.WARNING, "the plugins cannot flush", {"problem": error.message})
+                return
+            else:
+                return
+
+    async def _unload(self) -> list[Plugin]:
+        plugins = list(self._manager.plugins.values())
+        timeout = _HURRY if self._signals > 1 else None
+        await self._in_thread(self._manager.unload, timeout)
+        return plugins
+
+    def _count(self, plugins: list[Plugin]) -> Outcome:
+        outcome = self._outcome
+        for plugin in plugins:
+            counters = plugin.counters
+            if counters.undelivered + counters.waiting:
+                outcome.undelivered[plugin.name] = counters.undelivered + counters.waiting
+        total = sum(outcome.undelivered.values())
+        if total:
+            said: dict[str, object] = {"undelivered": total, **outcome.undelivered}
+            text = "ended; not every event was acknowledged, see the undelivered files"
+            self._say(logging.ERROR, text, said)
+        else:
+            self._say(logging.INFO, "ended; every event was acknowledged", {})
+        return outcome
+
+
+def _unbind(bound: socket.socket, address: Address) -> None:
+    bound.close()
+    if address.path:
+        with contextlib.suppress(OSError):
+            Path(address.path).unlink()
+
+
+def _name_of(bound: socket.socket) -> str:
+    """The address of a socket as the option has it, with the port that it got."""
+    name = bound.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    return str(Address(host=name[0], port=name[1]))
+
+
+def _unless_closed(
+    loop: asyncio.AbstractEventLoop, do: Callable[..., None], *given: object
+) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(do, *given)
+
+
+def _import() -> Any:
+    """Import what serves, which takes a while, beside the loading of plugins."""
+    from slipstream.server import need  # noqa: PLC0415 - see there
+
+    return need("slipstream.server.serve")

@@ -1,0 +1,101 @@
+"""The data folder of a daemon: what lies where, and the lock that makes it one daemon's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from slipstream._platform import lock, open_for_append
+from slipstream.errors import SlipstreamError
+
+
+class DataFolderInUse(SlipstreamError):
+    """Another daemon has it."""
+
+
+def usual_folder(network: str) -> Path:
+    """Return where a daemon keeps its data unless it is told otherwise."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd may give several
+    if given:
+        return Path(given)
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "slipstream" / network
+
+
+class DataDir:
+    """The folder, locked until it is closed.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder if it is missing, and lock it.
+
+        Raises:
+            DataFolderInUse: Another daemon has it, or it cannot be had.
+        """
+        self.path = path.absolute()
+        self._lock = -1
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = open_for_append(self.path / "lock")
+        except OSError as error:
+            raise DataFolderInUse(
+                f"cannot use the data folder {self.path}: {error.strerror}",
+                "choose one that this user may write to: --data-dir",
+            ) from None
+        try:
+            lock(self._lock)
+        except OSError:
+            holder = os.pread(self._lock, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            self.close()
+            raise DataFolderInUse(
+                f"the data folder {self.path} is in use by the daemon with the process id {holder}",
+                "end that one, or give this one a folder of its own: --data-dir",
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, f"{os.getpid()}\n".encode())
+
+    @property
+    def plugins(self) -> Path:
+        """Where each plugin has a folder of its own."""
+        return self.path / "plugins"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where local commands connect."""
+        return self.path / "admin.sock"
+
+    @property
+    def streams(self) -> Path:
+        """Up to where each stream is settled."""
+        return self.path / "streams"
+
+    @property
+    def audit(self) -> Path:
+        """Who changed what."""
+        return self.path / "audit.jsonl"
+
+    def write_token(self, subject: str, token: str) -> Path:
+        """Write a token for its owner alone; return where.
+
+        Raises:
+            OSError: That cannot be done.
+        """
+        path = self.path / f"jwt_secret_{subject}.txt"
+        draft = self.path / f".jwt_secret_{subject}.{os.getpid()}"
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, f"{token}\n".encode())
+        finally:
+            os.close(descriptor)
+        draft.replace(path)
+        return path
+
+    def close(self) -> None:
+        """Let another daemon have it."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

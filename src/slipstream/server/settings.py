@@ -1,0 +1,244 @@
+"""What a daemon is told by its options, and everything that is wrong with it, at once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipstream.config import PluginConfig, load_config, settle_own
+from slipstream.errors import ConfigError, SlipstreamError
+from slipstream.library import check_library_path, judge, verify_digest
+from slipstream.server.sources.addresses import Address, is_loopback, parse_address, parse_host_port
+from slipstream.server.sources.pace import Speed, parse_speed
+
+NETWORKS = ("mainnet", "testnet", "canary")
+USAGE, NOT_STARTED = 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that keeps a daemon from starting.
+
+    Attributes:
+        where: The option or the file.
+        error: What is wrong, and the next step.
+        code: What a start would exit with.
+    """
+
+    where: str
+    error: SlipstreamError
+    code: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """The options as they were given; `docs/commands.md` says what each means."""
+
+    configs: tuple[str, ...] = ()
+    network: str = "mainnet"
+    node: str = "client"
+    data_dir: Path | None = None
+    insecure_paths: bool = False
+    safe_mode: bool = False
+    events: str = ""
+    loop: bool = False
+    speed: str = ""
+    listen: tuple[str, ...] = ()
+    listen_insecure: bool = False
+    rest: str = "127.0.0.1:3030"
+    norest: bool = False
+    rest_rps: float = 10.0
+    rest_insecure: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    cors_origins: tuple[str, ...] = ()
+    config_dirs: tuple[str, ...] = ()
+    jwt_secret: str = ""
+    jwt_timestamp: int | None = None
+    nojwt: bool = False
+    nobanner: bool = False
+    metrics_open: bool = False
+    stop_timeout: float = 30.0
+    log_level: str = "info"
+
+
+@dataclass(slots=True)
+class Settings:
+    """The options, understood.
+
+    Attributes:
+        options: As they were given.
+        configs: Those of the plugins that are to be loaded, in order, by their files.
+        rest: Where REST is served; None: nowhere.
+        listen: Where producers connect.
+        speed: How fast a file is sent.
+        secret: The key for tokens, if it was given.
+        warnings: What is doubtful.
+        faults: What is wrong; then the rest may be missing.
+    """
+
+    options: Options
+    configs: dict[str, PluginConfig] = field(default_factory=dict)
+    rest: Address | None = None
+    listen: list[Address] = field(default_factory=list)
+    speed: Speed = field(default_factory=Speed)
+    secret: bytes | None = None
+    warnings: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """What a start would exit with."""
+        return max((fault.code for fault in self.faults), default=0)
+
+    def fault(self, where: str, error: SlipstreamError, code: int = USAGE) -> None:
+        """Note what is wrong."""
+        self.faults.append(Fault(where, error, code))
+
+
+def understand(options: Options) -> Settings:
+    """Check all configs and options; what is wrong is in `faults`."""
+    found = Settings(options)
+    _configs(found)
+    _rest(found)
+    _tokens(found)
+    _sources(found)
+    if options.node == "prover" and options.configs:
+        found.fault(
+            "--prover",
+            ConfigError(
+                "a prover finalizes no blocks, so its plugins would never get an event",
+                "use --client or --validator, or leave out --slipstream-config",
+            ),
+        )
+    return found
+
+
+def read_config(path: str, *, insecure: bool) -> PluginConfig:
+    """Read a plugin's config and hold it against its library, without running anything of it.
+
+    Raises:
+        SlipstreamError: What is wrong.
+    """
+    config = load_config(path)
+    if not config.enabled:
+        return config
+    library = check_library_path(config.libpath, insecure=insecure)
+    if config.sha256 is not None:
+        verify_digest(library, config.sha256)
+    info = judge(library, library)
+    settle_own(config, None if info is None else info.config_schema)
+    return config
+
+
+def _configs(found: Settings) -> None:
+    options = found.options
+    seen: set[str] = set()
+    names: dict[str, str] = {}
+    for path in options.configs:
+        real = os.path.realpath(path)
+        if real in seen:
+            found.fault(path, ConfigError("it is given twice", "leave one of them out"))
+            continue
+        seen.add(real)
+        try:
+            config = read_config(path, insecure=options.insecure_paths)
+        except SlipstreamError as error:
+            found.fault(path, error, NOT_STARTED)
+            continue
+        if not config.enabled:
+            found.warnings.append(f"{path} says enabled: false, and is left out")
+            continue
+        if config.name is not None and config.name in names:
+            error = ConfigError(
+                f"the name {config.name} is taken by {names[config.name]}", "choose another `name`"
+            )
+            found.fault(path, error, NOT_STARTED)
+        elif config.name is not None:
+            names[config.name] = path
+        found.configs[path] = config
+
+
+def _rest(found: Settings) -> None:
+    options = found.options
+    if bool(options.tls_cert) != bool(options.tls_key):
+        found.fault("--tls-cert", ConfigError("--tls-cert and --tls-key go together", "give both"))
+    for name, file in (("--tls-cert", options.tls_cert), ("--tls-key", options.tls_key)):
+        if file is not None and not os.access(file, os.R_OK):
+            found.fault(name, ConfigError(f"{file} cannot be read", "check its path and mode"))
+    if options.rest_rps < 0:
+        found.fault("--rest-rps", ConfigError("it is negative", "0 is no limit"))
+    if options.norest:
+        return
+    try:
+        found.rest = parse_host_port(options.rest)
+    except ConfigError as error:
+        found.fault("--rest", error)
+        return
+    if is_loopback(found.rest.host):
+        return
+    if options.nojwt:
+        error = ConfigError(
+            f"without tokens everybody who reaches {options.rest} could load code",
+            "leave out --nojwt, or use --rest 127.0.0.1:3030",
+        )
+        found.fault("--nojwt", error)
+    if options.tls_cert is None and not options.rest_insecure:
+        error = ConfigError(
+            f"tokens would cross the network to {options.rest} in clear",
+            "give --tls-cert and --tls-key, or --rest-insecure where something in front has TLS",
+        )
+        found.fault("--rest", error)
+
+
+def _tokens(found: Settings) -> None:
+    text = found.options.jwt_secret
+    if not text:
+        return
+    try:
+        found.secret = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        found.secret = b""
+    if len(found.secret) < 16:
+        error = ConfigError(
+            "it is not at least 16 bytes in base64", "openssl rand -base64 32 makes a good one"
+        )
+        found.fault("--jwt-secret", error)
+    elif len(found.secret) < 32:
+        found.warnings.append("--jwt-secret has fewer than 32 bytes, as snarkOS makes them")
+
+
+def _sources(found: Settings) -> None:
+    options = found.options
+    for text in options.listen:
+        try:
+            address = parse_address(text)
+        except ConfigError as error:
+            found.fault("--listen", error)
+            continue
+        if not address.is_local and not options.listen_insecure:
+            error = ConfigError(
+                f"everybody who reaches {address} could send events",
+                "listen at a loopback address, or say --listen-insecure",
+            )
+            found.fault("--listen", error)
+        found.listen.append(address)
+    if not options.events:
+        for name, given in (("--loop", options.loop), ("--speed", options.speed)):
+            if given:
+                found.fault(name, ConfigError("it belongs to --events", "name a file, too"))
+        return
+    if options.events == "-" and options.loop:
+        error = ConfigError("standard input has no beginning to go back to", "name a file")
+        found.fault("--loop", error)
+    if options.events != "-" and not os.access(options.events, os.R_OK):
+        error = ConfigError(f"{options.events} cannot be read", "check its path and mode")
+        found.fault("--events", error)
+    if options.speed:
+        try:
+            found.speed = parse_speed(options.speed)
+        except ConfigError as error:
+            found.fault("--speed", error)

@@ -1,0 +1,1 @@
+"""Where a daemon's events come from, and up to where each stream of them is settled."""

@@ -1,0 +1,140 @@
+"""Recording: a capture in the place of plugins. What is on the disk is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from slipstream.capture import HEADER
+from slipstream.errors import CaptureError, SlipstreamError
+from slipstream.server.sources.addresses import Address
+from slipstream.server.sources.files import FileSource
+from slipstream.server.sources.kept import Streams
+from slipstream.server.sources.listen import Listener
+from slipstream.server.sources.pace import Speed
+from slipstream.server.sources.path import EventPath, Say
+from slipstream.server.sources.settle import Look
+from slipstream.server.sources.settling import Settling
+
+
+class CaptureSink:
+    """A new capture that gets all events."""
+
+    def __init__(self, path: Path) -> None:
+        """Create it; an existing file is not overwritten.
+
+        Raises:
+            CaptureError: It cannot be created.
+        """
+        try:
+            self._file = path.open("xb")
+        except OSError as error:
+            raise CaptureError(
+                f"cannot create {path}: {error.strerror}", "choose another file name"
+            ) from None
+        self._file.write(HEADER)
+        self._written = self._synced = 0
+        self.problem: OSError | None = None
+
+    def send(self, run: memoryview) -> None:
+        """Append a run of frames."""
+        self._file.write(run)
+        self._written += len(run)
+
+    def subscribers(self) -> list[CaptureSink]:
+        """Return itself, who alone gets events."""
+        return [self]
+
+    def accepted(self) -> int:
+        """Return how many bytes were written."""
+        return self._written
+
+    def look(self) -> Look:
+        """Say how many of them are on the disk, and see to it that they are."""
+        written = self._written
+        if written != self._synced and self.problem is None:
+            try:
+                self._file.flush()
+                os.fdatasync(self._file.fileno())
+                self._synced = written
+            except OSError as error:
+                self.problem = error
+        return Look(self._synced)
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        with contextlib.suppress(OSError):
+            self.look()
+            self._file.close()
+
+
+async def record(
+    source: Address | str, sink: CaptureSink, say: Say, on_start: Callable[[str], None]
+) -> int:
+    """Record until the source ends, or a signal comes.
+
+    Args:
+        source: Where to listen, or a file.
+        sink: The capture.
+        say: Takes log lines.
+        on_start: Gets the address at which it listens.
+
+    Returns:
+        How many events were recorded.
+
+    Raises:
+        SlipstreamError: The source is no good, or the disk is full.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    problem: list[SlipstreamError] = []
+    streams = Streams(None)
+    path = EventPath(sink, streams, lambda: settling.wake())
+    listener = Listener(path, say)
+    writer = ThreadPoolExecutor(1, "slipstream-record")
+    settling = Settling(path.settler, streams, writer, listener.answer, say)
+    task = loop.create_task(settling.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def ended(error: SlipstreamError | None) -> None:
+        if error is not None:
+            problem.append(error)
+        loop.call_soon_threadsafe(stop.set)
+
+    bound = source.bind() if isinstance(source, Address) else None
+    try:
+        path.start()
+        if bound is not None:
+            await listener.add(bound, "unix")
+            on_start(str(source))
+        else:
+            file = FileSource(str(source), path, loop=False, speed=Speed(), say=say, on_end=ended)
+            file.start()
+        while not stop.is_set() and sink.problem is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await stop.wait()
+        listener.stop()
+        path.stop()
+        path.join(10.0)
+        await settling.once()
+        listener.close()
+        await asyncio.sleep(0)  # the last answers go out
+    finally:
+        task.cancel()
+        writer.shutdown(wait=False)
+        if bound is not None:
+            bound.close()
+            if isinstance(source, Address) and source.path:
+                Path(source.path).unlink(missing_ok=True)
+    if sink.problem is not None:
+        raise sink.problem
+    if problem:
+        raise problem[0]
+    return path.figures.events

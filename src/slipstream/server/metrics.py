@@ -10,8 +10,7 @@ import logging
 import platform
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from slipstream import __version__
@@ -32,31 +31,19 @@ if TYPE_CHECKING:
 _ENDS = range(7, 36, 2)
 _BOUNDS = tuple(repr(2**n / 1e9) for n in _ENDS)
 _NAMES_MAX = 1024
+SOURCE = {
+    "events": ("events", "counter", "Events that came from sources."),
+    "bytes": ("bytes", "counter", "Bytes of those events."),
+    "repeated": ("repeated_events", "counter", "Events that came again, and were left out."),
+    "bad": ("faults", "counter", "Producers that were sent away for a bad frame."),
+    "producers": ("producers", "gauge", "Producers that are connected."),
+    "streams": ("streams", "gauge", "Streams that are known."),
+}
+"""What the sources of events have brought: the name, kind and meaning of each figure."""
+
 _OUTCOMES = ("delivered", "dead", "told", "undelivered")
+_STATES = tuple(str(state) for state in PluginState)
 _RESERVED = re.compile(r"^(__.*|plugin)$")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What is told of a source of events.
-
-    Attributes:
-        name: Of the source, such as ``unix:/run/events.sock``.
-        connections: Producers that are connected at present.
-        events: Events that were accepted.
-        repeated: Those that came again and were left out.
-        faults: Producers that were sent away for a bad frame.
-        waiting: Accepted events that are not settled.
-        time: Of the last accepted event, seconds since 1970 UTC; 0 if there was none.
-    """
-
-    name: str
-    connections: int = 0
-    events: int = 0
-    repeated: int = 0
-    faults: int = 0
-    waiting: int = 0
-    time: float = 0.0
 
 
 class LineCounts(logging.Handler):
@@ -98,16 +85,16 @@ class Metrics:
         manager: PluginManager,
         *,
         network: str = "mainnet",
-        sources: Callable[[], Iterable[Source]] = tuple,
+        figures: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """Collect from a manager.
 
         Args:
             manager: Whose plugins.
             network: The network of this host.
-            sources: Gives what is told of the sources of events.
+            figures: Gives what the sources of events have brought, by the names in `SOURCE`.
         """
-        self._manager, self._network, self._sources = manager, network, sources
+        self._manager, self._network, self._figures = manager, network, figures
         self._lines = LineCounts()
 
     def close(self) -> None:
@@ -153,8 +140,8 @@ class Metrics:
             for plugin in list(self._manager.plugins.values()):
                 with contextlib.suppress(SlipstreamError):
                     made.add_plugin(plugin)
-        for source in self._sources():
-            made.add_source(source)
+        for name, value in self._figures().items():
+            made.source[name].add("", value)
         for (name, level), count in list(self._lines.counts.items()):
             made.lines.add(labels(plugin=name, level=level), count)
         return [*made.all, *made.custom.values()]
@@ -192,14 +179,10 @@ class _Families:
         self.restarts = family("restarts", "counter", "Crashes of a plugin's worker.")
         self.callback = family("callback_seconds", "histogram", "Time in a plugin's callback.")
         self.lines = family("log_lines", "counter", "Log lines of a plugin; of the host: no name.")
-        self.connections = family("source_connections", "gauge", "Connected producers.")
-        self.received = family("source_events", "counter", "Events accepted from a source.")
-        self.repeated = family("source_repeated_events", "counter", "Events that came again.")
-        self.faults = family("source_faults", "counter", "Producers sent away for a bad frame.")
-        self.waiting = family("source_waiting_events", "gauge", "Accepted and not settled.")
-        self.time = family(
-            "source_last_event_seconds", "gauge", "When the last event came, since 1970 UTC."
-        )
+        self.source = {
+            figure: family(f"source_{name}", kind, says)
+            for figure, (name, kind, says) in SOURCE.items()
+        }
 
     def _family(self, name: str, kind: str, says: str) -> Family:
         made = Family(f"slipstream_{name}", kind, says)
@@ -263,17 +246,3 @@ class _Families:
             key = f"exported_{key.lstrip('_')}" if _RESERVED.match(key) else key
             me = f"{me},{labels(**{key: value})}"
         family.add(me, metric.value)
-
-    def add_source(self, source: Source) -> None:
-        """Add all numbers of a source."""
-        me = labels(source=source.name)
-        self.connections.add(me, source.connections)
-        self.received.add(me, source.events)
-        self.repeated.add(me, source.repeated)
-        self.faults.add(me, source.faults)
-        self.waiting.add(me, source.waiting)
-        if source.time:
-            self.time.add(me, source.time)
-
-
-_STATES = tuple(str(state) for state in PluginState)

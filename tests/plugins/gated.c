@@ -1,8 +1,8 @@
 /* gated: writes every call as a line of text to the file `log` of its config, and lets events
  * through as a gate says: the file `gate` holds the last ordinal that may pass; no file, no
  * gate. While it waits, the file `waiting` exists. While the file `busy` exists, it answers RETRY,
- * after `busy_us`. Compiled with -DNAME, -DVERSION, -DFLAGS,
- * -DKINDS. */
+ * after `busy_us`. While the file `hold` exists, `on_load` does not return. Compiled with -DNAME,
+ * -DVERSION, -DFLAGS, -DKINDS. */
 #include <slipstream.h>
 
 #include <stdio.h>
@@ -60,15 +60,27 @@ static int64_t number(gated *self, const char *pointer) {
     return value;
 }
 
+static void hold(const gated *self, const char *path) {
+    FILE *waiting = path[0] != '\0' && access(path, F_OK) == 0 ? fopen(self->waiting, "we") : NULL;
+    if (waiting == NULL)
+        return;
+    fclose(waiting);
+    while (access(path, F_OK) == 0)
+        nap_us(500);
+    unlink(self->waiting);
+}
+
 static int32_t on_load(void *instance, const char *json, size_t len, uint32_t reason) {
     gated *self = instance;
     char path[PATH_ROOM];
     (void)json;
     (void)len;
-    text(self, "/log", path, sizeof path);
     text(self, "/gate", self->gate, sizeof self->gate);
     text(self, "/waiting", self->waiting, sizeof self->waiting);
     text(self, "/claim", self->claim, sizeof self->claim);
+    text(self, "/hold", path, sizeof path);
+    hold(self, path);
+    text(self, "/log", path, sizeof path);
     text(self, "/busy", self->busy, sizeof self->busy);
     self->busy_us = number(self, "/busy_us");
     self->event_us = number(self, "/event_us");

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import uvicorn
@@ -39,7 +40,7 @@ class Served:
     def _run(self) -> None:
         asyncio.run(self.server.serve(sockets=[self.socket]))
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         self._thread.start()
         with self.client() as client:
             assert client.get("/healthz").status_code == 200
@@ -54,7 +55,9 @@ class Served:
     def client(self, token: str = "", **headers: str) -> httpx.Client:
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        transport = httpx.HTTPTransport(uds=None if self._uds is None else str(self._uds))
+        transport = httpx.HTTPTransport(
+            uds=None if self._uds is None else str(self._uds), verify=False
+        )
         return httpx.Client(
             base_url=self.url, headers=headers, timeout=PATIENCE, transport=transport
         )

@@ -38,6 +38,7 @@ COMMANDS = {
     "show": ("show", "Show the events of a file."),
     "start": ("start", "Run plugins as a daemon."),
     "symbolize": ("symbolize", "Name the functions of a crash report."),
+    "token": ("token", "Issue, list and revoke tokens of a daemon; rotate its key."),
     "top": ("top", "Watch the plugins of a running daemon."),
 }
 

@@ -29,7 +29,7 @@ from slipstream.streams.writer import line_of
 
 if TYPE_CHECKING:
     from slipstream.manager import PluginManager
-    from slipstream.server.app import AdminApp, Asked
+    from slipstream.server.surface import Asked, Surface
 
 FLUSH_SECONDS = 30.0
 _AT_ONCE = 256  # dead letters that are read in one go
@@ -39,7 +39,7 @@ _MARK = EventKind.MARK.to_bytes(2, "little")
 class Actions:
     """The routes of one application."""
 
-    def __init__(self, app: AdminApp) -> None:
+    def __init__(self, app: Surface) -> None:
         """Answer for an application."""
         self._app = app
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import math
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -23,143 +21,30 @@ from slipstream.server.answers import Refused, refusal_of
 from slipstream.server.audit import Audit
 from slipstream.server.folders import Folders
 from slipstream.server.limits import BODY_BYTES, BODY_SECONDS, Buckets
-from slipstream.server.lines import Lines
 from slipstream.server.origins import Origins
 from slipstream.server.routes import JSON, NETWORKS, Route, match
+from slipstream.server.surface import Asked, Metrics, Ready, Surface
 from slipstream.server.tokens import Caller
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from slipstream.manager import PluginManager
+    from slipstream.server.lines import Lines
     from slipstream.server.tokens import Tokens
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-Metrics = Callable[[bool], tuple[bytes, str]]
-Ready = Callable[[], list[str]]
 
 PEER = "slipstream.peer"
 """In a scope: the number of the user who calls, as the kernel says; only a server puts it there."""
 
-_READERS = 4
-_CHANGERS = 32
 _ALWAYS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
-@dataclass(slots=True)
-class Asked:
-    """A request that is to be answered.
+class AdminApp(Surface):
+    """The application itself."""
 
-    Attributes:
-        route: What it asks for.
-        name: The plugin; "" if it is about none.
-        headers: In lower case.
-        query: What stands in the query.
-        caller: Who asks.
-        address: From where.
-        root: Where the application is mounted.
-        config_file: What the body names; "" if it names none.
-    """
-
-    route: Route
-    name: str
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-    caller: Caller
-    address: str
-    root: str
-    config_file: str = ""
-    _numbers: dict[str, int] = field(default_factory=dict)
-
-    def number(self, name: str) -> int:
-        """Return a number of the query."""
-        return self._numbers[name]
-
-    def read_query(self) -> None:
-        """Read the query.
-
-        Raises:
-            Refused: It has no number where one belongs.
-        """
-        for query in self.route.query:
-            text = self.query.get(query.name, str(query.usual))
-            is_number = text.isascii() and text.isdecimal() and len(text) < 20
-            if not is_number or int(text) > query.most:
-                raise Refused(400, f"{query.name} is no number from 0 to {query.most}")
-            self._numbers[query.name] = int(text)
-
-
-class AdminApp:
-    """The application. Its work in the background ends with its lifespan, or with `async with`.
-
-    Attributes:
-        manager: Whose plugins it is about; None: every route that needs one answers 503.
-        network: The network of this host.
-        lines: The last log lines.
-        folders: Where config files may be.
-        metrics: What collects them.
-        ready: What else has to be so.
-        is_stopping: Changes and questions are refused from now on.
-    """
-
-    def __init__(  # noqa: PLR0913 - the options of `admin_app`
-        self,
-        manager: PluginManager | None,
-        *,
-        network: str,
-        tokens: Tokens | None,
-        folders: Folders,
-        origins: Origins,
-        audit: Audit | None,
-        buckets: Buckets,
-        lines: Lines | None,
-        metrics: Metrics | None,
-        ready: Ready | None,
-        metrics_open: bool,
-        page: bool,
-    ) -> None:
-        """Take everything that `admin_app` has made of its arguments."""
-        self.manager = manager
-        self.network = network
-        self.folders = folders
-        self.metrics = metrics
-        self.ready = ready
-        self.is_stopping = False
-        self._own_lines = lines is None
-        self.lines = Lines() if lines is None else lines
-        self._tokens = tokens
-        self._origins = origins
-        self._audit = audit
-        self._buckets = buckets
-        self._metrics_open = metrics_open
-        self._page = page
-        self._actions = Actions(self)
-        self._readers = ThreadPoolExecutor(_READERS, "slipstream-admin-read")
-        self._changers = ThreadPoolExecutor(_CHANGERS, "slipstream-admin")
-
-    # ---- Its life -----------------------------------------------------------------------
-
-    def stop(self) -> None:
-        """Refuse changes and questions from now on, and end the streams; /healthz goes on."""
-        self.is_stopping = True
-        self.lines.wake(None)
-
-    async def aclose(self) -> None:
-        """Stop, and wait for the changes that are under way."""
-        self.stop()
-        if self._own_lines:
-            self.lines.close()
-        loop = asyncio.get_running_loop()
-        for pool in (self._readers, self._changers):
-            await loop.run_in_executor(None, pool.shutdown)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+    @functools.cached_property
+    def _actions(self) -> Actions:
+        return Actions(self)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -170,28 +55,6 @@ class AdminApp:
                 await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-    async def read(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Run what reads files, or takes a while, in a thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, lambda: function(*arguments, **named))
-
-    async def change(self, function: Callable[[], T]) -> T:
-        """Run a change in a thread; it is done to its end, whoever waits for it."""
-        return await asyncio.get_running_loop().run_in_executor(self._changers, function)
-
-    def record(self, what: dict[str, object]) -> None:
-        """Write down what was changed."""
-        if self._audit is None:
-            return
-        try:
-            self._audit.write(what)
-        except OSError as error:
-            self._say(logging.ERROR, "the audit file cannot be written", error)
-
-    def _say(self, level: int, text: str, error: BaseException) -> None:
-        if self.manager is not None:
-            self.manager.say(level, text, {"problem": repr(error)}, error=error)
 
     # ---- A request ----------------------------------------------------------------------
 
@@ -219,7 +82,7 @@ class AdminApp:
     def _refuse(self, error: Exception) -> Response:
         refused = refusal_of(error)
         if refused.code == 500 and not isinstance(error, Refused):
-            self._say(logging.ERROR, "a request failed", error)
+            self.say(logging.ERROR, "a request failed", error)
         return JSONResponse(refused.body, refused.code, headers=refused.headers)
 
     async def _serve(self, request: Request) -> Response:
@@ -254,12 +117,6 @@ class AdminApp:
             asked.config_file = await self._config_file(request, route)
         response: Response = await getattr(self._actions, route.name)(asked)
         return response
-
-    def offers(self, route: Route) -> bool:
-        """Say whether there is such a route here."""
-        if route.name == "metrics":
-            return self.metrics is not None
-        return self._page if route.name == "page" else True
 
     def _address(self, request: Request) -> str:
         """Return from where somebody calls; "" from this machine, as the kernel says."""
@@ -299,12 +156,6 @@ class AdminApp:
         if route.scope not in caller.scopes:
             raise Refused(403, f"this token does not allow {route.scope}")
         return caller
-
-    def is_good(self, caller: Caller) -> bool:
-        """Say whether whoever was let in may stay."""
-        if self.is_stopping or time.time() >= caller.expires:
-            return False
-        return not (self._tokens and caller.token and self._tokens.is_revoked(caller.token))
 
     async def _config_file(self, request: Request, route: Route) -> str:
         """Return what the body names.

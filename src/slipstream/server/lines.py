@@ -15,7 +15,8 @@ from slipstream.logs import fields_of
 KEPT = 1000
 _TEXT_MAX = 4096
 _NAMES = 256  # plugins whose lines are kept
-_PULSE = 10.0  # seconds after which a follower hears that it is still connected
+_LOOK = 1.0  # seconds after which a follower looks whether it goes on
+_PULSE = 10  # so many looks after which it hears that it is still connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Lines(logging.Handler):
         follower = _Follower(name)
         self.followers.add(follower)
         try:
-            seen = after
+            seen, quiet = after, 0
             some = self.last(name, count)
             if seen is None:
                 seen = some[0].number - 1 if some else self._counts.get(name, 0)
@@ -150,7 +151,8 @@ class Lines(logging.Handler):
                 if not goes_on():
                     yield _event({}, "end")
                     return
-                if not await follower.wait(_PULSE):
+                quiet = 0 if await follower.wait(_LOOK) else quiet + 1
+                if quiet and quiet % _PULSE == 0:
                     yield b": \n\n"
         finally:
             self.followers.discard(follower)

@@ -1,4 +1,4 @@
-"""Serving an application by uvicorn, with limits for connections, and the kernel's word for callers.
+"""Serving an application by uvicorn, with limits for connections; the kernel says who calls.
 
 uvicorn limits neither how many connections there are nor how long a request's head takes to come;
 and what it answers itself has not the body that all refusals here have.
@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import sys
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -158,12 +159,16 @@ class AdminProtocol(H11Protocol):
         self.logger = _log
         self._linger = _Lingering(transport, self.shared)
         self.transport = self._linger  # type: ignore[assignment]
-        peer = peer_user(transport.get_extra_info("socket"))
+        connection = transport.get_extra_info("socket")
+        if connection.family != socket.AF_UNIX:
+            # asyncio does so only for sockets whose maker has named the protocol.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = peer_user(connection)
         if peer is not None:
             if peer not in {0, os.geteuid()}:
                 self._end(Refused(403, "the socket is for the user of this host, and root"))
                 return
-            self.app = _from(self.app, peer)  # type: ignore[assignment]
+            self.app = _from(self.app, peer)
         if not self.shared.admit(self):
             says = f"there are {self.shared.most} connections already"
             self._end(Refused(503, says, headers={"Retry-After": "1"}))

@@ -12,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import json
+import math
 import os
 import re
 import secrets
@@ -233,7 +234,7 @@ class Tokens:
         times = [claims["exp"], claims["iat"], claims.get("nbf", 0)]
         if not all(isinstance(text, str) and text for text in (subject, scope, number)):
             raise jwt.InvalidTokenError("a claim is no text")
-        if not all(isinstance(at, int | float) and not isinstance(at, bool) for at in times):
+        if not all(type(at) in {int, float} and math.isfinite(at) for at in times):
             raise jwt.InvalidTokenError("a claim is no time")
         now = self._clock()
         if not now < times[0]:

@@ -21,6 +21,7 @@ _CALLS: Mapping[int, str] = {
     lib.SS_PLAY_UNLOAD: "on_unload",
     lib.SS_PLAY_DESTROY: "destroy",
     lib.SS_PLAY_SLEEP: "between two calls",
+    lib.SS_PLAY_CHILDREN: "after it has forked",
     lib.SS_PLAY_EXIT: "the end of the process",
 }
 
@@ -183,6 +184,10 @@ class Script:
     def sleep(self, milliseconds: int) -> int:
         """Wait."""
         return self.call(lib.SS_PLAY_SLEEP, a=milliseconds)
+
+    def children(self, milliseconds: int) -> int:
+        """Wait for copies of the process that were forked in calls, if there are any."""
+        return self.call(lib.SS_PLAY_CHILDREN, a=milliseconds)
 
     def again(self, since: int, times: int, *, while_fuzzing: bool = False) -> int:
         """Do all steps from index `since` on again, so that they are done `times` times.

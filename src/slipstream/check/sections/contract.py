@@ -13,7 +13,7 @@ from slipstream.events import AppEvent
 
 _AGAIN = (lib.SLIPSTREAM_RETRY, lib.SLIPSTREAM_NO_MEMORY, lib.SLIPSTREAM_TIMEOUT)
 _AT_ONCE_MS = 1000
-_CHILD_MS = 50  # so that a child comes to say so
+_CHILD_MS = 3000  # so long a child that was forked may need to come back
 _REJECTED = re.compile("reject (was called|of ordinal)")
 
 
@@ -133,7 +133,7 @@ def null_text(trial: Trial) -> Findings:
     script.unload()
     script.destroy()
     script.close()
-    trial.play(script)
+    trial.play(script, may_refuse=True)
     return ()
 
 
@@ -195,12 +195,15 @@ def timeout_zero(trial: Trial) -> Findings:
 def fork(trial: Trial) -> Findings:
     """No call returns in a forked child."""
     script = trial.loaded()
-    script.sleep(_CHILD_MS)
+    script.children(_CHILD_MS)
     for at, frame in enumerate(_numbered(trial, 3), 1):
         script.deliver(frame, ordinal=at)
-    script.sleep(_CHILD_MS)
+    script.children(_CHILD_MS)
     script.flush()
-    trial.end(script)
+    script.unload()
+    script.destroy()
+    script.children(_CHILD_MS)
+    script.close()
     played = trial.attempt(script)
     for child in played.of(lib.SS_PLAYED_CHILD):
         yield f"{script.steps[child.step].says} returned a second time, in a child process"

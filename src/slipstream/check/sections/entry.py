@@ -46,12 +46,7 @@ def constructor(trial: Trial) -> Findings:
 @check("entry.constructor-again")
 def constructor_again(trial: Trial) -> Findings:
     """It works again after destroy."""
-    script = trial.opened()
-    for _ in range(2):
-        script.construct()
-        script.destroy()
-    script.close()
-    yield from trial.failures(trial.play(script), lib.SS_PLAY_CONSTRUCT)
+    yield from trial.failures(trial.play(trial.constructions(2)), lib.SS_PLAY_CONSTRUCT)
 
 
 def _whole_life(trial: Trial, host: int) -> Findings:
@@ -84,12 +79,7 @@ def host_const(trial: Trial) -> Findings:
 @check("entry.cheap")
 def cheap(trial: Trial) -> Findings:
     """The constructor is quick."""
-    script = trial.opened()
-    for _ in range(3):
-        script.construct()
-        script.destroy()
-    script.close()
-    played = trial.play(script)
+    played = trial.play(trial.constructions(3))
     calls = [p for p in played.of(lib.SS_PLAYED_CALL)
              if played.steps[p.step].what == lib.SS_PLAY_CONSTRUCT]  # fmt: skip
     best = min((call.a for call in calls), default=0)
@@ -114,7 +104,7 @@ def bare_host(trial: Trial) -> Findings:
     for frame in trial.subject.samples():
         script.deliver(frame)
     trial.end(script)
-    trial.play(script)
+    trial.play(script, may_refuse=True)
     return ()
 
 
@@ -124,7 +114,7 @@ def refusal_text(trial: Trial) -> Findings:
     script = trial.constructed(lib.SS_PLAY_HOST_BARE)
     script.load(trial.subject.config())
     trial.end(script)
-    played = trial.play(script)
+    played = trial.play(script, may_refuse=True)
     for call in played.of(lib.SS_PLAYED_CALL):
         step = played.steps[call.step]
         if step.what not in {lib.SS_PLAY_CONSTRUCT, lib.SS_PLAY_LOAD}:

@@ -8,6 +8,7 @@ from slipstream.check.trial import DEADLINE, Findings, Trial, answer, check
 from slipstream.events import AppEvent
 
 _MUTATIONS = 20_000
+_ENDS = 20  # times that a plugin may end itself (FATAL) before it is taken at its word
 _MILLION = 1_000_000
 _LIVES = 10
 _BUDGET_NS = 6_000_000_000  # for the million; a plugin that is slower gets fewer
@@ -20,9 +21,14 @@ def mutations(trial: Trial) -> Findings:
     """Payloads that were changed at random."""
     trial.needs_samples()
     for frame in trial.subject.samples():
-        script = trial.loaded()
-        script.mutate(frame, trial.subject.seed, _MUTATIONS)
-        trial.play(script, 3 * DEADLINE)
+        first = 1
+        for _ in range(_ENDS):
+            script = trial.loaded()
+            at = script.mutate(frame, trial.subject.seed, _MUTATIONS + 1 - first, first=first)
+            done = trial.play(script, 3 * DEADLINE).one(lib.SS_PLAYED_VALUE, at)
+            first += _MUTATIONS if done is None else done.a
+            if first > _MUTATIONS:
+                break
     return ()
 
 

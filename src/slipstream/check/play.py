@@ -40,6 +40,7 @@ _NO_ROOM = "this machine has no memory or no process left for it"
 _DISK = 1 << 30  # bytes that may vanish from the disk while a plugin runs
 _OUTPUT = 8192  # bytes of what it printed that are kept
 _PIECE = 1 << 16
+_NO_CACHE = "glibc.malloc.tcache_count=0"
 _WRITES = 1 << 1  # in the error code of a page fault of x86
 _ERROR_CODE = 19  # the register that has it
 
@@ -272,11 +273,20 @@ class _Player:
                     [*wrap, PROGRAM, *map(str, numbers)],
                     stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=descriptors,
                     cwd=self._folder / "config", start_new_session=True,
-                    env={**os.environ, "TMPDIR": str(self._folder / "tmp")},
+                    env=self._environment(),
                 )  # fmt: skip
             except OSError as error:
                 message = f"{PROGRAM} could not be started: {error.strerror}"
                 raise CannotPlayError(message) from None
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**os.environ, "TMPDIR": str(self._folder / "tmp")}
+        if any(step.what == lib.SS_PLAY_HEAP for step in self._steps):
+            # Else each thread keeps some of what was freed, which counts as in use: the heap then
+            # seems to grow, slower and slower, for hundreds of lives.
+            given = os.environ.get("GLIBC_TUNABLES")
+            environment["GLIBC_TUNABLES"] = ":".join(filter(None, (given, _NO_CACHE)))
+        return environment
 
     def _listen(self, process: subprocess.Popen[bytes], played: int) -> tuple[bytes, bool]:
         """Take what is said until nobody says anything any more, or the disk gets full."""

@@ -181,6 +181,10 @@ class Script:
         """Say what of these (``SS_STATE_*``) is not as it was kept."""
         return self.call(lib.SS_PLAY_COMPARE, a=at, b=sum(1 << part for part in parts))
 
+    def heap(self) -> int:
+        """Say how many bytes of the heap and how many mappings are in use."""
+        return self.call(lib.SS_PLAY_HEAP)
+
     def sleep(self, milliseconds: int) -> int:
         """Wait."""
         return self.call(lib.SS_PLAY_SLEEP, a=milliseconds)

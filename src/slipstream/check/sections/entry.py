@@ -39,7 +39,7 @@ def constructor(trial: Trial) -> Findings:
     script = trial.constructed()
     script.destroy()
     script.close()
-    played = trial.play(script)
+    played = trial.play(script, may_refuse=True)  # a table that is refused is looked at later
     yield from trial.failures(played, lib.SS_PLAY_CONSTRUCT)
 
 
@@ -79,7 +79,7 @@ def host_const(trial: Trial) -> Findings:
 @check("entry.cheap")
 def cheap(trial: Trial) -> Findings:
     """The constructor is quick."""
-    played = trial.play(trial.constructions(3))
+    played = trial.play(trial.constructions(3), may_refuse=True)
     calls = [p for p in played.of(lib.SS_PLAYED_CALL)
              if played.steps[p.step].what == lib.SS_PLAY_CONSTRUCT]  # fmt: skip
     best = min((call.a for call in calls), default=0)

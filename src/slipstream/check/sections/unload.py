@@ -65,7 +65,7 @@ def slope(trial: Trial, script: Script, cycle: Script, times: int, what: str) ->
         since = len(script.steps)
         script.steps += cycle.steps
         script.again(since, rounds)
-        heaps.append(script.call(lib.SS_PLAY_HEAP))
+        heaps.append(script.heap())
     played = trial.play(script, 3 * DEADLINE)
     values = [v for at in heaps if (v := played.one(lib.SS_PLAYED_VALUE, at)) is not None]
     pairs = list(pairwise(values))

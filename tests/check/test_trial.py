@@ -91,9 +91,10 @@ def test_nothing_passes_of_a_plugin_that_does_not_load(moody, tmp_path: Path, mo
         assert run(moody, name, folder).verdict != "pass", name
     result = run(moody, "events.over-read", tmp_path)
     assert result.verdict == "untried"
-    assert result.findings == (
+    (finding,) = result.findings
+    assert finding == (
         "subscribed_events could not be tried: it is not loaded; on_load returned FAILED (-1): "
-        "not today",
+        "not today"
     )
 
 

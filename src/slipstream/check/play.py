@@ -305,6 +305,8 @@ class _Player:
             elif is_over:
                 break
             if free - shutil.disk_usage(self._folder).free > _DISK:
+                if _written(process.pid) < _DISK // 2:
+                    raise CannotPlayError("something else fills the disk")
                 return bytes(data), True
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, end - time.monotonic()))
@@ -354,6 +356,18 @@ class _Player:
             left=0 if ended is None else ended.left, is_orphan=is_orphan and not fills_disk,
             fills_disk=fills_disk, fault=fault, output=output,
         )  # fmt: skip
+
+
+def _written(process: int) -> int:
+    """Return how many bytes a process and those that it has started have written."""
+    try:
+        said = Path(f"/proc/{process}/io").read_text(encoding="ascii")
+        started = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    except OSError:  # it has ended, and who started it has its numbers
+        return 0
+    counts = dict(line.split(": ") for line in said.splitlines())
+    own = max(int(counts["wchar"]), int(counts["write_bytes"]))
+    return own + sum(_written(int(child)) for child in started.split())
 
 
 def _read_all(descriptor: int) -> bytes:

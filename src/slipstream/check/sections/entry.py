@@ -51,8 +51,7 @@ def constructor_again(trial: Trial) -> Findings:
 
 def _whole_life(trial: Trial, host: int) -> Findings:
     script = trial.loaded(host)
-    for frame in trial.subject.samples():
-        script.deliver(frame)
+    trial.send(script)
     script.flush()
     trial.end(script)
     return trial.not_whole_life(trial.play(script))
@@ -101,8 +100,7 @@ def twenty(trial: Trial) -> Findings:
 def bare_host(trial: Trial) -> Findings:
     """A host that offers no extension."""
     script = trial.loaded(lib.SS_PLAY_HOST_BARE)
-    for frame in trial.subject.samples():
-        script.deliver(frame)
+    trial.send(script)
     trial.end(script)
     trial.play(script, may_refuse=True)
     return ()

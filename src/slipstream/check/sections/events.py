@@ -273,7 +273,7 @@ def gap(trial: Trial) -> Findings:
     """A GAP is taken, or ends a plugin that must be complete."""
     trial.needs_samples()
     script = trial.loaded()
-    at = script.deliver(next(samples.gaps()), ordinal=5, place=END)
+    at = script.deliver(next(samples.gaps()), ordinal=samples.GAP_LAST, place=END)
     played = trial.play(script)
     call = played.one(lib.SS_PLAYED_CALL, at)
     taken = {lib.SLIPSTREAM_OK, lib.SLIPSTREAM_IGNORED, lib.SLIPSTREAM_FATAL}

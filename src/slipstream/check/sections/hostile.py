@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from slipstream._native import lib
 from slipstream.check import samples
 from slipstream.check.trial import DEADLINE, Findings, Trial, answer, check
@@ -40,10 +42,11 @@ def kinds(trial: Trial) -> Findings:
     usual = next(iter(trial.subject.samples()))
     app = samples.frame_of(AppEvent(lib.SLIPSTREAM_KIND_APP_FIRST, b"{}", 1))
     after = []
-    for at, kind in enumerate(_UNGIVEN):
+    ordinals = itertools.count(1)
+    for kind in _UNGIVEN:
         if not (kind < 64 and trial.subject.takes(kind)):
-            script.deliver(samples.of_kind(app, kind), ordinal=2 * at + 1)
-        after.append(script.deliver(usual, ordinal=2 * at + 2, says=f"behind kind {kind}"))
+            script.deliver(samples.of_kind(app, kind), ordinal=next(ordinals))
+        after.append(script.deliver(usual, ordinal=next(ordinals), says=f"behind kind {kind}"))
     trial.end(script)
     played = trial.play(script)
     ends = {lib.SLIPSTREAM_FATAL, lib.SLIPSTREAM_PANIC}

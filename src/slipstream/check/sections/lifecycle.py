@@ -217,8 +217,8 @@ def reasons(trial: Trial) -> Findings:
 def unload_time(trial: Trial) -> Findings:
     """on_unload keeps to its time."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at, times=100)
+    for at, frame in enumerate(trial.subject.samples()):
+        script.deliver(frame, ordinal=100 * at + 1, times=100)
     unload = script.unload(timeout=_UNLOAD_MS)
     script.destroy()
     script.close()
@@ -236,13 +236,15 @@ def second_instance(trial: Trial) -> Findings:
     frames = list(trial.subject.samples())
     if trial.subject.has("MULTI_INSTANCE"):
         script.load(trial.subject.config(name="second"), 1, says="the second instance")
+        script.subscribed(1)
         for at, frame in enumerate(frames, 1):
             script.deliver(frame, 1, ordinal=at, says="the second instance")
         for at, frame in enumerate(frames, 1):
             script.deliver(frame, ordinal=at, says="the first instance")
         script.unload(1)
     script.destroy(1)
-    for at, frame in enumerate(frames, len(frames) + 1):
+    given = len(frames) if trial.subject.has("MULTI_INSTANCE") else 0
+    for at, frame in enumerate(frames, given + 1):
         script.deliver(frame, ordinal=at, says="after a second instance was destroyed")
     trial.end(script)
     multiple = trial.subject.has("MULTI_INSTANCE")

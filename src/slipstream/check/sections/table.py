@@ -88,8 +88,8 @@ def unchanged(trial: Trial) -> Findings:
     script.call(lib.SS_PLAY_TABLE)
     script.load(trial.subject.config())
     script.call(lib.SS_PLAY_TABLE)
-    for frame in trial.subject.samples():
-        script.deliver(frame)
+    script.subscribed()
+    trial.send(script)
     script.unload()
     script.call(lib.SS_PLAY_TABLE)
     script.destroy()

@@ -27,12 +27,12 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test check-examples rogues lint format bench faults kills managers soak asan interop mutants retry stress dist clean distclean
+.PHONY: help setup examples demo test check-examples check-languages rogues lint format bench faults kills managers soak asan interop mutants retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
-		while IFS='|' read -r name text; do printf '%-22s%s\n' "$$name" "$$text"; done
+		while IFS='|' read -r name text; do printf '%-24s%s\n' "$$name" "$$text"; done
 
 setup: $(core) examples ## make .venv, build the core, install the package editable, build the examples
 
@@ -69,6 +69,9 @@ test: setup $(stamp_test) ## run all tests, those of the C code under ASan and U
 
 check-examples: setup ## check quickly that the example plugins keep the contract: all are excellent
 	@$(VENV)/bin/slipstream check --quick --fail-on note examples/*/*.so $(ARGS)
+
+check-languages: setup $(stamp_test) ## check wholly what is written in C, C++, Rust, Zig and Go: each reaches its level
+	@$(python) tests/languages/levels.py $(ARGS)
 
 rogues: setup $(stamp_test) ## check the checker: each rogue against all checks, and often against its own
 	@$(python) tests/rogues/matrix.py $(ARGS)

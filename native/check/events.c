@@ -167,9 +167,10 @@ static void mutate(void *argument) {
     const ss_play_step *step = it->step;
     ss_play_trace *trace = ss_trace();
     uint64_t refused = 0;
+    uint32_t tried = 0;
     if (it->len > SS_PLAY_INPUT)
-        return;
-    for (uint32_t i = 0; i < step->b; i++) {
+        ss_note_text(SS_PLAYED_UNPLAYED, 0, "the event is too large to be changed");
+    for (uint32_t i = 0; i < step->b && it->len <= SS_PLAY_INPUT; i++) {
         slipstream_delivery delivery = {sizeof delivery, 1, 1, 0, step->a + i};
         ss_dice dice = ss_dice_of(step->c, step->a + i);
         memcpy(trace->input, it->frames, it->len);
@@ -184,10 +185,11 @@ static void mutate(void *argument) {
         const int32_t status = call(it->guest, 0, &delivery, placed.data, placed.len);
         ss_place_leave(&placed);
         refused += is_refused(status);
+        tried++;
         if (status == SLIPSTREAM_FATAL || status == SLIPSTREAM_PANIC)
             break; /* an end of its own choice */
     }
-    ss_note(SS_PLAYED_VALUE, SLIPSTREAM_OK, step->b, refused, NULL, 0);
+    ss_note(SS_PLAYED_VALUE, SLIPSTREAM_OK, tried, refused, NULL, 0);
 }
 
 void ss_events_mutate(const ss_play_step *step, const void *data) {

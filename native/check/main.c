@@ -1,12 +1,13 @@
 /* main of slipstream-check: plays a script with a plugin, in a process that may fall.
  *
- *   slipstream-check DEADLINE_MS NONCE MEMORY_BYTES SCRIPT PLAYED TRACE ENDED
+ *   slipstream-check CALL_MS WHOLE_MS NONCE MEMORY_BYTES SCRIPT PLAYED TRACE ENDED
  *
  * It is started by `slipstream check`; the last four are numbers of descriptors: the script, the pipe
  * for what is played, the trace, a pipe for how it ended. Two processes: the keeper, which runs nothing of
  * the plugin, and its child, the player, in a session of its own: what the plugin does to its
- * process group, or to its parent's, does not reach the judge. The keeper waits for the player at
- * most until the deadline, ends all that the plugin has started, and says how the player ended. */
+ * process group, or to its parent's, does not reach the judge. The keeper waits for the player for as
+ * long as one call may take, anew with each call, and as all may take; it then ends all that the
+ * plugin has started, and says how the player ended. */
 #include "check/steps.h"
 #include "check/notes.h"
 #include "process/worker_faults.h"
@@ -61,14 +62,12 @@ static void limit(__rlimit_resource_t resource, rlim_t value) {
     }
 }
 
-static void play(uint64_t nonce, rlim_t memory) {
+static void play(uint64_t nonce, rlim_t memory, ss_play_trace *trace) {
     size_t script_len;
-    size_t trace_len;
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_DUMPABLE, 1);
     const uint8_t *script = map_file(fds.script, PROT_READ, &script_len);
-    ss_play_trace *trace = map_file(fds.trace, PROT_READ | PROT_WRITE, &trace_len);
     close(fds.ended);
     fcntl(fds.played, F_SETFD, FD_CLOEXEC);
     limit(RLIMIT_CORE, 0);
@@ -125,25 +124,42 @@ static bool has_ended(pid_t player, int *status) {
     return false;
 }
 
-static bool wait_for(pid_t player, uint64_t ms, int *status) {
-    const uint64_t end = now_ms() + ms;
-    const struct timespec pause = {0, POLL_MS * 1000000};
-    while (!has_ended(player, status)) {
-        if (now_ms() >= end)
-            return false;
-        nanosleep(&pause, NULL);
-    }
-    return true;
+/* How far the player is; a plugin that scribbles here only shortens or lengthens its own time. */
+static uint64_t place_of(const volatile ss_play_trace *trace) {
+    return trace->calls + ((uint64_t)trace->step << 40);
 }
 
-static ss_play_ended keep(pid_t player, uint64_t deadline_ms) {
+/* Waits for the player's end; for `call_ms` from when it has last come further, and for `whole_ms`
+ * in all. 0 if it has ended, else SS_PLAY_*_LATE. */
+static uint32_t wait_for(pid_t player, const ss_play_trace *trace, uint64_t call_ms,
+                         uint64_t whole_ms, int *status) {
+    const struct timespec pause = {0, POLL_MS * 1000000};
+    const uint64_t began = now_ms();
+    uint64_t since = began;
+    uint64_t place = place_of(trace);
+    while (!has_ended(player, status)) {
+        const uint64_t now = now_ms();
+        const uint64_t next = place_of(trace);
+        since = next != place ? now : since;
+        place = next;
+        if (now - since >= call_ms)
+            return SS_PLAY_CALL_LATE;
+        if (now - began >= whole_ms)
+            return SS_PLAY_WHOLE_LATE;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+static ss_play_ended keep(pid_t player, const ss_play_trace *trace, uint64_t call_ms,
+                          uint64_t whole_ms) {
     enum { LAST_WORDS_MS = 500 };
     ss_play_ended how = {0};
     int status = 0;
-    if (!wait_for(player, deadline_ms, &status)) {
-        how.timed_out = 1;
+    how.timed_out = wait_for(player, trace, call_ms, whole_ms, &status);
+    if (how.timed_out != 0) {
         kill(player, SIGABRT); /* it says where it is */
-        if (!wait_for(player, LAST_WORDS_MS, &status)) {
+        if (wait_for(player, trace, LAST_WORDS_MS, LAST_WORDS_MS, &status) != 0) {
             kill(player, SIGKILL);
             waitpid(player, &status, 0);
         }
@@ -154,21 +170,24 @@ static ss_play_ended keep(pid_t player, uint64_t deadline_ms) {
 }
 
 int main(int argc, char **argv) {
-    enum { ARGUMENTS = 8 };
+    enum { ARGUMENTS = 9 };
     if (argc == ARGUMENTS) {
-        fds.script = atoi(argv[4]);
-        fds.played = atoi(argv[5]);
-        fds.trace = atoi(argv[6]);
-        fds.ended = atoi(argv[7]);
+        fds.script = atoi(argv[5]);
+        fds.played = atoi(argv[6]);
+        fds.trace = atoi(argv[7]);
+        fds.ended = atoi(argv[8]);
     }
     if (argc != ARGUMENTS || fcntl(fds.ended, F_GETFD) < 0) {
         fprintf(stderr, "slipstream-check is started by `slipstream check`, not by hand\n");
         return 2;
     }
-    const uint64_t deadline_ms = strtoull(argv[1], NULL, 10);
-    const uint64_t nonce = strtoull(argv[2], NULL, 10);
-    const rlim_t memory = strtoull(argv[3], NULL, 10);
-    memset(argv[2], '0', strlen(argv[2])); /* nobody finds it in /proc */
+    const uint64_t call_ms = strtoull(argv[1], NULL, 10);
+    const uint64_t whole_ms = strtoull(argv[2], NULL, 10);
+    const uint64_t nonce = strtoull(argv[3], NULL, 10);
+    const rlim_t memory = strtoull(argv[4], NULL, 10);
+    size_t trace_len;
+    memset(argv[3], '0', strlen(argv[3])); /* nobody finds it in /proc */
+    ss_play_trace *trace = map_file(fds.trace, PROT_READ | PROT_WRITE, &trace_len);
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -177,7 +196,7 @@ int main(int argc, char **argv) {
     if (player < 0)
         return EXIT_SET_UP;
     if (player == 0)
-        play(nonce, memory);
-    const ss_play_ended how = keep(player, deadline_ms);
+        play(nonce, memory, trace);
+    const ss_play_ended how = keep(player, trace, call_ms, whole_ms);
     return write(fds.ended, &how, sizeof how) == sizeof how ? 0 : EXIT_SET_UP;
 }

@@ -11,6 +11,7 @@ static struct {
     uint64_t nonce;
     ss_play_trace *trace;
     pid_t process;
+    uint32_t step; /* in which a call began last: a child that comes back late tells of that */
     pthread_mutex_t lock;
 } to = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -65,12 +66,14 @@ void ss_give_up(const char *why) {
 }
 
 void ss_call_begins(void) {
+    to.step = to.trace->step;
+    __atomic_add_fetch(&to.trace->calls, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&to.trace->in_call, 1, __ATOMIC_RELAXED);
 }
 
 void ss_call_ends(void) {
     if (getpid() != to.process) {
-        const ss_played head = {to.nonce, to.trace->step, SS_PLAYED_CHILD, 0, 0, 0, 0};
+        const ss_played head = {to.nonce, to.step, SS_PLAYED_CHILD, 0, 0, 0, 0};
         write_all(&head, sizeof head); /* whole, for it is short; and the lock may be held for good */
         _exit(0);
     }

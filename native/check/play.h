@@ -46,6 +46,7 @@
 #define SS_PLAY_MAPPED 24 /* data: path, NUL: is it mapped */
 #define SS_PLAY_ACKED 25 /* slot: the last ordinal that is acknowledged, and that was delivered */
 #define SS_PLAY_FUZZ 26 /* slot; a: at most so many, 0: any; c: seed; d: ms; data: frames, to make others of */
+#define SS_PLAY_CHILDREN 27 /* a: ms: waits for copies of the process, forked in calls, to end */
 
 /* The host that a plugin is constructed with. */
 #define SS_PLAY_HOST_USUAL 0
@@ -122,10 +123,14 @@ typedef struct ss_played {
     uint64_t b;
 } ss_played;
 
+/* What took too long: one call, or all of them although each has returned. */
+#define SS_PLAY_CALL_LATE 1
+#define SS_PLAY_WHOLE_LATE 2
+
 /* How the process has ended that played. */
 typedef struct ss_play_ended {
     int32_t status; /* as waitpid gives it */
-    uint32_t timed_out;
+    uint32_t timed_out; /* SS_PLAY_*_LATE, or 0 */
     uint32_t left; /* processes that it has left behind */
     uint32_t reserved;
 } ss_play_ended;
@@ -149,6 +154,7 @@ typedef struct ss_play_trace {
     uint32_t step;
     uint32_t in_call; /* a function of the plugin is running */
     uint64_t time;    /* which time, of those that a step does again */
+    uint64_t calls;   /* of the plugin that have begun, so far */
     uint64_t start;   /* the bytes that it got last; */
     uint64_t len;
     uint64_t table;   /* the host's table, or the delivery, where that is what is watched */

@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #include <unistd.h>
 
 enum {
-    TEXT = 16 * 1024,
+    TEXT = 64 * 1024,
     PIECE = 512,
     PATIENCE_MS = 300, /* a thread that was joined is listed a moment longer */
 };
@@ -29,6 +30,7 @@ enum {
 typedef struct lines {
     char text[TEXT];
     size_t used;
+    bool is_cut; /* there was more, or it could not be looked at */
 } lines;
 
 __attribute__((format(printf, 2, 3))) static void add(lines *out, const char *format, ...) {
@@ -38,13 +40,16 @@ __attribute__((format(printf, 2, 3))) static void add(lines *out, const char *fo
     va_end(args);
     if (len > 0 && out->used + (size_t)len < TEXT)
         out->used += (size_t)len;
-    else
+    else {
         out->text[out->used] = '\0'; /* no half lines */
+        out->is_cut = true;
+    }
 }
 
 static void each_name(const char *folder, void (*visit)(lines *, const char *), lines *out) {
     DIR *open = opendir(folder);
     struct dirent *entry;
+    out->is_cut |= open == NULL;
     while (open != NULL && (entry = readdir(open)) != NULL)
         if (entry->d_name[0] != '.')
             visit(out, entry->d_name);
@@ -212,6 +217,7 @@ static void descriptors(lines *out) {
     DIR *folder = opendir("/proc/self/fd");
     char own[16];
     struct dirent *entry;
+    out->is_cut |= folder == NULL;
     if (folder == NULL)
         return;
     snprintf(own, sizeof own, "%d", dirfd(folder));
@@ -324,6 +330,8 @@ void ss_state_compare(uint32_t at, uint32_t parts) {
             nanosleep(&pause, NULL);
             look(part, &now);
         }
+        if (before->is_cut || now.is_cut)
+            ss_note_text(SS_PLAYED_UNPLAYED, 0, "the state of the process cannot be seen whole");
         differ(part, before, true);
         if (part == SS_STATE_ENVIRONMENT)
             tell_lost(part, before);

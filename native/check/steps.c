@@ -9,8 +9,12 @@
 #include "check/notes.h"
 #include "check/threads.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { STEPS = 65536 };
 
@@ -32,7 +36,9 @@ static void heap(void) {
 
 static void acked(const ss_play_step *step) {
     const ss_guest *guest = ss_guest_in(step->slot);
-    if (guest != NULL)
+    if (guest == NULL)
+        ss_note_text(SS_PLAYED_UNPLAYED, 0, "there is no plugin to ask of");
+    else
         ss_note(SS_PLAYED_VALUE, SLIPSTREAM_OK, atomic_load(&guest->host.acked),
                 atomic_load(&guest->host.delivered), NULL, 0);
 }
@@ -48,6 +54,24 @@ static void allocations(const ss_play_step *step) {
         ss_allocations_watch(step->c);
     else
         ss_note(SS_PLAYED_VALUE, SLIPSTREAM_OK, ss_allocations_stop(), 0, NULL, 0);
+}
+
+/* What a copy of this process holds open for as long as it is one: both ends close on exec. */
+static int line[2] = {-1, -1};
+
+static void open_line(void) {
+    if (pipe2(line, O_CLOEXEC) != 0)
+        ss_give_up("there are no descriptors for the check");
+}
+
+/* The other end is closed when the last copy has ended, or has become another program. */
+static void wait_for_children(const ss_play_step *step) {
+    struct pollfd other = {line[0], POLLIN, 0};
+    close(line[1]);
+    while (poll(&other, 1, (int)step->a) < 0 && errno == EINTR)
+        continue;
+    close(line[0]);
+    open_line();
 }
 
 static void play(const ss_play_step *step, const void *data) {
@@ -118,6 +142,9 @@ static void play(const ss_play_step *step, const void *data) {
     case SS_PLAY_SLEEP:
         ss_os_sleep_ns((uint64_t)step->a * 1000000);
         break;
+    case SS_PLAY_CHILDREN:
+        wait_for_children(step);
+        break;
     case SS_PLAY_MAPPED:
         ss_note(SS_PLAYED_VALUE, SLIPSTREAM_OK, ss_os_library_is_mapped(data), 0, NULL, 0);
         break;
@@ -140,6 +167,8 @@ void ss_play(const uint8_t *script, size_t len) {
         at += sizeof *step + (step->len + (size_t)7) / 8 * 8;
         if (step->slot >= SS_PLAY_SLOTS || at > len)
             ss_give_up("the script is cut off");
+        if (step->what == SS_PLAY_CHILDREN && line[0] < 0)
+            open_line();
     }
     for (uint32_t at = 0; at < count; at++) {
         const ss_play_step *step = (const ss_play_step *)(const void *)(script + places[at]);

@@ -106,4 +106,6 @@ void ss_threads_race(uint32_t count, void (*function)(void *, uint32_t), void *a
     }
     for (uint32_t i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
+    if (started < count)
+        ss_give_up("so many threads are not to be had");
 }

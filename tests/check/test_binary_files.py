@@ -110,13 +110,23 @@ def test_a_library_of_another_kind_is_named(tmp_path: Path, code: str, said: str
     assert found["entry.loads"].findings == ("needs binary.constructor",)
 
 
-def test_rust_plugins_are_told_apart(tmp_path: Path) -> None:
-    source = """
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [
+        ("/registry/src/agave-geyser-plugin-interface-2", "it is a Geyser plugin of Solana"),
+        ("_ZN35snarkvm_slipstream_plugin_interface27", "it is a plugin of snarkVM"),
+        ("/home/snark/geyser.rs", ""),
+    ],
+)
+def test_rust_plugins_are_told_apart(tmp_path: Path, holds: str, said: str) -> None:
+    source = f"""
     __attribute__((visibility("default"))) const char *_create_plugin(void);
-    const char *_create_plugin(void) { return "/registry/src/agave-geyser-plugin-interface-2"; }
+    const char *_create_plugin(void) {{ return "{holds}"; }}
     """
     found = checked(build_plugin(source, folder=tmp_path), "binary.constructor")
-    assert "it is a Geyser plugin of Solana" in found["binary.constructor"].findings[1]
+    rust, *others = found["binary.constructor"].findings
+    assert "a Rust-ABI plugin of snarkVM or Geyser" in rust
+    assert [other.partition(",")[0] for other in others] == [said][: bool(said)]
 
 
 def test_without_lief_it_is_said_how_to_get_it(examples, monkeypatch) -> None:

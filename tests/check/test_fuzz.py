@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipstream.check import fuzz
+from slipstream.check import fuzz, play
 from slipstream.check.given import subject_of
 from slipstream.check.subject import Subject
 from slipstream.check.suite import explore
@@ -17,6 +17,7 @@ from slipstream.errors import SlipstreamError
 # Crashes at one length of a block and one height; with FATAL it also wants to end now and then.
 PLANTED = """
 #include <slipstream.h>
+#include <stdio.h>
 
 static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t *data, size_t len) {
     slipstream_frame frame;
@@ -30,6 +31,7 @@ static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t
         return SLIPSTREAM_MALFORMED;
     if (block.block.len == 37 && frame.height == HEIGHT)
         *nowhere = 1;
+    IN_BROADCAST
     return ++calls % 500 == 0 ? ANSWER : SLIPSTREAM_OK;
 }
 
@@ -55,8 +57,9 @@ SECONDS = 60  # at most; it is found within one
 
 @pytest.fixture
 def planted(compile_plugin):
-    def build(*flags: str, height: int = 4242, answer: str = "OK") -> Subject:
-        defines = (f"-DHEIGHT={height}u", f"-DANSWER=SLIPSTREAM_{answer}")
+    def build(*flags: str, height: int = 4242, answer: str = "OK", code: str = "") -> Subject:
+        own = f"-DIN_BROADCAST={code}"
+        defines = (f"-DHEIGHT={height}u", f"-DANSWER=SLIPSTREAM_{answer}", own)
         subject = subject_of(compile_plugin(PLANTED, *flags, *defines))
         explore(subject)
         return subject
@@ -94,6 +97,43 @@ def test_a_plugin_that_ends_itself_is_started_anew(planted) -> None:
         found = fuzz.fuzz(planted(answer=answer, height=2**63 + 12345), 10, 1, limit=3000)
         assert found.finding == ""
         assert found.tried == 3000
+
+
+def test_a_plugin_that_hangs_is_ended(planted) -> None:
+    subject = planted(code="while (calls == 300) continue;")
+    subject.slow = 0.05
+    found = fuzz.fuzz(subject, SECONDS, 1)
+    assert found.timed_out
+    assert "on_broadcast, BLOCK, fuzzed (seed 1), time " in found.finding
+    assert found.finding.endswith("did not return in time")
+    assert found.input
+
+
+# A megabyte with each call, into files that are not too large each.
+FILLS = """{
+    static char data[1 << 20];
+    char name[32];
+    snprintf(name, sizeof name, "f%u", calls / 64);
+    FILE *file = fopen(name, "a");
+    if (file != NULL) {
+        (void)!fwrite(data, 1, sizeof data, file);
+        fclose(file);
+    }
+}"""
+
+
+def test_a_plugin_that_fills_the_disk_is_ended(planted, monkeypatch) -> None:
+    monkeypatch.setattr(play, "_DISK", 64 << 20)
+    found = fuzz.fuzz(planted(code=" ".join(FILLS.split())), SECONDS, 1)
+    assert "vanished from the disk; it was ended" in found.finding
+    assert not found.timed_out
+
+
+def test_another_who_fills_the_disk_is_not_the_plugin(planted, monkeypatch) -> None:
+    monkeypatch.setattr(play, "_written", lambda _process: 0)
+    monkeypatch.setattr(play, "_DISK", 64 << 20)
+    with pytest.raises(play.CannotPlayError, match="something else"):
+        fuzz.fuzz(planted(code=" ".join(FILLS.split())), SECONDS, 1)
 
 
 def test_what_is_no_input_is_said(tmp_path: Path, examples) -> None:

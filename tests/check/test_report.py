@@ -38,6 +38,8 @@ CASES = [
     ([PASSED, result(FAIL, "timeout", "x")], None, (1, 1, 1)),
     ([PASSED, result(FAIL, "skip", "x")], "excellent", (0, 0, 0)),
     ([result(FAIL, "skip", "x")], None, (3, 3, 3)),  # nothing was tried
+    ([PASSED, result(FAIL, "untried", "x")], None, (3, 3, 3)),
+    ([PASSED, result(FAIL, "untried", "x"), result(NOTE, "note", "x")], None, (3, 3, 1)),
     ([PASSED, result(FAIL, "broken", "x"), result(NOTE, "fail", "x")], None, (4, 4, 4)),
 ]
 
@@ -87,6 +89,9 @@ def test_the_heaviest_comes_first() -> None:
 def test_a_verdict_that_changes_is_our_fault() -> None:
     same = merge([result(FAIL, "fail", "first"), result(FAIL, "fail", "second")])
     assert (same.verdict, same.findings, same.seconds) == ("fail", ("first",), 1.0)
+    untried = result("binary.kind", "untried", "no memory")
+    assert merge([PASSED, untried]) == untried
+    assert merge([untried, result(FAIL, "fail", "it")]).verdict == "fail"
     mixed = merge([PASSED, result("binary.kind", "crash", "at 0x10"), PASSED])
     assert mixed.verdict is Verdict.BROKEN
     assert mixed.findings == ("unstable: pass 2 times, crash 1 times", "crash: at 0x10")

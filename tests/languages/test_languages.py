@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from levels import is_reached, report_of
 
 from languages import BUILDERS, PROBES, ROOT, build, expected, run
 from slipstream import (
@@ -111,6 +112,13 @@ def test_the_digest_in_every_mode(mode: Mode, library: Path, tmp_path: Path) -> 
     words = out.read_text().split()
     assert words[:3] == ["events", str(count), digest]
     assert words[3:5] == ["gaps", "0"]
+
+
+@pytest.mark.no_asan  # what is checked runs in a program of its own
+def test_it_reaches_its_level(library: Path, tmp_path: Path) -> None:
+    language = library.stem.removeprefix("digest-")
+    report = report_of(library, tmp_path, quick=True, language=language)
+    assert is_reached(report, language), report.findings()
 
 
 def test_it_exports_the_two_and_no_more(library: Path) -> None:

@@ -23,7 +23,7 @@ from slipstream.check.catalogue import catalogue
 from slipstream.check.subject import Subject, file_of
 from slipstream.check.suite import explore, run_checks
 from slipstream.check.trial import run
-from slipstream.check.verdict import Result
+from slipstream.check.verdict import NO_VERDICT, Result
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -42,7 +42,7 @@ def subject_of(rogue: Rogue, library: Path) -> Subject:
 
 def misses(rogue: Rogue, results: Iterable[Result]) -> Iterator[str]:
     """What the checks say of a rogue that they should not, or do not and should."""
-    found = {result.check.id: result for result in results if result.level is not None}
+    found = {r.check.id: r for r in results if r.level is not None or r.verdict in NO_VERDICT}
     if rogue.check not in found:
         yield f"{rogue.check} does not find it"
     for name, result in found.items():

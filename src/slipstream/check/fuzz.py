@@ -76,7 +76,8 @@ def fuzz(subject: Subject, seconds: float, seed: int, limit: int = 0) -> Fuzzed:
     script.destroy()
     script.again(first, _LIVES, while_fuzzing=True)
     script.close()
-    played = play(script, seconds + DEADLINE * subject.slow)
+    patience = DEADLINE * subject.slow
+    played = play(script, patience, seconds + 3 * patience)
     rounds = list(played.of(lib.SS_PLAYED_VALUE, fuzzing))
     fell = not played.is_whole
     at_event = fell and played.fault.step == fuzzing
@@ -155,4 +156,4 @@ def repeat(subject: Subject, data: bytes) -> Play:
     script.unload()
     script.destroy()
     script.close()
-    return play(script, DEADLINE * subject.slow)
+    return play(script, DEADLINE * subject.slow, 3 * DEADLINE * subject.slow)

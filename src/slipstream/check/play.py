@@ -35,9 +35,12 @@ _MARGIN = 10.0  # seconds that the program may need beyond the deadline that it 
 _MEMORY = 4 << 30  # bytes that a plugin may have: one that eats all shall not eat ours
 _LITTLE_MEMORY = 256 << 20  # so many it gets, even where there are hardly more
 _POLL = 0.1
+_NOT_SET_UP = 98  # what slipstream-check exits with where the machine does not let it begin
+_NO_ROOM = "this machine has no memory or no process left for it"
 _DISK = 1 << 30  # bytes that may vanish from the disk while a plugin runs
 _OUTPUT = 8192  # bytes of what it printed that are kept
 _PIECE = 1 << 16
+_NO_CACHE = "glibc.malloc.tcache_count=0"
 _WRITES = 1 << 1  # in the error code of a page fault of x86
 _ERROR_CODE = 19  # the register that has it
 
@@ -75,6 +78,7 @@ class Fault:
     Attributes:
         step: The index of the step.
         in_call: A function of the plugin was running.
+        calls: So many calls of it had begun.
         time: Which time, of a step that is done several times.
         start: Where the bytes lie that the plugin got last.
         length: How many they are.
@@ -91,6 +95,7 @@ class Fault:
 
     step: int
     in_call: bool
+    calls: int
     time: int
     start: int
     length: int
@@ -115,7 +120,7 @@ class Play:
         said_end: The end of the script was reached.
         exit_code: Of the process; None if a signal ended it, or it is not known.
         signal: What ended it; 0 if none did.
-        timed_out: It was not over in time.
+        late: What took too long (``SS_PLAY_*_LATE``): one call, or all of them; 0: nothing.
         left: Processes that it has left behind.
         is_orphan: Even the process that watches over it was ended.
         fills_disk: It was ended because it fills the disk.
@@ -128,7 +133,7 @@ class Play:
     said_end: bool
     exit_code: int | None
     signal: int
-    timed_out: bool
+    late: int
     left: int
     is_orphan: bool
     fills_disk: bool
@@ -138,7 +143,12 @@ class Play:
     @property
     def is_whole(self) -> bool:
         """It was played to its end, and the process then ended well."""
-        return self.said_end and self.exit_code == 0 and not self.timed_out
+        return self.said_end and self.exit_code == 0 and not self.late
+
+    @property
+    def timed_out(self) -> bool:
+        """A call of the plugin did not return in time."""
+        return self.late == lib.SS_PLAY_CALL_LATE and self.fault.in_call
 
     def of(self, what: int, step: int | None = None) -> Iterator[Played]:
         """Yield what is of one sort, of all steps or of one."""
@@ -154,26 +164,46 @@ class CannotPlayError(Exception):
 
 
 def play(
-    script: Script, deadline: float, *, memory: int | None = None, wrap: tuple[str, ...] = ()
-) -> Play:
+    script: Script, call: float, whole: float, *, memory: int | None = None,
+    wrap: tuple[str, ...] = (),
+) -> Play:  # fmt: skip
     """Play a script.
 
     Args:
         script: The script; `FOLDER` in a step's data is the folder that the plugin is given.
-        deadline: Seconds.
+        call: Seconds that one call may take.
+        whole: Seconds that all may take.
         memory: Bytes that the plugin may have; 0: as many as there are; None: half of those that
             are left, but not without end.
         wrap: A program that is to run ``slipstream-check``, with its arguments.
 
     Raises:
-        CannotPlayError: The program is not there, or could not be started.
+        CannotPlayError: The program is not there, could not be started, or could not go on.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="slipstream-check-", ignore_cleanup_errors=True)
         )
         given = _memory() if memory is None else memory
-        return _Player(script, deadline, given, Path(folder), stack).play(wrap)
+        played = _Player(script, (call, whole), given, Path(folder), stack).play(wrap)
+    if why := _not_played(played):
+        raise CannotPlayError(why)
+    return played
+
+
+def _not_played(played: Play) -> str:
+    """Return why a play was broken off for which the plugin is not to blame; "" if it was not."""
+    if played.is_whole:
+        return ""
+    gave_up = played.exit_code == lib.SS_PLAY_UNHEARD and not played.said_end
+    last = played.played[-1] if played.played else None
+    if gave_up and last is not None and last.what == lib.SS_PLAYED_UNPLAYED:
+        return last.words
+    if played.exit_code == _NOT_SET_UP and not played.fault.calls:
+        return _NO_ROOM
+    if played.late and not played.timed_out:
+        return "it took too long in all, although no call of the plugin did"
+    return ""
 
 
 def _memory() -> int:
@@ -183,10 +213,11 @@ def _memory() -> int:
 
 class _Player:
     def __init__(
-        self, script: Script, deadline: float, memory: int, folder: Path, stack: ExitStack
-    ) -> None:
+        self, script: Script, seconds: tuple[float, float], memory: int, folder: Path,
+        stack: ExitStack,
+    ) -> None:  # fmt: skip
         self._steps = tuple(script.steps)
-        self._deadline = deadline
+        self._seconds = seconds
         self._memory = memory
         self._folder = folder
         self._stack = stack
@@ -213,6 +244,8 @@ class _Player:
         finally:
             process.kill()
             process.wait()
+        if process.returncode == _NOT_SET_UP:
+            raise CannotPlayError(_NO_ROOM)
         how = _read_all(ended)
         return self._made(data, how, self._fault(trace), fills_disk=fills_disk)
 
@@ -232,24 +265,33 @@ class _Player:
     def _start(
         self, wrap: tuple[str, ...], descriptors: tuple[int, ...]
     ) -> subprocess.Popen[bytes]:
-        milliseconds = int(self._deadline * 1000)
-        numbers = (milliseconds, self._nonce, self._memory, *descriptors)
+        milliseconds = (int(seconds * 1000) for seconds in self._seconds)
+        numbers = (*milliseconds, self._nonce, self._memory, *descriptors)
         with (self._folder / "out").open("wb") as out:
             try:
                 return subprocess.Popen(  # noqa: S603 - our own program
                     [*wrap, PROGRAM, *map(str, numbers)],
                     stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=descriptors,
                     cwd=self._folder / "config", start_new_session=True,
-                    env={**os.environ, "TMPDIR": str(self._folder / "tmp")},
+                    env=self._environment(),
                 )  # fmt: skip
             except OSError as error:
                 message = f"{PROGRAM} could not be started: {error.strerror}"
                 raise CannotPlayError(message) from None
 
+    def _environment(self) -> dict[str, str]:
+        environment = {**os.environ, "TMPDIR": str(self._folder / "tmp")}
+        if any(step.what == lib.SS_PLAY_HEAP for step in self._steps):
+            # Else each thread keeps some of what was freed, which counts as in use: the heap then
+            # seems to grow, slower and slower, for hundreds of lives.
+            given = os.environ.get("GLIBC_TUNABLES")
+            environment["GLIBC_TUNABLES"] = ":".join(filter(None, (given, _NO_CACHE)))
+        return environment
+
     def _listen(self, process: subprocess.Popen[bytes], played: int) -> tuple[bytes, bool]:
         """Take what is said until nobody says anything any more, or the disk gets full."""
         data = bytearray()
-        end = time.monotonic() + self._deadline + _MARGIN
+        end = time.monotonic() + self._seconds[1] + _MARGIN
         free = shutil.disk_usage(self._folder).free
         while time.monotonic() < end:
             # Whether it is over is asked first: what it said last is in the pipe by then. What it
@@ -263,6 +305,8 @@ class _Player:
             elif is_over:
                 break
             if free - shutil.disk_usage(self._folder).free > _DISK:
+                if _written(process.pid) < _DISK // 2:
+                    raise CannotPlayError("something else fills the disk")
                 return bytes(data), True
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, end - time.monotonic()))
@@ -287,8 +331,9 @@ class _Player:
         fault = raw.fault
         code = int(fault.values[_ERROR_CODE])
         return Fault(
-            step=raw.step, in_call=raw.in_call > 0, time=raw.time, start=raw.start,
-            length=raw.len, table=raw.table, table_length=raw.table_len, gone=bool(raw.gone),
+            step=raw.step, in_call=raw.in_call > 0, calls=raw.calls, time=raw.time,
+            start=raw.start, length=raw.len, table=raw.table, table_length=raw.table_len,
+            gone=bool(raw.gone),
             signal=fault.signal, code=fault.code, address=fault.address,
             is_write=bool(code & _WRITES) if fault.registers > _ERROR_CODE else None,
             backtrace=tuple(_backtrace(fault)),
@@ -307,10 +352,22 @@ class _Player:
         return Play(
             steps=self._steps, played=records, said_end=said_end,
             exit_code=None if ended is None or ended_by else os.WEXITSTATUS(status),
-            signal=ended_by, timed_out=ended is not None and bool(ended.timed_out),
+            signal=ended_by, late=0 if ended is None else ended.timed_out,
             left=0 if ended is None else ended.left, is_orphan=is_orphan and not fills_disk,
             fills_disk=fills_disk, fault=fault, output=output,
         )  # fmt: skip
+
+
+def _written(process: int) -> int:
+    """Return how many bytes a process and those that it has started have written."""
+    try:
+        said = Path(f"/proc/{process}/io").read_text(encoding="ascii")
+        started = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    except OSError:  # it has ended, and who started it has its numbers
+        return 0
+    counts = dict(line.split(": ") for line in said.splitlines())
+    own = max(int(counts["wchar"]), int(counts["write_bytes"]))
+    return own + sum(_written(int(child)) for child in started.split())
 
 
 def _read_all(descriptor: int) -> bytes:

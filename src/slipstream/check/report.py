@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 from slipstream import __version__
 from slipstream._native import lib
 from slipstream.check.catalogue import catalogue, rule_line
-from slipstream.check.verdict import Result, Verdict, level_of
+from slipstream.check.verdict import NO_VERDICT, Result, Verdict, level_of
 from slipstream.text import printable
 
 if TYPE_CHECKING:
@@ -75,14 +75,12 @@ class Report:
     @property
     def level(self) -> str | None:
         """The level that was reached; None: it is not conformant, or that cannot be told here."""
-        if self.subject.foreign or self.counts[Verdict.BROKEN]:
-            return None
-        return level_of(self.results)
+        return None if self.subject.foreign else level_of(self.results)
 
     def findings(self) -> list[Result]:
-        """Return what was found, the heaviest first; where the checker failed before all."""
+        """Return what was found, the heaviest first; where there is no verdict before all."""
         ranks = {None: 0} | {level: at for at, level in enumerate(LEVELS, 1)}
-        found = [r for r in self.results if r.level or r.verdict is Verdict.BROKEN]
+        found = [r for r in self.results if r.level or r.verdict in NO_VERDICT]
         return sorted(found, key=lambda result: ranks[result.level])
 
     def exit_code(self, fail_on: Level) -> int:
@@ -92,7 +90,9 @@ class Report:
             return CHECKER_FAILED
         if any(result.level in counting for result in self.results):
             return NOT_CONFORMANT
-        if self.subject.foreign or self.counts[Verdict.SKIP] == len(self.results):
+        if self.subject.foreign or self.counts[Verdict.UNTRIED]:
+            return CANNOT_RUN
+        if self.counts[Verdict.SKIP] == len(self.results):
             return CANNOT_RUN
         return OK
 
@@ -107,11 +107,16 @@ def exit_code(reports: Sequence[Report], fail_on: Level) -> int:
 def merge(rounds: Iterable[Result]) -> Result:
     """Make one result of those of the same check, tried several times.
 
-    Verdicts that differ say nothing of the plugin: the check is unstable, which is our fault.
+    Verdicts that differ say nothing of the plugin: the check is unstable, which is our fault; but
+    where it could not be tried at one time, what was found at the others stands.
     """
     results = list(rounds)
     first = results[0]
     verdicts = Counter(result.verdict for result in results)
+    untried = next((r for r in results if r.verdict is Verdict.UNTRIED), None)
+    if untried is not None and len(verdicts) > 1:
+        told = merge(r for r in results if r.verdict is not Verdict.UNTRIED)
+        return told if told.level else untried
     seconds = sum(result.seconds for result in results)
     if len(verdicts) == 1:
         return replace(first, seconds=seconds)
@@ -237,8 +242,8 @@ def _add_case(suite: ET.Element, result: Result, counting: Sequence[Level]) -> s
     if result.verdict is Verdict.SKIP:
         ET.SubElement(case, "skipped", message=first)
         return "skipped"
-    if result.verdict is Verdict.BROKEN:
-        ET.SubElement(case, "error", type="broken", message=first).text = text
+    if result.verdict in NO_VERDICT:
+        ET.SubElement(case, "error", type=str(result.verdict), message=first).text = text
         return "errors"
     if result.level is None:
         return ""

@@ -256,12 +256,26 @@ def run_of(given: Iterable[Frame]) -> tuple[Frame, int]:
     )
 
 
+GAP_LAST = _GAP.last
+"""The ordinal of the first of `gaps`."""
+
+
 def gaps() -> Iterator[Frame]:
-    """Yield GAPs of every reason, of one stream, and of several."""
+    """Yield GAPs of every reason, of one stream, and of several.
+
+    Each begins where the one before ends: they have the ordinals `GAP_LAST`, and so many further
+    as each has lost.
+    """
+    one = _GAP
     for reason in GapReason:
-        yield frame_of(replace(_GAP, reason=reason), label=str(reason.name))
-    several = replace(_GAP, lost_stream=0, first_sequence=0, last_sequence=0)
+        yield frame_of(replace(one, reason=reason), label=str(reason.name))
+        one = replace(one, first=one.last + 1, last=one.last + one.count)
+    several = replace(one, lost_stream=0, first_sequence=0, last_sequence=0)
     yield frame_of(several, label="of several streams")
+
+
+GAP_STEP = _GAP.count
+"""By so much the ordinals of `gaps` differ."""
 
 
 def optional_names(kind: int) -> tuple[str, ...]:

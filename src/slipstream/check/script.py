@@ -21,6 +21,7 @@ _CALLS: Mapping[int, str] = {
     lib.SS_PLAY_UNLOAD: "on_unload",
     lib.SS_PLAY_DESTROY: "destroy",
     lib.SS_PLAY_SLEEP: "between two calls",
+    lib.SS_PLAY_CHILDREN: "after it has forked",
     lib.SS_PLAY_EXIT: "the end of the process",
 }
 
@@ -180,9 +181,17 @@ class Script:
         """Say what of these (``SS_STATE_*``) is not as it was kept."""
         return self.call(lib.SS_PLAY_COMPARE, a=at, b=sum(1 << part for part in parts))
 
+    def heap(self) -> int:
+        """Say how many bytes of the heap and how many mappings are in use."""
+        return self.call(lib.SS_PLAY_HEAP)
+
     def sleep(self, milliseconds: int) -> int:
         """Wait."""
         return self.call(lib.SS_PLAY_SLEEP, a=milliseconds)
+
+    def children(self, milliseconds: int) -> int:
+        """Wait for copies of the process that were forked in calls, if there are any."""
+        return self.call(lib.SS_PLAY_CHILDREN, a=milliseconds)
 
     def again(self, since: int, times: int, *, while_fuzzing: bool = False) -> int:
         """Do all steps from index `since` on again, so that they are done `times` times.

@@ -110,6 +110,7 @@ class Subject:
         seed: Of everything that is left to chance.
         table: What its constructor returned, when it was first tried; None if that failed.
         kinds: What it subscribed to then.
+        unexplored: Why these two are not known although they were to be; "" if they are.
         slow: How many times longer than usual it may take.
         foreign: Why nothing of it can run on this machine; "" if it can.
         hidden: What must not stand in a text: its secrets, in all their forms.
@@ -122,6 +123,7 @@ class Subject:
     seed: int = 1
     table: Table | None = None
     kinds: int = 0
+    unexplored: str = ""
     slow: float = 1.0
     foreign: str = ""
     hidden: frozenset[str] = frozenset()

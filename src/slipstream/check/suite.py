@@ -38,11 +38,13 @@ def explore(subject: Subject) -> None:
     script.unload()
     script.destroy()
     script.close()
-    played = play(script, DEADLINE * subject.slow)
+    played = play(script, DEADLINE * subject.slow, 3 * DEADLINE * subject.slow)
     table = played.one(lib.SS_PLAYED_TABLE, constructed)
     kinds = played.one(lib.SS_PLAYED_VALUE, subscribed)
     subject.table = None if table is None else table_of(table.text)
     subject.kinds = 0 if kinds is None else kinds.a
+    if table is None or kinds is None:
+        subject.unexplored = "what kinds of events it takes could not be found out before"
 
 
 def run_checks(
@@ -97,14 +99,18 @@ def run_checks(
 
 
 def _tried(subject: Subject, name: str, folder: Path) -> Result:
-    folder.mkdir()
     try:
+        folder.mkdir()
         return run(subject, name, folder)
-    except CannotPlayError as error:
-        said = str(error)
+    except (CannotPlayError, OSError) as error:  # no place on the disk, no descriptors
+        return _untried(name, error)
     except Exception as error:  # noqa: BLE001 - a mistake of ours is no finding
         said = f"{type(error).__name__}: {error}"
     return Result(catalogue()[name], Verdict.BROKEN, (said,))
+
+
+def _untried(name: str, why: object) -> Result:
+    return Result(catalogue()[name], Verdict.UNTRIED, (str(why),))
 
 
 def _needs(name: str) -> tuple[str, ...]:

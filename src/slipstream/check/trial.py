@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +20,7 @@ from slipstream.check.verdict import Result, Verdict
 DEADLINE = 20.0
 """Seconds that a play may take, unless it says otherwise."""
 
+_SLOW_MACHINE = 3  # times as long all calls together may take, if none of them hangs
 _FINDINGS = 5  # of one check that are told
 
 Findings = Iterable[str]
@@ -73,12 +74,16 @@ class Trial:
         check: Which check it is.
         folder: For what the check itself writes.
         input: The event that the plugin fell with, where it was made up.
+        doubts: What was to be tried, and was not.
+        fallen: Plays that did not come to their end, and that the check looks at itself.
     """
 
     subject: Subject
     check: Check
     folder: Path
     input: bytes = b""
+    doubts: list[str] = field(default_factory=list)
+    fallen: list[Play] = field(default_factory=list)
 
     # ---- Scripts ---------------------------------------------------------------------------
 
@@ -101,6 +106,24 @@ class Trial:
         script.subscribed()
         return script
 
+    def kept(self) -> Script:
+        """Return the same, before which it was kept how the process is."""
+        script = self.opened()
+        script.keep()
+        script.construct()
+        script.load(self.subject.config())
+        script.subscribed()
+        return script
+
+    def constructions(self, times: int) -> Script:
+        """Return a script of so many constructors, each with its destroy, and nothing else."""
+        script = self.opened()
+        for _ in range(times):
+            script.construct()
+            script.destroy()
+        script.close()
+        return script
+
     def send(self, script: Script) -> None:
         """Add an event of each kind that the plugin gets."""
         for at, frame in enumerate(self.subject.samples(), 1):
@@ -114,26 +137,43 @@ class Trial:
 
     # ---- Playing ---------------------------------------------------------------------------
 
-    def play(self, script: Script, deadline: float = DEADLINE) -> Play:
+    def play(self, script: Script, deadline: float = DEADLINE, *, may_refuse: bool = False) -> Play:
         """Play a script; it has to come to its end.
+
+        Args:
+            script: The script.
+            deadline: Seconds that it takes at most on a usual machine.
+            may_refuse: The plugin may refuse a step, so that what stands on that is not played.
 
         Raises:
             FellError: It did not.
         """
-        played = self.attempt(script, deadline)
+        played = self._played(script, deadline)
         if not played.is_whole:
             raise FellError(played)
+        if not may_refuse:
+            self.doubts += _unplayed(played)
         return played
 
     def attempt(
-        self, script: Script, deadline: float = DEADLINE, wrap: tuple[str, ...] = ()
-    ) -> Play:
-        """Play a script, however it ends; in another program's hands, if one is named."""
-        played = play(script, deadline * self.subject.slow, wrap=wrap)
-        unplayed = next(played.of(lib.SS_PLAYED_UNPLAYED), None)
-        if unplayed is not None and not played.said_end and played.exit_code is not None:
-            raise CannotPlayError(unplayed.words)
+        self, script: Script, deadline: float = DEADLINE, *, wrap: tuple[str, ...] = (),
+        may_refuse: bool = False,
+    ) -> Play:  # fmt: skip
+        """Play a script, however it ends; in another program's hands, if one is named.
+
+        A check that finds nothing where it did not come to its end does not pass.
+        """
+        played = self._played(script, deadline, wrap)
+        if not played.is_whole:
+            self.fallen.append(played)
+        if not may_refuse:
+            self.doubts += _unplayed(played)
         return played
+
+    def _played(self, script: Script, deadline: float, wrap: tuple[str, ...] = ()) -> Play:
+        slow = self.subject.slow
+        call = deadline if wrap else min(deadline, DEADLINE)
+        return play(script, call * slow, _SLOW_MACHINE * deadline * slow, wrap=wrap)
 
     def skip(self, why: str) -> NoReturn:
         """End the check without a verdict."""
@@ -141,13 +181,19 @@ class Trial:
 
     def needs_flag(self, flag: str) -> None:
         """End the check unless the plugin has a flag."""
+        self._needs_exploring()
         if not self.subject.has(flag):
             self.skip(f"it has no {flag}")
 
     def needs_samples(self) -> None:
         """End the check unless there are events that the plugin takes."""
+        self._needs_exploring()
         if not any(self.subject.samples()):
             self.skip("it subscribes to no kind of which there is a sample")
+
+    def _needs_exploring(self) -> None:
+        if self.subject.unexplored:
+            raise CannotPlayError(self.subject.unexplored)
 
     # ---- Judging ---------------------------------------------------------------------------
 
@@ -226,6 +272,29 @@ def _made_up(fallen: Play) -> bytes:
     return fallen.fault.input if mutated else b""
 
 
+def _unplayed(played: Play) -> list[str]:
+    """Return what was not played of a script, and why, if something was not."""
+    unplayed = next(played.of(lib.SS_PLAYED_UNPLAYED), None)
+    if unplayed is None:
+        return []
+    because = (
+        f"; {played.steps[p.step].says} returned {answer(p)}"
+        for p in played.of(lib.SS_PLAYED_CALL)
+        if p.step < unplayed.step and p.status < 0
+    )
+    says = played.steps[unplayed.step].says or "a step"
+    return [f"{says} could not be tried: {unplayed.words}{next(because, '')}"]
+
+
+def _nothing_found(trial: Trial) -> tuple[Verdict, tuple[str, ...]]:
+    """Pass, unless less was done than was to be done: what is not tried does not pass."""
+    for fallen in trial.fallen:
+        return Verdict.CRASH, (str(FellError(fallen)),)
+    if trial.doubts:
+        return Verdict.UNTRIED, tuple(dict.fromkeys(trial.doubts))[:_FINDINGS]
+    return Verdict.PASS, ()
+
+
 def _verdict(trial: Trial, function: CheckFunction) -> tuple[Verdict, tuple[str, ...]]:
     found: list[str] = []
     try:
@@ -239,9 +308,9 @@ def _verdict(trial: Trial, function: CheckFunction) -> tuple[Verdict, tuple[str,
         trial.input = _made_up(fell.play)
         return sort, (*found[: _FINDINGS - 1], str(fell))
     except CannotPlayError as cannot:
-        return Verdict.BROKEN, (str(cannot),)
+        return Verdict.UNTRIED, (str(cannot),)
     if not found:
-        return Verdict.PASS, ()
+        return _nothing_found(trial)
     more = len(found) - _FINDINGS
     shown = found if more <= 0 else [*found[:_FINDINGS], f"and {more} more"]
     return Verdict(trial.check.level), tuple(shown)

@@ -20,6 +20,8 @@ class Verdict(StrEnum):
     WARN = "warn"
     NOTE = "note"
     SKIP = "skip"
+    UNTRIED = "untried"
+    """It could not be tried, and says nothing of the plugin; a skip is what was not to be tried."""
     BROKEN = "broken"
     """The checker failed, not the plugin."""
 
@@ -42,7 +44,7 @@ class Result:
     Attributes:
         check: The check.
         verdict: How it ended.
-        findings: What is wrong, a line each; of a skip why.
+        findings: What is wrong, a line each; of what was skipped or not tried why.
         seconds: How long it took.
         input: An event that was made up, and with which the plugin fell.
         repeat: The command that gives the plugin that event again, once it is kept in a file.
@@ -61,14 +63,19 @@ class Result:
         return _LEVELS.get(self.verdict)
 
 
+NO_VERDICT = {Verdict.UNTRIED, Verdict.BROKEN}
+"""How a check ends that should have told something, and could not."""
+
+
 def level_of(results: list[Result]) -> str | None:
     """Return the level that a plugin has reached.
 
     Returns:
         "excellent" (nothing was found), "good" (notes), "conformant" (warnings), or None: it breaks
-        the contract, or nothing was tried.
+        the contract, or not all was tried that was to be tried.
     """
     found = {result.level for result in results}
-    if "fail" in found or not any(result.verdict is not Verdict.SKIP for result in results):
+    verdicts = {result.verdict for result in results}
+    if "fail" in found or verdicts & NO_VERDICT or not verdicts - {Verdict.SKIP}:
         return None
     return CONFORMANT if "warn" in found else GOOD if "note" in found else EXCELLENT

@@ -13,7 +13,7 @@ import click
 
 import slipstream
 from slipstream.check.catalogue import rule_line
-from slipstream.check.report import CHECKER_FAILED, OK, Report
+from slipstream.check.report import CANNOT_RUN, CHECKER_FAILED, OK, Report
 from slipstream.check.verdict import Result, Verdict
 from slipstream.text import printable
 
@@ -33,6 +33,7 @@ _COLOURS = {
     Verdict.WARN: "yellow",
     Verdict.NOTE: "cyan",
     Verdict.SKIP: "bright_black",
+    Verdict.UNTRIED: "magenta",
     Verdict.BROKEN: "magenta",
 }
 _LEVEL_COLOURS = {"conformant": "yellow", "good": "cyan", "excellent": "green", None: "red"}
@@ -124,6 +125,9 @@ def _verdict(report: Report, fail_on: Level) -> str:
     part = "" if report.whole else f" (of {len(report.results)} checks that were chosen)"
     if report.level is None and report.subject.foreign and not report.findings():
         return f"no verdict: {report.subject.foreign}"
+    untried = report.counts[Verdict.UNTRIED]
+    if report.level is None and code == CANNOT_RUN and untried:
+        return f"no verdict: {untried} of {len(report.results)} checks could not be tried{part}"
     if report.level is None:
         passed = report.counts[Verdict.PASS]
         failed = sum(result.level == "fail" for result in report.results)

@@ -1,6 +1,6 @@
-/* Asked a second time, it subscribes to less. */
-#define STATE int asked;
+/* With its second instance it subscribes to less. */
 #define IN_SUBSCRIBED_EVENTS                                                              \
-    if (self->asked++ != 0)                                                               \
+    static int asked;                                                                     \
+    if (asked++ != 0)                                                                     \
     return SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK)
 #include "good.h"

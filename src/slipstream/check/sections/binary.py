@@ -31,7 +31,11 @@ _OTHERS = (
     (re.compile(r"sqlite3_\w*_?init"), "an extension of SQLite"),
     (re.compile(r"Pg_magic_func"), "an extension of PostgreSQL"),
 )  # what else exports such a name
-_RUST_PLUGINS = ((b"geyser", "a Geyser plugin of Solana"), (b"snark", "a snarkVM plugin"))
+# By the names of the crate and of the trait, which panics and symbols hold; not if it is stripped.
+_RUST_PLUGINS = (
+    (re.compile(rb"geyser.plugin.interface|GeyserPlugin"), "a Geyser plugin of Solana"),
+    (re.compile(rb"slipstream.plugin.interface|SlipstreamPlugin"), "a plugin of snarkVM"),
+)
 # What languages put among the exports of every library, whether its author wants it or not.
 _OF_LANGUAGES = re.compile(
     r"_cgo_\w+|_cgoexp_\w+|crosscall2|x_cgo_\w+|_?runtime[./]\S+|go\.\S+"  # Go
@@ -147,8 +151,7 @@ def _what_else(path: Path, file: LibraryFile) -> str:
     if rust and path.stat().st_size > 0:
         with path.open("rb") as opened:
             data = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-            found_in = (what for word, what in _RUST_PLUGINS if data.find(word) >= 0)
-            return next(found_in, "")
+            return next((what for words, what in _RUST_PLUGINS if words.search(data)), "")
     for name in found.exports if found is not None else ():
         other = next((what for pattern, what in _OTHERS if pattern.fullmatch(name)), "")
         if other:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from slipstream.events import AppEvent
 
 _AGAIN = (lib.SLIPSTREAM_RETRY, lib.SLIPSTREAM_NO_MEMORY, lib.SLIPSTREAM_TIMEOUT)
 _AT_ONCE_MS = 1000
-_CHILD_MS = 50  # so that a child comes to say so
+_CHILD_MS = 3000  # so long a child that was forked may need to come back
 _REJECTED = re.compile("reject (was called|of ordinal)")
 
 
@@ -78,8 +79,9 @@ def gap_alone(trial: Trial) -> Findings:
     trial.needs_samples()
     script = trial.loaded()
     ends = lib.SS_PLAY_PLACE_END
-    _usual, *others = samples.gaps()
-    deliveries = [script.deliver(gap, ordinal=5 + at, place=ends) for at, gap in enumerate(others)]
+    ordinals = itertools.count(samples.GAP_LAST, samples.GAP_STEP)
+    _usual, *others = zip(samples.gaps(), ordinals, strict=False)
+    deliveries = [script.deliver(gap, ordinal=at, place=ends) for gap, at in others]
     played = trial.play(script)
     for at in deliveries:
         call = played.one(lib.SS_PLAYED_CALL, at)
@@ -96,7 +98,7 @@ def gap_complete(trial: Trial) -> Findings:
     if "complete" not in trial.subject.quirks:
         trial.skip('it does not declare the quirk "complete"')
     script = trial.loaded()
-    at = script.deliver(next(samples.gaps()), ordinal=5)
+    at = script.deliver(next(samples.gaps()), ordinal=samples.GAP_LAST)
     call = trial.play(script).one(lib.SS_PLAYED_CALL, at)
     if call is not None and call.status not in {lib.SLIPSTREAM_FATAL, lib.SLIPSTREAM_PANIC}:
         yield f"it declares to be complete, and answered a GAP with {answer(call)}"
@@ -133,7 +135,7 @@ def null_text(trial: Trial) -> Findings:
     script.unload()
     script.destroy()
     script.close()
-    trial.play(script)
+    trial.play(script, may_refuse=True)
     return ()
 
 
@@ -195,12 +197,15 @@ def timeout_zero(trial: Trial) -> Findings:
 def fork(trial: Trial) -> Findings:
     """No call returns in a forked child."""
     script = trial.loaded()
-    script.sleep(_CHILD_MS)
+    script.children(_CHILD_MS)
     for at, frame in enumerate(_numbered(trial, 3), 1):
         script.deliver(frame, ordinal=at)
-    script.sleep(_CHILD_MS)
+    script.children(_CHILD_MS)
     script.flush()
-    trial.end(script)
+    script.unload()
+    script.destroy()
+    script.children(_CHILD_MS)
+    script.close()
     played = trial.attempt(script)
     for child in played.of(lib.SS_PLAYED_CHILD):
         yield f"{script.steps[child.step].says} returned a second time, in a child process"
@@ -268,9 +273,9 @@ def reject(trial: Trial) -> Findings:
 def host_calls(trial: Trial) -> Findings:
     """It calls the functions of its host as they may be called."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at)
-        script.deliver(next(samples.truncated(frame)), ordinal=at)
+    for at, frame in enumerate(trial.subject.samples()):
+        script.deliver(frame, ordinal=2 * at + 1)
+        script.deliver(next(samples.truncated(frame)), ordinal=2 * at + 2)
     script.flush()
     trial.end(script)
     for line in trial.play(script).of(lib.SS_PLAYED_LINE):

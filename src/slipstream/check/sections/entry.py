@@ -39,25 +39,19 @@ def constructor(trial: Trial) -> Findings:
     script = trial.constructed()
     script.destroy()
     script.close()
-    played = trial.play(script)
+    played = trial.play(script, may_refuse=True)  # a table that is refused is looked at later
     yield from trial.failures(played, lib.SS_PLAY_CONSTRUCT)
 
 
 @check("entry.constructor-again")
 def constructor_again(trial: Trial) -> Findings:
     """It works again after destroy."""
-    script = trial.opened()
-    for _ in range(2):
-        script.construct()
-        script.destroy()
-    script.close()
-    yield from trial.failures(trial.play(script), lib.SS_PLAY_CONSTRUCT)
+    yield from trial.failures(trial.play(trial.constructions(2)), lib.SS_PLAY_CONSTRUCT)
 
 
 def _whole_life(trial: Trial, host: int) -> Findings:
     script = trial.loaded(host)
-    for frame in trial.subject.samples():
-        script.deliver(frame)
+    trial.send(script)
     script.flush()
     trial.end(script)
     return trial.not_whole_life(trial.play(script))
@@ -84,12 +78,7 @@ def host_const(trial: Trial) -> Findings:
 @check("entry.cheap")
 def cheap(trial: Trial) -> Findings:
     """The constructor is quick."""
-    script = trial.opened()
-    for _ in range(3):
-        script.construct()
-        script.destroy()
-    script.close()
-    played = trial.play(script)
+    played = trial.play(trial.constructions(3), may_refuse=True)
     calls = [p for p in played.of(lib.SS_PLAYED_CALL)
              if played.steps[p.step].what == lib.SS_PLAY_CONSTRUCT]  # fmt: skip
     best = min((call.a for call in calls), default=0)
@@ -111,10 +100,9 @@ def twenty(trial: Trial) -> Findings:
 def bare_host(trial: Trial) -> Findings:
     """A host that offers no extension."""
     script = trial.loaded(lib.SS_PLAY_HOST_BARE)
-    for frame in trial.subject.samples():
-        script.deliver(frame)
+    trial.send(script)
     trial.end(script)
-    trial.play(script)
+    trial.play(script, may_refuse=True)
     return ()
 
 
@@ -124,7 +112,7 @@ def refusal_text(trial: Trial) -> Findings:
     script = trial.constructed(lib.SS_PLAY_HOST_BARE)
     script.load(trial.subject.config())
     trial.end(script)
-    played = trial.play(script)
+    played = trial.play(script, may_refuse=True)
     for call in played.of(lib.SS_PLAYED_CALL):
         step = played.steps[call.step]
         if step.what not in {lib.SS_PLAY_CONSTRUCT, lib.SS_PLAY_LOAD}:

@@ -273,7 +273,7 @@ def gap(trial: Trial) -> Findings:
     """A GAP is taken, or ends a plugin that must be complete."""
     trial.needs_samples()
     script = trial.loaded()
-    at = script.deliver(next(samples.gaps()), ordinal=5, place=END)
+    at = script.deliver(next(samples.gaps()), ordinal=samples.GAP_LAST, place=END)
     played = trial.play(script)
     call = played.one(lib.SS_PLAYED_CALL, at)
     taken = {lib.SLIPSTREAM_OK, lib.SLIPSTREAM_IGNORED, lib.SLIPSTREAM_FATAL}
@@ -308,22 +308,27 @@ def critical_flag(trial: Trial) -> Findings:
     """Flags that must be known are not ignored by who reads, and the next event is taken."""
     trial.needs_samples()
     script = trial.loaded()
-    critical, usual, unreadable = {}, [], {}
+    critical, usual = {}, []
     for frame in trial.subject.samples():
         changed = samples.with_flags(frame, _CRITICAL_FLAG, "an unknown critical flag")
         at = len(script.steps)
-        critical[frame.kind] = script.deliver(changed, ordinal=at + 1)
+        critical[script.deliver(changed, ordinal=at + 1)] = frame
         says = "behind one with an unknown critical flag"
         usual.append(script.deliver(frame, ordinal=at + 2, says=says))
-        unreadable[frame.kind] = script.deliver(next(samples.truncated(frame)), ordinal=at + 3)
     trial.end(script)
     played = trial.play(script)
-    status = {p.step: p.status for p in played.of(lib.SS_PLAYED_CALL)}
-    for kind, step in critical.items():
-        # Who takes what cannot be read does not read, and may only count, say.
-        reads = status.get(unreadable[kind]) != lib.SLIPSTREAM_OK
-        if reads and status.get(step) == lib.SLIPSTREAM_OK:
-            yield f"{script.steps[step].says} was answered with OK"
+    for call in played.of(lib.SS_PLAYED_CALL):
+        taken = call.step in critical and call.status == lib.SLIPSTREAM_OK
+        if taken and _reads(trial, critical[call.step]):
+            yield f"{script.steps[call.step].says} was answered with OK"
     yield from trial.event_failures(
         replace(played, played=tuple(p for p in played.played if p.step in usual))
     )
+
+
+def _reads(trial: Trial, frame: Frame) -> bool:
+    """Say whether it reads frames; who takes one that cannot be read may only count them, say."""
+    script = trial.loaded()
+    at = script.deliver(next(samples.truncated(frame)))
+    call = trial.attempt(script).one(lib.SS_PLAYED_CALL, at)
+    return call is None or call.status != lib.SLIPSTREAM_OK

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 from slipstream._native import lib
 from slipstream.check import samples
 from slipstream.check.trial import DEADLINE, Findings, Trial, answer, check
 from slipstream.events import AppEvent
 
 _MUTATIONS = 20_000
+_ENDS = 20  # times that a plugin may end itself (FATAL) before it is taken at its word
 _MILLION = 1_000_000
 _LIVES = 10
 _BUDGET_NS = 6_000_000_000  # for the million; a plugin that is slower gets fewer
@@ -20,9 +23,14 @@ def mutations(trial: Trial) -> Findings:
     """Payloads that were changed at random."""
     trial.needs_samples()
     for frame in trial.subject.samples():
-        script = trial.loaded()
-        script.mutate(frame, trial.subject.seed, _MUTATIONS)
-        trial.play(script, 3 * DEADLINE)
+        first = 1
+        for _ in range(_ENDS):
+            script = trial.loaded()
+            at = script.mutate(frame, trial.subject.seed, _MUTATIONS + 1 - first, first=first)
+            done = trial.play(script, 3 * DEADLINE).one(lib.SS_PLAYED_VALUE, at)
+            first += _MUTATIONS if done is None else done.a
+            if first > _MUTATIONS:
+                break
     return ()
 
 
@@ -34,10 +42,11 @@ def kinds(trial: Trial) -> Findings:
     usual = next(iter(trial.subject.samples()))
     app = samples.frame_of(AppEvent(lib.SLIPSTREAM_KIND_APP_FIRST, b"{}", 1))
     after = []
-    for at, kind in enumerate(_UNGIVEN):
+    ordinals = itertools.count(1)
+    for kind in _UNGIVEN:
         if not (kind < 64 and trial.subject.takes(kind)):
-            script.deliver(samples.of_kind(app, kind), ordinal=2 * at + 1)
-        after.append(script.deliver(usual, ordinal=2 * at + 2, says=f"behind kind {kind}"))
+            script.deliver(samples.of_kind(app, kind), ordinal=next(ordinals))
+        after.append(script.deliver(usual, ordinal=next(ordinals), says=f"behind kind {kind}"))
     trial.end(script)
     played = trial.play(script)
     ends = {lib.SLIPSTREAM_FATAL, lib.SLIPSTREAM_PANIC}

@@ -11,11 +11,7 @@ def _left_alone(name: str, part: int) -> CheckFunction:
 
     @check(f"hygiene.{name}")
     def left_alone(trial: Trial) -> Findings:
-        script = trial.opened()
-        script.keep()
-        script.construct()
-        script.load(trial.subject.config())
-        script.subscribed()
+        script = trial.kept()
         script.compare(part)
         for at, frame in enumerate(trial.subject.samples(), 1):
             script.deliver(frame, ordinal=at)

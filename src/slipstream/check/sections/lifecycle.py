@@ -66,7 +66,7 @@ def wrong_config(trial: Trial) -> Findings:
         script.unload()
         script.destroy()
         script.close()
-        call = trial.play(script).one(lib.SS_PLAYED_CALL, load)
+        call = trial.play(script, may_refuse=True).one(lib.SS_PLAYED_CALL, load)
         if call is not None and call.status != lib.SLIPSTREAM_OK and not call.text:
             yield f"{script.steps[load].says}: refused with {answer(call)}"
 
@@ -82,7 +82,7 @@ def _refused_config(trial: Trial) -> bytes:
         load = script.load(pack(values))
         script.unload()
         script.destroy()
-        call = trial.play(script).one(lib.SS_PLAYED_CALL, load)
+        call = trial.play(script, may_refuse=True).one(lib.SS_PLAYED_CALL, load)
         if call is not None and call.status != lib.SLIPSTREAM_OK:
             return pack(values)
     return trial.skip("it refuses no config that was tried")
@@ -127,7 +127,7 @@ def _odd_config(trial: Trial, *configs: bytes) -> Findings:
         script.unload()
         script.destroy()
     script.close()
-    trial.play(script)
+    trial.play(script, may_refuse=True)
     return ()
 
 
@@ -152,7 +152,7 @@ def config_huge(trial: Trial) -> Findings:
     script.unload()
     script.destroy()
     script.close()
-    trial.play(script)
+    trial.play(script, may_refuse=True)
     return ()
 
 
@@ -217,8 +217,8 @@ def reasons(trial: Trial) -> Findings:
 def unload_time(trial: Trial) -> Findings:
     """on_unload keeps to its time."""
     script = trial.loaded()
-    for at, frame in enumerate(trial.subject.samples(), 1):
-        script.deliver(frame, ordinal=at, times=100)
+    for at, frame in enumerate(trial.subject.samples()):
+        script.deliver(frame, ordinal=100 * at + 1, times=100)
     unload = script.unload(timeout=_UNLOAD_MS)
     script.destroy()
     script.close()
@@ -236,16 +236,19 @@ def second_instance(trial: Trial) -> Findings:
     frames = list(trial.subject.samples())
     if trial.subject.has("MULTI_INSTANCE"):
         script.load(trial.subject.config(name="second"), 1, says="the second instance")
+        script.subscribed(1)
         for at, frame in enumerate(frames, 1):
             script.deliver(frame, 1, ordinal=at, says="the second instance")
         for at, frame in enumerate(frames, 1):
             script.deliver(frame, ordinal=at, says="the first instance")
         script.unload(1)
     script.destroy(1)
-    for at, frame in enumerate(frames, len(frames) + 1):
+    given = len(frames) if trial.subject.has("MULTI_INSTANCE") else 0
+    for at, frame in enumerate(frames, given + 1):
         script.deliver(frame, ordinal=at, says="after a second instance was destroyed")
     trial.end(script)
-    played = trial.play(script)
+    multiple = trial.subject.has("MULTI_INSTANCE")
+    played = trial.play(script, may_refuse=not multiple)
     for failure in trial.failures(played):
         yield f"with two instances: {failure}"
 

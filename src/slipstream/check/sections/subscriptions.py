@@ -11,8 +11,12 @@ _NEVER = range(lib.SLIPSTREAM_KIND_MARK, lib.SLIPSTREAM_KIND_APP_FIRST)
 
 @check("subscriptions.stable")
 def stable(trial: Trial) -> Findings:
-    """It says the same twice."""
+    """It says the same in each life."""
     script = trial.loaded()
+    script.unload()
+    script.destroy()
+    script.construct()
+    script.load(trial.subject.config())
     script.subscribed()
     trial.end(script)
     values = [p.a for p in trial.play(script).of(lib.SS_PLAYED_VALUE)][:2]

@@ -16,7 +16,7 @@ def _refused(trial: Trial, *numbers: int) -> Findings:
     """Yield why a table was refused, where that is one of these reasons."""
     script = trial.constructed()
     script.destroy()
-    for refusal in trial.play(script).of(lib.SS_PLAYED_REFUSED):
+    for refusal in trial.play(script, may_refuse=True).of(lib.SS_PLAYED_REFUSED):
         if refusal.status in numbers:
             yield refusal.words
 
@@ -43,7 +43,7 @@ def size(trial: Trial) -> Findings:
     yield from _refused(trial, lib.SS_REFUSED_TABLE_TOO_SMALL)
     script = trial.constructed()
     script.destroy()
-    for table in tables(trial.play(script)):
+    for table in tables(trial.play(script, may_refuse=True)):
         if table.struct_size > _SIZE_MAX:
             yield f"struct_size is {table.struct_size:,}: no table is larger than {_SIZE_MAX:,}"
 
@@ -88,8 +88,8 @@ def unchanged(trial: Trial) -> Findings:
     script.call(lib.SS_PLAY_TABLE)
     script.load(trial.subject.config())
     script.call(lib.SS_PLAY_TABLE)
-    for frame in trial.subject.samples():
-        script.deliver(frame)
+    script.subscribed()
+    trial.send(script)
     script.unload()
     script.call(lib.SS_PLAY_TABLE)
     script.destroy()
@@ -120,12 +120,7 @@ def version(trial: Trial) -> Findings:
 @check("table.stable")
 def stable(trial: Trial) -> Findings:
     """It says the same of itself each time."""
-    script = trial.opened()
-    for _ in range(3):
-        script.construct()
-        script.destroy()
-    script.close()
-    first, *others = tables(trial.play(script))
+    first, *others = tables(trial.play(trial.constructions(3), may_refuse=True))
     for other in others:
         for field in ("name", "version", "flags", "min_host_minor"):
             if getattr(first, field) != getattr(other, field):

@@ -69,15 +69,16 @@ def moving(trial: Trial) -> Findings:
     return trial.failures(trial.play(script))
 
 
+def _needs_own_threads(trial: Trial) -> None:
+    if trial.subject.has("RESIDENT"):
+        trial.skip("it is RESIDENT: the threads of its runtime are exempt")
+
+
 @check("threads.joined")
 def joined(trial: Trial) -> Findings:
     """None of its threads is left after on_unload."""
-    if trial.subject.has("RESIDENT"):
-        trial.skip("it is RESIDENT: the threads of its runtime are exempt")
-    script = trial.opened()
-    script.keep()
-    script.construct()
-    script.load(trial.subject.config())
+    _needs_own_threads(trial)
+    script = trial.kept()
     trial.send(script)
     script.flush()
     script.unload()
@@ -102,12 +103,8 @@ def after_destroy(trial: Trial) -> Findings:
 @check("threads.signals")
 def signals(trial: Trial) -> Findings:
     """Its threads block all signals."""
-    if trial.subject.has("RESIDENT"):
-        trial.skip("it is RESIDENT: the threads of its runtime are exempt")
-    script = trial.opened()
-    script.keep()
-    script.construct()
-    script.load(trial.subject.config())
+    _needs_own_threads(trial)
+    script = trial.kept()
     trial.send(script)
     script.sleep(20)
     script.compare(lib.SS_STATE_THREAD_MASKS)

@@ -65,7 +65,7 @@ def slope(trial: Trial, script: Script, cycle: Script, times: int, what: str) ->
         since = len(script.steps)
         script.steps += cycle.steps
         script.again(since, rounds)
-        heaps.append(script.call(lib.SS_PLAY_HEAP))
+        heaps.append(script.heap())
     played = trial.play(script, 3 * DEADLINE)
     values = [v for at in heaps if (v := played.one(lib.SS_PLAYED_VALUE, at)) is not None]
     pairs = list(pairwise(values))
@@ -86,8 +86,10 @@ def two_copies(trial: Trial) -> Findings:
     script.open(copy, 1)
     script.construct(1, library=1)
     script.load(trial.subject.config(name="second"), 1, says="a second copy of the file")
-    for slot in (0, 1, 0):
-        for at, frame in enumerate(trial.subject.samples(), 1):
+    script.subscribed(1)
+    frames = list(trial.subject.samples())
+    for slot, given in ((0, 0), (1, 0), (0, len(frames))):
+        for at, frame in enumerate(frames, given + 1):
             script.deliver(frame, slot, ordinal=at, says=f"copy {slot + 1}")
     for slot in (1, 0):
         script.unload(slot)

@@ -1,0 +1,155 @@
+"""What was not tried does not pass, and what came late is not overlooked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slipstream.check import play, suite, trial
+from slipstream.check.catalogue import catalogue
+from slipstream.check.subject import Subject
+from slipstream.check.suite import explore
+from slipstream.check.trial import run
+
+pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
+
+# A usual plugin that behaves in another way where the environment says so.
+MOODY = r"""
+#include <slipstream.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const slipstream_host *host;
+
+static int is(const char *mood) {
+    const char *now = getenv("MOOD");
+    return now != NULL && strcmp(now, mood) == 0;
+}
+
+static int32_t on_load(void *i, const char *config, size_t len, uint32_t reason) {
+    (void)i, (void)config, (void)len, (void)reason;
+    if (is("late child") && fork() == 0)
+        usleep(400000);
+    return is("refusing") ? slipstream_fail(host, SLIPSTREAM_FAILED, "not today") : SLIPSTREAM_OK;
+}
+
+static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t *data, size_t len) {
+    static volatile int *volatile nowhere = (volatile int *)16;
+    (void)i, (void)d, (void)data, (void)len;
+    if (is("slow"))
+        usleep(30000);
+    if (is("tired") && host->is_stopping(host->ctx))
+        *nowhere = 1;
+    return is("final") ? SLIPSTREAM_FATAL : SLIPSTREAM_OK;
+}
+
+static uint64_t subscribed_events(void *i) {
+    (void)i;
+    return SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK);
+}
+
+static void destroy(void *i) { (void)i; }
+
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
+    static const slipstream_plugin table = {
+        .struct_size = sizeof table, .abi_minor = SLIPSTREAM_ABI_MINOR, .name = "moody",
+        .version = "1", .destroy = destroy, .on_load = on_load,
+        .subscribed_events = subscribed_events, .on_broadcast = on_broadcast};
+    host = given;
+    return &table;
+}
+"""
+# What says something of a plugin that refuses to load.
+WITHOUT_LOADING = {
+    "entry.loads", "entry.quiet-load", "entry.constructor", "entry.constructor-again",
+    "entry.cheap", "entry.twenty", "entry.bare-host", "entry.refusal-text", "entry.starts-nothing",
+    "lifecycle.wrong-config", "lifecycle.refused-clean", "lifecycle.config-empty",
+    "lifecycle.config-bytes", "lifecycle.config-huge", "lifecycle.config-deep",
+    "subscriptions.known", "contract.null-text",
+}  # fmt: skip
+
+
+@pytest.fixture
+def moody(compile_plugin) -> Subject:
+    """The plugin, in a usual mood when it was looked at."""
+    subject = Subject(compile_plugin(MOODY), {})
+    explore(subject)
+    assert not subject.unexplored
+    return subject
+
+
+def test_nothing_passes_of_a_plugin_that_does_not_load(moody, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "refusing")
+    quick = {name for name, check in catalogue().items() if check.quick}
+    for name in sorted(quick - WITHOUT_LOADING):
+        if name.startswith(("binary.", "table.")):
+            continue
+        folder = tmp_path / name
+        folder.mkdir()
+        assert run(moody, name, folder).verdict != "pass", name
+    result = run(moody, "events.over-read", tmp_path)
+    assert result.verdict == "untried"
+    (finding,) = result.findings
+    assert finding == (
+        "subscribed_events could not be tried: it is not loaded; on_load returned FAILED (-1): "
+        "not today"
+    )
+
+
+def test_what_a_plugin_takes_has_to_be_known(compile_plugin, tmp_path: Path, monkeypatch) -> None:
+    subject = Subject(compile_plugin(MOODY), {})
+    with monkeypatch.context() as mood:
+        mood.setenv("MOOD", "refusing")
+        explore(subject)
+    result = run(subject, "events.over-read", tmp_path)
+    assert (result.verdict, "could not be found out" in result.findings[0]) == ("untried", True)
+
+
+def test_what_the_machine_refuses_is_not_the_plugins_fault(
+    moody, tmp_path: Path, monkeypatch
+) -> None:
+    with monkeypatch.context() as small:
+        small.setattr(play, "_memory", lambda: 8 << 20)
+        result = run(moody, "events.large", tmp_path)
+        assert (result.verdict, "no memory" in result.findings[0]) == ("untried", True)
+    for at in range(700):
+        monkeypatch.setenv(f"LONG_{at}", "x" * 150)
+    assert run(moody, "hygiene.environment", tmp_path).verdict == "untried"
+    result = suite._tried(moody, "entry.loads", tmp_path / "no" / "folder")
+    assert (result.verdict, "No such file" in result.findings[0]) == ("untried", True)
+
+
+def test_who_is_slow_does_not_hang(moody, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "slow")
+    monkeypatch.setattr(trial, "_SLOW_MACHINE", 0.015)
+    result = run(moody, "events.alignment", tmp_path)
+    assert result.verdict == "untried"
+    assert result.findings == ("it took too long in all, although no call of the plugin did",)
+
+
+def test_a_play_that_fell_is_not_overlooked(moody, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "tired")
+    result = run(moody, "contract.stopping", tmp_path)
+    assert (result.verdict, "SIGSEGV" in result.findings[0]) == ("crash", True)
+
+
+def test_a_child_may_come_back_late(moody, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "late child")
+    result = run(moody, "contract.fork", tmp_path)
+    assert result.findings == ("on_load returned a second time, in a child process",)
+
+
+def test_who_ends_itself_is_given_the_rest(moody, tmp_path: Path, monkeypatch) -> None:
+    firsts = []
+    usual = trial.Script.mutate
+    monkeypatch.setattr(
+        trial.Script, "mutate",
+        lambda *args, first, **more: firsts.append(first) or usual(*args, first=first, **more),
+    )  # fmt: skip
+    assert run(moody, "hostile.mutations", tmp_path).verdict == "pass"
+    assert firsts == [1]
+    monkeypatch.setenv("MOOD", "final")
+    assert run(moody, "hostile.mutations", tmp_path).verdict == "pass"
+    assert firsts == [1, *range(1, 21)]

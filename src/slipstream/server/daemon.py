@@ -380,7 +380,7 @@ class Daemon:
         await self._settling.once()  # some have acknowledged in their last call
         self._listener.close()
         for server in self._servers:
-            server.should_exit = True
+            server.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2.0):
                 await app.aclose()

@@ -50,7 +50,13 @@ static void tell(ss_losses *losses, uint64_t ordinal, uint64_t now) {
     losses->reasons = 0;
 }
 
+void ss_losses_count(ss_losses *losses, uint64_t count, uint32_t reasons) {
+    if (reasons != 0 && (unsigned)__builtin_ctz(reasons) < SS_GAP_REASONS)
+        losses->by[__builtin_ctz(reasons)] += count;
+}
+
 void ss_losses_note(ss_losses *losses, uint64_t ordinal, uint64_t count, uint32_t reasons) {
+    ss_losses_count(losses, count, reasons);
     if (losses->log == NULL || count == 0)
         return;
     const uint64_t now = ss_ticks();

@@ -264,6 +264,9 @@ void ss_queue_describe(ss_queue *queue, ss_stats *out) {
     out->dead_unkept = outcomes->dead_unkept;
     out->acknowledged = ss_ring_acked(queue->ring);
     out->lost = ss_ring_lost(queue->ring);
+    memcpy(out->lost_for, ss_ring_losses(queue->ring)->by, sizeof out->lost_for);
+    out->ring_bytes = ss_ring_bytes(queue->ring);
+    out->ring_used = ss_ring_used(queue->ring);
     if (atomic_load_explicit(&queue->paused, memory_order_relaxed) != 0)
         out->state = SS_SLOT_PAUSED;
     else if (still_stalled(queue))

@@ -92,8 +92,10 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
         frame = made;
         len = sizeof made;
     }
-    if (!is_gap)
+    if (!is_gap) {
         ring->lost++;
+        ss_losses_count(&ring->losses, 1, reason);
+    }
     head->skips[head->skip_count++] = (ss_skip){ordinal, reason, is_gap};
     if (out != NULL) {
         *out = malloc(len);
@@ -105,7 +107,9 @@ size_t ss_ring_skip(ss_ring *ring, uint64_t ordinal, uint32_t reason, uint8_t **
 
 /* What the consumer had copied out before it was dropped went with the copy. */
 static void lose_taken(ss_ring *ring) {
-    ring->lost += ss_outcomes_lose_taken(&ring->outcomes);
+    const uint64_t taken = ss_outcomes_lose_taken(&ring->outcomes);
+    ring->lost += taken;
+    ss_losses_count(&ring->losses, taken, SLIPSTREAM_GAP_DROPPED_OLDEST);
     if (ring->dropped_unacked.last > ring->acked) {
         ring->dropped = ring->dropped_unacked;
         ss_ring_show_dropped(ring);

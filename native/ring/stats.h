@@ -14,6 +14,7 @@
 #define SS_SLOT_RELOADING 2
 #define SS_SLOT_FAILED 3
 #define SS_SLOT_STALLED 4 /* behind a ring: it stayed full, events are lost */
+#define SS_GAP_REASONS 8 /* the bits of SLIPSTREAM_GAP_* */
 
 typedef struct ss_stats {
     uint32_t state;        /* SS_SLOT_* */
@@ -28,6 +29,9 @@ typedef struct ss_stats {
     uint64_t waiting;      /* none of these yet */
     uint64_t dead_unkept;  /* of the dead: those that are in no dead-letter file */
     uint64_t lost;         /* so far, told of or not yet */
+    uint64_t lost_for[SS_GAP_REASONS]; /* the same by reason: bit n of SLIPSTREAM_GAP_* */
+    uint64_t ring_bytes;   /* the size of its ring, and what of it is in use; 0 where it has none */
+    uint64_t ring_used;
     uint64_t acknowledged; /* the last acknowledged ordinal */
     uint64_t retrying;     /* the ordinal that is offered again until it is taken; 0: none */
     uint64_t retrying_since_ns; /* since 1970 */

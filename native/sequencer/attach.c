@@ -242,6 +242,7 @@ static void describe(const ss_slot *s, ss_stats *out) {
     out->status = atomic_load_explicit(&s->status, memory_order_relaxed);
     out->told = ss_counter_read(&s->told);
     out->lost = ss_counter_read(&s->lost);
+    memcpy(out->lost_for, s->losses.by, sizeof out->lost_for);
     out->waiting = count_pending(s);
     out->acknowledged = acknowledged(s);
     if (out->acknowledged > settled) /* a piece was counted since */

@@ -51,6 +51,13 @@ SUPERVISED_STATES = {
 }
 
 
+# Why events are lost, in the order of the bits of SLIPSTREAM_GAP_*.
+LOSSES = (
+    *("dropped_newest", "dropped_oldest", "block_timeout", "dead_letter"),
+    *("too_large", "paused", "reload", "quarantined"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Counters:
     """What became of a plugin's events. All count from its first load in this host.
@@ -67,6 +74,9 @@ class Counters:
         waiting: Those of which none of this is known yet.
         dead_unkept: How many of the dead are in no dead-letter file.
         lost: Events that were lost so far, told or not.
+        lost_for: The same by reason, as the GAP has it; reasons that there were.
+        ring_bytes: The size of its ring; 0 where it has none.
+        ring_used: What of it is in use.
         acknowledged: The last acknowledged ordinal.
         retrying: The ordinal that is offered again until it is taken; 0 if none is.
         retrying_since: Since when, in seconds since 1970 UTC; 0 if none is.
@@ -90,6 +100,9 @@ class Counters:
     callbacks_timed: int = 0
     callback_ns: int = 0
     callback_buckets: tuple[int, ...] = ()
+    lost_for: dict[str, int] = field(default_factory=dict)
+    ring_bytes: int = 0
+    ring_used: int = 0
 
     @property
     def lag(self) -> int:
@@ -114,6 +127,9 @@ def counters_of(stats: ss_stats) -> Counters:
         callbacks_timed=stats.samples,
         callback_ns=stats.total_ns,
         callback_buckets=tuple(stats.buckets),
+        lost_for={word: n for word, n in zip(LOSSES, stats.lost_for, strict=True) if n},
+        ring_bytes=stats.ring_bytes,
+        ring_used=stats.ring_used,
     )
 
 

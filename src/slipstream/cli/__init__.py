@@ -26,9 +26,11 @@ from ._output import close_streams, emit, set_apart
 COMMANDS = {
     "check": ("check", "Try whether plugins keep the contract."),
     "checks": ("checks", "List the checks, and explain one."),
+    "completion": ("completion", "Write a completion script for bash, zsh or fish."),
     "convert": ("show", "Write events in another form: JSON lines, or a capture."),
     "doctor": ("doctor", "Say what this machine can do, and why a library does not load."),
     "inspect": ("inspect", "Show what libraries and configs say, without running anything."),
+    "plugins": ("plugins", "See and steer the plugins of a running daemon."),
     "record": ("record", "Write what producers send to a capture."),
     "redeliver": ("redeliver", "Offer a plugin again what it refused: its dead letters."),
     "replay": ("replay", "Send the events of a file to a daemon, as a producer."),
@@ -37,6 +39,7 @@ COMMANDS = {
     "start": ("start", "Run plugins as a daemon."),
     "symbolize": ("symbolize", "Name the functions of a crash report."),
     "token": ("token", "Issue, list and revoke tokens of a daemon; rotate its key."),
+    "top": ("top", "Watch the plugins of a running daemon."),
 }
 
 

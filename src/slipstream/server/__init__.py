@@ -14,9 +14,16 @@ from slipstream.errors import SlipstreamError
 if TYPE_CHECKING:
     from slipstream.server.app import AdminApp, admin_app
     from slipstream.server.lines import Lines
+    from slipstream.server.metrics import Metrics
     from slipstream.server.tokens import Tokens
 
-_WHERE = {"AdminApp": "app", "admin_app": "app", "Lines": "lines", "Tokens": "tokens"}
+_WHERE = {
+    "AdminApp": "app",
+    "admin_app": "app",
+    "Lines": "lines",
+    "Metrics": "metrics",
+    "Tokens": "tokens",
+}
 _LIBRARIES = {"starlette", "uvicorn", "jwt", "prometheus_client", "httpx", "h11", "anyio"}
 
 
@@ -48,4 +55,4 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["AdminApp", "Lines", "Tokens", "admin_app", "need"]
+__all__ = ["AdminApp", "Lines", "Metrics", "Tokens", "admin_app", "need"]

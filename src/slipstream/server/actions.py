@@ -58,9 +58,12 @@ class Actions:
             raise PluginNotLoaded(f"no plugin {asked.name} is loaded", f"loaded: {loaded}")
         return plugin
 
-    async def list_plugins(self, _asked: Asked) -> Response:
-        """Names of the loaded plugins."""
-        return JSONResponse(self._manager().list_plugins())
+    async def list_plugins(self, asked: Asked) -> Response:
+        """Names of the loaded plugins, or the whole status of each."""
+        manager = self._manager()
+        if not asked.number("status"):
+            return JSONResponse(manager.list_plugins())
+        return JSONResponse([status_of(plugin) for plugin in list(manager.plugins.values())])
 
     async def status(self, asked: Asked) -> Response:
         """Everything known of a plugin."""

@@ -150,6 +150,7 @@ class Route:
         return sorted(found)
 
 
+_WHOLE = Query("status", 0, 1, "1: the whole status of each instead of its name")
 _LIMIT = Query("limit", 1000, 100_000, "so many at most")
 _SKIP = Query("skip", 0, 2**53, "leave out so many of the oldest")
 _FOLLOW = Query("follow", 0, 1, "1: go on with what comes, as server-sent events")
@@ -163,7 +164,8 @@ def _named(word: str) -> Mapping[str, Schema]:
 ROUTES = (
     Route(
         *("GET", _PLUGINS, "list_plugins", "names of the loaded plugins", READ),
-        {JSON: {"type": "array", "items": _STRING}},
+        {JSON: {"type": "array", "items": {"anyOf": [_STRING, STATUS]}}},
+        query=(_WHOLE,),
     ),
     Route(
         *("POST", _PLUGINS, "load", "load a plugin", WRITE),

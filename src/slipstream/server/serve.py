@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 
 from slipstream.server.app import admin_app
+from slipstream.server.metrics import Metrics
 from slipstream.server.serving import Connections, config_for
 from slipstream.server.tokens import Tokens
 
@@ -57,9 +58,4 @@ class Server(uvicorn.Server):
         self.over.set()
 
 
-def metrics_of(_daemon: object) -> Callable[[bool], tuple[bytes, str]] | None:
-    """Return what gives /metrics."""
-    return None
-
-
-__all__ = ["Connections", "Server", "Tokens", "admin_app", "config_for", "metrics_of"]
+__all__ = ["Connections", "Metrics", "Server", "Tokens", "admin_app", "config_for"]

@@ -1,0 +1,221 @@
+"""``slipstream plugins``: see and steer the plugins of a running daemon."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from slipstream.text import printable
+
+from ._daemon import complete_plugin, reaches_daemon
+from ._errors import NOT_STARTED, Ended
+from ._output import emit, show_table
+
+if TYPE_CHECKING:
+    from slipstream.server.client import Client
+
+_name = click.argument("name", shell_complete=complete_plugin)
+_LEFT_OUT = {"counters", "callback", "config", "last_crash", "metrics", "kinds"}
+
+
+@click.group(epilog="Example: slipstream plugins status ledger")
+def plugins() -> None:
+    """See and steer the plugins of a running daemon.
+
+    It is reached by the admin socket in its data folder, which needs no token, or by --url with
+    --token-file.
+    """
+
+
+def _show(said: object) -> None:
+    emit(json.dumps(said) + "\n")
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds)) + " UTC"
+
+
+def _text(value: object) -> str:
+    return printable(str(value))
+
+
+@plugins.command("list")
+@reaches_daemon
+def list_plugins(*, client: Client, as_json: bool) -> None:
+    """List the loaded plugins with their states."""
+    found = client.plugins()
+    if as_json:
+        _show({"network": client.network, "plugins": found})
+        return
+    from rich.table import Table  # noqa: PLC0415 - 30 ms that only tables need
+
+    table = Table(box=None, pad_edge=False)
+    for head in ("plugin", "state", "version", "mode"):
+        table.add_column(head, overflow="fold")
+    for head in ("accepted", "lag", "dead", "lost", "restarts"):
+        table.add_column(head, justify="right")
+    table.add_column("reason", overflow="fold")
+    for one in found:
+        counters = one["counters"]
+        numbers = [counters[key] for key in ("accepted", "lag", "dead", "lost")]
+        texts = [one["name"], one["state"], one["version"], one["mode"]]
+        row = [*texts, *numbers, one["restarts"], one["reason"]]
+        table.add_row(*map(_text, row))
+    show_table(table)
+
+
+@plugins.command()
+@_name
+@reaches_daemon
+def status(*, client: Client, as_json: bool, name: str) -> None:
+    """Show everything that is known of a plugin."""
+    found = client.status(name)
+    if as_json:
+        _show(found)
+        return
+    lines = [(key, value) for key, value in found.items() if key not in _LEFT_OUT]
+    lines = [(key, _stamp(value) if key == "since" else value) for key, value in lines]
+    lines.append(("kinds", " ".join(found["kinds"])))
+    lines += found["counters"].items()
+    timed = found["callback"]
+    if timed["count"]:
+        lines.append(("callback", f"{timed['total_ns'] / timed['count'] / 1000:.1f} us on average"))
+    lines += [(f"{one['name']} {one['label']}".strip(), one["value"]) for one in found["metrics"]]
+    config = found["config"] or {}
+    lines += [(f"config {key}", json.dumps(value)) for key, value in config.items()]
+    width = max(len(str(key)) for key, _ in lines)
+    emit("".join(f"{key!s:<{width}}  {_text(value)}\n" for key, value in lines))
+    if found["last_crash"]:
+        emit("last crash\n" + _crash(found["last_crash"]))
+
+
+def _crash(report: dict[str, Any]) -> str:
+    where = f"  in {report['module']} + {report['module_offset']}\n" if report["module"] else ""
+    library = report.get("library") or report["path"]
+    calls = "".join(
+        f"    {_text(call['module'])} + {call['offset']}\n" for call in report["backtrace"][:8]
+    )
+    said = "".join(f"    | {_text(line)}\n" for line in report["lines"][-8:])
+    return (
+        f"{_stamp(report['time'])}  {_text(report['reason'])}\n{where}"
+        f"  event {report['ordinal']}, acknowledged {report['acknowledged']}, "
+        f"library {_text(library)}\n{calls}{said}"
+    )
+
+
+@plugins.command()
+@click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+@reaches_daemon
+def load(*, client: Client, as_json: bool, config_file: Path) -> None:
+    """Load a plugin from a config file below one of the daemon's config folders."""
+    done = _changing(lambda: client.load(str(config_file.absolute())))
+    _show(done) if as_json else emit(f"{_text(done['loaded'])} is loaded\n")
+
+
+@plugins.command()
+@_name
+@click.argument("config_file", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@reaches_daemon
+def reload(*, client: Client, as_json: bool, name: str, config_file: Path | None) -> None:
+    """Load a plugin's library and config anew, and let it take over."""
+    path = "" if config_file is None else str(config_file.absolute())
+    done = _changing(lambda: client.reload(name, path))
+    text = f"{name} is reloaded: {done['previous_version']} was there, {done['version']} is now\n"
+    _show(done) if as_json else emit(text)
+
+
+@plugins.command()
+@_name
+@reaches_daemon
+def unload(*, client: Client, as_json: bool, name: str) -> None:
+    """Flush and unload a plugin."""
+    done = client.unload(name)
+    _show(done) if as_json else emit(f"{name} is unloaded\n")
+
+
+def _changing(do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do something that fails as loading does."""
+    from slipstream.server.client import CallRefused  # noqa: PLC0415 - it needs the extra
+
+    try:
+        return do()
+    except CallRefused as error:
+        if error.code != 422:
+            raise
+        raise Ended(error.message, error.hint, NOT_STARTED) from None
+
+
+def _steering(what: str, done: str, says: str) -> None:
+    @plugins.command(what, help=says)
+    @_name
+    @reaches_daemon
+    def steer(*, client: Client, as_json: bool, name: str) -> None:
+        answer = client.steer(name, what)
+        _show(answer) if as_json else emit(f"{name} {done}\n")
+
+
+_steering("pause", "is paused", "Hold a plugin's events back.")
+_steering("resume", "goes on", "Deliver to a paused or quarantined plugin again.")
+_steering("flush", "has acknowledged everything", "Wait until a plugin has acknowledged all.")
+
+
+@plugins.command()
+@_name
+@click.option("--follow", "-f", is_flag=True, help="Go on with lines that come.")
+@click.option(
+    "--lines", "-n", type=click.IntRange(0, 1000), default=100, show_default=True, metavar="N"
+)
+@reaches_daemon
+def logs(*, client: Client, as_json: bool, name: str, follow: bool, lines: int) -> None:
+    """Show a plugin's last log lines; with --json one object for each."""
+    found: Iterable[dict[str, Any]]
+    found = client.follow(name, lines) if follow else client.logs(name, lines)
+    for line in found:
+        if as_json:
+            _show(line)
+        elif "lost" in line:
+            emit(f"... {line['lost']} lines are gone\n")
+        else:
+            fields = "".join(f" {key}={value}" for key, value in line["fields"].items())
+            emit(f"{_stamp(line['time'])} {line['level']:<8}{_text(line['text'] + fields)}\n")
+
+
+@plugins.command()
+@_name
+@reaches_daemon
+def crashes(*, client: Client, as_json: bool, name: str) -> None:
+    """Show the crash reports of a plugin, the newest first."""
+    found = client.crashes(name)
+    if as_json:
+        _show({"crashes": found})
+    else:
+        emit("".join(map(_crash, found)) or f"{name} has not crashed\n")
+
+
+@plugins.command("dead-letters")
+@_name
+@click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the oldest.")
+@click.option("--limit", type=click.IntRange(0, 100_000), default=1000, metavar="N")
+@reaches_daemon
+def dead_letters(*, client: Client, as_json: bool, name: str, skip: int, limit: int) -> None:
+    """Show what a plugin refused, the oldest first; with --json one object for each."""
+    for letter in client.dead_letters(name, skip, limit):
+        if as_json:
+            _show(letter)
+        elif "error" in letter:
+            emit(f"... {_text(letter['error'])}\n")
+        else:
+            emit(_text(_letter(letter)) + "\n")
+
+
+def _letter(letter: dict[str, Any]) -> str:
+    said = {**letter}
+    event = said.pop("event")
+    again = "redelivered" if said.pop("redelivered") else "kept"
+    fields = " ".join(f"{key}={value}" for key, value in said.items())
+    return f"{event.get('kind')} {again} {fields}"

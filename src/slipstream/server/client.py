@@ -92,7 +92,9 @@ class Client:
         return answer
 
     def _no_answer(self, error: Exception) -> SlipstreamError:
-        return SlipstreamError(f"no answer from {self.where}: {error or type(error).__name__}", _START)
+        return SlipstreamError(
+            f"no answer from {self.where}: {error or type(error).__name__}", _START
+        )
 
     def _call(self, method: str, path: str = "", **more: Any) -> Any:
         answer = self._send(method, self._base() + path, **more)
@@ -218,4 +220,6 @@ def _refusal(answer: httpx.Response) -> CallRefused:
         pass
     if answer.status_code in _HINTS and answer.status_code != 409:
         hints.append(_HINTS[answer.status_code])
-    return CallRefused(answer.status_code, message, "; ".join(hints) or _HINTS.get(answer.status_code, ""))
+    return CallRefused(
+        answer.status_code, message, "; ".join(hints) or _HINTS.get(answer.status_code, "")
+    )

@@ -113,6 +113,10 @@ class Both:
         return [self._capture, *self._plugins.subscribers()]
 
 
+def _internal(error: Exception) -> SlipstreamError:
+    return SlipstreamError(f"internal error: {error!r}", "report it")
+
+
 def unlink(path: str) -> None:
     """Remove a socket's file."""
     Path(path).unlink(missing_ok=True)
@@ -139,18 +143,22 @@ async def record(
     stop = asyncio.Event()
     problem: list[SlipstreamError] = []
     streams = Streams(None)
-    path = EventPath(sink, streams, lambda: settling.wake())  # noqa: PLW0108 - made below
+
+    def ended(error: SlipstreamError | None) -> None:
+        if error is not None:
+            problem.append(error)
+        loop.call_soon_threadsafe(stop.set)
+
+    def noted() -> None:
+        settling.wake()
+
+    path = EventPath(sink, streams, noted, lambda error: ended(_internal(error)))
     listener = Listener(path, say)
     writer = ThreadPoolExecutor(1, "slipstream-record")
     settling = Settling(path.settler, streams, writer, listener.answer, say)
     task = loop.create_task(settling.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-
-    def ended(error: SlipstreamError | None) -> None:
-        if error is not None:
-            problem.append(error)
-        loop.call_soon_threadsafe(stop.set)
 
     bound = source.bind() if isinstance(source, Address) else None
     try:

@@ -391,8 +391,8 @@ class Daemon:
         async with self._changing:
             await self._in_thread(self._path.join, max(0.1, deadline - time.monotonic()))
             await self._flush(deadline)
-            self._path.settler.is_ending = True
             await self._settling.once()
+            self._path.settler.is_ending = True
             plugins = await self._unload()
         await self._settling.once()  # some have acknowledged in their last call
         self._listener.close()

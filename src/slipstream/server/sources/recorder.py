@@ -117,6 +117,14 @@ def _internal(error: Exception) -> SlipstreamError:
     return SlipstreamError(f"internal error: {error!r}", "report it")
 
 
+async def _until(stop: asyncio.Event, sink: CaptureSink) -> None:
+    """Wait for the end, or for a disk that takes nothing more."""
+    while not stop.is_set() and sink.problem is None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await stop.wait()
+
+
 def unlink(path: str) -> None:
     """Remove a socket's file."""
     Path(path).unlink(missing_ok=True)
@@ -169,10 +177,7 @@ async def record(
         else:
             file = FileSource(str(source), path, loop=False, speed=Speed(), say=say, on_end=ended)
             file.start()
-        while not stop.is_set() and sink.problem is None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await stop.wait()
+        await _until(stop, sink)
         listener.stop()
         path.stop()
         path.join(10.0)

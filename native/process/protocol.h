@@ -33,6 +33,13 @@ enum ss_message_type {
     SS_TO_HOST_METRIC, /* number: count, or a double's bits; u32 is_gauge; name, label */
 };
 
+/* With which a worker ends of its own accord. */
+enum ss_worker_exit {
+    SS_EXIT_HOST_GONE = 81,
+    SS_EXIT_PROTOCOL = 82, /* what the host said made no sense */
+    SS_EXIT_SET_UP = 83,   /* no memory or descriptor to be had, or one was taken away */
+};
+
 typedef struct ss_message {
     uint32_t type;
     uint32_t len;

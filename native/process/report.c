@@ -66,6 +66,20 @@ static void find_status(const ss_generation *generation, ss_report *report) {
     }
 }
 
+/* A plugin may end the process with the same number: so only what it looks like. */
+static const char *of_a_worker(int exit_code) {
+    switch (exit_code) {
+    case SS_EXIT_HOST_GONE:
+        return ", as a worker does that has lost its host";
+    case SS_EXIT_PROTOCOL:
+        return ", as a worker does that does not understand its host";
+    case SS_EXIT_SET_UP:
+        return ", as a worker does that gets no memory or no descriptor (ulimit -v, ulimit -n)";
+    default:
+        return "";
+    }
+}
+
 static void say_reason(const ss_generation *generation, ss_report *report) {
     const size_t room = sizeof report->reason;
     if (generation->left_ns != 0)
@@ -83,7 +97,8 @@ static void say_reason(const ss_generation *generation, ss_report *report) {
         snprintf(report->reason, room, "died of signal %d (%s)", report->signal,
                  strsignal(report->signal));
     else if (report->exit_code >= 0)
-        snprintf(report->reason, room, "ended by itself with exit code %d", report->exit_code);
+        snprintf(report->reason, room, "ended by itself with exit code %d%s", report->exit_code,
+                 of_a_worker(report->exit_code));
     else
         snprintf(report->reason, room, "ended; its status is not known");
 }

@@ -23,9 +23,6 @@
 #include <unistd.h>
 
 enum {
-    EXIT_HOST_GONE = 81,
-    EXIT_PROTOCOL = 82,
-    EXIT_SET_UP = 83,
     STEP_SLICE_MS = 50,
     METRICS_EVERY_MS = 1000,
 };
@@ -46,7 +43,7 @@ static struct worker {
 /* ---- Talking to the host --------------------------------------------------------- */
 
 static void host_is_gone(void) {
-    _exit(EXIT_HOST_GONE);
+    _exit(SS_EXIT_HOST_GONE);
 }
 
 /* Sends one message; `wait` false drops it when the host does not read. */
@@ -109,14 +106,14 @@ static void on_start(const char *data, size_t len) {
     const char *end = data + len;
     const char *at = data + sizeof worker.start;
     if (len < sizeof worker.start)
-        _exit(EXIT_PROTOCOL);
+        _exit(SS_EXIT_PROTOCOL);
     memcpy(&worker.start, data, sizeof worker.start);
     const char *path = ss_next_text(&at, end);
     const char *shown = ss_next_text(&at, end);
     const char *config_dir = ss_next_text(&at, end);
     const char *user = ss_next_text(&at, end);
     if (at != end)
-        _exit(EXIT_PROTOCOL);
+        _exit(SS_EXIT_PROTOCOL);
     if (!ss_worker_map(&worker.start, &worker.consumer.view)) {
         refuse(SS_REFUSED_CANNOT_OPEN, "the worker cannot map the ring: no address space or memory",
                "use a smaller `ring_bytes`, or raise `limits.memory`");
@@ -158,7 +155,7 @@ static void on_start(const char *data, size_t len) {
 static void on_config(const char *data, size_t len) {
     char *config = malloc(worker.config_len + len);
     if (config == NULL)
-        _exit(EXIT_SET_UP);
+        _exit(SS_EXIT_SET_UP);
     if (worker.config != NULL) {
         memcpy(config, worker.config, worker.config_len);
         explicit_bzero(worker.config, worker.config_len);
@@ -174,7 +171,7 @@ static void on_load(uint32_t reason, const char *data, size_t len) {
     ss_body body;
     ss_body_start(&body, NULL, 0);
     if (data_dir[0] != '\0' && ss_instance_set_data_dir(worker.instance, data_dir) != SLIPSTREAM_OK)
-        _exit(EXIT_SET_UP);
+        _exit(SS_EXIT_SET_UP);
     ss_instance_load(worker.instance, worker.config == NULL ? "" : worker.config,
                      worker.config_len, reason);
     finish_step();
@@ -222,7 +219,7 @@ static void consume(void *unused) {
     (void)unused;
     worker.end_reason = ss_consume(&worker.consumer);
     if (write(worker.ended, &one, sizeof one) != sizeof one)
-        _exit(EXIT_SET_UP);
+        _exit(SS_EXIT_SET_UP);
 }
 
 static void on_run(void) {
@@ -235,13 +232,13 @@ static void on_run(void) {
                                               worker.start.retry_max_time_ms};
     worker.consumer.refused = refused;
     if (ss_instance_call(worker.instance, consume, NULL) != SLIPSTREAM_OK)
-        _exit(EXIT_PROTOCOL);
+        _exit(SS_EXIT_PROTOCOL);
 }
 
 static void on_ended(void) {
     uint64_t count;
     if (read(worker.ended, &count, sizeof count) != sizeof count)
-        _exit(EXIT_SET_UP); /* the plugin has closed it */
+        _exit(SS_EXIT_SET_UP); /* the plugin has closed it */
     finish_step();
     tell(SS_TO_HOST_ENDED, worker.end_reason, NULL, 0, true);
 }
@@ -310,7 +307,7 @@ static void on_message(const ss_message *head, const char *data) {
         on_exit_asked();
         break;
     default:
-        _exit(EXIT_PROTOCOL);
+        _exit(SS_EXIT_PROTOCOL);
     }
 }
 
@@ -319,7 +316,7 @@ static void receive(void) {
     ss_message head;
     const int taken = ss_message_receive(worker.channel, &head, data, 0);
     if (taken < 0 && errno == EBADMSG)
-        _exit(EXIT_PROTOCOL);
+        _exit(SS_EXIT_PROTOCOL);
     if (taken <= 0)
         host_is_gone();
     on_message(&head, data);
@@ -342,7 +339,7 @@ int main(int argc, char **argv) {
     worker.ended = eventfd(0, EFD_CLOEXEC);
     worker.log = ss_log_queue_new(128 * 1024);
     if (worker.ended < 0 || worker.log == NULL)
-        return EXIT_SET_UP;
+        return SS_EXIT_SET_UP;
     ss_log_queue_set_sink(worker.log, send_log);
     for (;;) {
         struct pollfd waits[] = {{SS_FD_HOST, POLLIN, 0},
@@ -351,7 +348,7 @@ int main(int argc, char **argv) {
         const int ready = poll(waits, 3, METRICS_EVERY_MS);
         ss_log_queue_tell_withheld(worker.log, 0);
         if (ready < 0 && errno != EINTR)
-            return EXIT_SET_UP;
+            return SS_EXIT_SET_UP;
         if (ready > 0 && waits[0].revents != 0)
             host_is_gone();
         if (ready > 0 && waits[2].revents != 0)

@@ -276,6 +276,25 @@ def test_insecure_paths(command, examples, tmp_path) -> None:
     assert command(*arguments, "--insecure-paths").returncode == 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="nothing that fails to be read")
+def test_a_failing_disk(command, examples, tmp_path) -> None:
+    """What opens and cannot be read (errno EIO) is named, with its name, wherever it is used."""
+    broken = "/proc/self/mem"
+    minimal = config(examples / "minimal" / "minimal.json5")
+    what = f"{broken} cannot be read: Input/output error"
+    assert what in refused(command, 3, "run", *config(broken), GENESIS)
+    what = f"cannot read {broken} at byte 0: Input/output error"
+    assert what in refused(command, 4, "run", *minimal, broken)
+    assert what in refused(command, 4, "convert", broken, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    letters = tmp_path / "letters.json5"
+    library = examples / "minimal" / "minimal.so"
+    letters.write_text(f"{{libpath: '{library}', dead_letter: '{broken}'}}")
+    error = refused(command, 4, "run", *config(letters), GENESIS)
+    assert "cannot open " in error
+    assert "Input/output error" in error
+
+
 # ---- Signals -------------------------------------------------------------------------------------
 
 

@@ -130,6 +130,7 @@ wrapper.write_text(
     f" {real} \\"$@\\"\\n")
 wrapper.chmod(0o755)
 armed.touch()
+told = []
 supervisor.find_program = lambda: wrapper
 
 def loading(what, arm):
@@ -140,6 +141,8 @@ def loading(what, arm):
             works(manager, what)
         except SlipstreamError as error:
             good(error, what)
+            if "exit code 83" in str(error):
+                told.append("gets no memory or no descriptor" in str(error))
         reached = mark.exists()
         armed.write_text("")
         works(manager, what)
@@ -148,6 +151,7 @@ def loading(what, arm):
 loading("the first time", lambda: None)
 for call in CALLS:
     every(call, loading)
+assert told and all(told), told
 print("reached", found)
 """
 

@@ -93,7 +93,7 @@ def test_what_is_refused(host, prefix) -> None:
         large = b" " * (64 * 1024 + 1)
         for content in (large, iter([large])):
             answer = client.post(base, content=content, headers=kinds)
-            refused(answer, 413, answer.json()["error_type"])
+            refused(answer, 413, "payload_too_large")
         refused(client.get(f"{base}/nix"), 404, "not_found", "no plugin nix is loaded")
         for what in ("pause", "resume", "flush"):
             refused(client.post(f"{base}/nix/{what}"), 404, "not_found")
@@ -108,8 +108,7 @@ def test_what_is_refused(host, prefix) -> None:
         refused(answer, 405, "method_not_allowed")
         assert answer.headers["allow"] == "GET, PUT, DELETE, HEAD, OPTIONS"
         answer = client.post(base, json={"config_file": host.config()})
-        body = refused(answer, 422, answer.json()["error_type"])
-        assert body["error_type"].startswith("unprocessable")
+        body = refused(answer, 422, "unprocessable_entity")
         assert "is loaded already" in body["message"]
         host.config("broken.json5", load_status=5, name="broken", libpath="/nix.so")
         answer = client.post(base, json={"config_file": "broken.json5"})

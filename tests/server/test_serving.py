@@ -56,7 +56,8 @@ def test_what_is_no_request(served) -> None:
             head, _, body = read_all(connection).partition(b"\r\n\r\n")
         if head:
             assert head.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501", b"HTTP/1.1 505")), request
-            assert set(json.loads(body)) == {"message", "error_type", "chain"}, request
+            first = body.partition(b"HTTP/1.1 ")[0]
+            assert set(json.loads(first)) == {"message", "error_type", "chain"}, request
     for path in PATHS:
         with served.raw() as connection:
             request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -122,23 +123,23 @@ def test_too_many_that_are_busy(host) -> None:
 def test_so_many_may_follow(host, monkeypatch) -> None:
     monkeypatch.setattr("slipstream.server.actions.FOLLOWERS", 1)
     host.load()
-    with host.client() as client, host.client() as second:
-        with client.stream("GET", f"{host.base}/gated/logs?follow=1") as answer:
-            next(answer.iter_lines())
-            refused = second.get(f"{host.base}/gated/logs?follow=1")
-            assert refused.status_code == 503
-            assert refused.headers["retry-after"] == "10"
+    url = f"{host.base}/gated/logs?follow=1"
+    with host.client() as second, host.client() as client, client.stream("GET", url) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        refused = second.get(url)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "10"
 
 
 def test_a_follower_without_its_token_is_let_go(host) -> None:
     host.load()
-    token = host.tokens.issue("short")
-    with host.client(token) as client:
-        with client.stream("GET", f"{host.base}/gated/logs?follow=1") as answer:
-            lines = answer.iter_lines()
-            next(lines)
-            host.tokens.revoke(host.tokens.issued()[-1].jti)
-            assert "event: end" in list(lines)
+    url = f"{host.base}/gated/logs?follow=1"
+    with host.client(host.tokens.issue("short")) as client, client.stream("GET", url) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        host.tokens.revoke(host.tokens.issued()[-1].jti)
+        assert "event: end" in list(lines)
 
 
 def test_the_unix_socket_needs_no_token(host, tmp_path) -> None:

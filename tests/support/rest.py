@@ -22,8 +22,11 @@ PATIENCE = 60.0
 class Served:
     """An application that is served at a port of the loopback, or a Unix socket."""
 
-    def __init__(self, app: AdminApp, uds: Path | None = None, most: int = 64) -> None:
+    def __init__(
+        self, app: AdminApp, uds: Path | None = None, most: int = 64, health: str = "/healthz"
+    ) -> None:
         self.app = app
+        self._health = health
         if uds is None:
             self.socket = socket.create_server(("127.0.0.1", 0), backlog=2048)
             self.port = self.socket.getsockname()[1]
@@ -43,7 +46,7 @@ class Served:
     def __enter__(self) -> Self:
         self._thread.start()
         with self.client() as client:
-            assert client.get("/healthz").status_code == 200
+            assert client.get(self._health).status_code == 200
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -30,9 +30,18 @@ _CODES: tuple[tuple[type[SlipstreamError], int], ...] = (
 )
 
 
+# As all versions of Python say it, and clients know it.
+_PHRASES = {413: "Payload Too Large", 422: "Unprocessable Entity"}
+
+
+def phrase_of(code: int) -> str:
+    """Return what a code is called."""
+    return _PHRASES.get(code) or HTTPStatus(code).phrase
+
+
 def type_of(code: int) -> str:
     """Return the `error_type` of a code: its phrase, as ``not_found``."""
-    return HTTPStatus(code).phrase.lower().replace("-", "_").replace(" ", "_")
+    return phrase_of(code).lower().replace("-", "_").replace(" ", "_")
 
 
 class Refused(Exception):
@@ -57,11 +66,6 @@ class Refused(Exception):
         self.message = message
         self.chain: Sequence[str] = chain
         self.headers = dict(headers or {})
-
-    @property
-    def phrase(self) -> str:
-        """What its code is called."""
-        return HTTPStatus(self.code).phrase
 
     @property
     def body(self) -> dict[str, object]:

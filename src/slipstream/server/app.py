@@ -278,5 +278,5 @@ def admin_app(  # noqa: PLR0913 - the options of an application
         metrics=metrics,
         ready=ready,
         metrics_open=metrics_open,
-        page=page,
+        with_page=page,
     )

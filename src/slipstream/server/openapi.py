@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 
 from slipstream import __version__
+from slipstream.server.answers import phrase_of
 from slipstream.server.limits import BODY_BYTES
 from slipstream.server.routes import FAULT, JSON, PREFIXES, ROUTES, Route
 
@@ -31,12 +31,15 @@ def description(network: str, root: str, offers: Callable[[Route], bool]) -> dic
             operations["parameters"] = [
                 {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
             ]
-        operations["options"] = {
-            "operationId": f"options_{route.name}",
-            "summary": "what a page of another origin may do",
-            "responses": {str(code): _answer(code, None, head=False) for code in _OPTIONS},
-            "security": [],
-        }
+        operations.setdefault(
+            "options",
+            {
+                "operationId": f"options_{route.name}",
+                "summary": "what a page of another origin may do",
+                "responses": {str(code): _answer(code, None, head=False) for code in _OPTIONS},
+                "security": [],
+            },
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": "slipstream", "version": __version__},
@@ -83,7 +86,7 @@ def _operation(route: Route, *, head: bool = False) -> dict[str, object]:
 
 
 def _answer(code: int, route: Route | None, *, head: bool) -> dict[str, object]:
-    answer: dict[str, object] = {"description": HTTPStatus(code).phrase}
+    answer: dict[str, object] = {"description": phrase_of(code)}
     if head or code == 204:
         return answer
     if code == 200 and route is not None:

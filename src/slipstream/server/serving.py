@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from slipstream._platform import peer_user
-from slipstream.server.answers import Refused
+from slipstream.server.answers import Refused, phrase_of
 from slipstream.server.app import PEER
 from slipstream.server.limits import CONNECTIONS, HEAD_SECONDS, IDLE_SECONDS
 
@@ -238,7 +238,7 @@ class AdminProtocol(H11Protocol):
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = json.dumps(refused.body).encode()
             lines = [
-                f"HTTP/1.1 {refused.code} {refused.phrase}",
+                f"HTTP/1.1 {refused.code} {phrase_of(refused.code)}",
                 "Content-Type: application/json",
                 f"Content-Length: {len(body)}",
                 "Connection: close",

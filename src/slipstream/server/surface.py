@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from slipstream.server.answers import Refused
 from slipstream.server.lines import Lines
+from slipstream.server.page import page
 from slipstream.server.routes import Route
 from slipstream.server.tokens import Caller
 
@@ -103,7 +104,7 @@ class Surface:
         metrics: Metrics | None,
         ready: Ready | None,
         metrics_open: bool,
-        page: bool,
+        with_page: bool,
     ) -> None:
         """Take everything that `admin_app` has made of its arguments."""
         self.manager = manager
@@ -119,7 +120,7 @@ class Surface:
         self._audit = audit
         self._buckets = buckets
         self._metrics_open = metrics_open
-        self._page = page
+        self._page = with_page
         self._readers = ThreadPoolExecutor(_READERS, "slipstream-admin-read")
         self._changers = ThreadPoolExecutor(_CHANGERS, "slipstream-admin")
 
@@ -172,7 +173,7 @@ class Surface:
         """Say whether there is such a route here."""
         if route.name == "metrics":
             return self.metrics is not None
-        return self._page if route.name == "page" else True
+        return self._page and page() is not None if route.name == "page" else True
 
     def is_good(self, caller: Caller) -> bool:
         """Say whether whoever was let in may stay."""

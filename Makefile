@@ -27,7 +27,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test check-examples rogues lint format bench faults hostile managers asan interop mutants retry stress dist clean distclean
+.PHONY: help setup examples demo test check-examples rogues lint format bench screenshots faults hostile kills managers soak asan interop mutants retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -86,6 +86,9 @@ format: $(stamp_lint) ## let ruff format the Python code and sort the imports
 bench: setup $(stamp_test) ## measure; prints ratios and writes build/bench.json
 	@$(python) tests/bench/bench.py
 
+screenshots: setup $(stamp_test) ## take the pictures of the status page in docs/ anew
+	@$(python) tools/screenshots.py
+
 faults: setup $(stamp_test) ## break workers 2,000 times, check that nothing is lost; writes build/faults.json
 	@$(python) tests/stress/faults.py $(ARGS)
 
@@ -106,6 +109,12 @@ mutants: setup $(stamp_test) ## change a line at a time, see whether the tests n
 
 retry: setup $(stamp_test) ## let plugins ask for an event again for half a minute, in every way
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/delivery/test_retry.py $(ARGS)
+
+soak: setup $(stamp_test) ## a daemon under three times a node's load for an hour; ARGS=600 for ten minutes; writes build/soak.json
+	@$(python) tests/stress/soak.py $(ARGS)
+
+kills: setup $(stamp_test) ## kill a daemon 200 times under a producer; nothing is lost or twice
+	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s tests/server/test_start_kills.py $(ARGS)
 
 stress: setup $(stamp_test) ## random load under ASan, UBSan and TSan for 20 minutes; writes build/stress.json
 	@$(python) tools/stress.py $(ARGS)

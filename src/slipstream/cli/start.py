@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ IN_USE = 5
 _NETWORK_NUMBERS = {"0": "mainnet", "1": "testnet", "2": "canary"}  # as snarkOS numbers them
 
 
-class _Network(click.ParamType):
+class _Network(click.ParamType):  # type: ignore[type-arg]
     name = "network"
 
     def convert(self, value: str, param: Any, ctx: Any) -> str:
@@ -81,6 +83,12 @@ _OPTIONS = (
         multiple=True,
         help="Take events of producers: unix:PATH or tcp:HOST:PORT. May be given several times.",
     ),
+    click.option(
+        "--record",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Append all events to a capture, too, before plugins get them.",
+    ),
     click.option("--listen-insecure", is_flag=True, help="Let --listen be reached by others, too."),
     click.option(
         "--rest",
@@ -120,7 +128,7 @@ _OPTIONS = (
         "config_dirs",
         multiple=True,
         metavar="DIR",
-        help="Config files that REST may name lie below it; by default the folders of those given here.",
+        help="Config files that REST may name lie below it; by default the folders of those given.",
     ),
     click.option(
         "--jwt-secret",
@@ -175,11 +183,11 @@ def _with_options(command: Any) -> Any:
 )
 @_with_options
 @click.pass_obj
-def start(settings: Settings, *, check_config: bool, log_file: Path | None, **given: Any) -> int:
+def start(settings: Settings, /, *, check_config: bool, log_file: Path | None, **given: Any) -> int:
     """Run plugins for as long as it takes: a daemon.
 
-    Events come from a file, standard input, or producers (docs/producers.md). SIGTERM and SIGINT end
-    it, SIGHUP reads the configs again, SIGUSR1 opens the log file anew.
+    Events come from a file, standard input, or producers (docs/producers.md). SIGTERM and SIGINT
+    end it, SIGHUP reads the configs again, SIGUSR1 opens the log file anew.
     """
     options = Options(log_level=settings.log_level, **given)
     understood = understand(options)
@@ -187,7 +195,7 @@ def start(settings: Settings, *, check_config: bool, log_file: Path | None, **gi
     if check_config:
         emit(f"nothing is wrong: {len(understood.configs)} plugins\n")
         return 0
-    reopen = _to_file(log_file) if log_file is not None else lambda: None
+    reopen = _nothing if log_file is None else _to_file(log_file)
     daemon = Daemon(understood, show=_show, reopen_log=reopen)
     try:
         outcome = daemon.run()
@@ -196,9 +204,13 @@ def start(settings: Settings, *, check_config: bool, log_file: Path | None, **gi
     return _code(outcome)
 
 
+def _nothing() -> None:
+    """There is no log file."""
+
+
 def _show(text: str) -> None:
     emit(text)
-    click.get_text_stream("stdout").flush()
+    sys.stdout.flush()
 
 
 def _refuse(understood: Understood, *, check_config: bool) -> None:
@@ -217,7 +229,7 @@ def _refuse(understood: Understood, *, check_config: bool) -> None:
     raise Ended(f"{last.where}: {last.error.message}", last.error.hint, understood.exit_code)
 
 
-def _to_file(path: Path) -> Any:
+def _to_file(path: Path) -> Callable[[], None]:
     """Let log lines go to a file; return what opens it anew."""
     logger = logging.getLogger("slipstream")
     try:

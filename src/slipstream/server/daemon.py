@@ -27,6 +27,7 @@ from slipstream.server.sources.files import FileSource
 from slipstream.server.sources.kept import Streams
 from slipstream.server.sources.listen import Listener
 from slipstream.server.sources.path import EventPath, PluginSink
+from slipstream.server.sources.recorder import Both, CaptureSink
 from slipstream.server.sources.settling import Settling
 from slipstream.server.systemd import Notify
 from slipstream.status import PluginState
@@ -96,6 +97,10 @@ class Daemon:
             self._rest = self._bound(stack, self._settings.rest)
             self._admin = self._bound(stack, Address(path=str(data.admin_socket)))
             self._listening = [self._bound(stack, one) for one in self._settings.listen]
+            self._record: CaptureSink | None = None
+            if options.record is not None:
+                self._record = CaptureSink(options.record, append=True)
+                stack.callback(self._record.close)
             self._streams = Streams(data.streams)
             stack.callback(self._streams.close)
             self._manager = PluginManager(
@@ -154,9 +159,9 @@ class Daemon:
         except _StoppedEarly:
             self._say(logging.INFO, "stopped while plugins were loaded", {})
             return await self._unload()
-        self._path = EventPath(
-            PluginSink(self._manager, self._say), self._streams, lambda: self._settling.wake()
-        )
+        plugins = PluginSink(self._manager, self._say)
+        sink = plugins if self._record is None else Both(plugins, self._record)
+        self._path = EventPath(sink, self._streams, self._wake)
         self._listener = Listener(self._path, self._say)
         self._settling = Settling(
             self._path.settler, self._streams, self._control, self._listener.answer, self._say
@@ -171,6 +176,9 @@ class Daemon:
             self._task(self._feed_watchdog())
         await self._stop.wait()
         return await self._end(app)
+
+    def _wake(self) -> None:
+        self._settling.wake()
 
     def _task(self, work: Coroutine[Any, Any, Any]) -> None:
         task = self._loop.create_task(work)
@@ -234,6 +242,8 @@ class Daemon:
         reasons = []
         if self._stop.is_set():
             reasons.append("the daemon is stopping")
+        if self._record is not None and self._record.problem is not None:
+            reasons.append(f"events are not recorded: {self._record.problem.strerror}")
         if self._outcome.source is not None:
             reasons.append(f"the source of events failed: {self._outcome.source.message}")
         return reasons
@@ -251,8 +261,8 @@ class Daemon:
             one = server.Server(config)
             self._servers.append(one)
             self._task(one.serve(sockets=[bound]))
-        while not all(one.started for one in self._servers):
-            await asyncio.sleep(0.005)
+        for one in self._servers:
+            await one.begun.wait()
 
     def _write_token(self) -> None:
         if self._tokens is None or self._options.nobanner:
@@ -372,12 +382,12 @@ class Daemon:
         await self._settling.once()  # some have acknowledged in their last call
         self._listener.close()
         for server in self._servers:
-            server.should_exit = True
+            server.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2.0):
                 await app.aclose()
-                while any(server.started and not server.is_over for server in self._servers):
-                    await asyncio.sleep(0.01)
+                for server in self._servers:
+                    await server.over.wait()
         return plugins
 
     async def _flush(self, deadline: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import Any
@@ -18,20 +19,43 @@ class Server(uvicorn.Server):
     """A server that leaves signals to the daemon.
 
     Attributes:
-        is_over: It serves nobody any more.
+        begun: It serves.
+        over: It serves nobody any more.
     """
 
-    is_over = False
+    def __init__(self, config: uvicorn.Config) -> None:
+        """Make it; `serve` starts it."""
+        super().__init__(config)
+        self.begun = asyncio.Event()
+        self.over = asyncio.Event()
+        self._leave = asyncio.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        self.begun.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
 
+    def leave(self) -> None:
+        """End it soon."""
+        self.should_exit = True
+        self._leave.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn's own looks ten times a second, which an idle daemon feels."""
+        while not await self.on_tick(0):  # the header Date
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._leave.wait()
+
     async def shutdown(self, sockets: Any = None) -> None:
         """End the connections."""
         await super().shutdown(sockets)
-        self.is_over = True
+        self.over.set()
 
 
 __all__ = ["Connections", "Metrics", "Server", "Tokens", "admin_app", "config_for"]

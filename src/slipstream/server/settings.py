@@ -11,6 +11,7 @@ from pathlib import Path
 from slipstream.config import PluginConfig, load_config, settle_own
 from slipstream.errors import ConfigError, SlipstreamError
 from slipstream.library import check_library_path, judge, verify_digest
+from slipstream.server.origins import Origins
 from slipstream.server.sources.addresses import Address, is_loopback, parse_address, parse_host_port
 from slipstream.server.sources.pace import Speed, parse_speed
 
@@ -46,6 +47,7 @@ class Options:
     events: str = ""
     loop: bool = False
     speed: str = ""
+    record: Path | None = None
     listen: tuple[str, ...] = ()
     listen_insecure: bool = False
     rest: str = "127.0.0.1:3030"
@@ -105,7 +107,8 @@ def understand(options: Options) -> Settings:
     _configs(found)
     _rest(found)
     _tokens(found)
-    _sources(found)
+    _listeners(found)
+    _file(found)
     if options.node == "prover" and options.configs:
         found.fault(
             "--prover",
@@ -146,8 +149,8 @@ def _configs(found: Settings) -> None:
         seen.add(real)
         try:
             config = read_config(path, insecure=options.insecure_paths)
-        except SlipstreamError as error:
-            found.fault(path, error, NOT_STARTED)
+        except SlipstreamError as why:
+            found.fault(path, why, NOT_STARTED)
             continue
         if not config.enabled:
             found.warnings.append(f"{path} says enabled: false, and is left out")
@@ -171,6 +174,7 @@ def _rest(found: Settings) -> None:
             found.fault(name, ConfigError(f"{file} cannot be read", "check its path and mode"))
     if options.rest_rps < 0:
         found.fault("--rest-rps", ConfigError("it is negative", "0 is no limit"))
+    _origins(found)
     if options.norest:
         return
     try:
@@ -178,8 +182,24 @@ def _rest(found: Settings) -> None:
     except ConfigError as error:
         found.fault("--rest", error)
         return
-    if is_loopback(found.rest.host):
-        return
+    if not is_loopback(found.rest.host):
+        _reachable(found)
+
+
+def _origins(found: Settings) -> None:
+    options = found.options
+    for origin in options.cors_origins:
+        try:
+            Origins([origin], with_tokens=not options.nojwt)
+            if origin == "*" and not options.nojwt:
+                raise ConfigError("pages of every origin would be let in", "name their origins")
+        except ConfigError as error:
+            found.fault("--cors-origin", error)
+
+
+def _reachable(found: Settings) -> None:
+    """REST is for others, too."""
+    options = found.options
     if options.nojwt:
         error = ConfigError(
             f"without tokens everybody who reaches {options.rest} could load code",
@@ -211,13 +231,13 @@ def _tokens(found: Settings) -> None:
         found.warnings.append("--jwt-secret has fewer than 32 bytes, as snarkOS makes them")
 
 
-def _sources(found: Settings) -> None:
+def _listeners(found: Settings) -> None:
     options = found.options
     for text in options.listen:
         try:
             address = parse_address(text)
-        except ConfigError as error:
-            found.fault("--listen", error)
+        except ConfigError as why:
+            found.fault("--listen", why)
             continue
         if not address.is_local and not options.listen_insecure:
             error = ConfigError(
@@ -226,6 +246,10 @@ def _sources(found: Settings) -> None:
             )
             found.fault("--listen", error)
         found.listen.append(address)
+
+
+def _file(found: Settings) -> None:
+    options = found.options
     if not options.events:
         for name, given in (("--loop", options.loop), ("--speed", options.speed)):
             if given:
@@ -240,5 +264,5 @@ def _sources(found: Settings) -> None:
     if options.speed:
         try:
             found.speed = parse_speed(options.speed)
-        except ConfigError as error:
-            found.fault("--speed", error)
+        except ConfigError as why:
+            found.fault("--speed", why)

@@ -36,7 +36,7 @@ _LOOK_EVERY = 5.0
 _READ_AHEAD = 1 << 20  # bytes
 _PIECE = 256 << 10  # bytes that are looked at in one go
 _ANSWERS_WAITING = 4096  # bytes of answers that nobody has read, at most
-_LINES_A_MINUTE = 60
+_LINES_A_MINUTE = 300
 
 
 class Listener:
@@ -387,16 +387,16 @@ class Producer(asyncio.Protocol, Inlet):
             text = "a producer has begun"
             if not stream:
                 text += "; its events have no numbers, so it cannot resume after a break"
-            self._loop.call_soon_threadsafe(
-                self._listener.say, logging.INFO, text, {k: v for k, v in said.items() if v}
-            )
+            shown: dict[str, object] = {key: value for key, value in said.items() if value}
+            self._loop.call_soon_threadsafe(self._listener.say, logging.INFO, text, shown)
 
     def lose(self, stream: int) -> None:
         """Another connection has taken a stream over; called on the event path."""
         self._is_lost = True
         self._forget()
         why = "another connection has taken its stream over"
-        self._loop.call_soon_threadsafe(self._drop, why, {"stream": f"{stream:016x}"})
+        said: dict[str, object] = {"stream": f"{stream:016x}"}
+        self._loop.call_soon_threadsafe(self._drop, why, said)
 
     def _take_events(self, data: bytes, at: int) -> int:
         """Send the events from here to the next mark; return where that is."""

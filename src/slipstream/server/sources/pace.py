@@ -11,6 +11,7 @@ from slipstream.errors import ConfigError
 
 _TIME = struct.Struct("<q")
 _TIME_AT = 32
+_LEAST, _MOST = 4096, 64 * 1024
 _FORM = "write 2 for twice as fast as recorded, or 5000/s for so many events a second"
 
 
@@ -29,7 +30,9 @@ class Speed:
     @property
     def run_bytes(self) -> int:
         """How many bytes of events are sent in one go: fewer where time matters."""
-        return 64 * 1024 if self == Speed() else 4096
+        if self.times:
+            return _LEAST
+        return int(min(_MOST, max(_LEAST, self.rate))) if self.rate else _MOST
 
 
 def parse_speed(text: str) -> Speed:

@@ -123,7 +123,6 @@ class FileProducer:
                 with self._to.connect(CONNECT_WITHIN) as connected:
                     connected.setblocking(False)  # noqa: FBT003 - its only argument
                     self._once(Connection(connected))
-                return
             except (OSError, _Broken, BadProducer) as error:
                 if self._position() != seen:
                     self._headway, pause = time.monotonic(), 0.1
@@ -134,6 +133,8 @@ class FileProducer:
                         "which goes on where it was",
                     ) from None
                 self._warn(f"the connection to {self._to} broke, trying again: {error}")
+            else:
+                return
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 

@@ -6,45 +6,66 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from slipstream.capture import HEADER
+from slipstream.capture import HEADER, open_for_append
 from slipstream.errors import CaptureError, SlipstreamError
 from slipstream.server.sources.addresses import Address
 from slipstream.server.sources.files import FileSource
 from slipstream.server.sources.kept import Streams
 from slipstream.server.sources.listen import Listener
 from slipstream.server.sources.pace import Speed
-from slipstream.server.sources.path import EventPath, Say
-from slipstream.server.sources.settle import Look
+from slipstream.server.sources.path import EventPath, PluginSink, Say
+from slipstream.server.sources.settle import Look, Subscriber
 from slipstream.server.sources.settling import Settling
+from slipstream.server.sources.wire import with_times
 
 
 class CaptureSink:
-    """A new capture that gets all events."""
+    """A capture that gets all events.
 
-    def __init__(self, path: Path) -> None:
-        """Create it; an existing file is not overwritten.
+    Attributes:
+        problem: What the disk has said.
+    """
+
+    def __init__(self, path: Path, *, append: bool = False) -> None:
+        """Open it.
+
+        Args:
+            path: The file.
+            append: It may be there already; else a new one is made.
 
         Raises:
-            CaptureError: It cannot be created.
+            CaptureError: It cannot be had.
         """
-        try:
-            self._file = path.open("xb")
-        except OSError as error:
-            raise CaptureError(
-                f"cannot create {path}: {error.strerror}", "choose another file name"
-            ) from None
-        self._file.write(HEADER)
+        if append:
+            self._file = os.fdopen(open_for_append(path), "ab")
+        else:
+            try:
+                self._file = path.open("xb")
+            except OSError as error:
+                raise CaptureError(
+                    f"cannot create {path}: {error.strerror}", "choose another file name"
+                ) from None
+            self._file.write(HEADER)
         self._written = self._synced = 0
         self.problem: OSError | None = None
 
     def send(self, run: memoryview) -> None:
-        """Append a run of frames."""
-        self._file.write(run)
+        """Append a run of frames; after a failure nothing more, and nothing more is settled."""
+        self.write(with_times(run, time.time_ns()))
+
+    def write(self, run: memoryview) -> None:
+        """Append frames that have times."""
         self._written += len(run)
+        if self.problem is None:
+            try:
+                self._file.write(run)
+            except OSError as error:
+                self.problem = error
 
     def subscribers(self) -> list[CaptureSink]:
         """Return itself, who alone gets events."""
@@ -73,6 +94,30 @@ class CaptureSink:
             self._file.close()
 
 
+class Both:
+    """Plugins, and a capture of what they get."""
+
+    def __init__(self, plugins: PluginSink, capture: CaptureSink) -> None:
+        """Take both."""
+        self._plugins = plugins
+        self._capture = capture
+
+    def send(self, run: memoryview) -> None:
+        """Record a run of frames, and send it, with the times that are recorded."""
+        stamped = with_times(run, time.time_ns())
+        self._capture.write(stamped)
+        self._plugins.send(stamped)
+
+    def subscribers(self) -> list[Subscriber]:
+        """Return both: what is not recorded is not settled."""
+        return [self._capture, *self._plugins.subscribers()]
+
+
+def unlink(path: str) -> None:
+    """Remove a socket's file."""
+    Path(path).unlink(missing_ok=True)
+
+
 async def record(
     source: Address | str, sink: CaptureSink, say: Say, on_start: Callable[[str], None]
 ) -> int:
@@ -94,7 +139,7 @@ async def record(
     stop = asyncio.Event()
     problem: list[SlipstreamError] = []
     streams = Streams(None)
-    path = EventPath(sink, streams, lambda: settling.wake())
+    path = EventPath(sink, streams, lambda: settling.wake())  # noqa: PLW0108 - made below
     listener = Listener(path, say)
     writer = ThreadPoolExecutor(1, "slipstream-record")
     settling = Settling(path.settler, streams, writer, listener.answer, say)
@@ -132,7 +177,7 @@ async def record(
         if bound is not None:
             bound.close()
             if isinstance(source, Address) and source.path:
-                Path(source.path).unlink(missing_ok=True)
+                unlink(source.path)
     if sink.problem is not None:
         raise sink.problem
     if problem:

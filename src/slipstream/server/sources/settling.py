@@ -62,7 +62,8 @@ class Settling:
 
     async def once(self) -> None:
         """Look, write down, tell."""
-        changes = self._settler.advance()
+        # It reads counters, and may wait for the disk of a recording.
+        changes = await self._loop.run_in_executor(self._writer, self._settler.advance)
         if changes:
             await self._keep(changes)
         self._tell()

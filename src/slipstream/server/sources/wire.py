@@ -21,6 +21,8 @@ MARK_MAX = 64 << 10
 _ANSWER = struct.Struct("<IIQQQQQ")
 _HEAD = struct.Struct("<IHHIIQQ")  # size, header, kind, flags, payload, stream, sequence
 _SEQUENCE_AT = 24
+_TIME_AT = 32
+_TIME = struct.Struct("<q")
 _SEQUENCE = struct.Struct("<Q")
 
 head_of = _HEAD.unpack_from
@@ -186,7 +188,7 @@ def take_stream(data: bytes | bytearray, at: int, stream: int, last: int) -> Tak
 
 def is_mark(data: bytes, at: int) -> bool:
     """Say whether the whole frame that starts there is a mark."""
-    return head_of(data, at)[2] == EventKind.MARK
+    return bool(head_of(data, at)[2] == EventKind.MARK)
 
 
 def move_sequences(run: bytes, by: int) -> bytearray:
@@ -199,6 +201,22 @@ def move_sequences(run: bytes, by: int) -> bytearray:
             _SEQUENCE.pack_into(moved, at + _SEQUENCE_AT, sequence + by)
         at += size
     return moved
+
+
+def with_times(run: memoryview, now: int) -> memoryview:
+    """Return frames in which those without a time have this one."""
+    at = 0
+    times: list[int] = []
+    while at < len(run):
+        if not _TIME.unpack_from(run, at + _TIME_AT)[0]:
+            times.append(at)
+        at += int.from_bytes(run[at : at + 4], "little")
+    if not times:
+        return run
+    stamped = bytearray(run)
+    for at in times:
+        _TIME.pack_into(stamped, at + _TIME_AT, now)
+    return memoryview(stamped)
 
 
 __all__ = [
@@ -221,4 +239,5 @@ __all__ = [
     "read_mark",
     "stream_mark",
     "take_stream",
+    "with_times",
 ]

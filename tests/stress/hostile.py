@@ -1,0 +1,425 @@
+"""Hostile requests beside a stream of events: the host lives, and no event is disturbed.
+
+python tests/stress/hostile.py [--requests N] [--limited N] [--rate EVENTS] [--seed N]
+
+A host in a process of its own sends events to plugins in modes thread and process, and serves their
+admin surface. It gets requests that are made up: paths, methods, headers, bodies, tokens, slow and
+half-closed callers, and 2,000 connections at once. Every answer has to be one that is documented.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from slipstream.server.routes import ROUTES, match
+
+ROOT = Path(__file__).resolve().parents[2]
+ERROR = {"message", "error_type", "chain"}
+CALLERS = 24
+A_CONNECTION = 40  # requests
+PATIENCE = 60.0
+# What is no request is answered so, past every route.
+BROKEN = {400, 401, 408, 413, 431, 501, 503, 505}
+
+
+@dataclass
+class Target:
+    """Where requests go, and the tokens that may be tried."""
+
+    port: int
+    tokens: list[str]
+    plugin: str
+    config_file: str
+
+
+@dataclass
+class Tally:
+    """What was answered."""
+
+    codes: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    unanswered: int = 0
+
+
+# ---- Requests ----------------------------------------------------------------------------------
+
+
+def a_path(rng: random.Random, target: Target) -> str:
+    route = rng.choice(ROUTES)
+    name = rng.choice([target.plugin, target.plugin, "nix", "..", "%2e%2e", "a%2fb", "%00", "\\"])
+    network = rng.choice(["mainnet"] * 9 + ["canary", "MAINNET", ""])
+    path = rng.choice(["", "/v1", "/v2", "/v3"]) + route.path.format(network=network, name=name)
+    if rng.random() < 0.3:
+        junk = rng.choice(
+            ["/", "//", "/..", "%", "%zz", "%ff", ";x", "a" * 3000, "%0d%0aX: y", "*"]
+        )
+        at = rng.randrange(len(path) + 1)
+        path = path[:at] + junk + path[at:]
+    if rng.random() < 0.4:
+        path += rng.choice(
+            [
+                "?",
+                "?limit=-1",
+                "?limit=5",
+                "?lines=x",
+                "?lines=%39",
+                "?skip=" + "9" * 30,
+                "?a&b=c&&",
+            ]
+        )
+    return path
+
+
+def a_body(rng: random.Random, target: Target) -> bytes:
+    files = [
+        target.config_file,
+        target.config_file,
+        "../x",
+        "/etc/passwd",
+        "/dev/zero",
+        "\0",
+        "",
+        7,
+    ]
+    value: object = {"config_file": rng.choice(files)}
+    if rng.random() < 0.2:
+        value = rng.choice([None, [], 1.5, "x", {}, {"config_file": {}}, {"config_fil": "x"}])
+    body = json.dumps(value).encode()
+    if rng.random() < 0.2:
+        at = rng.randrange(len(body) + 1)
+        body = body[:at] + rng.randbytes(rng.randrange(1, 9)) + body[at:]
+    if rng.random() < 0.02:
+        body = rng.choice([b"[" * 50_000, b" " * 70_000, b'{"config_file": "' + b"a" * 60_000])
+    return body
+
+
+def a_request(rng: random.Random, target: Target) -> tuple[str, str, bytes]:
+    """Method, path and the whole request."""
+    methods = ["GET"] * 6 + ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "X" * 50]
+    method, path = rng.choice(methods), a_path(rng, target)
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    if rng.random() < 0.8:
+        lines.append(f"Authorization: Bearer {rng.choice(target.tokens)}")
+    if rng.random() < 0.1:
+        lines.append(rng.choice(["Authorization: Basic x", "Authorization:", "Cookie: a=b"]))
+    if rng.random() < 0.2:
+        lines.append(f"Origin: {rng.choice(['null', 'http://evil', 'http://127.0.0.1'])}")
+    if rng.random() < 0.1:
+        lines += [f"X-{n}: {'y' * rng.randrange(100)}" for n in range(rng.randrange(40))]
+    body = b""
+    if method in {"POST", "PUT", "PATCH"} or rng.random() < 0.1:
+        body = a_body(rng, target)
+        kinds = ["application/json"] * 5 + ["application/json; charset=x", "text/plain", "", "\t"]
+        lines.append(f"Content-Type: {rng.choice(kinds)}")
+        if rng.random() < 0.8:
+            lines.append(f"Content-Length: {len(body)}")
+        else:
+            lines.append("Transfer-Encoding: chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    return method, path, "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def broken(rng: random.Random, request: bytes) -> bytes:
+    """A request that may be none."""
+    data = bytearray(request)
+    for _ in range(rng.randrange(1, 5)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data[: rng.randrange(1, len(data) + 1)])
+
+
+def wrong_with(method: str, path: str, code: int, body: bytes) -> str:
+    """What is wrong with an answer; "" if it is documented."""
+    bare = path.partition("?")[0]
+    routes, _ = match(bare)
+    route = routes.get("GET" if method == "HEAD" else method)
+    may = {404, 405, 429}
+    if route is not None:
+        may |= {*route.codes}
+    if method == "OPTIONS":
+        may |= {204, 403, 503}
+    # Percent-encoded paths are others than they look.
+    if "%" not in path and code not in may | {400, 503}:
+        return f"{code} of {method} {path[:200]}"
+    if code >= 500 and code != 503 and not path.endswith("/flush"):
+        return f"{code} of {method} {path[:200]}: {body[:200]!r}"
+    if code >= 400 and method != "HEAD":
+        with contextlib.suppress(ValueError):
+            if set(json.loads(body)) == ERROR:
+                return ""
+        return f"{code} of {method} {path[:200]} has the body {body[:200]!r}"
+    return ""
+
+
+# ---- Callers -----------------------------------------------------------------------------------
+
+
+async def an_answer(reader: asyncio.StreamReader, method: str) -> tuple[int, bytes, bool]:
+    """Code and body of the next answer, and whether the connection goes on."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
+    code = int(lines[0].split()[1])
+    body = b""
+    if method != "HEAD" and code != 204:
+        if "content-length" in headers:
+            body = await reader.readexactly(int(headers["content-length"]))
+        elif headers.get("transfer-encoding") == "chunked":
+            while size := int(await reader.readline(), 16):
+                body += (await reader.readexactly(size + 2))[:-2]
+            await reader.readline()
+    return code, body, headers.get("connection") != "close"
+
+
+async def send(writer: asyncio.StreamWriter, request: bytes, *, slowly: bool) -> None:
+    """Send a request; its first bytes one after the other, if it is to be slow."""
+    first = 60 if slowly else 0
+    for at in range(min(len(request), first)):
+        writer.write(request[at : at + 1])
+        await writer.drain()
+        await asyncio.sleep(0.001)
+    writer.write(request[first:])
+
+
+async def a_connection(rng: random.Random, target: Target, count: int, tally: Tally) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
+    manner = rng.random()
+    try:
+        for _ in range(count):
+            method, path, request = a_request(rng, target)
+            if "follow" in path:
+                continue
+            if manner < 0.1:  # whatever comes of it
+                writer.write(broken(rng, request))
+                writer.write_eof()
+                code, body, _ = await an_answer(reader, "GET")
+                tally.codes[code] += 1
+                if code in BROKEN and set(json.loads(body)) != ERROR:
+                    tally.wrong.append(f"{code} to what is no request: {body[:200]!r}")
+                return
+            await send(writer, request, slowly=manner < 0.12)
+            if manner < 0.15:  # who does not wait for the answer
+                return
+            if manner > 0.95:
+                writer.write_eof()
+            code, body, goes_on = await an_answer(reader, method)
+            tally.codes[code] += 1
+            wrong = wrong_with(method, path, code, body)
+            if wrong:
+                tally.wrong.append(wrong)
+            if not goes_on or manner > 0.95:
+                return
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def attack(target: Target, requests: int, seed: int) -> Tally:
+    """Send so many requests, and hold many connections for a while."""
+    tally = Tally()
+    sent = 0
+
+    async def caller(number: int) -> None:
+        nonlocal sent
+        rng = random.Random(f"{seed} {number}")
+        while sent < requests:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await a_connection(rng, target, A_CONNECTION, tally)
+            except (OSError, EOFError, ValueError):
+                tally.unanswered += 1
+            sent = tally.codes.total() + tally.unanswered
+
+    await asyncio.gather(*(caller(number) for number in range(CALLERS)))
+    return tally
+
+
+async def crowd(target: Target, count: int) -> int:
+    """Open so many connections at once, and say whether somebody is answered meanwhile."""
+    opened = []
+    for _ in range(count):
+        with contextlib.suppress(OSError):
+            opened.append(await asyncio.open_connection("127.0.0.1", target.port))
+    answered = 0
+    for _ in range(20):
+        with contextlib.suppress(OSError, EOFError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
+            opened.append((reader, writer))
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(PATIENCE):
+                answered += (await an_answer(reader, "GET"))[0] in {200, 429}
+    for _, writer in opened:
+        writer.close()
+    return answered
+
+
+# ---- The host ----------------------------------------------------------------------------------
+
+
+class Stream:
+    """Sends events to a manager's plugins, so many a second, and looks at their rings."""
+
+    def __init__(self, manager, watched: list[str], rate: int) -> None:
+        import threading
+
+        from slipstream import MappingUpdate, frames
+
+        one = frames.encode(MappingUpdate(b"credits.aleo", b"account", b"k" * 32, b"v" * 16, 1))
+        self._size = len(one)
+        self._batch = one * (rate // 100)
+        self._manager = manager
+        self._watched = [manager.plugins[name] for name in watched]
+        self._stop = threading.Event()
+        self.sent = 0
+        self.fullest = 0.0
+        self.slowest = 0.0
+        self._thread = threading.Thread(target=self._run, name="stream")
+        self._thread.start()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            begun = time.monotonic()
+            self.sent += self._manager.broadcast_frames(self._batch)
+            self.slowest = max(self.slowest, time.monotonic() - begun)
+            for plugin in self._watched:
+                used = plugin.counters.lag * self._size / plugin.config.ring_bytes
+                self.fullest = max(self.fullest, used)
+            due = max(due + 0.01, time.monotonic() - 1)
+
+    def end(self) -> dict[str, object]:
+        self._stop.set()
+        self._thread.join()
+        self._manager.flush_plugin(self._watched[0].name, 60)
+        for plugin in self._watched:
+            self._manager.flush_plugin(plugin.name, 60)
+        return {
+            "sent": self.sent,
+            "delivered": [plugin.counters.delivered for plugin in self._watched],
+            "lost": [plugin.counters.lost for plugin in self._watched],
+            "fullest_ring": round(self.fullest, 4),
+            "slowest_broadcast": round(self.slowest, 4),
+        }
+
+
+def host(folder: Path, rate: int, rest_rps: float) -> None:
+    """Serve until standard input ends, then tell what became of the events."""
+    from slipstream import PluginManager
+    from slipstream.server import Tokens, admin_app
+    from support.rest import Served
+
+    configs = folder / "configs"
+    configs.mkdir(parents=True)
+    library = str(ROOT / "examples" / "tally" / "tally.so")
+    modes = {"watched-thread": "thread", "watched-process": "process", "victim": "thread"}
+    for name, mode in modes.items():
+        more = {"overflow": "drop_newest", "ring_bytes": 1 << 20} if name == "victim" else {}
+        text = json.dumps({"libpath": library, "name": name, "mode": mode, **more})
+        (configs / f"{name}.json5").write_text(text)
+    tokens = Tokens(folder / "keys")
+    with PluginManager(insecure_paths=True, data_dir=folder / "data") as manager:
+        for name in modes:
+            manager.load_plugin(configs / f"{name}.json5")
+        app = admin_app(
+            manager, tokens=tokens, config_dirs=[configs], rest_rps=rest_rps, audit=folder / "audit"
+        )
+        with Served(app) as served:
+            stream = Stream(manager, ["watched-thread", "watched-process"], rate)
+            good = tokens.issue("good")
+            target = Target(
+                served.port,
+                [good, good, tokens.issue("reader", ["plugins:read"]), good[:-2], "x", "a" * 5000],
+                "victim",
+                str(configs / "victim.json5"),
+            )
+            print(json.dumps(vars(target)), flush=True)
+            sys.stdin.read()
+            told = stream.end()
+            with served.client() as client:
+                told["alive"] = client.get("/healthz").status_code in {200, 429}
+        print(json.dumps(told), flush=True)
+
+
+def run(
+    requests: int, rate: int, rest_rps: float, seed: int, connections: int
+) -> dict[str, object]:
+    """Attack a host; return what came of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--host", folder, "--rate", str(rate)]
+        with subprocess.Popen(
+            [*command, "--rps", str(rest_rps)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            target = Target(**json.loads(process.stdout.readline()))
+            begun = time.monotonic()
+            tally = asyncio.run(attack(target, requests, seed))
+            answered = asyncio.run(crowd(target, connections))
+            seconds = time.monotonic() - begun
+            process.stdin.close()
+            told: dict[str, object] = json.loads(process.stdout.readline())
+            process.wait(PATIENCE)
+    return {
+        **told,
+        "seconds": round(seconds, 1),
+        "answers": tally.codes.total(),
+        "codes": dict(sorted(tally.codes.items())),
+        "unanswered": tally.unanswered,
+        "answered_in_the_crowd": answered,
+        "wrong": tally.wrong[:20],
+    }
+
+
+def faults_of(found: dict[str, object]) -> list[str]:
+    """What must not be."""
+    faults = [str(one) for one in found["wrong"]]  # type: ignore[attr-defined]
+    delivered, lost = found["delivered"], found["lost"]
+    if any(lost) or any(one != found["sent"] for one in delivered):  # type: ignore[arg-type,attr-defined]
+        faults.append(f"of {found['sent']} events {delivered} were delivered, {lost} lost")
+    if float(str(found["fullest_ring"])) > 0.5:
+        faults.append(f"a ring was {found['fullest_ring']} full")
+    if not found["alive"] or not found["answered_in_the_crowd"]:
+        faults.append("it does not answer any more")
+    return faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--limited", type=int, default=5_000, help="so many with the limit on")
+    parser.add_argument("--connections", type=int, default=2_000)
+    parser.add_argument("--rate", type=int, default=123_000, help="events a second")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--host", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rps", type=float, default=0.0, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.host is not None:
+        host(given.host, given.rate, given.rps)
+        return 0
+    failed = False
+    for requests, rps in ((given.requests, 0.0), (given.limited, 10.0)):
+        found = run(requests, given.rate, rps, given.seed, given.connections)
+        faults = faults_of(found)
+        failed = failed or bool(faults)
+        print(json.dumps(found, indent=2), *faults, sep="\n", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -36,6 +36,7 @@ SUBJECT = "operator"
 """Whose token is written at start."""
 
 _FLUSH_SLICE = 5.0  # seconds, after which it is looked whether there is a hurry
+_SUPERVISOR_WITHIN = 5.0  # seconds in which it has to be seen to make headway
 _HURRY = 1.0  # seconds for each step, once there is
 _HELD = {PluginState.PAUSED, PluginState.QUARANTINED, PluginState.FAILED}
 
@@ -371,9 +372,15 @@ class Daemon:
     async def _feed_watchdog(self) -> None:
         """Tell systemd that there is headway, as long as there is."""
         seen = -1
+        supervised: int | None = None
+        moved = time.monotonic()
+        patience = max(_SUPERVISOR_WITHIN, self._notify.watchdog / 2)
         while True:
-            beats = self._path.beats
-            if not self._path.is_busy or beats != seen:
+            beats, supervisor = self._path.beats, self._manager.supervisor_beats
+            if supervisor is None or supervisor != supervised:
+                supervised, moved = supervisor, time.monotonic()
+            is_moving = not self._path.is_busy or beats != seen
+            if is_moving and time.monotonic() - moved < patience:
                 self._notify.tell("WATCHDOG=1")
             seen = beats
             await asyncio.sleep(self._notify.watchdog / 3)

@@ -33,7 +33,7 @@ def main() -> None:
             options = ("--slipstream-config", ledger, "--slipstream-config", tally)
             listen = ("--listen", f"unix:{name}/p.sock", "--rest", "127.0.0.1:0", "--nobanner")
             with Daemon(folder, *options, *listen) as daemon:
-                line = until(lambda: daemon.said("ready"), "ready")  # noqa: B023
+                line = until(lambda: daemon.said("ready"), "ready")
                 ready.append(time.monotonic() - daemon.began)
                 if attempt == 5:
                     time.sleep(2.0)

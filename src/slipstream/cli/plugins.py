@@ -201,7 +201,9 @@ def crashes(*, client: Client, as_json: bool, name: str) -> None:
 
 @plugins.command("dead-letters")
 @_name
-@click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the oldest.")
+@click.option(
+    "--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the oldest."
+)
 @click.option("--limit", type=click.IntRange(0, 100_000), default=1000, metavar="N")
 @reaches_daemon
 def dead_letters(*, client: Client, as_json: bool, name: str, skip: int, limit: int) -> None:

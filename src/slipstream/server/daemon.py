@@ -219,9 +219,7 @@ class Daemon:
             cors_origins=options.cors_origins,
             audit=self._data.audit,
             rest_rps=options.rest_rps,
-            metrics=server.Metrics(
-                self._manager, network=options.network, figures=self.figures
-            ),
+            metrics=server.Metrics(self._manager, network=options.network, figures=self.figures),
             ready=self._not_ready,
             metrics_open=options.metrics_open,
         )

@@ -20,7 +20,11 @@ from slipstream.testing import build_plugin
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.browser import Browser, Page, chromium  # noqa: E402 - found by the line above
+from support.browser import (  # type: ignore[import-not-found]  # noqa: E402 - by that line
+    Browser,
+    Page,
+    chromium,
+)
 
 DOCS = ROOT / "docs"
 STREAM = ROOT / "examples" / "streams" / "mainnet_derived_blocks_1_to_5.jsonl"
@@ -102,7 +106,8 @@ def take(page: Page, file: Path) -> None:
     page.until("document.querySelectorAll('tbody tr').length === 4")
     page.run("document.querySelector('button[aria-label=\"Pause archive\"]').click()")
     page.run(
-        "[...document.querySelectorAll('button.name')].find(b => b.textContent === 'prices').click()"
+        "[...document.querySelectorAll('button.name')]"
+        ".find(button => button.textContent === 'prices').click()"
     )
     page.until("!document.getElementById('crash').hidden")
     page.run("new Promise(done => setTimeout(done, 8000))")
@@ -122,7 +127,7 @@ def main() -> None:
             take(browser.page(url, width=1100, height=980), DOCS / "status-page.png")
             page = browser.page(width=390, height=844)
             page.size(390, 844, phone=True)
-            page.dark(True)
+            page.dark(is_dark=True)
             page.go(url)
             take(page, DOCS / "status-page-phone.png")
         finally:

@@ -153,7 +153,7 @@ def test_it_is_used_by_keyboard_alone(page, daemon) -> None:
 def test_axe_finds_nothing_serious(page, daemon, is_dark: bool, width: int) -> None:
     axe = resources.files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
     page.size(width, 800, phone=width < 500)
-    page.dark(is_dark)
+    page.dark(is_dark=is_dark)
     choose(page, "talker")
     page.until("!document.getElementById('details').hidden")
     page.run(axe + "; 0")
@@ -180,8 +180,13 @@ def test_it_loads_nothing_from_outside_and_breaks_no_rule(page, daemon) -> None:
     policy = page.run("fetch('/').then(r => r.headers.get('content-security-policy'))")
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    run = "new Promise(done => { window.ran = 0; const s = document.createElement('script');" \
-          "s.textContent = 'window.ran = 1'; document.body.append(s); setTimeout(() => done(window.ran), 50) })"  # fmt: skip
+    run = """new Promise(done => {
+        window.ran = 0;
+        const made = document.createElement('script');
+        made.textContent = 'window.ran = 1';
+        document.body.append(made);
+        setTimeout(() => done(window.ran), 50);
+    })"""
     assert page.run(run) == 0
 
 

@@ -47,7 +47,8 @@ class Browser:
 
         self._process = subprocess.Popen(
             [program, *_OPTIONS, f"--user-data-dir={self._profile.name}", "about:blank"],
-            preexec_fn=give, pass_fds=(3, 4), stdin=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=give,  # noqa: PLW1509 - it only moves descriptors
+            pass_fds=(3, 4), stdin=subprocess.DEVNULL, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": self._profile.name},
         )  # fmt: skip
@@ -144,7 +145,7 @@ class Page:
             deviceScaleFactor=1, mobile=phone,
         )  # fmt: skip
 
-    def dark(self, is_dark: bool) -> None:
+    def dark(self, *, is_dark: bool) -> None:
         value = "dark" if is_dark else "light"
         self.call(
             "Emulation.setEmulatedMedia",

@@ -27,7 +27,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test check-examples check-languages rogues lint format bench faults kills hostile managers soak asan interop mutants retry stress dist clean distclean
+.PHONY: help setup examples demo test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak asan interop mutants retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -88,6 +88,9 @@ format: $(stamp_lint) ## let ruff format the Python code and sort the imports
 
 bench: setup $(stamp_test) ## measure; prints ratios and writes build/bench.json
 	@$(python) tests/bench/bench.py
+
+screenshots: setup $(stamp_test) ## take the pictures of the status page in docs/ anew
+	@$(python) tools/screenshots.py
 
 faults: setup $(stamp_test) ## break workers 2,000 times, check that nothing is lost; writes build/faults.json
 	@$(python) tests/stress/faults.py $(ARGS)

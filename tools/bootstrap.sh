@@ -6,7 +6,8 @@
 # What Debian has to provide and is missing is installed with apt-get, as root or by a sudo that
 # asks for no password; otherwise the command to type is named and nothing is changed. Without
 # anything missing no network is needed. --tests also wants a second compiler (clang) with its
-# sanitizers, g++ and gdb, which some tests use; they are skipped where those are missing.
+# sanitizers, g++ and gdb, which some tests use, and a browser, promtool and two shells; what needs
+# them is skipped where those are missing.
 #
 # Whether a tool is there is found out by using it as the build and the tests do: a compiler is of
 # no use without its libraries, which are packages of their own.
@@ -60,6 +61,10 @@ missing_packages() {
 
 # What the tests need beyond that. They call the compilers by these names, whatever CC is.
 optional_packages() {
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || echo chromium
+    promtool --version >/dev/null 2>&1 || echo prometheus
+    command -v zsh >/dev/null || echo zsh
+    command -v fish >/dev/null || echo fish
     program | makes gcc -x c || echo gcc libc6-dev
     program cstdio | makes g++ -x c++ || echo g++
     program cstdio | makes c++ -x c++ || echo g++

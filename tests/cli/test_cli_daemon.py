@@ -23,9 +23,7 @@ from support.toolbox import is_not_here
 
 @pytest.fixture(scope="module")
 def library(compile_plugin):
-    return compile_plugin(
-        "talker.c", "-DFLAGS=SLIPSTREAM_FLAG_MULTI_INSTANCE", name="talker"
-    )
+    return compile_plugin("talker.c", "-DFLAGS=SLIPSTREAM_FLAG_MULTI_INSTANCE", name="talker")
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +42,10 @@ def test_list_and_status_say_what_rest_says(daemon) -> None:
     assert [one["name"] for one in found["plugins"]] == ["talker", "other"]
     assert found["network"] == "mainnet"
     text = daemon.run("plugins", "list").stdout
-    assert re.search(r"^talker +running +1 +process", text, re.M), text
+    assert re.search(r"^talker +running +1 +process", text, re.MULTILINE), text
     text = daemon.run("plugins", "status", "other").stdout
-    assert re.search(r"^state +running$", text, re.M), text
-    assert re.search(r"^config libpath ", text, re.M), text
+    assert re.search(r"^state +running$", text, re.MULTILINE), text
+    assert re.search(r"^config libpath ", text, re.MULTILINE), text
 
 
 def test_pause_resume_flush_and_reload(daemon) -> None:
@@ -198,7 +196,7 @@ def test_bash_completes_commands_options_and_plugins(daemon) -> None:
             'printf "%s\\n" "${COMPREPLY[@]}"\n'
         )
         done = subprocess.run(
-            ["bash", "--norc"], input=text, capture_output=True, text=True, timeout=SECONDS,
+            ["bash", "--norc"], input=text, capture_output=True, text=True, timeout=SECONDS, check=False,
             env={**os.environ, "SLIPSTREAM_DATA_DIR": str(daemon.data),
                  "PATH": f"{os.path.dirname(COMMAND)}:{os.environ['PATH']}"},
         )  # fmt: skip
@@ -217,6 +215,8 @@ def test_other_shells_take_the_script(daemon, shell: str) -> None:
     program = shutil.which(shell)
     if program is None:
         is_not_here(f"there is no {shell}")
-    done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [program, "-n"], input=script, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert not done.stderr

@@ -58,7 +58,7 @@ class Daemon:
                 env={**os.environ, **(env or {})},
             )
 
-    def __enter__(self):  # noqa: PYI034
+    def __enter__(self):
         return self
 
     def __exit__(self, *_: object) -> None:

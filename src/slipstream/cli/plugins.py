@@ -95,16 +95,18 @@ def status(*, client: Client, as_json: bool, name: str) -> None:
 
 
 def _crash(report: dict[str, Any]) -> str:
-    where = f"  in {report['module']} + {report['module_offset']}\n" if report["module"] else ""
-    library = report.get("library") or report["path"]
+
+    def place(module: str, offset: str) -> str:  # the library rather than the copy of it that ran
+        return f"{_text(report['path'] if module == report['copy'] else module)} + {offset}\n"
+
+    where = "  in " + place(report["module"], report["module_offset"]) if report["module"] else ""
     calls = "".join(
-        f"    {_text(call['module'])} + {call['offset']}\n" for call in report["backtrace"][:8]
+        "    " + place(call["module"], call["offset"]) for call in report["backtrace"][:8]
     )
     said = "".join(f"    | {_text(line)}\n" for line in report["lines"][-8:])
     return (
         f"{_stamp(report['time'])}  {_text(report['reason'])}\n{where}"
-        f"  event {report['ordinal']}, acknowledged {report['acknowledged']}, "
-        f"library {_text(library)}\n{calls}{said}"
+        f"  event {report['ordinal']}, acknowledged {report['acknowledged']}\n{calls}{said}"
     )
 
 
@@ -199,7 +201,9 @@ def crashes(*, client: Client, as_json: bool, name: str) -> None:
 
 @plugins.command("dead-letters")
 @_name
-@click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the oldest.")
+@click.option(
+    "--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the oldest."
+)
 @click.option("--limit", type=click.IntRange(0, 100_000), default=1000, metavar="N")
 @reaches_daemon
 def dead_letters(*, client: Client, as_json: bool, name: str, skip: int, limit: int) -> None:

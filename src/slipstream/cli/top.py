@@ -222,9 +222,7 @@ def _shown_until(watched: Watched, keys: int, end: float) -> bool:
         pressed = os.read(keys, 64) if ready else b""
         if ready and (not pressed or pressed[:1] in {b"q", b"Q", b"\x04"}):
             return False
-        watched.first += (pressed == b"\x1b[B" or pressed == b"j") - (
-            pressed == b"\x1b[A" or pressed == b"k"
-        )
+        watched.first += (pressed in {b"\x1b[B", b"j"}) - (pressed in {b"\x1b[A", b"k"})
         watched.first = max(0, watched.first)
 
 

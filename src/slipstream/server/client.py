@@ -92,7 +92,9 @@ class Client:
         return answer
 
     def _no_answer(self, error: Exception) -> SlipstreamError:
-        return SlipstreamError(f"no answer from {self.where}: {error or type(error).__name__}", _START)
+        return SlipstreamError(
+            f"no answer from {self.where}: {str(error) or type(error).__name__}", _START
+        )
 
     def _call(self, method: str, path: str = "", **more: Any) -> Any:
         answer = self._send(method, self._base() + path, **more)
@@ -186,16 +188,13 @@ class Client:
     def dead_letters(self, name: str, skip: int, limit: int) -> Iterator[dict[str, Any]]:
         """Yield what a plugin has refused, the oldest first."""
         path = f"{self._base()}{_segment(name)}/dead-letters"
-        for line in self._stream(path, {"skip": skip, "limit": limit}, None):
+        for line in self._stream(path, {"skip": skip, "limit": limit}, self._http.timeout):
             if line:
                 yield json.loads(line)
 
-    def _stream(
-        self, path: str, query: Mapping[str, int], timeout: httpx.Timeout | None
-    ) -> Iterator[str]:
-        more = {} if timeout is None else {"timeout": timeout}
+    def _stream(self, path: str, query: Mapping[str, int], timeout: httpx.Timeout) -> Iterator[str]:
         try:
-            with self._http.stream("GET", path, params=query, **more) as answer:
+            with self._http.stream("GET", path, params=query, timeout=timeout) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise _refusal(answer)
@@ -218,4 +217,6 @@ def _refusal(answer: httpx.Response) -> CallRefused:
         pass
     if answer.status_code in _HINTS and answer.status_code != 409:
         hints.append(_HINTS[answer.status_code])
-    return CallRefused(answer.status_code, message, "; ".join(hints) or _HINTS.get(answer.status_code, ""))
+    return CallRefused(
+        answer.status_code, message, "; ".join(hints) or _HINTS.get(answer.status_code, "")
+    )

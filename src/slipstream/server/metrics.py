@@ -131,9 +131,7 @@ class Metrics:
         """Return all metrics, as they are now."""
         made = _Families()
         made.build.add(
-            labels(
-                version=__version__, python=platform.python_version(), network=self._network
-            ),
+            labels(version=__version__, python=platform.python_version(), network=self._network),
             1,
         )
         with contextlib.suppress(SlipstreamError):  # a manager of the process before a fork

@@ -28,6 +28,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.begun = asyncio.Event()
         self.over = asyncio.Event()
+        self._leave = asyncio.Event()
 
     async def startup(self, sockets: Any = None) -> None:
         """Begin to serve."""
@@ -38,6 +39,18 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+    def leave(self) -> None:
+        """End it soon."""
+        self.should_exit = True
+        self._leave.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn's own looks ten times a second, which an idle daemon feels."""
+        while not await self.on_tick(0):  # the header Date
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._leave.wait()
 
     async def shutdown(self, sockets: Any = None) -> None:
         """End the connections."""

@@ -277,7 +277,8 @@ def run(subject: Subject, name: str, folder: Path) -> Result:
     excuse = next((q for q in subject.quirks if name in QUIRKS[q].excuses), None)
     if excuse is not None and verdict in {Verdict.FAIL, Verdict.WARN, Verdict.NOTE}:
         reason = f"quirk {excuse} ({subject.quirks[excuse]}): {findings[0]}"
-        verdict, findings = Verdict.SKIP, (reason,)
+        verdict = Verdict.UNTRIED if QUIRKS[excuse].is_absence else Verdict.SKIP
+        findings = (reason,)
     return Result(entry, verdict, findings, time.monotonic() - began, trial.input)
 
 

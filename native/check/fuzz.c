@@ -325,6 +325,8 @@ void ss_fuzz(const ss_play_step *step, const void *data) {
     fuzzing it = {step, data};
     if (ss_events_may_come(step->slot))
         ss_threads_run(run, &it);
+    else
+        fuzz.is_over = true; /* it would not come in the next life either */
 }
 
 bool ss_fuzz_is_over(void) {

@@ -338,6 +338,24 @@ void ss_state_compare(uint32_t at, uint32_t parts) {
     }
 }
 
+static void runs(lines *out, const char *id) {
+    char path[64];
+    char text[512];
+    if (atoi(id) == gettid())
+        return;
+    snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", id);
+    read_file(path, text, sizeof text);
+    const char *name_end = strrchr(text, ')');
+    if (name_end != NULL && strncmp(name_end, ") R", 3) == 0)
+        add(out, "thread %s runs\n", id);
+}
+
+bool ss_state_others_run(void) {
+    memset(&now, 0, sizeof now);
+    each_name("/proc/self/task", runs, &now);
+    return now.used > 0;
+}
+
 static char maps[4 << 20];
 
 void ss_state_heap(uint64_t *bytes, uint64_t *mappings) {

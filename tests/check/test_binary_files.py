@@ -115,7 +115,7 @@ def test_a_library_of_another_kind_is_named(tmp_path: Path, code: str, said: str
     [
         ("/registry/src/agave-geyser-plugin-interface-2", "it is a Geyser plugin of Solana"),
         ("_ZN35snarkvm_slipstream_plugin_interface27", "it is a plugin of snarkVM"),
-        ("/home/snark/geyser.rs", ""),
+        ("/src/snark/geyser.rs", ""),
     ],
 )
 def test_rust_plugins_are_told_apart(tmp_path: Path, holds: str, said: str) -> None:

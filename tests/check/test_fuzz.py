@@ -48,6 +48,11 @@ const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host
         .version = "1", .destroy = destroy, .subscribed_events = subscribed_events,
         .on_broadcast = on_broadcast};
     (void)host;
+#ifdef ONLY_ONCE
+    static int made;
+    if (made++ != 0)
+        return NULL;
+#endif
     return &table;
 }
 """
@@ -97,6 +102,14 @@ def test_a_plugin_that_ends_itself_is_started_anew(planted) -> None:
         found = fuzz.fuzz(planted(answer=answer, height=2**63 + 12345), 10, 1, limit=3000)
         assert found.finding == ""
         assert found.tried == 3000
+
+
+def test_a_plugin_that_loads_once_is_not_tried_for_the_rest(planted) -> None:
+    once = planted("-DONLY_ONCE", answer="FATAL", height=2**63 + 12345)
+    with pytest.raises(
+        SlipstreamError, match=r"itself after \d{3,4} events, and did not load again"
+    ):
+        fuzz.fuzz(once, SECONDS, 1)
 
 
 def test_a_plugin_that_hangs_is_ended(planted) -> None:

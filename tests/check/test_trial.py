@@ -9,8 +9,9 @@ import pytest
 from slipstream.check import play, suite, trial
 from slipstream.check.catalogue import catalogue
 from slipstream.check.subject import Subject
-from slipstream.check.suite import explore
+from slipstream.check.suite import explore, run_checks
 from slipstream.check.trial import run
+from slipstream.check.verdict import level_of
 
 pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
 
@@ -105,6 +106,17 @@ def test_what_a_plugin_takes_has_to_be_known(compile_plugin, tmp_path: Path, mon
         explore(subject)
     result = run(subject, "events.over-read", tmp_path)
     assert (result.verdict, "could not be found out" in result.findings[0]) == ("untried", True)
+
+
+def test_who_lacks_a_service_has_no_level(compile_plugin, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "refusing")
+    subject = Subject(compile_plugin(MOODY), {}, {"needs-service": "a database"})
+    explore(subject)
+    names = ["entry.constructor", "lifecycle.load-unload", "lifecycle.one-event"]
+    results = list(run_checks(subject, names, jobs=2))
+    assert [result.verdict for result in results] == ["pass", "untried", "skip"]
+    assert "quirk needs-service (a database): on_load returned FAILED" in results[1].findings[0]
+    assert level_of(results) is None
 
 
 def test_what_the_machine_refuses_is_not_the_plugins_fault(

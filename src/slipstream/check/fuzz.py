@@ -85,6 +85,12 @@ def fuzz(subject: Subject, seconds: float, seed: int, limit: int = 0) -> Fuzzed:
         raise SlipstreamError(
             f"{printable(subject.path.name)} does not load", "slipstream check FILE says why"
         )
+    if not fell and any(played.of(lib.SS_PLAYED_UNPLAYED, fuzzing)):
+        raise SlipstreamError(
+            f"{printable(subject.path.name)} ended itself after {rounds[-1].a:,} events, and did "
+            "not load again",
+            "slipstream check FILE says why",
+        )
     if at_event:
         frame = samples.as_it_is(played.fault.input, f"fuzzed (seed {seed})")
         step = replace(played.steps[fuzzing], says=f"on_broadcast, {frame.label}", frame=frame)

@@ -26,10 +26,12 @@ class Quirk:
     Attributes:
         says: What that means.
         excuses: Ids of the checks whose findings it turns into a skip.
+        is_absence: What is excused cannot be tried, and what stands on it neither: no skip.
     """
 
     says: str
     excuses: frozenset[str] = frozenset()
+    is_absence: bool = False
 
 
 QUIRKS = {
@@ -47,6 +49,7 @@ QUIRKS = {
     "needs-service": Quirk(
         "needs something that is not here, such as a database",
         frozenset({"lifecycle.load-unload"}),
+        is_absence=True,
     ),
 }  # fmt: skip
 """What a plugin may declare to be."""

@@ -182,15 +182,12 @@ def timeout_zero(trial: Trial) -> Findings:
     """Calls that must not wait."""
     script = trial.loaded()
     trial.send(script)
-    script.flush(timeout=0)
-    script.unload(timeout=0)
+    waiting = (script.flush(timeout=0), script.unload(timeout=0))
     script.destroy()
-    played = trial.play(script)
-    for call in played.of(lib.SS_PLAYED_CALL):
-        step = script.steps[call.step]
-        waits = step.what in {lib.SS_PLAY_FLUSH, lib.SS_PLAY_UNLOAD}
-        if waits and call.a / 1e6 > _AT_ONCE_MS * trial.subject.slow:
-            yield f"{step.says} with timeout_ms 0 took {call.a / 1e6:,.0f} ms"
+    for at in waiting:
+        took = trial.least_ms(script, at, _AT_ONCE_MS)
+        if took > _AT_ONCE_MS * trial.subject.slow:
+            yield f"{script.steps[at].says} with timeout_ms 0 took {took:,.0f} ms"
 
 
 @check("contract.fork")

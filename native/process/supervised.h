@@ -64,6 +64,7 @@ struct ss_supervisor {
     int kick;
     bool stopping;
     uint64_t last_tick_ns;
+    _Atomic uint64_t beats; /* grows with each round */
     uint64_t random;
     ss_supervised *supervised;
     char message[SS_MESSAGE_ROOM]; /* [its thread]: the one that is being looked at */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,8 @@ static void *run(void *argument) {
     ss_os_thread_set_name("slip-supervisor");
     ss_os_mutex_lock(&self->lock);
     while (!self->stopping) {
+        /* Whoever reads it wants to know only that it changes. */
+        atomic_fetch_add_explicit(&self->beats, 1, memory_order_relaxed);
         size_t used = 0;
         size_t wanted = 1;
         for (const ss_supervised *w = self->supervised; w != NULL; w = w->next_supervised)
@@ -187,6 +190,10 @@ ss_supervisor *ss_supervisor_new(ss_log_queue *log, const char *program) {
     }
     ss_log_queue_retain(log);
     return self;
+}
+
+uint64_t ss_supervisor_beats(const ss_supervisor *self) {
+    return atomic_load_explicit(&self->beats, memory_order_relaxed);
 }
 
 void ss_supervisor_free(ss_supervisor *self) {

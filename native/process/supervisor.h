@@ -55,6 +55,9 @@ ss_supervisor *ss_supervisor_new(ss_log_queue *log, const char *program);
 /* Kills what still runs and ends the thread. */
 void ss_supervisor_free(ss_supervisor *self);
 
+/* Grows at least once a second as long as the thread makes headway. */
+uint64_t ss_supervisor_beats(const ss_supervisor *self);
+
 /* A worker behind a queue; nothing runs yet. What it refuses for good goes to `letters`. */
 ss_supervised *ss_supervised_new(ss_supervisor *self, ss_queue *queue, ss_letters *letters);
 /* Opens, checks and constructs a generation, beside the one that runs if there is one.

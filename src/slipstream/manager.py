@@ -406,6 +406,15 @@ class PluginManager(metaclass=_ShowsNative):
             self._finalizer.detach()
             _close(self._loaded, self._host, self._wait_timeout)
 
+    @property
+    def supervisor_beats(self) -> int | None:
+        """Grows at least once a second while worker processes are looked after; None: none yet.
+
+        For a watchdog: if it stands still, a worker that crashes is not started again.
+        """
+        self._host.require_own()
+        return self._host.supervisor_beats
+
     # ---- Asking and steering --------------------------------------------------------
 
     @property

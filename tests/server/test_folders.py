@@ -71,7 +71,7 @@ BAD = [
         "/proc/self/environ",
         "/proc/self/nix",
     ),
-    *("/proc/self/root/etc/passwd", "/proc/self/cwd/good.json5", "/proc/self/fd/0", "/dev/fd/0"),
+    *("/proc/self/root", "/proc/self/cwd/good.json5", "/proc/self/fd/0", "/dev/fd/0"),
     *("/dev/null", "/dev/zero", "/dev/tty", "/dev/stdin", "/dev/missing", "/sys/kernel/notes"),
     # Links.
     *("out.json5", "out-relative.json5", "out-missing.json5", "round.json5", "absolute.json5"),

@@ -173,6 +173,27 @@ def test_it_tells_systemd_and_writes_a_token(tmp_path: Path, tally: Path) -> Non
             last = service.recv(1000).decode()
 
 
+def test_the_watchdog_is_not_fed_while_events_are_stuck(tmp_path: Path, compile_plugin) -> None:
+    stuck = SLOW.replace("VERSION", "2").replace("{0, 1000 * 1000}", "{60, 0}")
+    slow = config(tmp_path, compile_plugin(stuck, name="slow"), mode="inline")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.bind(str(tmp_path / "notify"))
+        service.settimeout(60)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        options = ("--slipstream-config", slow, "--listen", f"unix:{tmp_path}/p.sock")
+        with Daemon(tmp_path, *options, env=told) as daemon:
+            daemon.ready()
+            made, _ = begin(tmp_path / "p.sock", 1)
+            with made:
+                assert "WATCHDOG=1" in [service.recv(100).decode() for _ in range(3)]
+                made.sendall(reward(1, 1))
+                service.settimeout(1.0)  # more than three times as long as between two of them
+                with pytest.raises(TimeoutError):
+                    for _ in range(1000):
+                        service.recv(100)
+            daemon.kill()
+
+
 def test_sighup_with_one_broken_config_changes_nothing_but_its_own_line(
     tmp_path: Path, examples: Path
 ) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from slipstream.server.routes import ROUTES, match
+from slipstream.server.routes import ROUTES, Route, match
 
 ROOT = Path(__file__).resolve().parents[2]
 ERROR = {"message", "error_type", "chain"}
@@ -57,12 +57,12 @@ class Tally:
 # ---- Requests ----------------------------------------------------------------------------------
 
 
-def a_path(rng: random.Random, target: Target) -> str:
-    route = rng.choice(ROUTES)
-    name = rng.choice([target.plugin, target.plugin, "nix", "..", "%2e%2e", "a%2fb", "%00", "\\"])
+def a_path(rng: random.Random, target: Target, route: Route) -> str:
+    odd = ["nix", "..", "%2e%2e", "a%2fb", "%00", "\\"]
+    name = target.plugin if rng.random() < 0.7 else rng.choice(odd)
     network = rng.choice(["mainnet"] * 9 + ["canary", "MAINNET", ""])
     path = rng.choice(["", "/v1", "/v2", "/v3"]) + route.path.format(network=network, name=name)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         junk = rng.choice(
             ["/", "//", "/..", "%", "%zz", "%ff", ";x", "a" * 3000, "%0d%0aX: y", "*"]
         )
@@ -109,7 +109,9 @@ def a_body(rng: random.Random, target: Target) -> bytes:
 def a_request(rng: random.Random, target: Target) -> tuple[str, str, bytes]:
     """Method, path and the whole request."""
     methods = ["GET"] * 6 + ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "X" * 50]
-    method, path = rng.choice(methods), a_path(rng, target)
+    route = rng.choice(ROUTES)
+    method = rng.choice([route.method, rng.choice(methods)])
+    path = a_path(rng, target, route)
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
     if rng.random() < 0.8:
         lines.append(f"Authorization: Bearer {rng.choice(target.tokens)}")
@@ -153,7 +155,7 @@ def wrong_with(method: str, path: str, code: int, body: bytes) -> str:
     # Percent-encoded paths are others than they look.
     if "%" not in path and code not in may | {400, 503}:
         return f"{code} of {method} {path[:200]}"
-    if code >= 500 and code != 503 and not path.endswith("/flush"):
+    if code >= 500 and code != 503 and not bare.endswith("/flush"):
         return f"{code} of {method} {path[:200]}: {body[:200]!r}"
     if code >= 400 and method != "HEAD":
         with contextlib.suppress(ValueError):

@@ -34,6 +34,7 @@ class Served:
         else:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.bind(str(uds))
+            self.socket.listen()
             self.url = "http://local"
         self.connections = Connections(most)
         self._uds = uds

@@ -244,4 +244,4 @@ def _to_file(path: Path) -> Callable[[], None]:
 def _code(outcome: Outcome) -> int:
     if outcome.source is not None:
         return BAD_EVENTS
-    return FAILED if outcome.undelivered else 0
+    return FAILED if outcome.undelivered or outcome.broken else 0

@@ -37,6 +37,11 @@ class Host:
         return self._supervisor
 
     @property
+    def supervisor_beats(self) -> int | None:
+        """Grows as long as the supervisor makes headway; None: there is none yet."""
+        return None if self._supervisor is None else self._supervisor.beats
+
+    @property
     def is_foreign(self) -> bool:
         """It was made by the process that has forked this one."""
         return self.pump.is_foreign

@@ -90,6 +90,12 @@ class Supervisor(Handle["ss_supervisor"]):
         with self._lock:
             return list(self._plugins)
 
+    @property
+    def beats(self) -> int:
+        """Grows at least once a second as long as its thread makes headway."""
+        with self.asking():
+            return 0 if self.is_closed else int(lib.ss_supervisor_beats(self.pointer))
+
     def collect_reports(self) -> None:
         """Write down the crash reports that wait."""
         for plugin in self._all():

@@ -36,6 +36,7 @@ SUBJECT = "operator"
 """Whose token is written at start."""
 
 _FLUSH_SLICE = 5.0  # seconds, after which it is looked whether there is a hurry
+_SUPERVISOR_WITHIN = 5.0  # seconds in which it has to be seen to make headway
 _HURRY = 1.0  # seconds for each step, once there is
 _HELD = {PluginState.PAUSED, PluginState.QUARANTINED, PluginState.FAILED}
 
@@ -47,10 +48,12 @@ class Outcome:
     Attributes:
         undelivered: Of each plugin, how many events it was not given or has not acknowledged.
         source: What was wrong with the source of events.
+        broken: What went wrong in the daemon itself.
     """
 
     undelivered: dict[str, int] = field(default_factory=dict)
     source: SlipstreamError | None = None
+    broken: BaseException | None = None
 
 
 class _StoppedEarly(Exception):
@@ -161,7 +164,7 @@ class Daemon:
             return await self._unload()
         plugins = PluginSink(self._manager, self._say)
         sink = plugins if self._record is None else Both(plugins, self._record)
-        self._path = EventPath(sink, self._streams, self._wake)
+        self._path = EventPath(sink, self._streams, self._wake, self._event_path_failed)
         self._listener = Listener(self._path, self._say)
         self._settling = Settling(
             self._path.settler, self._streams, self._control, self._listener.answer, self._say
@@ -180,10 +183,25 @@ class Daemon:
     def _wake(self) -> None:
         self._settling.wake()
 
+    def _event_path_failed(self, error: Exception) -> None:
+        _unless_closed(self._loop, self._broken, error)
+
+    def _broken(self, error: BaseException) -> None:
+        """Something that must not end has ended: it is better to begin anew."""
+        if self._outcome.broken is None:
+            self._outcome.broken = error
+            self._manager.say(logging.ERROR, "internal error; the daemon ends", error=error)
+            self._stop.set()
+
+    def _task_is_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken(error)
+
     def _task(self, work: Coroutine[Any, Any, Any]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_is_done)
 
     async def _in_thread(self, do: Callable[..., Any], *arguments: object) -> Any:
         return await self._loop.run_in_executor(self._control, do, *arguments)
@@ -354,9 +372,15 @@ class Daemon:
     async def _feed_watchdog(self) -> None:
         """Tell systemd that there is headway, as long as there is."""
         seen = -1
+        supervised: int | None = None
+        moved = time.monotonic()
+        patience = max(_SUPERVISOR_WITHIN, self._notify.watchdog / 2)
         while True:
-            beats = self._path.beats
-            if not self._path.is_busy or beats != seen:
+            beats, supervisor = self._path.beats, self._manager.supervisor_beats
+            if supervisor is None or supervisor != supervised:
+                supervised, moved = supervisor, time.monotonic()
+            is_moving = not self._path.is_busy or beats != seen
+            if is_moving and time.monotonic() - moved < patience:
                 self._notify.tell("WATCHDOG=1")
             seen = beats
             await asyncio.sleep(self._notify.watchdog / 3)
@@ -374,8 +398,8 @@ class Daemon:
         async with self._changing:
             await self._in_thread(self._path.join, max(0.1, deadline - time.monotonic()))
             await self._flush(deadline)
-            self._path.settler.is_ending = True
             await self._settling.once()
+            self._path.settler.is_ending = True
             plugins = await self._unload()
         await self._settling.once()  # some have acknowledged in their last call
         self._listener.close()

@@ -129,7 +129,7 @@ class Producer(asyncio.Protocol, Inlet):
         self._large = 0
         self._repeated = 0
         self._is_done = False  # its end was seen, and nothing is left
-        self._waits_since = time.monotonic()
+        self._waits_since = self._connected = time.monotonic()
         # asyncio's.
         self._answered: dict[int, Answer] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -218,15 +218,14 @@ class Producer(asyncio.Protocol, Inlet):
 
     def _look(self) -> None:
         """Close it if it keeps the daemon waiting."""
-        waited = time.monotonic() - self._waits_since
-        if self._chunks or self._is_paused or self._is_done:
-            waited = 0.0
-        if self._current is None and waited >= MARK_WITHIN - 0.1:
-            self._drop("no MARK slipstream.stream came in time", {"seconds": MARK_WITHIN})
-            return
-        if self._have and waited >= FRAME_WITHIN:
-            self._drop("a frame was begun and not ended in time", {"seconds": FRAME_WITHIN})
-            return
+        now = time.monotonic()
+        if not (self._chunks or self._is_paused or self._is_done):  # else the daemon is behind
+            if self._current is None and now - self._connected >= MARK_WITHIN - 0.1:
+                self._drop("no MARK slipstream.stream came in time", {"seconds": MARK_WITHIN})
+                return
+            if self._have and now - self._waits_since >= FRAME_WITHIN:
+                self._drop("a frame was begun and not ended in time", {"seconds": FRAME_WITHIN})
+                return
         self._timer = self._loop.call_later(_LOOK_EVERY, self._look)
 
     def _drop(self, why: str, fields: dict[str, object]) -> None:
@@ -260,6 +259,8 @@ class Producer(asyncio.Protocol, Inlet):
         while self._chunks and took < _PIECE:
             data = self._chunks.popleft()
             took += len(data)
+            if not self._have:
+                self._waits_since = time.monotonic()
             self._parts.append(data)
             self._have += len(data)
         self._taken += took

@@ -112,13 +112,20 @@ class EventPath:
         is_busy: It works at this moment.
     """
 
-    def __init__(self, sink: Sink, streams: Streams, on_note: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        streams: Streams,
+        on_note: Callable[[], None],
+        on_fail: Callable[[Exception], None],
+    ) -> None:
         """Make the thread; `start` starts it.
 
         Args:
             sink: Where events go.
             streams: All that are known.
             on_note: Called on the thread, whenever something was noted.
+            on_fail: Called on the thread, if it ends for a mistake of its own.
         """
         self.streams = streams
         self.settler = Settler()
@@ -127,6 +134,7 @@ class EventPath:
         self.is_busy = False
         self._sink = sink
         self._on_note = on_note
+        self._on_fail = on_fail
         self._line: deque[Inlet] = deque()
         self._turn = threading.Condition()
         self._is_stopping = False
@@ -194,6 +202,12 @@ class EventPath:
     # ---- The thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            self._on_fail(error)
+
+    def _serve(self) -> None:
         while (inlet := self._next()) is not None:
             self.is_busy = True
             inlet.queued = False

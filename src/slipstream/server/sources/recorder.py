@@ -113,6 +113,18 @@ class Both:
         return [self._capture, *self._plugins.subscribers()]
 
 
+def _internal(error: Exception) -> SlipstreamError:
+    return SlipstreamError(f"internal error: {error!r}", "report it")
+
+
+async def _until(stop: asyncio.Event, sink: CaptureSink) -> None:
+    """Wait for the end, or for a disk that takes nothing more."""
+    while not stop.is_set() and sink.problem is None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await stop.wait()
+
+
 def unlink(path: str) -> None:
     """Remove a socket's file."""
     Path(path).unlink(missing_ok=True)
@@ -139,18 +151,22 @@ async def record(
     stop = asyncio.Event()
     problem: list[SlipstreamError] = []
     streams = Streams(None)
-    path = EventPath(sink, streams, lambda: settling.wake())  # noqa: PLW0108 - made below
+
+    def ended(error: SlipstreamError | None) -> None:
+        if error is not None:
+            problem.append(error)
+        loop.call_soon_threadsafe(stop.set)
+
+    def noted() -> None:
+        settling.wake()
+
+    path = EventPath(sink, streams, noted, lambda error: ended(_internal(error)))
     listener = Listener(path, say)
     writer = ThreadPoolExecutor(1, "slipstream-record")
     settling = Settling(path.settler, streams, writer, listener.answer, say)
     task = loop.create_task(settling.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-
-    def ended(error: SlipstreamError | None) -> None:
-        if error is not None:
-            problem.append(error)
-        loop.call_soon_threadsafe(stop.set)
 
     bound = source.bind() if isinstance(source, Address) else None
     try:
@@ -161,10 +177,7 @@ async def record(
         else:
             file = FileSource(str(source), path, loop=False, speed=Speed(), say=say, on_end=ended)
             file.start()
-        while not stop.is_set() and sink.problem is None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await stop.wait()
+        await _until(stop, sink)
         listener.stop()
         path.stop()
         path.join(10.0)

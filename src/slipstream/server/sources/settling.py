@@ -43,6 +43,7 @@ class Settling:
         self._say = say
         self._noted = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()
         self._is_failing = False
 
     def wake(self) -> None:
@@ -61,11 +62,11 @@ class Settling:
             await asyncio.sleep(EVERY)
 
     async def once(self) -> None:
-        """Look, write down, tell."""
-        # It reads counters, and may wait for the disk of a recording.
-        changes = await self._loop.run_in_executor(self._writer, self._settler.advance)
-        if changes:
-            await self._keep(changes)
+        """Look, write down, tell. A look reads counters, and may wait for the disk."""
+        async with self._turn:
+            changes = await self._loop.run_in_executor(self._writer, self._settler.advance)
+            if changes:
+                await self._keep(changes)
         self._tell()
 
     async def _keep(self, changes: list[Change]) -> None:

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slipstream.errors import ConfigError
-from slipstream.files import FileProblem, read_small
 from slipstream.server.data_dir import usual_folder
 
 if TYPE_CHECKING:
     from slipstream.server.client import Client
 
-_TOKEN_MAX = 64 << 10
 _OPTIONS = (
     click.option(
         "--data-dir",
@@ -71,15 +68,7 @@ def client_of(data_dir: Path | None, network: str, url: str, token_file: Path | 
         folder = data_dir or usual_folder(network or "mainnet")
         client = module.Client(socket=folder / "admin.sock", network=network)
         return client
-    token = ""
-    if token_file is not None:
-        try:
-            token = read_small(token_file, _TOKEN_MAX).decode("ascii").strip()
-        except (FileProblem, OSError, UnicodeError) as error:
-            raise ConfigError(
-                f"cannot read the token in {token_file}: {error}",
-                "it is one line of ASCII, as `slipstream token issue` prints it",
-            ) from None
+    token = "" if token_file is None else module.read_token(token_file)
     client = module.Client(url=url, token=token, network=network)
     return client
 

@@ -10,8 +10,10 @@ from urllib.parse import quote
 
 import httpx
 
-from slipstream.errors import SlipstreamError
+from slipstream.errors import ConfigError, SlipstreamError
+from slipstream.files import FileProblem, read_small
 
+_TOKEN_MAX = 64 << 10
 _CONNECT = 5.0
 _QUIET = 30.0  # seconds of silence after which whoever follows hears that the other side is gone
 _START = "is it running? slipstream start; --data-dir names its folder, --url another address"
@@ -201,6 +203,21 @@ class Client:
                 yield from answer.iter_lines()
         except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
             raise self._no_answer(error) from None
+
+
+def read_token(file: Path) -> str:
+    """Return the token that a file holds.
+
+    Raises:
+        ConfigError: It holds none.
+    """
+    try:
+        return read_small(file, _TOKEN_MAX).decode("ascii").strip()
+    except (FileProblem, OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"cannot read the token in {file}: {error}",
+            "it is one line of ASCII, as `slipstream token issue` prints it",
+        ) from None
 
 
 def _segment(name: str) -> str:

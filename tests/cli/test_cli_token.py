@@ -1,0 +1,64 @@
+"""slipstream token, beside a host that verifies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slipstream.server import Tokens
+from slipstream.server.answers import Refused
+
+
+def test_issue_list_revoke_rotate(command, tmp_path: Path) -> None:
+    where = ("--data-dir", str(tmp_path))
+    host = Tokens(tmp_path)
+    done = command("token", "issue", "grafana", *where, "--scope", "metrics:read", "--life", "1h")
+    assert done.returncode == 0, done.stderr
+    token = done.stdout.strip()
+    caller = host.verify(token)
+    assert (caller.subject, caller.scopes) == ("grafana", {"metrics:read"})
+    assert "grafana" in command("token", "list", *where).stdout
+    (listed,) = json.loads(command("token", "list", *where, "--json").stdout)
+    assert listed["jti"] == caller.token
+    assert listed["exp"] - listed["iat"] == 3600
+    assert token not in json.dumps(listed)
+    done = command("token", "revoke", caller.token, *where)
+    assert done.stdout == f"{caller.token} of grafana is revoked\n"
+    with pytest.raises(Refused, match="revoked"):
+        host.verify(token)
+    token = json.loads(command("token", "issue", "me", *where, "--json").stdout)["token"]
+    assert host.verify(token).subject == "me"
+    assert command("token", "rotate", *where, "--grace", "0").returncode == 0
+    with pytest.raises(Refused):
+        host.verify(token)
+
+
+def test_what_it_does_not_understand(command, tmp_path: Path) -> None:
+    where = ("--data-dir", str(tmp_path))
+    for arguments, code in (
+        (("issue", "../x", *where), 3),
+        (("issue", "x", *where, "--scope", "all"), 3),
+        (("issue", "x", *where, "--life", "soon"), 2),
+        (("issue", "x", "--data-dir", str(tmp_path / "nix")), 2),
+        (("list", *where, "--network", "devnet"), 2),
+    ):
+        done = command("token", *arguments)
+        assert done.returncode == code, done.stderr
+        assert "next: " in done.stderr
+
+
+def test_a_library_that_is_missing(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['jwt'] = None; from slipstream.cli import main;"
+        f"sys.exit(main(['token', 'list', '--data-dir', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'slipstream[server]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -97,7 +97,7 @@ PYTHON = {
     "testing": Room("what plugin authors test with", (*_HOSTING, "__init__")),
     "cli": Room(
         "the commands",
-        (*_HOSTING, "text", "_platform", "aleo", "streams", "check", "server", "__init__"),
+        (*_HOSTING, "text", "_platform", "files", "aleo", "streams", "check", "server", "__init__"),
     ),
 }
 

@@ -338,3 +338,16 @@ def test_a_file_in_a_loop_goes_on_where_it_was(tmp_path: Path, examples: Path) -
         events, last = count()
         assert events == last  # without a hole, and nothing twice
         before = events
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; from slipstream import cli; sys.modules['uvicorn'] = None;"
+        f"sys.exit(cli.main(['start', '--norest', '--data-dir', {str(tmp_path / 'data')!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "pip install 'slipstream[server]'" in done.stderr
+    assert not (tmp_path / "data").exists()

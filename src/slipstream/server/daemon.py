@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import os
 import signal
@@ -93,6 +94,7 @@ class Daemon:
             SlipstreamError: It could not start, or one of its plugins could not.
         """
         options = self._options
+        _require_libraries()
         with contextlib.ExitStack() as stack:
             data = DataDir(options.data_dir or usual_folder(options.network))
             stack.callback(data.close)
@@ -448,6 +450,16 @@ class Daemon:
         else:
             self._say(logging.INFO, "ended; every event was acknowledged", {})
         return outcome
+
+
+def _require_libraries() -> None:
+    """Say what is missing before anything has run; they are imported later."""
+    for library in ("uvicorn", "starlette", "jwt"):
+        if importlib.util.find_spec(library) is None:
+            raise SlipstreamError(
+                f"this needs the library {library}, which is not installed",
+                "pip install 'slipstream[server]'",
+            )
 
 
 def _unbind(bound: socket.socket, address: Address) -> None:

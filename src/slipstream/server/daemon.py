@@ -174,6 +174,8 @@ class Daemon:
         self._task(self._settling.run())
         app = self._application(module)
         await self._serve(app, module)
+        if self._outcome.broken is not None:
+            return await self._end(app)
         self._write_token()
         self._tell_ready()
         await self._open_sources()

@@ -30,6 +30,14 @@ class Server(uvicorn.Server):
         self.over = asyncio.Event()
         self._leave = asyncio.Event()
 
+    async def serve(self, sockets: Any = None) -> None:
+        """Serve until `leave`. Whoever waits for its begin or its end is let go if it fails."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self.begun.set()
+            self.over.set()
+
     async def startup(self, sockets: Any = None) -> None:
         """Begin to serve."""
         await super().startup(sockets)

@@ -169,9 +169,13 @@ def _rest(found: Settings) -> None:
     options = found.options
     if bool(options.tls_cert) != bool(options.tls_key):
         found.fault("--tls-cert", ConfigError("--tls-cert and --tls-key go together", "give both"))
-    for name, file in (("--tls-cert", options.tls_cert), ("--tls-key", options.tls_key)):
-        if file is not None and not os.access(file, os.R_OK):
-            found.fault(name, ConfigError(f"{file} cannot be read", "check its path and mode"))
+    given = {"--tls-cert": options.tls_cert, "--tls-key": options.tls_key}
+    unread = [name for name, file in given.items() if file and not os.access(file, os.R_OK)]
+    for name in unread:
+        error = ConfigError(f"{given[name]} cannot be read", "check its path and mode")
+        found.fault(name, error)
+    if options.tls_cert and options.tls_key and not unread:
+        _certificate(found, options.tls_cert, options.tls_key)
     if options.rest_rps < 0:
         found.fault("--rest-rps", ConfigError("it is negative", "0 is no limit"))
     _origins(found)
@@ -184,6 +188,21 @@ def _rest(found: Settings) -> None:
         return
     if not is_loopback(found.rest.host):
         _reachable(found)
+
+
+def _certificate(found: Settings, cert: Path, key: Path) -> None:
+    import ssl  # noqa: PLC0415 - 10 ms that only TLS needs
+
+    try:
+        # Without the password nobody is asked for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, OSError, ValueError) as problem:
+        error = ConfigError(
+            f"{cert} and {key} do not serve TLS: {problem}",
+            "give a PEM file with the certificate and those that vouch for it, and one with its "
+            "key, without a password",
+        )
+        found.fault("--tls-cert", error)
 
 
 def _origins(found: Settings) -> None:

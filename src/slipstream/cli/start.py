@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable
@@ -209,8 +210,10 @@ def _nothing() -> None:
 
 
 def _show(text: str) -> None:
-    emit(text)
-    sys.stdout.flush()
+    """Tell whoever has started it; that he does not read it ends no daemon."""
+    with contextlib.suppress(OSError, ValueError, click.exceptions.Exit):
+        emit(text)
+        sys.stdout.flush()
 
 
 def _refuse(understood: Understood, *, check_config: bool) -> None:

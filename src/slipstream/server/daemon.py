@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
 import os
 import signal
@@ -20,10 +19,11 @@ from slipstream.config import Mode
 from slipstream.errors import FlushTimeout, SlipstreamError
 from slipstream.loaded import Plugin
 from slipstream.manager import PluginManager
+from slipstream.server import beginning
 from slipstream.server.configs import Configs
 from slipstream.server.data_dir import DataDir, usual_folder
 from slipstream.server.settings import Settings
-from slipstream.server.sources.addresses import Address
+from slipstream.server.sources.addresses import Address, name_of, unbind
 from slipstream.server.sources.files import FileSource
 from slipstream.server.sources.kept import Streams
 from slipstream.server.sources.listen import Listener
@@ -94,7 +94,8 @@ class Daemon:
             SlipstreamError: It could not start, or one of its plugins could not.
         """
         options = self._options
-        _require_libraries()
+        beginning.require_libraries()
+        beginning.survive_early_signals()
         with contextlib.ExitStack() as stack:
             data = DataDir(options.data_dir or usual_folder(options.network))
             stack.callback(data.close)
@@ -104,7 +105,7 @@ class Daemon:
             self._listening = [self._bound(stack, one) for one in self._settings.listen]
             self._record: CaptureSink | None = None
             if options.record is not None:
-                self._record = CaptureSink(options.record, append=True)
+                self._record = CaptureSink(options.record, append=True, say=self._say)
                 stack.callback(self._record.close)
             self._streams = Streams(data.streams)
             stack.callback(self._streams.close)
@@ -126,7 +127,7 @@ class Daemon:
         if address is None:
             return None
         bound = address.bind()
-        stack.callback(_unbind, bound, address)
+        stack.callback(unbind, bound, address, address.file_id())
         return bound
 
     def _say(self, level: int, text: str, fields: dict[str, object]) -> None:
@@ -138,7 +139,9 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._stop_early = False
+        self._is_ready = asyncio.Event()
         self._changing = asyncio.Lock()
+        self._hup_waits = False
         self._control = ThreadPoolExecutor(4, "slipstream-control")
         self._tasks: set[asyncio.Task[Any]] = set()
         self._servers: list[Any] = []
@@ -154,13 +157,18 @@ class Daemon:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
                 self._loop.remove_signal_handler(number)
+            beginning.survive_early_signals()
             self._control.shutdown(wait=False)
 
     async def _start_and_stop(self) -> list[Plugin]:
         for text in self._settings.warnings:
             self._say(logging.WARNING, text, {})
+        if self._streams.damaged:
+            text = "some of what was settled cannot be read and may come again: look at the disk"
+            self._say(logging.WARNING, text, {"records": self._streams.damaged})
         try:
-            _, module = await asyncio.gather(self._in_thread(self._load), self._in_thread(_import))
+            load = self._in_thread(self._load)
+            _, module = await asyncio.gather(load, self._in_thread(beginning.import_server))
         except _StoppedEarly:
             self._say(logging.INFO, "stopped while plugins were loaded", {})
             return await self._unload()
@@ -289,8 +297,12 @@ class Daemon:
             return
         at = self._options.jwt_timestamp
         token = self._tokens.issue(SUBJECT, at=None if at is None else float(at))
-        path = self._data.write_token(SUBJECT, token)
-        self._show(f"REST: {self._rest_url()}\ntoken of {SUBJECT} (also in {path}):\n{token}\n")
+        try:
+            kept = f" (also in {self._data.write_token(SUBJECT, token)})"
+        except OSError as error:  # others can be issued, once there is room
+            kept = ""
+            self._say(logging.WARNING, "the token is in no file", {"problem": error.strerror})
+        self._show(f"REST: {self._rest_url()}\ntoken of {SUBJECT}{kept}:\n{token}\n")
 
     def _rest_url(self) -> str:
         if self._rest is None:
@@ -310,6 +322,7 @@ class Daemon:
             said["safe_mode"] = "every plugin is paused"
         self._say(logging.INFO, "ready", said)
         self._notify.tell("READY=1", f"STATUS={len(self._manager.plugins)} plugins")
+        self._is_ready.set()
 
     async def _open_sources(self) -> None:
         self._path.start()
@@ -317,7 +330,7 @@ class Daemon:
         self._file: FileSource | None = None
         for bound in self._listening:
             if bound is not None:
-                name = _name_of(bound)
+                name = name_of(bound)
                 await self._listener.add(bound, name.rpartition("/")[2])
                 self._say(logging.INFO, "listening for producers", {"address": name})
         if options.events:
@@ -358,10 +371,14 @@ class Daemon:
             os._exit(128 + number)
 
     def _on_hup(self) -> None:
-        self._task(self._read_configs())
+        if not self._hup_waits:  # the one that waits will see all that has changed until now
+            self._hup_waits = True
+            self._task(self._read_configs())
 
     async def _read_configs(self) -> None:
+        await self._is_ready.wait()  # the same files are being loaded
         async with self._changing:
+            self._hup_waits = False
             if not self._stop.is_set():
                 self._notify.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 await self._in_thread(self._configs.read_again)
@@ -399,6 +416,7 @@ class Daemon:
         if self._file is not None:
             self._file.stop()
         self._path.stop()
+        self._settling.is_ending = True
         async with self._changing:
             await self._in_thread(self._path.join, max(0.1, deadline - time.monotonic()))
             await self._flush(deadline)
@@ -454,40 +472,8 @@ class Daemon:
         return outcome
 
 
-def _require_libraries() -> None:
-    """Say what is missing before anything has run; they are imported later."""
-    for library in ("uvicorn", "starlette", "jwt"):
-        if importlib.util.find_spec(library) is None:
-            raise SlipstreamError(
-                f"this needs the library {library}, which is not installed",
-                "pip install 'slipstream[server]'",
-            )
-
-
-def _unbind(bound: socket.socket, address: Address) -> None:
-    bound.close()
-    if address.path:
-        with contextlib.suppress(OSError):
-            Path(address.path).unlink()
-
-
-def _name_of(bound: socket.socket) -> str:
-    """The address of a socket as the option has it, with the port that it got."""
-    name = bound.getsockname()
-    if isinstance(name, str):
-        return f"unix:{name}"
-    return str(Address(host=name[0], port=name[1]))
-
-
 def _unless_closed(
     loop: asyncio.AbstractEventLoop, do: Callable[..., None], *given: object
 ) -> None:
     with contextlib.suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(do, *given)
-
-
-def _import() -> Any:
-    """Import what serves, which takes a while, beside the loading of plugins."""
-    from slipstream.server import need  # noqa: PLC0415 - see there
-
-    return need("slipstream.server.serve")

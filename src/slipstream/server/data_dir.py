@@ -14,12 +14,21 @@ class DataFolderInUse(SlipstreamError):
 
 
 def usual_folder(network: str) -> Path:
-    """Return where a daemon keeps its data unless it is told otherwise."""
+    """Return where a daemon keeps its data unless it is told otherwise.
+
+    Raises:
+        SlipstreamError: Nothing says where.
+    """
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd may give several
     if given:
         return Path(given)
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "slipstream" / network
+    try:
+        return Path(state).expanduser() / "slipstream" / network
+    except RuntimeError:
+        raise SlipstreamError(
+            "this user has no home folder, so there is no usual data folder", "name one: --data-dir"
+        ) from None
 
 
 class DataDir:

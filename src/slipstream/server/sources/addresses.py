@@ -60,6 +60,14 @@ class Address:
             raise
         return connection
 
+    def file_id(self) -> tuple[int, int] | None:
+        """Return what tells its socket file from another of the same name; None: there is none."""
+        try:
+            status = os.lstat(self.path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
     def bind(self) -> socket.socket:
         """Return a socket that listens there. A socket file that a dead process left is replaced.
 
@@ -69,10 +77,35 @@ class Address:
         try:
             return _bind_unix(self.path) if self.path else _bind_tcp(self.host, self.port)
         except OSError as error:
+            if self.path and not error.errno:
+                raise CannotBind(
+                    f"cannot listen at {self}: the path is longer than a socket may have",
+                    "choose a shorter one: --listen, or --data-dir for its admin.sock",
+                ) from None
             raise CannotBind(
                 f"cannot listen at {self}: {error.strerror or error}",
                 "choose another address, or end whoever listens there",
             ) from None
+
+
+def name_of(bound: socket.socket) -> str:
+    """Return the address of a socket as the option has it, with the port that it got."""
+    name = bound.getsockname()
+    return f"unix:{name}" if isinstance(name, str) else str(Address(host=name[0], port=name[1]))
+
+
+def unbind(bound: socket.socket, address: Address, made: tuple[int, int] | None) -> None:
+    """Close a socket, and remove its file, unless somebody has put another in its place.
+
+    Args:
+        bound: The socket.
+        address: Where.
+        made: The file's `file_id` when it was bound.
+    """
+    if made is not None and address.file_id() == made:
+        with contextlib.suppress(OSError):
+            os.unlink(address.path)  # noqa: PTH108 - as above
+    bound.close()
 
 
 def parse_address(text: str) -> Address:

@@ -1,8 +1,8 @@
 """The streams that a daemon knows, and up to where each is settled, kept over crashes.
 
 The file: 16 bytes of header, then records of 40 bytes, little-endian: u64 stream, u64 settled,
-u64 dead, u64 told, u32 CRC-32 of these, u32 0. The last record of a stream counts. What is
-behind a record that is damaged was never told to anybody: it is cut off.
+u64 dead, u64 told, u32 CRC-32 of these, u32 0. The last record of a stream counts. A record that is
+damaged at the end was never told to anybody: it is cut off. One in the middle is passed over.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ class TooManyStreams(Exception):
 
 
 class Streams:
-    """The streams of a daemon, and their file."""
+    """The streams of a daemon, and their file.
+
+    Attributes:
+        damaged: How many records in the middle of the file could not be read: a disk's fault.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Read the file, and open it for appending; None keeps nothing.
@@ -59,6 +63,7 @@ class Streams:
             ConfigError: It cannot be read or written, or is something else.
         """
         self.states: dict[int, StreamState] = {}
+        self.damaged = 0
         self._path = path
         self._file = -1
         self._bytes = 0
@@ -84,17 +89,19 @@ class Streams:
             data = _HEADER
         if not data.startswith(_HEADER):
             raise _no_such_file(path)
-        at = len(_HEADER)
-        while at + _SIZE <= len(data):
+        end = len(_HEADER)
+        bad = 0
+        for at in range(len(_HEADER), len(data) - _SIZE + 1, _SIZE):
             check, _ = _CHECK.unpack_from(data, at + _RECORD.size)
             if zlib.crc32(data[at : at + _RECORD.size]) != check:
-                break
+                bad += 1
+                continue
             stream, settled, dead, told = _RECORD.unpack_from(data, at)
             self.states[stream] = StreamState(stream, settled, settled, dead, told)
-            at += _SIZE
-        os.ftruncate(self._file, at)
+            self.damaged, end = bad, at + _SIZE
+        os.ftruncate(self._file, end)
         os.fsync(self._file)
-        self._bytes = at
+        self._bytes = end
 
     def get(self, stream: int) -> StreamState:
         """Return a stream's state; a new one for stream 0, and where there was none.
@@ -125,7 +132,8 @@ class Streams:
         data = b"".join(_record(*change) for change in changes if change[0])
         if not data:
             return
-        if self._bytes + len(data) > max(_ROOM, 4 * _SIZE * len(self.states)):
+        room = max(_ROOM, 4 * _SIZE * len(self.states))
+        if self._bytes + len(data) > room or not os.fstat(self._file).st_nlink:  # it was removed
             self._write_anew(self._path, {change[0]: change for change in changes})
             return
         if os.pwrite(self._file, data, self._bytes) < len(data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from slipstream.capture import HEADER, open_for_append
 from slipstream.errors import CaptureError, SlipstreamError
-from slipstream.server.sources.addresses import Address
+from slipstream.server.sources.addresses import Address, unbind
 from slipstream.server.sources.files import FileSource
 from slipstream.server.sources.kept import Streams
 from slipstream.server.sources.listen import Listener
@@ -31,12 +32,13 @@ class CaptureSink:
         problem: What the disk has said.
     """
 
-    def __init__(self, path: Path, *, append: bool = False) -> None:
+    def __init__(self, path: Path, *, append: bool = False, say: Say | None = None) -> None:
         """Open it.
 
         Args:
             path: The file.
             append: It may be there already; else a new one is made.
+            say: Takes a line when the disk takes no more.
 
         Raises:
             CaptureError: It cannot be had.
@@ -51,6 +53,7 @@ class CaptureSink:
                     f"cannot create {path}: {error.strerror}", "choose another file name"
                 ) from None
             self._file.write(HEADER)
+        self._path, self._say = path, say
         self._written = self._synced = 0
         self.problem: OSError | None = None
 
@@ -65,7 +68,7 @@ class CaptureSink:
             try:
                 self._file.write(run)
             except OSError as error:
-                self.problem = error
+                self._fail(error)
 
     def subscribers(self) -> list[CaptureSink]:
         """Return itself, who alone gets events."""
@@ -84,8 +87,20 @@ class CaptureSink:
                 os.fdatasync(self._file.fileno())
                 self._synced = written
             except OSError as error:
-                self.problem = error
+                self._fail(error)
         return Look(self._synced)
+
+    def _fail(self, error: OSError) -> None:
+        self.problem = error
+        if self._say is not None:
+            said: dict[str, object] = {
+                "file": str(self._path),
+                "problem": error.strerror,
+                "next": "make room, and start the daemon again: what is not settled comes again",
+            }
+            self._say(
+                logging.ERROR, "events are not recorded any more, and so none is settled", said
+            )
 
     def close(self) -> None:
         """Write out what is buffered."""
@@ -123,11 +138,6 @@ async def _until(stop: asyncio.Event, sink: CaptureSink) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await stop.wait()
-
-
-def unlink(path: str) -> None:
-    """Remove a socket's file."""
-    Path(path).unlink(missing_ok=True)
 
 
 async def record(
@@ -169,6 +179,7 @@ async def record(
         loop.add_signal_handler(number, stop.set)
 
     bound = source.bind() if isinstance(source, Address) else None
+    made = source.file_id() if isinstance(source, Address) else None
     try:
         path.start()
         if bound is not None:
@@ -187,10 +198,8 @@ async def record(
     finally:
         task.cancel()
         writer.shutdown(wait=False)
-        if bound is not None:
-            bound.close()
-            if isinstance(source, Address) and source.path:
-                unlink(source.path)
+        if bound is not None and isinstance(source, Address):
+            unbind(bound, source, made)
     if sink.problem is not None:
         raise sink.problem
     if problem:

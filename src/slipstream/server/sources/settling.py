@@ -17,7 +17,11 @@ EVERY = 0.1  # seconds
 
 
 class Settling:
-    """Looks how far the plugins are, as long as something is unsettled."""
+    """Looks how far the plugins are, as long as something is unsettled.
+
+    Attributes:
+        is_ending: The daemon ends, and waits for no disk: what is not kept comes again.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Settling:
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._is_failing = False
+        self.is_ending = False
 
     def wake(self) -> None:
         """Something was noted; from any thread."""
@@ -77,8 +82,11 @@ class Settling:
             except OSError as error:  # told to nobody before it is kept
                 if not self._is_failing:
                     self._is_failing = True
-                    said: dict[str, object] = {"problem": error.strerror, "next": "make room"}
+                    hint = "make room in the data folder, and see that it is there"
+                    said: dict[str, object] = {"problem": error.strerror, "next": hint}
                     self._say(logging.ERROR, "what is settled cannot be written down", said)
+                if self.is_ending:
+                    return
                 await asyncio.sleep(1)
                 continue
             break

@@ -1,0 +1,131 @@
+"""`slipstream start` at three in the morning: signals at the wrong time, full disks, lost folders."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from slipstream.errors import SlipstreamError
+from slipstream.server.data_dir import usual_folder
+from slipstream.server.sources.addresses import Address, CannotBind, unbind
+from slipstream.server.sources.kept import Streams
+from slipstream.server.sources.wire import HEADER, read_answer
+from support.daemon import SECONDS, Daemon, begin, config, reward, until
+
+SLOW = r"""
+#include <slipstream.h>
+#include <time.h>
+static int32_t load(void *self, const char *config, size_t size, uint32_t reason) {
+    struct timespec pause = {1, 500 * 1000 * 1000};
+    (void)self, (void)config, (void)size, (void)reason;
+    nanosleep(&pause, NULL);
+    return SLIPSTREAM_OK;
+}
+static void destroy(void *self) { (void)self; }
+static uint64_t kinds(void *self) { (void)self; return 0; }
+static int32_t take(void *self, const slipstream_delivery *d, const uint8_t *f, size_t n) {
+    (void)self, (void)d, (void)f, (void)n;
+    return SLIPSTREAM_OK;
+}
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    static const slipstream_plugin table = {SLIPSTREAM_PLUGIN_HEAD, 0, NULL, "slow", "1", destroy,
+                                            load, NULL, kinds, take, NULL, NULL};
+    (void)host;
+    return &table;
+}
+"""
+
+
+@pytest.fixture
+def tally(examples: Path, tmp_path: Path) -> Path:
+    return config(tmp_path, examples / "tally" / "tally.so")
+
+
+def test_signals_while_it_loads_and_a_storm_of_them(
+    tmp_path: Path, tally: Path, compile_plugin
+) -> None:
+    library = compile_plugin(SLOW)
+    slow = config(tmp_path, library, name="slow")
+    options = ("--slipstream-config", slow, "--slipstream-config", tally)
+    with Daemon(tmp_path, *options) as daemon:
+        until((tmp_path / "data" / "plugins" / "slow").exists, "the begin of the load")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP):
+            daemon.send(number)
+        daemon.ready()
+        first = daemon.wait_for("the configs were read again")
+        assert (first["as_before"], first["failed"]) == (2, 0), first
+        config(tmp_path, library, name="slow", changed=True)
+        for _ in range(300):  # while the first loads for 1.5 s
+            daemon.send(signal.SIGHUP)
+            time.sleep(0.001)
+        daemon.wait_for("the configs were read again", times=3)
+        assert daemon.end() == 0
+        read = [line for line in daemon.lines() if "read again" in line["event"]]
+        assert len(read) == 3, "one look is enough for however many signals"
+        assert not [line for line in daemon.lines() if line["level"] == "error"]
+
+
+@pytest.mark.parametrize("what", ["streams", "record"])
+def test_a_full_disk_is_told_and_holds_up_no_end(what: str, tmp_path: Path, tally: Path) -> None:
+    (tmp_path / "data").mkdir()
+    streams = Streams(tmp_path / "data" / "streams")
+    streams.keep([(number, 1, 0, 0) for number in range(1, 3001)])
+    streams.close()
+    record = tmp_path / "record.slip"
+    record.write_bytes(HEADER + b"".join(reward(1, n) for n in range(1, 1001)))
+    file = tmp_path / "data" / "streams" if what == "streams" else record
+    options = ["--slipstream-config", tally, "--listen", f"unix:{tmp_path}/p.sock"]
+    options += ["--record", record] if what == "record" else []
+    with Daemon(tmp_path, *options) as daemon:
+        daemon.ready().wait_for("listening")
+        made, _ = begin(tmp_path / "p.sock", 7000)
+        with made:
+            size = file.stat().st_size
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size, size))
+            made.sendall(reward(7000, 1))
+            text = "cannot be written down" if what == "streams" else "not recorded any more"
+            assert daemon.wait_for(text)["level"] == "error"
+            began = time.monotonic()
+            assert daemon.end() == 0
+            assert time.monotonic() - began < 20  # less than --stop-timeout
+            made.shutdown(socket.SHUT_WR)
+            data = b""
+            while some := made.recv(1 << 16):
+                data += some
+        assert read_answer(data[-48:]).settled == 0, "told, and not kept"
+
+
+def test_nobody_reads_the_token(tmp_path: Path) -> None:
+    with Daemon(tmp_path, "--rest", "127.0.0.1:0") as daemon:
+        daemon.process.stdout.close()
+        daemon.ready().wait_for("no source of events")
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(SECONDS) == 0
+
+
+def test_a_socket_that_somebody_has_put_in_its_place_stays(tmp_path: Path) -> None:
+    address = Address(path=str(tmp_path / "s"))
+    first = address.bind()
+    made = address.file_id()
+    Path(address.path).unlink()
+    second = address.bind()
+    unbind(first, address, made)
+    with address.connect(SECONDS):
+        pass
+    unbind(second, address, address.file_id())
+    assert not Path(address.path).exists()
+
+
+def test_folders_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CannotBind, match="longer than a socket may have") as told:
+        Address(path=str(tmp_path / ("x" * 120) / "admin.sock")).bind()
+    assert "--data-dir" in told.value.hint
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "~no-such-user/state")
+    with pytest.raises(SlipstreamError, match="no home folder"):
+        usual_folder("mainnet")

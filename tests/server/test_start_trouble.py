@@ -100,6 +100,17 @@ def test_a_full_disk_is_told_and_holds_up_no_end(what: str, tmp_path: Path, tall
         assert read_answer(data[-48:]).settled == 0, "told, and not kept"
 
 
+def test_a_file_that_grows_in_a_loop_ends_it_instead_of_losing_events(tmp_path: Path) -> None:
+    file = tmp_path / "events.slip"
+    file.write_bytes(HEADER + b"".join(reward(5, n) for n in range(1, 101)))
+    with Daemon(tmp_path, "--events", file, "--loop", "--speed", "300/s") as daemon:
+        daemon.ready()
+        with file.open("ab") as more:
+            more.write(b"".join(reward(5, n) for n in range(101, 111)))
+        assert daemon.wait() == 4
+        assert "has changed" in daemon.said("the source of events failed")["problem"]
+
+
 def test_nobody_reads_the_token(tmp_path: Path) -> None:
     with Daemon(tmp_path, "--rest", "127.0.0.1:0") as daemon:
         daemon.process.stdout.close()

@@ -56,6 +56,7 @@ class FileSource(Inlet):
         self._end: SlipstreamError | None = None
         self._is_read = False
         self._is_told = False
+        self._size: int | None = None  # for a loop: of the file when its sequences were looked at
         self._unnumbered: StreamState | None = None
         self._events = 0
         self._repeated = 0
@@ -96,6 +97,10 @@ class FileSource(Inlet):
         first = self._passes_done(span) if span else 0
         for number in itertools.count(first):
             with EventFile(self.name, on_warning=self._warn) as file:
+                if span and file.size != self._size:  # sequences of two passes would be the same
+                    raise CaptureError(
+                        f"{self.name} has changed while it was sent in a loop", "start it again"
+                    )
                 before = 0
                 for run in file.runs(self._speed.run_bytes):
                     pace.hold(run, file.count - before)
@@ -111,6 +116,7 @@ class FileSource(Inlet):
         self._seen: set[int] = set()
         highest = 0
         with EventFile(self.name, on_warning=lambda _: None) as file:
+            self._size = file.size
             for frame in file.playable():
                 _, _, _, _, _, stream, sequence = head_of(frame)
                 self._seen.add(stream)

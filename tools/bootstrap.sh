@@ -61,8 +61,8 @@ missing_packages() {
 
 # What the tests need beyond that. They call the compilers by these names, whatever CC is.
 optional_packages() {
-    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || echo chromium
-    promtool --version >/dev/null 2>&1 || echo prometheus
+    chromium --version >/dev/null 2>&1 || chromium-browser --version >/dev/null 2>&1 ||
+        echo chromium
     command -v zsh >/dev/null || echo zsh
     command -v fish >/dev/null || echo fish
     program | makes gcc -x c || echo gcc libc6-dev
@@ -154,4 +154,18 @@ if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >
     say "making $venv with $python"
     rm -rf "$venv"
     "$python" -m venv "$venv"
+fi
+
+# Of Debian's prometheus only the one program: the package itself starts a service.
+fetch_promtool() {
+    bin=$(cd "$venv/bin" && pwd) && cd "$scratch" && apt-get download -qq prometheus &&
+        dpkg -x prometheus_*.deb . && cp usr/bin/promtool "$bin"
+}
+if [ "$tests" = --tests ] && ! promtool --version >/dev/null 2>&1 &&
+    ! "$venv/bin/promtool" --version >/dev/null 2>&1; then
+    say "fetching promtool"
+    if ! (fetch_promtool) >/dev/null 2>&1 &&
+        ! { sudo=$(as_root) && $sudo apt-get update -qq && (fetch_promtool); } >/dev/null 2>&1; then
+        say "some tests are skipped without promtool, which is in Debian's package prometheus"
+    fi
 fi

@@ -86,6 +86,28 @@ def read_frames(file: BinaryIO, name: str) -> Iterator[bytes]:
         number += 1
 
 
+def create(path: Path) -> BinaryIO:
+    """Create a capture and write its header; an existing file is not overwritten.
+
+    Args:
+        path: The file.
+
+    Returns:
+        It, open for writing.
+
+    Raises:
+        CaptureError: It cannot be created.
+    """
+    try:
+        file = path.open("xb")
+    except OSError as error:
+        raise CaptureError(
+            f"cannot create {path}: {error.strerror}", "choose another file name"
+        ) from None
+    file.write(HEADER)
+    return file
+
+
 class CaptureWriter:
     """Writes frames to a new capture; a context manager."""
 
@@ -95,13 +117,7 @@ class CaptureWriter:
         Raises:
             CaptureError: It cannot be created.
         """
-        try:
-            self._file = path.open("xb")
-        except OSError as error:
-            raise CaptureError(
-                f"cannot create {path}: {error.strerror}", "choose another file name"
-            ) from None
-        self._file.write(HEADER)
+        self._file = create(path)
 
     def write(self, frames: bytes) -> None:
         """Append whole frames."""

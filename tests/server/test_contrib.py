@@ -12,7 +12,7 @@ import pytest
 
 from slipstream.server import Metrics
 from support.operated import COMMAND
-from support.toolbox import is_not_here
+from support.toolbox import promtool
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 RULES = CONTRIB / "slipstream-alerts.yml"
@@ -56,11 +56,8 @@ def test_the_grafana_file_names_labels_that_exist(served) -> None:
 
 
 def test_promtool_takes_the_rules() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        is_not_here("there is no promtool (Debian: prometheus)")
     done = subprocess.run(
-        [promtool, "check", "rules", RULES],
+        [promtool(), "check", "rules", RULES],
         capture_output=True,
         text=True,
         timeout=120,

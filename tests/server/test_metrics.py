@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import subprocess
 import time
 
@@ -14,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from slipstream import Payload
 from slipstream.server import Metrics
-from support.toolbox import is_not_here
+from support.toolbox import promtool
 
 PARSERS = {False: prometheus, True: openmetrics}
 
@@ -174,11 +173,8 @@ def test_a_plugin_that_calls_a_gauge_what_another_counts(manager, compile_plugin
 
 
 def test_promtool_finds_nothing_to_say(scraped) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        is_not_here("there is no promtool (Debian: prometheus)")
     done = subprocess.run(
-        [promtool, "check", "metrics"],
+        [promtool(), "check", "metrics"],
         input=scraped()[0],
         capture_output=True,
         timeout=120,

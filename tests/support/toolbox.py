@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +17,13 @@ PROGRAM = '#include <stdio.h>\nint main(void) { return puts("here") < 0; }\n'
 CXX_PROGRAM = '#include <stdexcept>\nint main() { return std::runtime_error("").what() == 0; }\n'
 FREESTANDING = "#include <stdint.h>\nint main(void) { return 0; }\n"
 FUZZER = "int LLVMFuzzerTestOneInput(const char *data, long len) { return data && len < 0; }\n"
+
+
+def promtool() -> str:
+    """Prometheus's checker, of the machine or of the folder for Python's packages."""
+    beside = Path(sys.executable).parent
+    found = shutil.which("promtool", path=f"{beside}:{os.environ['PATH']}")
+    return found or is_not_here("there is no promtool (Debian: prometheus)")
 
 
 def output_of(*command: str) -> tuple[bool, str]:

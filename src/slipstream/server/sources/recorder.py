@@ -12,8 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from slipstream.capture import HEADER, open_for_append
-from slipstream.errors import CaptureError, SlipstreamError
+from slipstream.capture import create, open_for_append
+from slipstream.errors import SlipstreamError
 from slipstream.server.sources.addresses import Address, unbind
 from slipstream.server.sources.files import FileSource
 from slipstream.server.sources.kept import Streams
@@ -43,16 +43,7 @@ class CaptureSink:
         Raises:
             CaptureError: It cannot be had.
         """
-        if append:
-            self._file = os.fdopen(open_for_append(path), "ab")
-        else:
-            try:
-                self._file = path.open("xb")
-            except OSError as error:
-                raise CaptureError(
-                    f"cannot create {path}: {error.strerror}", "choose another file name"
-                ) from None
-            self._file.write(HEADER)
+        self._file = os.fdopen(open_for_append(path), "ab") if append else create(path)
         self._path, self._say = path, say
         self._written = self._synced = 0
         self.problem: OSError | None = None

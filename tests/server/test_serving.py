@@ -17,7 +17,7 @@ NO_REQUESTS = [
     b"\r\n\r\n\r\n",
     b"GET\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET /nothing HTTP/9.9\r\n\r\n",
     b"get / http/1.1\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",

@@ -254,7 +254,9 @@ void ss_queue_describe(ss_queue *queue, ss_stats *out) {
     ss_lock_take(&queue->lock);
     const ss_control *control = ss_ring_get_control(queue->ring);
     *out = queue->past;
-    out->waiting = ss_ring_count_waiting(queue->ring); /* first: it hears what is acknowledged */
+    /* First, since each of the two hears what is acknowledged: the counts are never behind it. */
+    out->acknowledged = ss_ring_acked(queue->ring);
+    out->waiting = ss_ring_count_waiting(queue->ring);
     const ss_outcomes *outcomes = ss_ring_outcomes(queue->ring);
     out->accepted = ss_ring_last(queue->ring);
     out->delivered = outcomes->delivered;
@@ -262,7 +264,6 @@ void ss_queue_describe(ss_queue *queue, ss_stats *out) {
     out->told = outcomes->told;
     out->undelivered = outcomes->undelivered;
     out->dead_unkept = outcomes->dead_unkept;
-    out->acknowledged = ss_ring_acked(queue->ring);
     out->lost = ss_ring_lost(queue->ring);
     memcpy(out->lost_for, ss_ring_losses(queue->ring)->by, sizeof out->lost_for);
     out->ring_bytes = ss_ring_bytes(queue->ring);

@@ -212,6 +212,8 @@ static void check_thousand(void) {
     do {
         ss_queue_describe(queue, &stats);
         REQUIRE(stats.delivered + stats.dead + stats.waiting == stats.accepted, "sum");
+        REQUIRE(stats.acknowledged <= stats.delivered + stats.dead, "%llu are not counted",
+                (llu)(stats.acknowledged - stats.delivered - stats.dead));
         be_patient(&wait, stats.acknowledged, "ack");
     } while (stats.acknowledged < 1000);
     REQUIRE(stats.delivered == 997 && stats.dead == 3 && stats.dead_unkept == 0, "%llu, %llu",

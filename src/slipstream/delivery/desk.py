@@ -33,7 +33,8 @@ GRANTS = {
 _THREADS_MAX = 16
 _IDLE_MAX = 2
 _LOOK_EVERY = 1.0  # seconds between two looks for calls that do not come back
-_SPARE = 1.0  # seconds more than a call may take, for threads to end
+_SPARE = 1.0  # seconds for threads to end
+_SLICE = 0.002  # seconds between two looks at them
 # A plugin that asks without a pause is served for this part of the time: more would take Python's
 # lock from those who send events. In seconds: for so long it may be served in one go.
 _SHARE, _BURST = 0.5, 0.02
@@ -225,17 +226,25 @@ class Desk(Handle["ss_desk"]):
             return ""
         self._ended = True
         lib.ss_desk_end(self.pointer, 0)
-        self._join(timeout)
+        self._wait_for_threads(timeout)
         lib.ss_desk_end(self.pointer, 1)
         left = self.calls().waiting
-        self._join(_SPARE)
+        self._wait_for_threads(_SPARE)
         return f"{left} messages were not handed to the application" if left else ""
 
-    def _join(self, timeout: float) -> None:
+    def _wait_for_threads(self, timeout: float) -> None:
+        """Wait for their end; not for those with a call for which nobody waits any more."""
         end = time.monotonic() + timeout
-        for thread in list(self._threads):
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, end - time.monotonic()))
+        while (now := time.monotonic()) < end:
+            with self._guard:
+                sending = [
+                    since + self._timeout > now
+                    for since, what in self._busy.values()
+                    if what == lib.SS_ASKS_SEND
+                ]
+                if len(self._threads) == len(self._busy) and not any(sending):
+                    return
+            time.sleep(_SLICE)
 
 
 class _Budget:

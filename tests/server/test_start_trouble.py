@@ -111,6 +111,25 @@ def test_a_file_that_grows_in_a_loop_ends_it_instead_of_losing_events(tmp_path: 
         assert "has changed" in daemon.said("the source of events failed")["problem"]
 
 
+def test_a_damaged_list_of_revoked_tokens(tmp_path: Path) -> None:
+    options = ("--rest", "127.0.0.1:0")
+    with Daemon(tmp_path, *options) as daemon:
+        daemon.ready()
+        kept = tmp_path / "data" / "jwt_tokens.jsonl"
+        whole = kept.read_bytes()
+        kept.write_bytes(whole[:-2])
+        daemon.send(signal.SIGHUP)
+        line = daemon.wait_for("no token can be accepted")
+        assert str(kept) in line["event"]
+        assert "token rotate --grace 0" in line["next"]
+        assert daemon.end() == 0
+    for more in ([], ["--check-config"]):
+        with Daemon(tmp_path, *options, *more) as daemon:
+            assert daemon.wait() == 3
+            assert f"{kept}, the list of revoked tokens, is cut off" in daemon.log.read_text()
+            assert "token rotate --grace 0" in daemon.log.read_text()
+
+
 def test_nobody_reads_the_token(tmp_path: Path) -> None:
     with Daemon(tmp_path, "--rest", "127.0.0.1:0") as daemon:
         daemon.process.stdout.close()

@@ -180,17 +180,17 @@ class Daemon:
             self._path.settler, self._streams, self._control, self._listener.answer, self._say
         )
         self._task(self._settling.run())
-        app = self._application(module)
-        await self._serve(app, module)
+        self._app = self._application(module)
+        await self._serve(self._app, module)
         if self._outcome.broken is not None:
-            return await self._end(app)
+            return await self._end()
         self._write_token()
         self._tell_ready()
         await self._open_sources()
         if self._notify.watchdog:
             self._task(self._feed_watchdog())
         await self._stop.wait()
-        return await self._end(app)
+        return await self._end()
 
     def _wake(self) -> None:
         self._settling.wake()
@@ -382,7 +382,16 @@ class Daemon:
             if not self._stop.is_set():
                 self._notify.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 await self._in_thread(self._configs.read_again)
+                self._look_at_tokens()
                 self._notify.tell("READY=1")
+
+    def _look_at_tokens(self) -> None:
+        """Say what keeps tokens from being accepted."""
+        try:
+            if self._tokens is not None:
+                self._tokens.check()
+        except SlipstreamError as error:
+            self._say(logging.ERROR, error.message, {"next": error.hint})
 
     def _on_usr1(self) -> None:
         try:
@@ -408,10 +417,10 @@ class Daemon:
 
     # ---- The end ------------------------------------------------------------------------------
 
-    async def _end(self, app: Any) -> list[Plugin]:
+    async def _end(self) -> list[Plugin]:
         self._notify.tell("STOPPING=1")
         deadline = time.monotonic() + self._options.stop_timeout
-        app.stop()
+        self._app.stop()
         self._listener.stop()
         if self._file is not None:
             self._file.stop()
@@ -429,7 +438,7 @@ class Daemon:
             server.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2.0):
-                await app.aclose()
+                await self._app.aclose()
                 for server in self._servers:
                     await server.over.wait()
         return plugins

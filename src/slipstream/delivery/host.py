@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipstream import _native
+from slipstream._platform import make_private_folder
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.delivery.supervisor import Supervisor
 from slipstream.errors import ConfigError
@@ -65,7 +66,7 @@ class Host:
             return None
         folder = self.data_dir / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
         except OSError as error:
             raise ConfigError(
                 f"cannot make the data folder {folder}: {error.strerror}",

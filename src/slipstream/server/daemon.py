@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from slipstream.config import Mode
@@ -22,6 +21,7 @@ from slipstream.manager import PluginManager
 from slipstream.server import beginning
 from slipstream.server.configs import Configs
 from slipstream.server.data_dir import DataDir, usual_folder
+from slipstream.server.front import Front
 from slipstream.server.settings import Settings
 from slipstream.server.sources.addresses import Address, name_of, unbind
 from slipstream.server.sources.files import FileSource
@@ -32,9 +32,6 @@ from slipstream.server.sources.recorder import Both, CaptureSink
 from slipstream.server.sources.settling import Settling
 from slipstream.server.systemd import Notify
 from slipstream.status import PluginState
-
-SUBJECT = "operator"
-"""Whose token is written at start."""
 
 _FLUSH_SLICE = 5.0  # seconds, after which it is looked whether there is a hurry
 _SUPERVISOR_WITHIN = 5.0  # seconds in which it has to be seen to make headway
@@ -100,8 +97,9 @@ class Daemon:
             data = DataDir(options.data_dir or usual_folder(options.network))
             stack.callback(data.close)
             self._data = data
-            self._rest = self._bound(stack, self._settings.rest)
-            self._admin = self._bound(stack, Address(path=str(data.admin_socket)))
+            rest = self._bound(stack, self._settings.rest)
+            admin = self._bound(stack, Address(path=str(data.admin_socket)))
+            self._front = Front(self._settings, data, rest, admin, self._say)
             self._listening = [self._bound(stack, one) for one in self._settings.listen]
             self._record: CaptureSink | None = None
             if options.record is not None:
@@ -144,7 +142,6 @@ class Daemon:
         self._hup_waits = False
         self._control = ThreadPoolExecutor(4, "slipstream-control")
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._servers: list[Any] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_stop, number)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hup)
@@ -163,6 +160,9 @@ class Daemon:
     async def _start_and_stop(self) -> list[Plugin]:
         for text in self._settings.warnings:
             self._say(logging.WARNING, text, {})
+        for folder in self._data.narrowed:
+            text = "other users could look into a folder, which is for this one alone now"
+            self._say(logging.INFO, text, {"folder": str(folder)})
         if self._streams.damaged:
             text = "some of what was settled cannot be read and may come again: look at the disk"
             self._say(logging.WARNING, text, {"records": self._streams.damaged})
@@ -180,11 +180,11 @@ class Daemon:
             self._path.settler, self._streams, self._control, self._listener.answer, self._say
         )
         self._task(self._settling.run())
-        self._app = self._application(module)
-        await self._serve(self._app, module)
+        self._front.make(module, self._manager, self.figures, self._not_ready)
+        await self._front.serve(module, self._task)
         if self._outcome.broken is not None:
             return await self._end()
-        self._write_token()
+        self._front.write_token(self._show)
         self._tell_ready()
         await self._open_sources()
         if self._notify.watchdog:
@@ -231,29 +231,6 @@ class Daemon:
 
     # ---- Serving ------------------------------------------------------------------------------
 
-    def _application(self, server: Any) -> Any:
-        options = self._options
-        dirs = options.config_dirs or {
-            str(Path(path).absolute().parent) for path in options.configs
-        }
-        self._tokens = None
-        if self._rest is not None and not options.nojwt:
-            self._tokens = server.Tokens(
-                self._data.path, options.network, secret=self._settings.secret
-            )
-        return server.admin_app(
-            self._manager,
-            network=options.network,
-            tokens=self._tokens,
-            config_dirs=dirs,
-            cors_origins=options.cors_origins,
-            audit=self._data.audit,
-            rest_rps=options.rest_rps,
-            metrics=server.Metrics(self._manager, network=options.network, figures=self.figures),
-            ready=self._not_ready,
-            metrics_open=options.metrics_open,
-        )
-
     def figures(self) -> dict[str, int]:
         """What the sources have brought so far."""
         figures = self._path.figures
@@ -276,45 +253,10 @@ class Daemon:
             reasons.append(f"the source of events failed: {self._outcome.source.message}")
         return reasons
 
-    async def _serve(self, app: Any, server: Any) -> None:
-        connections = server.Connections()
-        options = self._options
-        tls: dict[str, object] = {}
-        if options.tls_cert is not None:
-            tls = {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key}
-        for bound, more in ((self._rest, tls), (self._admin, {})):
-            if bound is None:
-                continue
-            config = server.config_for(app, lifespan=False, connections=connections, **more)
-            one = server.Server(config)
-            self._servers.append(one)
-            self._task(one.serve(sockets=[bound]))
-        for one in self._servers:
-            await one.begun.wait()
-
-    def _write_token(self) -> None:
-        if self._tokens is None or self._options.nobanner:
-            return
-        at = self._options.jwt_timestamp
-        token = self._tokens.issue(SUBJECT, at=None if at is None else float(at))
-        try:
-            kept = f" (also in {self._data.write_token(SUBJECT, token)})"
-        except OSError as error:  # others can be issued, once there is room
-            kept = ""
-            self._say(logging.WARNING, "the token is in no file", {"problem": error.strerror})
-        self._show(f"REST: {self._rest_url()}\ntoken of {SUBJECT}{kept}:\n{token}\n")
-
-    def _rest_url(self) -> str:
-        if self._rest is None:
-            return ""
-        host, port = self._rest.getsockname()[:2]
-        scheme = "http" if self._options.tls_cert is None else "https"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
     def _tell_ready(self) -> None:
         said: dict[str, object] = {
             "plugins": len(self._manager.plugins),
-            "rest": self._rest_url() or "none",
+            "rest": self._front.url or "none",
             "data": str(self._data.path),
             "seconds": round(time.monotonic() - self._began, 3),
         }
@@ -382,16 +324,8 @@ class Daemon:
             if not self._stop.is_set():
                 self._notify.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 await self._in_thread(self._configs.read_again)
-                self._look_at_tokens()
+                self._front.look_at_tokens()
                 self._notify.tell("READY=1")
-
-    def _look_at_tokens(self) -> None:
-        """Say what keeps tokens from being accepted."""
-        try:
-            if self._tokens is not None:
-                self._tokens.check()
-        except SlipstreamError as error:
-            self._say(logging.ERROR, error.message, {"next": error.hint})
 
     def _on_usr1(self) -> None:
         try:
@@ -420,7 +354,7 @@ class Daemon:
     async def _end(self) -> list[Plugin]:
         self._notify.tell("STOPPING=1")
         deadline = time.monotonic() + self._options.stop_timeout
-        self._app.stop()
+        self._front.stop()
         self._listener.stop()
         if self._file is not None:
             self._file.stop()
@@ -434,13 +368,9 @@ class Daemon:
             plugins = await self._unload()
         await self._settling.once()  # some have acknowledged in their last call
         self._listener.close()
-        for server in self._servers:
-            server.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2.0):
-                await self._app.aclose()
-                for server in self._servers:
-                    await server.over.wait()
+                await self._front.close()
         return plugins
 
     async def _flush(self, deadline: float) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from slipstream._platform import create_private, lock, open_for_append
+from slipstream._platform import create_private, lock, make_private_folder, open_for_append
 from slipstream.errors import ConfigError
 from slipstream.files import FileProblem, read_small
 
@@ -269,7 +269,7 @@ class TokenFiles:
             ConfigError: Another one stays too long, or the folder cannot be written.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             descriptor = open_for_append(self.folder / _LOCK)
         except OSError as error:
             raise self._broken(error) from None

@@ -46,11 +46,13 @@ class Outcome:
     Attributes:
         undelivered: Of each plugin, how many events it was not given or has not acknowledged.
         source: What was wrong with the source of events.
+        unrecorded: What kept events from being recorded.
         broken: What went wrong in the daemon itself.
     """
 
     undelivered: dict[str, int] = field(default_factory=dict)
     source: SlipstreamError | None = None
+    unrecorded: OSError | None = None
     broken: BaseException | None = None
 
 
@@ -241,14 +243,19 @@ class Daemon:
             "bad": figures.bad,
             "producers": len(self._listener.producers),
             "streams": len(self._streams.states),
+            "unrecorded": int(self._unrecorded() is not None),
         }
+
+    def _unrecorded(self) -> OSError | None:
+        """Return what keeps events from being recorded."""
+        return None if self._record is None else self._record.problem
 
     def _not_ready(self) -> list[str]:
         reasons = []
         if self._stop.is_set():
             reasons.append("the daemon is stopping")
-        if self._record is not None and self._record.problem is not None:
-            reasons.append(f"events are not recorded: {self._record.problem.strerror}")
+        if (problem := self._unrecorded()) is not None:
+            reasons.append(f"events are not recorded: {problem.strerror}")
         if self._outcome.source is not None:
             reasons.append(f"the source of events failed: {self._outcome.source.message}")
         return reasons
@@ -402,10 +409,16 @@ class Daemon:
             if counters.undelivered + counters.waiting:
                 outcome.undelivered[plugin.name] = counters.undelivered + counters.waiting
         total = sum(outcome.undelivered.values())
+        outcome.unrecorded = self._unrecorded()
+        said: dict[str, object] = {}
+        if outcome.unrecorded is not None:
+            said = {"record": str(self._options.record), "problem": outcome.unrecorded.strerror}
         if total:
-            said: dict[str, object] = {"undelivered": total, **outcome.undelivered}
+            said |= {"undelivered": total, **outcome.undelivered}
             text = "ended; not every event was acknowledged, see the undelivered files"
             self._say(logging.ERROR, text, said)
+        elif said:
+            self._say(logging.ERROR, "ended; not every event was recorded", said)
         else:
             self._say(logging.INFO, "ended; every event was acknowledged", {})
         return outcome

@@ -24,7 +24,7 @@ SLOW = r"""
 #include <slipstream.h>
 #include <time.h>
 static int32_t load(void *self, const char *config, size_t size, uint32_t reason) {
-    struct timespec pause = {1, 500 * 1000 * 1000};
+    struct timespec pause = {SECONDS, 500 * 1000 * 1000};
     (void)self, (void)config, (void)size, (void)reason;
     nanosleep(&pause, NULL);
     return SLIPSTREAM_OK;
@@ -52,7 +52,7 @@ def tally(examples: Path, tmp_path: Path) -> Path:
 def test_signals_while_it_loads_and_a_storm_of_them(
     tmp_path: Path, tally: Path, compile_plugin
 ) -> None:
-    library = compile_plugin(SLOW)
+    library = compile_plugin(SLOW, "-DSECONDS=1", name="slow")
     slow = config(tmp_path, library, name="slow")
     options = ("--slipstream-config", slow, "--slipstream-config", tally)
     with Daemon(tmp_path, *options) as daemon:
@@ -71,6 +71,24 @@ def test_signals_while_it_loads_and_a_storm_of_them(
         read = [line for line in daemon.lines() if "read again" in line["event"]]
         assert len(read) == 3, "one look is enough for however many signals"
         assert not [line for line in daemon.lines() if line["level"] == "error"]
+
+
+@pytest.mark.parametrize("mode", ["process", "thread"])
+def test_a_second_sigterm_gives_up_a_load_that_hangs(
+    mode: str, tmp_path: Path, tally: Path, compile_plugin
+) -> None:
+    library = compile_plugin(SLOW, "-DSECONDS=3600", name="hangs")
+    slow = config(tmp_path, library, name="hangs", mode=mode, load_timeout=3600, unload_timeout=600)
+    with Daemon(
+        tmp_path, "--slipstream-config", tally, "--slipstream-config", slow, "--stop-timeout", 600
+    ) as daemon:
+        until((tmp_path / "data" / "plugins" / "hangs").exists, "the begin of the load")
+        daemon.send(signal.SIGTERM)
+        daemon.wait_for("a second signal hurries")
+        assert daemon.end() == 0
+        assert daemon.said("a plugin was not loaded")
+        assert daemon.said("plugin unloaded")["plugin"] == "tally"
+        assert not daemon.said("ready")
 
 
 @pytest.mark.parametrize("what", ["streams", "record"])

@@ -35,7 +35,6 @@ from slipstream.status import PluginState
 
 _FLUSH_SLICE = 5.0  # seconds, after which it is looked whether there is a hurry
 _SUPERVISOR_WITHIN = 5.0  # seconds in which it has to be seen to make headway
-_HURRY = 1.0  # seconds for each step, once there is
 _HELD = {PluginState.PAUSED, PluginState.QUARANTINED, PluginState.FAILED}
 
 
@@ -227,7 +226,10 @@ class Daemon:
                 if self._stop_early:
                     raise _StoppedEarly
                 self._configs.load(path, config)
-        except SlipstreamError:
+        except SlipstreamError as error:
+            if self._stop_early:  # it was given up, or nobody needs it any more
+                self._say(logging.WARNING, "a plugin was not loaded", {"problem": error.message})
+                raise _StoppedEarly from None
             self._manager.unload()
             raise
 
@@ -316,6 +318,7 @@ class Daemon:
             self._stop.set()
         elif self._signals == 2:
             self._say(logging.WARNING, f"{name}: hurrying; a third signal ends it at once", {})
+            self._manager.hurry()
         else:
             os._exit(128 + number)
 
@@ -398,8 +401,7 @@ class Daemon:
 
     async def _unload(self) -> list[Plugin]:
         plugins = list(self._manager.plugins.values())
-        timeout = _HURRY if self._signals > 1 else None
-        await self._in_thread(self._manager.unload, timeout)
+        await self._in_thread(self._manager.unload)
         return plugins
 
     def _count(self, plugins: list[Plugin]) -> Outcome:

@@ -286,6 +286,7 @@ def test_producers_that_keep_it_waiting_are_closed_and_slow_ones_are_not(tmp_pat
         slow = asyncio.create_task(producer(HEADER, stream_mark(3), more=over))
         bad = stream_mark(2) + reward(2, 1)
         await asyncio.gather(producer(HEADER[:9], HEADER[9:]), producer(HEADER, bad[:-1]))
+        await asyncio.sleep(1.0)  # so that the slow one is longer there than a frame may take
         over.set()
         await slow
         listener.stop()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipstream import _native
+from slipstream._platform import make_private_folder
+from slipstream.delivery.hurry import Hurry
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.delivery.supervisor import Supervisor
 from slipstream.errors import ConfigError
@@ -21,12 +23,14 @@ class Host:
         sequencer: Where they are attached.
         data_dir: Holds a folder for each of them; None: they get none.
         log_level: The lowest level of their log lines, SLIPSTREAM_LOG_*.
+        hurry: Makes their waits short.
     """
 
     pump: LogPump
     sequencer: Sequencer
     data_dir: Path | None
     log_level: int
+    hurry: Hurry = field(default_factory=Hurry)
     _supervisor: Supervisor | None = None
 
     @property
@@ -65,7 +69,7 @@ class Host:
             return None
         folder = self.data_dir / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
         except OSError as error:
             raise ConfigError(
                 f"cannot make the data folder {folder}: {error.strerror}",

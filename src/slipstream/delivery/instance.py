@@ -15,6 +15,7 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
 from slipstream.delivery.description import Description
+from slipstream.delivery.hurry import Hurry
 from slipstream.errors import (
     PluginFailed,
     PluginLoadError,
@@ -143,7 +144,14 @@ class Instance(Handle["ss_instance"]):
 
     description: Description
 
-    def __init__(self, pump: LogPump, copy: PrivateCopy, config: PluginConfig, name: str) -> None:
+    def __init__(
+        self,
+        pump: LogPump,
+        copy: PrivateCopy,
+        config: PluginConfig,
+        name: str,
+        hurry: Hurry | None = None,
+    ) -> None:
         """Look at the file, open it, construct the instance and check its table.
 
         Args:
@@ -151,6 +159,7 @@ class Instance(Handle["ss_instance"]):
             copy: The private copy to open; closed with the instance.
             config: `folder` and the deadlines are used.
             name: The name that its log lines carry.
+            hurry: Makes its waits short.
 
         Raises:
             PluginLoadError: It was refused; `refusal` says why. Nothing is left of it.
@@ -160,6 +169,7 @@ class Instance(Handle["ss_instance"]):
         self.loaded_with: tuple[bytes, Path | None] = (b"", None)
         self.is_loaded = False
         self._pump = pump
+        self._hurry = hurry or Hurry()
         self._stuck_in = ""
         self._ended: Mapping | None = None
         try:
@@ -194,7 +204,7 @@ class Instance(Handle["ss_instance"]):
             )
             self.description.agrees(info, copy.original)
         except BaseException:
-            self.close(config.unload_timeout)
+            self.close(self._hurry.short(config.unload_timeout))
             raise
 
     # ---- Steps --------------------------------------------------------------------
@@ -224,8 +234,9 @@ class Instance(Handle["ss_instance"]):
 
     def _settle(self, end: float) -> bool:
         """Wait for the step under way, if there is one; False if it does not end in time."""
+        began = time.monotonic()
         while self._stuck_in:
-            left = end - time.monotonic()
+            left = self._hurry.left(began, end)
             if lib.ss_instance_wait(self.pointer, to_ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
                 self._stuck_in = ""
             elif left <= 0:

@@ -74,7 +74,7 @@ class Reloadable(Delivery, Generic[V]):
     @property
     def unload_timeout(self) -> float:
         """The longest wait for each step of its end, in seconds."""
-        return self.config.unload_timeout
+        return self._host.hurry.short(self.config.unload_timeout)
 
     @property
     def settings(self) -> PluginConfig:
@@ -135,7 +135,7 @@ class Reloadable(Delivery, Generic[V]):
             settled = plugin_config(config, self.name, resolved=own)
             self._write_letters(fresh)
         except BaseException:
-            fresh.close(config.unload_timeout)
+            fresh.close(self._host.hurry.short(config.unload_timeout))
             raise
         try:
             problem = self._switch(fresh, settled, data_dir)
@@ -215,7 +215,7 @@ class InHost(Reloadable[Instance]):
     serves_to_the_last = False
 
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
-        return Instance(self._host.pump, copy, config, self.name)
+        return Instance(self._host.pump, copy, config, self.name, self._host.hurry)
 
     def bring(
         self, config: PluginConfig, path: Path, accept: Callable[[str], None] | None = None

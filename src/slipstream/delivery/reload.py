@@ -127,6 +127,8 @@ class Reloadable(Delivery, Generic[V]):
             if accept is not None:
                 self.name = config.name or fresh.description.name
                 accept(self.name)
+                if self._desk is not None:
+                    self._desk.name = self.name
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
@@ -215,7 +217,9 @@ class InHost(Reloadable[Instance]):
     serves_to_the_last = False
 
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
-        return Instance(self._host.pump, copy, config, self.name, self._host.hurry)
+        return Instance(
+            self._host.pump, copy, config, self.name, self._host.hurry, self._desk
+        )
 
     def bring(
         self, config: PluginConfig, path: Path, accept: Callable[[str], None] | None = None

@@ -130,4 +130,4 @@ def test_names() -> None:
         with pytest.raises(PackageError):
             PackageName(name, version)
     order = ["0.9.0", "1.0.0-alpha", "1.0.0-rc1", "1.0.0-rc2", "1.0.0", "1.0.10", "1.2", "2.0"]
-    assert sorted(order[::-1], key=version_key) == order
+    assert sorted([*order[3:], *order[:3]], key=version_key) == order

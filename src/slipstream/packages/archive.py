@@ -33,8 +33,12 @@ class Archive:
         library: The library's bytes.
     """
 
-    def __init__(self, sealed: Sealed) -> None:
+    def __init__(self, sealed: Sealed, *, elsewhere: bool = False) -> None:
         """Check a package.
+
+        Args:
+            sealed: Its bytes.
+            elsewhere: It may be for another machine than this one; then its library is not read.
 
         Raises:
             PackageError: It is refused.
@@ -49,16 +53,18 @@ class Archive:
         self._check_abi()
         self._check_files()
         self.library = self._take_library()
-        self.info = self._check_library()
+        self.info: PluginInfo | None = None
+        if self.package.is_for_here or not elsewhere:
+            self.info = self._check_library()
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a package's file, once.
+    def read(cls, path: Path, *, elsewhere: bool = False) -> Self:
+        """Read a package's file, once; see above.
 
         Raises:
             PackageError: It cannot be read, or is refused.
         """
-        return cls(Sealed.read(path))
+        return cls(Sealed.read(path), elsewhere=elsewhere)
 
     @property
     def digest(self) -> str:

@@ -155,7 +155,7 @@ def _unlocked(body: bytes, password: bytes, salt: bytes, cost: int, memory: int)
     if memory > _MOST_COST or not 0 < times <= 64:
         raise PackageError("the key's password costs too much to try", "lock it anew")
     stream = hashlib.scrypt(
-        password, salt=salt, n=1 << power, r=rounds, p=times, maxmem=2 * _MOST_COST, dklen=104
+        password, salt=salt, n=1 << power, r=rounds, p=times, maxmem=2**31 - 2, dklen=104
     )
     return bytes(one ^ other for one, other in zip(body, stream, strict=True))
 

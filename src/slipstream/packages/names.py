@@ -113,6 +113,11 @@ class PackageName:
 
         return _FIELD.sub(value, template)
 
+    def place(self, template: str) -> str:
+        """Return where it lies by a template; one for all machines has none in its name."""
+        path = self.fill(template)
+        return path if self.os else path.replace(str(self.candidates()[0]), str(self))
+
 
 def version_key(version: str) -> tuple[object, ...]:
     """Return what versions are ordered by: numbers as numbers, a pre-release before its release."""

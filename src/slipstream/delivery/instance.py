@@ -145,7 +145,7 @@ class Instance(Handle["ss_instance"]):
 
     description: Description
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last two by name
         self,
         pump: LogPump,
         copy: PrivateCopy,

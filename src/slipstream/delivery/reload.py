@@ -74,7 +74,7 @@ class Reloadable(Delivery, Generic[V]):
     @property
     def unload_timeout(self) -> float:
         """The longest wait for each step of its end, in seconds."""
-        return self.config.unload_timeout
+        return self._host.hurry.short(self.config.unload_timeout)
 
     @property
     def settings(self) -> PluginConfig:
@@ -115,7 +115,7 @@ class Reloadable(Delivery, Generic[V]):
                     f"`{key}` of {self.name} cannot be changed by a reload",
                     "unload it and load it again",
                 )
-        copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
+        copy = self._copied(path, config)
         try:
             own = settle_own(config, None if copy.info is None else copy.info.config_schema)
             _native.hide(own.forms)
@@ -137,7 +137,7 @@ class Reloadable(Delivery, Generic[V]):
             settled = plugin_config(config, self.name, resolved=own)
             self._write_letters(fresh)
         except BaseException:
-            fresh.close(config.unload_timeout)
+            fresh.close(self._host.hurry.short(config.unload_timeout))
             raise
         try:
             problem = self._switch(fresh, settled, data_dir)
@@ -157,6 +157,13 @@ class Reloadable(Delivery, Generic[V]):
             info=copy.info,
         )
         return problem
+
+    def _copied(self, path: Path, config: PluginConfig) -> PrivateCopy:
+        """Make the copy that is opened, of the bytes that were checked where there are such."""
+        sealed = config.content
+        shared = config.user is not None
+        apart = sealed is not None
+        return PrivateCopy(path, config.sha256, of=sealed, apart=apart, shared=shared)
 
     def _write_letters(self, version: V) -> None:
         """Let what a version refuses go where its config says.
@@ -217,7 +224,7 @@ class InHost(Reloadable[Instance]):
     serves_to_the_last = False
 
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
-        return Instance(self._host.pump, copy, config, self.name, self._desk)
+        return Instance(self._host.pump, copy, config, self.name, self._host.hurry, self._desk)
 
     def bring(
         self, config: PluginConfig, path: Path, accept: Callable[[str], None] | None = None
@@ -226,9 +233,9 @@ class InHost(Reloadable[Instance]):
         old = self.present
         if not config.reload_close_first or old is None or not old.is_loaded:
             return super().bring(config, path, accept)
-        with PrivateCopy(path, config.sha256) as checked:
+        with self._copied(path, config) as checked:
             _ = checked.info  # what can be refused without running it is, while the old one serves
-        again = PrivateCopy(old.copy.original, of=old.copy.path)
+        again = self._copied_again(old)
         try:
             problem = self._end_first(old)
         except BaseException:
@@ -292,7 +299,12 @@ class InHost(Reloadable[Instance]):
         if old.is_loaded:
             self._go_on(old)
             return
-        self._open_again(old, PrivateCopy(old.copy.original, of=old.copy.path), cause)
+        self._open_again(old, self._copied_again(old), cause)
+
+    def _copied_again(self, old: Instance) -> PrivateCopy:
+        """Make another copy of an open one, which nobody has changed meanwhile."""
+        copy, apart = old.copy, old.config.content is not None
+        return PrivateCopy(copy.original, copy.digest, of=copy.path, apart=apart)
 
     def _open_again(self, old: Instance, copy: PrivateCopy, cause: BaseException) -> None:
         """Start an unloaded version anew, from a copy of its copy."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from slipstream.config import PluginConfig, masked
+from slipstream.config import MASK, PluginConfig, masked
 from slipstream.events import EventKind
 from slipstream.frames import kind_name
 from slipstream.loaded import Plugin
@@ -18,7 +18,7 @@ from slipstream.status import PluginState
 RETRIED_TOO_LONG = 60.0
 """Seconds for which an event may be offered again before its plugin counts as not ready."""
 
-_NOT_SHOWN = {"own", "source", "folder", "document"}
+_NOT_SHOWN = {"own", "source", "folder", "document", "content", "own_from"}
 
 
 def status_of(plugin: Plugin) -> dict[str, object]:
@@ -60,7 +60,8 @@ def config_of(config: PluginConfig) -> dict[str, object]:
         for field in fields(config)
         if field.name not in _NOT_SHOWN
     }
-    return {**shown, "own": masked(config.own)}
+    own = dict.fromkeys(config.own, f"{MASK}({config.own_from})") if config.own_from else None
+    return {**shown, "own": masked(config.own) if own is None else own}
 
 
 def why_not_ready(plugin: Plugin) -> str:

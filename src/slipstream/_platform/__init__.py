@@ -14,6 +14,7 @@ from slipstream._platform.memory import memory_left
 from slipstream._platform.posix import (
     STOP_SIGNALS,
     create_private,
+    group_number,
     is_private_folder,
     lock,
     make_library,
@@ -32,6 +33,7 @@ from slipstream._platform.posix import (
 __all__ = [
     "STOP_SIGNALS",
     "create_private",
+    "group_number",
     "is_private_folder",
     "lock",
     "make_library",

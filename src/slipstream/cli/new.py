@@ -75,7 +75,7 @@ def new(*, name: str, lang: str, folder: Path | None) -> None:
             f"cannot make {place}: {error.strerror}", "check the folder above", FAILED
         ) from None
     for file in _templates(lang):
-        target = place / _fill("." * (file.name == "gitignore") + file.name, values)
+        target = place / _fill(file.name.removesuffix(".in"), values)
         target.write_text(_fill(file.read_text("utf-8"), values), encoding="utf-8")
         emit(f"{target}\n")
     emit(f"\nNext: make -C {place} test check\n")

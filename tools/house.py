@@ -88,6 +88,10 @@ PYTHON = {
         "what a machine, a library are like",
         (*_HOSTING, "text", "_platform", "files", "streams", "__init__"),
     ),
+    "packages": Room(
+        "archives, keys, where they come from",
+        ("errors", "text", "_platform", "files", "config", "library"),
+    ),
     "server": Room(
         "a manager over HTTP; the daemon",  # knows no C
         (
@@ -97,13 +101,17 @@ PYTHON = {
             "files",
             "streams",
             "check",
+            "packages",
             "__init__",
         ),
     ),
     "testing": Room("what plugin authors test with", (*_HOSTING, "__init__")),
     "cli": Room(
         "the commands",
-        (*_HOSTING, "text", "_platform", "files", "aleo", "streams", "check", "server", "__init__"),
+        (
+            *(*_HOSTING, "text", "_platform", "files", "aleo", "streams", "check", "packages"),
+            *("server", "__init__"),
+        ),
     ),
 }
 

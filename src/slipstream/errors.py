@@ -119,6 +119,10 @@ class PluginLoadError(SlipstreamError):
         self.refusal = refusal
 
 
+class PackageError(SlipstreamError):
+    """A package was refused, or could not be had, before anything of it was used."""
+
+
 class PluginAlreadyLoaded(SlipstreamError):
     """A plugin with this name, or from this library, is loaded already."""
 

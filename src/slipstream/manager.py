@@ -424,6 +424,15 @@ class PluginManager(metaclass=_ShowsNative):
             self._finalizer.detach()
             _close(self._loaded, self._host, self._wait_timeout)
 
+    def hurry(self) -> None:
+        """Let each wait for a plugin take a second at most from now on, also those under way.
+
+        For a program that is asked again to end: a load whose plugin hangs is given up, and what
+        does not unload in time is left or killed.
+        """
+        self._host.require_own()
+        self._host.hurry.begin()
+
     @property
     def supervisor_beats(self) -> int | None:
         """Grows at least once a second while worker processes are looked after; None: none yet.

@@ -12,14 +12,14 @@ import pytest
 from examples_tools import EXAMPLES, ROOT, make
 from support.toolbox import require
 
-NAMES = ["minimal", "tally", "ledger", "mailbox", "tally-rust"]
+NAMES = ["minimal", "tally", "ledger", "mailbox", "tally-cpp", "tally-rust"]
 STRICT = ["-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
 
 
 def library(built: Path, name: str) -> Path:
     path = built / name / f"{name}.so"
-    if name == "tally-rust" and not path.exists():
-        pytest.skip("no cargo on this machine")
+    if name in {"tally-cpp", "tally-rust"} and not path.exists():
+        pytest.skip("no compiler for it on this machine")
     return path
 
 
@@ -111,6 +111,12 @@ def test_without_cargo_the_rust_example_is_left_out() -> None:
     done = make("rust", CARGO="no-such-cargo")
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
     assert "tally-rust and host-rust skipped" in done.stdout
+
+
+def test_without_a_cpp_compiler_its_example_is_left_out() -> None:
+    done = make("-B", "tally-cpp/tally-cpp.so", CXX="no-such-compiler")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert "tally-cpp skipped" in done.stdout
 
 
 def test_minimal_is_the_example_of_the_header() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from slipstream.streams import EventFile
-from support.daemon import Daemon, begin, config, connect, next_answer, reward, settled, until
+from support.daemon import (
+    Daemon,
+    begin,
+    config,
+    connect,
+    next_answer,
+    open_to_others,
+    reward,
+    settled,
+    until,
+)
 
 SLOW = r"""
 #include <slipstream.h>
@@ -65,13 +76,13 @@ def test_check_config_names_every_fault_at_once(tmp_path: Path, tally: Path) -> 
         "--insecure-paths", "--check-config", "--slipstream-config", broken, "--slipstream-config", missing,
         "--slipstream-config", tally, "--slipstream-config", tally, "--rest", "0.0.0.0:3030", "--nojwt",
         "--listen", "tcp:0.0.0.0:1", "--listen", "nowhere", "--jwt-secret", "c2hvcnQ=", "--loop",
-        "--tls-cert", tmp_path / "cert", "--prover", "--rest-rps", "-1", "--cors-origin", "nonsense",
+        "--listen-group", "no such group", "--tls-cert", tmp_path / "cert", "--prover", "--rest-rps", "-1", "--cors-origin", "nonsense",
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     faults = [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("error")]
     wanted = [str(broken), str(missing), str(tally), "--tls-cert", "--tls-cert", "--rest-rps"]
     wanted += ["--nojwt", "--cors-origin", "--jwt-secret", "--listen", "--listen", "--loop"]
-    wanted += ["--prover"]
+    wanted += ["--prover", "--listen-group"]
     assert sorted(faults) == sorted(wanted)
     assert done.stderr.count("  next: ") == len(wanted)
 
@@ -83,6 +94,8 @@ def test_check_config_names_every_fault_at_once(tmp_path: Path, tally: Path) -> 
         (["--rest", "0.0.0.0:3030"], 2),
         (["--listen", "tcp:0.0.0.0:0"], 2),
         (["--network", "9"], 2),
+        (["--listen", "unix:/run/s", "--listen-mode", "0666"], 2),
+        (["--listen", "unix:/run/s", "--listen-mode", "u+w"], 2),
         (["--slipstream-config", "/nowhere.json5"], 3),
     ],
 )
@@ -98,8 +111,9 @@ def test_a_good_config_is_said_to_be_good(tally: Path) -> None:
 
 def test_a_second_daemon_is_told_who_holds_the_folder_and_a_taken_port(tmp_path: Path) -> None:
     place = tmp_path / "p.sock"
-    with Daemon(tmp_path, "--listen", f"unix:{place}") as daemon:
+    with Daemon(tmp_path, "--listen", f"unix:{place}", "--listen-group", os.getegid()) as daemon:
         daemon.ready()
+        assert stat.S_IMODE(place.stat().st_mode) == 0o660
         second = run("--data-dir", tmp_path / "data", "--norest")
         assert second.returncode == 5
         assert f"process id {daemon.process.pid}" in second.stderr
@@ -120,9 +134,13 @@ def test_what_a_killed_daemon_left_is_no_hindrance(tmp_path: Path, tally: Path) 
         daemon.ready().kill()
     assert (tmp_path / "p.sock").is_socket()
     assert (tmp_path / "data" / "admin.sock").is_socket()
+    for folder in ("plugins", "plugins/tally"):
+        (tmp_path / "data" / folder).chmod(0o777)
     with Daemon(tmp_path, *options) as daemon:
         daemon.ready()
         begin(tmp_path / "p.sock", 7)[0].close()
+        assert not open_to_others(tmp_path / "data")
+        assert daemon.said("other users could look into a folder")
         assert daemon.end() == 0
 
 
@@ -263,7 +281,8 @@ def test_sigterm_with_events_in_rings_leaves_each_acknowledged_or_undelivered(
     options = ("--slipstream-config", slow, "--slipstream-config", tally, "--stop-timeout", "1.5")
     if signals == 2:
         options = (*options[:-1], "60")
-    with Daemon(tmp_path, *options, "--listen", f"unix:{tmp_path}/p.sock") as daemon:
+    place = f"unix:{tmp_path}/p.sock"
+    with Daemon(tmp_path, *options, "--listen", place, umask=0) as daemon:
         daemon.ready()
         made, _ = begin(tmp_path / "p.sock", 9)
         with made:
@@ -287,6 +306,7 @@ def test_sigterm_with_events_in_rings_leaves_each_acknowledged_or_undelivered(
             assert daemon.wait() == 1
         last = daemon.lines()[-1]
         assert last["event"].startswith("ended")
+    assert not open_to_others(tmp_path / "data")
     (left,) = (tmp_path / "data" / "plugins" / "slow").glob("undelivered-*.slip")
     with EventFile(left, on_warning=print) as file:
         sequences = [int.from_bytes(frame[24:32], "little") for frame in file]

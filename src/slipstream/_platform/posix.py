@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import grp
+import itertools
 import os
 import pwd
 import select
@@ -17,6 +18,9 @@ from pathlib import Path
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a program to stop."""
+
+
+_OPEN = Path("/proc/self/fd")
 
 
 def open_to_read(path: str | os.PathLike[str], *, follow: bool = True) -> int:
@@ -42,9 +46,54 @@ def create_private(path: str | os.PathLike[str]) -> int:
     return os.open(path, flags, 0o600)
 
 
+def make_private_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it that are missing, for this user alone.
+
+    One that is there stays as it is.
+
+    Raises:
+        OSError: That cannot be done.
+    """
+    folder = Path(path)
+    missing = list(itertools.takewhile(lambda one: not one.is_dir(), [folder, *folder.parents]))
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+        one.chmod(0o700)  # an access list of the folder above may have widened it
+
+
+def narrow_folder(path: Path) -> bool:
+    """Let only this user look into a folder of his own; says whether others could before."""
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or not info.st_mode & 0o077:
+        return False
+    path.chmod(0o700)
+    return True
+
+
 def open_for_append(path: str | os.PathLike[str]) -> int:
     """Open a file to which every write appends, and create it where it is missing."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def new_memory(name: str) -> int:
+    """Return a file that lies in memory alone, to be sealed once it is filled."""
+    return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def seal_memory(descriptor: int) -> None:
+    """From now on nobody changes such a file, whoever has it open."""
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+
+
+def open_path(descriptor: int) -> Path:
+    """Return a path by which this process opens an open file anew, whatever its name is now."""
+    return _OPEN / str(descriptor)
+
+
+def is_open_path(path: Path) -> bool:
+    """Whether it is one that `open_path` has given."""
+    return path.parent == _OPEN
 
 
 def lock(descriptor: int) -> None:
@@ -159,6 +208,14 @@ def _name_others(tag: int, number: int) -> str | None:
         mine.add(pwd.getpwuid(os.geteuid()).pw_name)
     members = {*group.gr_mem, *(user.pw_name for user in pwd.getpwall() if user.pw_gid == number)}
     return f"the group {group.gr_name}" if members - mine else None
+
+
+def group_number(name: str) -> int | None:
+    """Return the number of a group, named or written as a number; None: there is none."""
+    try:
+        return int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
 
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)

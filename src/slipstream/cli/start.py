@@ -92,6 +92,18 @@ _OPTIONS = (
     ),
     click.option("--listen-insecure", is_flag=True, help="Let --listen be reached by others, too."),
     click.option(
+        "--listen-group",
+        default="",
+        metavar="GROUP",
+        help="The group of the socket files of --listen: its members may connect.",
+    ),
+    click.option(
+        "--listen-mode",
+        default="",
+        metavar="MODE",
+        help="The mode of those files: 0600 by default, 0660 with --listen-group.",
+    ),
+    click.option(
         "--rest",
         metavar="HOST:PORT",
         default="127.0.0.1:3030",
@@ -247,4 +259,5 @@ def _to_file(path: Path) -> Callable[[], None]:
 def _code(outcome: Outcome) -> int:
     if outcome.source is not None:
         return BAD_EVENTS
-    return FAILED if outcome.undelivered or outcome.broken else 0
+    failed = outcome.undelivered or outcome.unrecorded or outcome.broken
+    return FAILED if failed else 0

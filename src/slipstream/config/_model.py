@@ -72,6 +72,8 @@ class PluginConfig:
         source: The config file; None if there is none.
         folder: The folder from which relative paths count.
         document: The values with their places in the file, for errors; None if there is none.
+        content: Where the library's bytes are read that were checked, instead of `libpath`.
+        own_from: Where the plugin's own keys come from, if they are not to be shown; else "".
     """
 
     libpath: Path
@@ -99,6 +101,8 @@ class PluginConfig:
     source: Path | None = None
     folder: Path = field(default_factory=Path.cwd)
     document: Document | None = field(default=None, repr=False, compare=False)
+    content: Path | None = field(default=None, repr=False, compare=False)
+    own_from: str = field(default="", compare=False)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], *, folder: str | os.PathLike[str]) -> Self:

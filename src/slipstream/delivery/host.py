@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream import _native
+from slipstream._platform import make_private_folder
+from slipstream.delivery.hurry import Hurry
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.delivery.supervisor import Supervisor
 from slipstream.errors import ConfigError
@@ -27,6 +29,7 @@ class Host:
         sequencer: Where they are attached.
         data_dir: Holds a folder for each of them; None: they get none.
         log_level: The lowest level of their log lines, SLIPSTREAM_LOG_*.
+        hurry: Makes their waits short.
         served: What the application offers them; None: nothing.
     """
 
@@ -34,6 +37,7 @@ class Host:
     sequencer: Sequencer
     data_dir: Path | None
     log_level: int
+    hurry: Hurry = field(default_factory=Hurry)
     served: Served | None = None
     _supervisor: Supervisor | None = None
 
@@ -87,7 +91,7 @@ class Host:
             return None
         folder = self.data_dir / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
         except OSError as error:
             raise ConfigError(
                 f"cannot make the data folder {folder}: {error.strerror}",

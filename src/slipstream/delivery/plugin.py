@@ -46,7 +46,7 @@ class Delivery(ABC):
     @property
     def unload_timeout(self) -> float:
         """The longest wait for each step of its end, in seconds."""
-        return 10.0
+        return self._host.hurry.short(10.0)
 
     def status(self) -> Status:
         """Return the state, with its reason."""

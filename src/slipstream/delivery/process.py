@@ -124,7 +124,7 @@ class ProcessPlugin(Queued[Generation]):
         """Make the ring and announce the worker; nothing runs yet."""
         super().__init__(host, config, name)
         self.reports: deque[CrashReport] = deque(maxlen=_REPORTS_KEPT)
-        self._worker = Supervised(host.supervisor, self._queue, self._letters)
+        self._worker = Supervised(host.supervisor, self._queue, self._letters, host.hurry)
         self._copy: PrivateCopy | None = None  # the one that crash reports speak of
         host.supervisor.look_after(self)
 

@@ -7,11 +7,10 @@ that was asked for, with the certificate that was named. What it is worth, keys 
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import hashlib
+import importlib
 import json
 import os
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -123,6 +122,8 @@ class CentralClient:
         self._patience = patience or Patience()
         self._progress = progress or (lambda _done, _all: None)
         self._httpx = need("httpx")
+        ssl = importlib.import_module("ssl")  # 10 ms that only this needs
+        self._ssl_error = ssl.SSLError
         context = ssl.create_default_context()
         if central.insecure:
             context.check_hostname = False
@@ -304,7 +305,7 @@ class CentralClient:
                 raise _Passing("it does not answer in time") from None
             except httpx.RemoteProtocolError as error:
                 raise _Passing(f"the answer ends early, or is none: {error}") from None
-            except (httpx.TransportError, ssl.SSLError) as error:
+            except (httpx.TransportError, self._ssl_error) as error:
                 raise _Passing(f"the connection broke: {error}") from None
         raise PackageError(
             f"{printable(url)}: more than {_REDIRECTS} redirects", "tell whoever runs the central"
@@ -440,6 +441,4 @@ def _retry_after(response: Any) -> float:
     said = response.headers.get("retry-after", "")
     if said.isdecimal() and len(said) < 6:
         return float(said)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
     return 0.0

@@ -116,9 +116,7 @@ class Daemon:
                 log_level=options.log_level,
             )
             stack.callback(self._manager.close)
-            self._configs = Configs(
-                self._manager, insecure=options.insecure_paths, safe_mode=options.safe_mode
-            )
+            self._configs = Configs(self._manager, options, data.path)
             plugins = asyncio.run(self._live())
             self._manager.close()
         return self._count(plugins)
@@ -221,10 +219,10 @@ class Daemon:
     def _load(self) -> None:
         self._configs.name(self._options.configs)
         try:
-            for path, config in self._settings.configs.items():
+            for load in self._configs.loads(self._settings.configs):
                 if self._stop_early:
                     raise _StoppedEarly
-                self._configs.load(path, config)
+                load()
         except SlipstreamError:
             self._manager.unload()
             raise
@@ -252,6 +250,7 @@ class Daemon:
             metrics=server.Metrics(self._manager, network=options.network, figures=self.figures),
             ready=self._not_ready,
             metrics_open=options.metrics_open,
+            packages=self._configs.packages,
         )
 
     def figures(self) -> dict[str, int]:

@@ -330,6 +330,12 @@ def test_texts_end_with_a_line_end_and_hold_no_tabs() -> None:
             assert not re.search(r"[ \t]$", text, re.MULTILINE), name
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """One run imports them all by their names."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_package_says_that_it_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
 

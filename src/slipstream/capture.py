@@ -87,7 +87,7 @@ def read_frames(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 def create(path: Path) -> BinaryIO:
-    """Create a capture and write its header; an existing file is not overwritten.
+    """Create a capture for this user alone and write its header; nothing is overwritten.
 
     Args:
         path: The file.
@@ -99,7 +99,7 @@ def create(path: Path) -> BinaryIO:
         CaptureError: It cannot be created.
     """
     try:
-        file = path.open("xb")
+        file = os.fdopen(_platform.create_private(path), "wb")
     except OSError as error:
         raise CaptureError(
             f"cannot create {path}: {error.strerror}", "choose another file name"

@@ -67,6 +67,19 @@ class ClosedError(SlipstreamError):
     """The object was closed before, or belongs to the parent process of a fork."""
 
 
+class CallFailed(SlipstreamError):
+    """A plugin written in Python has asked something of the application that did not work.
+
+    Attributes:
+        status: Why, one of ``SLIPSTREAM_*`` in the header, as a name: "DENIED", "RETRY", "TIMEOUT",
+            "MALFORMED", "TOO_LARGE", "UNSUPPORTED", "FAILED" and so on.
+    """
+
+    def __init__(self, message: str, hint: str = "", status: str = "FAILED") -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
 class ConfigError(SlipstreamError):
     """A config file or a value in it cannot be used."""
 

@@ -12,14 +12,14 @@ import pytest
 from examples_tools import EXAMPLES, ROOT, make
 from support.toolbox import require
 
-NAMES = ["minimal", "tally", "ledger", "tally-rust"]
+NAMES = ["minimal", "tally", "ledger", "mailbox", "tally-cpp", "tally-rust"]
 STRICT = ["-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
 
 
 def library(built: Path, name: str) -> Path:
     path = built / name / f"{name}.so"
-    if name == "tally-rust" and not path.exists():
-        pytest.skip("no cargo on this machine")
+    if name in {"tally-cpp", "tally-rust"} and not path.exists():
+        pytest.skip("no compiler for it on this machine")
     return path
 
 
@@ -74,7 +74,7 @@ def test_readme_has_about_ten_lines_and_its_commands_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("name", ["minimal", "tally", "ledger"])
+@pytest.mark.parametrize("name", ["minimal", "tally", "ledger", "mailbox"])
 @pytest.mark.parametrize("standard", ["c11", "c17"])
 def test_compiles_without_a_warning(compiler: str, name: str, standard: str) -> None:
     require(compiler, "-fsyntax-only")
@@ -93,6 +93,7 @@ def test_asan_copies_go_to_their_own_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "host-c",
         "ledger.so",
+        "mailbox.so",
         "minimal.so",
         "tally.so",
     ]
@@ -110,6 +111,12 @@ def test_without_cargo_the_rust_example_is_left_out() -> None:
     done = make("rust", CARGO="no-such-cargo")
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
     assert "tally-rust and host-rust skipped" in done.stdout
+
+
+def test_without_a_cpp_compiler_its_example_is_left_out() -> None:
+    done = make("-B", "tally-cpp/tally-cpp.so", CXX="no-such-compiler")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert "tally-cpp skipped" in done.stdout
 
 
 def test_minimal_is_the_example_of_the_header() -> None:

@@ -14,6 +14,7 @@ from slipstream import Block, ClosedError
 from slipstream._native import lib
 from slipstream._native.handle import Handle
 from slipstream.config import PluginConfig, plugin_config
+from slipstream.delivery.hurry import Hurry
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.letters import Letters
 from slipstream.delivery.queue import Queue
@@ -132,7 +133,7 @@ def test_nothing_is_left_of_what_is_dropped(compile_plugin, tmp_path, circle) ->
     queue = Queue(config, shared=True)
     supervisor = Supervisor(pump)
     letters = Letters(pump)
-    supervised = Supervised(supervisor, queue, letters)
+    supervised = Supervised(supervisor, queue, letters, Hurry())
     instance = Instance(pump, PrivateCopy(native.library), config, "mine")
     instance.load(plugin_config(config, "mine"), None, LoadReason.START)
     everything = [pump, sequencer, queue, supervisor, letters, supervised, instance]

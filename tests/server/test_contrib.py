@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from slipstream.server import Metrics
+from slipstream.server.metrics import SOURCE
 from support.operated import COMMAND
 from support.toolbox import promtool
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 RULES = CONTRIB / "slipstream-alerts.yml"
 UNIT = CONTRIB / "slipstream.service"
-FIGURES = dict.fromkeys(("events", "bytes", "repeated", "bad", "producers", "streams"), 0)
+FIGURES = dict.fromkeys(SOURCE, 0)
 
 
 @pytest.fixture

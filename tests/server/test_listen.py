@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
@@ -14,6 +15,11 @@ import pytest
 
 from slipstream import Gap, GapReason, frames
 from slipstream.events import Mark
+from slipstream.server.sources.addresses import Address
+from slipstream.server.sources.kept import Streams
+from slipstream.server.sources.listen import Listener
+from slipstream.server.sources.path import EventPath
+from slipstream.server.sources.recorder import CaptureSink
 from slipstream.server.sources.wire import HEADER, stream_mark
 from support.daemon import (
     SECONDS,
@@ -244,6 +250,59 @@ def test_slow_and_deaf_producers_harm_nobody(place: Path, stream: int) -> None:
     finally:
         for one in (deaf, slow, half, good, *idle):
             one.close()
+
+
+def test_producers_that_keep_it_waiting_are_closed_and_slow_ones_are_not(tmp_path: Path) -> None:
+    """The deadlines of docs/producers.md, made short."""
+    said: list[dict[str, object]] = []
+
+    def say(_level: int, _text: str, fields: dict[str, object]) -> None:
+        said.append(fields)
+
+    async def producer(*parts: bytes, more=None) -> None:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "p.sock")
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(SECONDS):
+            if more is None:
+                await reader.read()  # until it is closed
+            for number in range(1, 1000) if more is not None else ():
+                frame = reward(3, number)
+                for half in (frame[:40], frame[40:]):
+                    writer.write(half)
+                    await asyncio.sleep(0.05)
+                if more.is_set():
+                    break
+        writer.close()
+
+    async def meet() -> int:
+        sink = CaptureSink(tmp_path / "events.slip")
+        path = EventPath(sink, Streams(None), lambda: None, lambda error: pytest.fail(repr(error)))
+        listener = Listener(path, say, mark_within=1.0, frame_within=2.0)
+        path.start()
+        await listener.add(Address(path=str(tmp_path / "p.sock")).bind(), "p.sock")
+        over = asyncio.Event()
+        slow = asyncio.create_task(producer(HEADER, stream_mark(3), more=over))
+        bad = stream_mark(2) + reward(2, 1)
+        await asyncio.gather(producer(HEADER[:9], HEADER[9:]), producer(HEADER, bad[:-1]))
+        await asyncio.sleep(1.0)  # so that the slow one is longer there than a frame may take
+        over.set()
+        await slow
+        listener.stop()
+        path.stop()
+        path.join(SECONDS)
+        listener.close()
+        sink.close()
+        return path.figures.events
+
+    events = asyncio.run(meet())
+    reasons = [str(fields["reason"]) for fields in said if "seconds" in fields]
+    assert reasons == [
+        "no MARK slipstream.stream came in time",
+        "a frame was begun and not ended in time",
+    ]
+    assert events > 2, "the slow one was there until the end"
 
 
 def begin_patiently(place: Path, stream: int, idle: list[socket.socket]):

@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from slipstream.streams import EventFile
-from support.daemon import Daemon, begin, config, connect, next_answer, reward, settled, until
+from support.daemon import (
+    Daemon,
+    begin,
+    config,
+    connect,
+    next_answer,
+    open_to_others,
+    reward,
+    settled,
+    until,
+)
 
 SLOW = r"""
 #include <slipstream.h>
@@ -120,9 +130,13 @@ def test_what_a_killed_daemon_left_is_no_hindrance(tmp_path: Path, tally: Path) 
         daemon.ready().kill()
     assert (tmp_path / "p.sock").is_socket()
     assert (tmp_path / "data" / "admin.sock").is_socket()
+    for folder in ("plugins", "plugins/tally"):
+        (tmp_path / "data" / folder).chmod(0o777)
     with Daemon(tmp_path, *options) as daemon:
         daemon.ready()
         begin(tmp_path / "p.sock", 7)[0].close()
+        assert not open_to_others(tmp_path / "data")
+        assert daemon.said("other users could look into a folder")
         assert daemon.end() == 0
 
 
@@ -263,7 +277,8 @@ def test_sigterm_with_events_in_rings_leaves_each_acknowledged_or_undelivered(
     options = ("--slipstream-config", slow, "--slipstream-config", tally, "--stop-timeout", "1.5")
     if signals == 2:
         options = (*options[:-1], "60")
-    with Daemon(tmp_path, *options, "--listen", f"unix:{tmp_path}/p.sock") as daemon:
+    place = f"unix:{tmp_path}/p.sock"
+    with Daemon(tmp_path, *options, "--listen", place, umask=0) as daemon:
         daemon.ready()
         made, _ = begin(tmp_path / "p.sock", 9)
         with made:
@@ -287,6 +302,7 @@ def test_sigterm_with_events_in_rings_leaves_each_acknowledged_or_undelivered(
             assert daemon.wait() == 1
         last = daemon.lines()[-1]
         assert last["event"].startswith("ended")
+    assert not open_to_others(tmp_path / "data")
     (left,) = (tmp_path / "data" / "plugins" / "slow").glob("undelivered-*.slip")
     with EventFile(left, on_warning=print) as file:
         sequences = [int.from_bytes(frame[24:32], "little") for frame in file]

@@ -14,7 +14,8 @@ import pytest
 from slipstream.errors import ConfigError
 from slipstream.server.answers import Refused
 from slipstream.server.routes import SCOPES
-from slipstream.server.tokens import AUDIENCE, KEYS, Tokens
+from slipstream.server.token_files import ISSUED, KEYS
+from slipstream.server.tokens import AUDIENCE, Tokens
 from support.rest import read_all
 
 
@@ -207,7 +208,7 @@ def test_the_files_are_private_and_made_once(tmp_path) -> None:
     tokens = Tokens(tmp_path / "keys")
     assert sorted(one.sub for one in tokens.issued()) == ["n0", "n1", "n2", "n3"]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()} == {0o600}
-    assert len((tmp_path / "keys" / KEYS).read_text().splitlines()) == 1
+    assert len((tmp_path / "keys" / KEYS).read_text().splitlines()) == 2, "one, and the sum"
 
 
 def test_a_given_secret(tmp_path) -> None:
@@ -222,18 +223,92 @@ def test_a_given_secret(tmp_path) -> None:
         Tokens(tmp_path, secret=b"12345678")
 
 
-def test_a_damaged_file(tmp_path) -> None:
+def _cut(path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _without_its_last_records(path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: len(lines) // 2]))
+
+
+def _altered(path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
+def _folder(path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = {
+    "removed": lambda path: path.unlink(),
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut off": _cut,
+    "half-written": _without_its_last_records,
+    "altered": _altered,
+    "replaced": _folder,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", [KEYS, ISSUED])
+@pytest.mark.parametrize("secret", [None, b"s" * 32], ids=["own key", "given key"])
+def test_a_damaged_file_lets_nobody_in(secret, file, damage, tmp_path) -> None:
+    if secret is not None and file == KEYS:
+        return  # it has none
+    tokens = Tokens(tmp_path, secret=secret)
+    good, gone = tokens.issue("good"), tokens.issue("gone")
+    tokens.revoke(claims_of(gone)["jti"])
+    DAMAGES[damage](tmp_path / file)
+    for what in (
+        lambda: tokens.verify(gone),
+        lambda: tokens.verify(good),
+        lambda: tokens.issue("more"),
+        lambda: Tokens(tmp_path, secret=secret),
+        lambda: Tokens(tmp_path, check=False).rotate(grace=1),
+    ):
+        with pytest.raises(ConfigError, match=f"{file}, the ") as told:
+            what()
+        assert "token rotate --grace 0" in told.value.hint
+    assert file == KEYS or tokens.is_revoked("whatever")
+    # Beginning anew makes nothing good again.
+    if (tmp_path / file).is_dir():
+        (tmp_path / file).rmdir()
+    Tokens(tmp_path, check=False).rotate(grace=0)
+    for token in (good, gone):
+        with pytest.raises(Refused):
+            tokens.verify(token)
+    assert tokens.verify(tokens.issue("new")).subject == "new"
+    if file == ISSUED:
+        with pytest.raises(ConfigError, match="older than the list"):
+            tokens.issue("early", at=time.time() - 1000)
+
+
+def test_a_host_with_a_damaged_list(host, caplog) -> None:
+    list_ = host.folder / "keys" / ISSUED
+    whole = list_.read_bytes()
+    with host.client() as client:
+        list_.write_bytes(whole[:-10])
+        for _ in range(2):
+            answer = client.get(host.base)
+            assert answer.status_code == 503
+            assert "no token can be accepted" in answer.json()["message"]
+        (line,) = [one for one in caplog.records if ISSUED in one.getMessage()]
+        assert line.levelname == "ERROR"
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert "no token can be accepted" in answer.json()["chain"][0]
+        assert client.get("/healthz").status_code == 200
+        list_.write_bytes(whole)
+        assert client.get(host.base).status_code == 200
+        assert client.get("/readyz").status_code == 200
+
+
+def test_what_cannot_be_issued(tmp_path) -> None:
     tokens = Tokens(tmp_path)
-    token = tokens.issue("one")
-    with (tmp_path / "jwt_tokens.jsonl").open("a") as file:
-        file.write('{"revoked": "cut o')
-    assert tokens.verify(token).subject == "one"
-    (tmp_path / KEYS).unlink()
-    with pytest.raises(Refused):
-        tokens.verify(token)
-    (tmp_path / KEYS).write_text("k c2hvcnQ= 1\n")
-    with pytest.raises(ConfigError, match="no key of 32 bytes"):
-        Tokens(tmp_path)
     for subject in ("", "../x", "a b", "x" * 64):
         with pytest.raises(ConfigError):
             tokens.issue(subject)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -36,7 +37,13 @@ class Daemon:
     count = 0
 
     def __init__(
-        self, folder: Path, *arguments: object, command: str = "start", env=None, stdin=None
+        self,
+        folder: Path,
+        *arguments: object,
+        command: str = "start",
+        env=None,
+        stdin=None,
+        umask=-1,
     ):
         Daemon.count += 1
         self.folder = folder
@@ -55,6 +62,7 @@ class Daemon:
                 stderr=log,
                 stdout=subprocess.PIPE,
                 stdin=stdin or subprocess.DEVNULL,
+                umask=umask,
                 env={**os.environ, **(env or {})},
             )
 
@@ -207,6 +215,12 @@ class Keeper(threading.Thread):
                 while len(rest) >= ANSWER_BYTES:
                     self.heard(read_answer(rest))
                     rest = rest[ANSWER_BYTES:]
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What below a folder, and it itself, other users may look into."""
+    found = [(path, path.lstat().st_mode) for path in (folder, *folder.rglob("*"))]
+    return [str(path) for path, mode in found if not stat.S_ISLNK(mode) and mode & 0o077]
 
 
 def config(folder: Path, library: Path, **keys: object) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import grp
+import itertools
 import os
 import pwd
 import select
@@ -43,6 +44,30 @@ def create_private(path: str | os.PathLike[str]) -> int:
     """Create a file that was not there, for this user alone; returns its descriptor."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.open(path, flags, 0o600)
+
+
+def make_private_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it that are missing, for this user alone.
+
+    One that is there stays as it is.
+
+    Raises:
+        OSError: That cannot be done.
+    """
+    folder = Path(path)
+    missing = list(itertools.takewhile(lambda one: not one.is_dir(), [folder, *folder.parents]))
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+        one.chmod(0o700)  # an access list of the folder above may have widened it
+
+
+def narrow_folder(path: Path) -> bool:
+    """Let only this user look into a folder of his own; says whether others could before."""
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or not info.st_mode & 0o077:
+        return False
+    path.chmod(0o700)
+    return True
 
 
 def open_for_append(path: str | os.PathLike[str]) -> int:

@@ -263,4 +263,5 @@ def _to_file(path: Path) -> Callable[[], None]:
 def _code(outcome: Outcome) -> int:
     if outcome.source is not None:
         return BAD_EVENTS
-    return FAILED if outcome.undelivered or outcome.broken else 0
+    failed = outcome.undelivered or outcome.unrecorded or outcome.broken
+    return FAILED if failed else 0

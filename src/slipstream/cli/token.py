@@ -16,7 +16,8 @@ from slipstream.server import need
 from ._output import emit, show_table
 
 if TYPE_CHECKING:
-    from slipstream.server.tokens import Issued, Tokens
+    from slipstream.server.token_files import Issued
+    from slipstream.server.tokens import Tokens
 
 # As in slipstream.server.routes; a wrong one is refused there.
 _SCOPES = "plugins:read plugins:write metrics:read"
@@ -30,11 +31,11 @@ def _seconds(value: str) -> float:
     return float(int(match[1]) * _UNITS[match[2]])
 
 
-def _tokens(folder: Path, network: str) -> Tokens:
+def _tokens(folder: Path, network: str, *, check: bool = True) -> Tokens:
     need("slipstream.server.tokens")
     from slipstream.server.tokens import Tokens  # noqa: PLC0415 - what this needs may be missing
 
-    return Tokens(folder, network)
+    return Tokens(folder, network, check=check)
 
 
 _data_dir = click.option(
@@ -141,8 +142,11 @@ def revoke(*, jti: str, data_dir: Path, network: str, as_json: bool) -> None:
 )
 @_json
 def rotate(*, data_dir: Path, network: str, grace: float, as_json: bool) -> None:
-    """Sign with a new key from now on. Tokens of the key before the last one end at once."""
-    key = _tokens(data_dir, network).rotate(grace)
+    """Sign with a new key from now on. Tokens of the key before the last one end at once.
+
+    With --grace 0 all tokens end, and files that are missing or damaged are made anew.
+    """
+    key = _tokens(data_dir, network, check=False).rotate(grace)
     if as_json:
         emit(json.dumps({"rotated": key.name, "grace": grace}) + "\n")
         return

@@ -59,6 +59,9 @@ class PluginConfig:
         load_timeout: The longest that loading may take.
         unload_timeout: The longest that unloading may take.
         flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
+        grants: What the plugin may ask of the application: of send, peers, identity.sign and
+            identity.open.
+        call_timeout: The longest that the plugin waits for an answer of the application.
         retry: How an event is offered again for which the plugin has asked.
         restart: How a crashed worker is started again.
         limits: What a worker may take.
@@ -86,6 +89,8 @@ class PluginConfig:
     load_timeout: float = 30.0
     unload_timeout: float = 10.0
     flush_interval: float = 1.0
+    grants: tuple[str, ...] = ()
+    call_timeout: float = 2.0
     retry: Retry = field(default_factory=Retry)
     restart: Restart = field(default_factory=Restart)
     limits: Limits = field(default_factory=Limits)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
-from slipstream._platform import create_private
+from slipstream._platform import create_private, make_private_folder
 
 MOST = 100
 """So many reports are kept of each plugin."""
@@ -225,7 +225,7 @@ def _keep_library(copy: Path, folder: Path, digest: str) -> Path | None:
     if kept.exists():
         return kept
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         draft = kept.with_suffix(".new")
         draft.unlink(missing_ok=True)
         try:
@@ -251,7 +251,7 @@ def _backtrace(raw: ss_report) -> tuple[tuple[str, int], ...]:
 def _write(report: CrashReport, file: Path, pump: LogPump) -> Path | None:
     """Write a report; None if that cannot be done, which the log then says."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(file.parent)
         with os.fdopen(create_private(file), "w", encoding="utf-8") as written:
             written.write(report.to_json() + "\n")
     except OSError as error:

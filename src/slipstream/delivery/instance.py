@@ -15,6 +15,7 @@ from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
 from slipstream.delivery.description import Description
+from slipstream.delivery.hurry import Hurry
 from slipstream.errors import (
     PluginFailed,
     PluginLoadError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from slipstream._native.cdef import Pointer, char, ss_instance, ss_instance_info, ss_metric
     from slipstream.config import PluginConfig
+    from slipstream.delivery.desk import Desk
     from slipstream.library import PrivateCopy
     from slipstream.logs import LogPump
 
@@ -143,7 +145,15 @@ class Instance(Handle["ss_instance"]):
 
     description: Description
 
-    def __init__(self, pump: LogPump, copy: PrivateCopy, config: PluginConfig, name: str) -> None:
+    def __init__(  # noqa: PLR0913 - the last two by name
+        self,
+        pump: LogPump,
+        copy: PrivateCopy,
+        config: PluginConfig,
+        name: str,
+        hurry: Hurry | None = None,
+        desk: Desk | None = None,
+    ) -> None:
         """Look at the file, open it, construct the instance and check its table.
 
         Args:
@@ -151,6 +161,8 @@ class Instance(Handle["ss_instance"]):
             copy: The private copy to open; closed with the instance.
             config: `folder` and the deadlines are used.
             name: The name that its log lines carry.
+            hurry: Makes its waits short.
+            desk: Where it may ask the application; None: nowhere.
 
         Raises:
             PluginLoadError: It was refused; `refusal` says why. Nothing is left of it.
@@ -160,6 +172,7 @@ class Instance(Handle["ss_instance"]):
         self.loaded_with: tuple[bytes, Path | None] = (b"", None)
         self.is_loaded = False
         self._pump = pump
+        self._hurry = hurry or Hurry()
         self._stuck_in = ""
         self._ended: Mapping | None = None
         try:
@@ -184,6 +197,10 @@ class Instance(Handle["ss_instance"]):
         if info is not None:
             lib.ss_instance_allow_kinds(pointer, info.kind_bits)
         try:
+            if desk is not None:
+                terms = desk.terms(config.grants, config.call_timeout)
+                if lib.ss_instance_set_desk(pointer, desk.pointer, terms):
+                    raise MemoryError
             table = self._begin("opening and constructing", lib.ss_instance_open)
             self.description = Description(
                 _native.text(table.name),
@@ -194,7 +211,7 @@ class Instance(Handle["ss_instance"]):
             )
             self.description.agrees(info, copy.original)
         except BaseException:
-            self.close(config.unload_timeout)
+            self.close(self._hurry.short(config.unload_timeout))
             raise
 
     # ---- Steps --------------------------------------------------------------------
@@ -224,8 +241,9 @@ class Instance(Handle["ss_instance"]):
 
     def _settle(self, end: float) -> bool:
         """Wait for the step under way, if there is one; False if it does not end in time."""
+        began = time.monotonic()
         while self._stuck_in:
-            left = end - time.monotonic()
+            left = self._hurry.left(began, end)
             if lib.ss_instance_wait(self.pointer, to_ms(min(left, _SLICE))) == lib.SLIPSTREAM_OK:
                 self._stuck_in = ""
             elif left <= 0:

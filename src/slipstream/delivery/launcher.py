@@ -47,6 +47,6 @@ def launch(
     try:
         plugin.bring(config, path, accept)
     except BaseException:
-        plugin.close(config.unload_timeout)
+        plugin.close(host.hurry.short(config.unload_timeout))
         raise
     return plugin

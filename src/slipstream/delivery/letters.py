@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
+from slipstream._platform import make_private_folder
 from slipstream.capture import CaptureWriter, DamagedCapture, open_for_append
 from slipstream.errors import CaptureError
 
@@ -146,7 +147,7 @@ def save_undelivered(frames: Iterable[bytes], folder: Path | None, name: str) ->
             continue
         try:
             if capture is None:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_private_folder(folder)
                 capture = CaptureWriter(folder / where)
             capture.write(frame)
         except (OSError, CaptureError) as error:

@@ -74,7 +74,7 @@ class Reloadable(Delivery, Generic[V]):
     @property
     def unload_timeout(self) -> float:
         """The longest wait for each step of its end, in seconds."""
-        return self.config.unload_timeout
+        return self._host.hurry.short(self.config.unload_timeout)
 
     @property
     def settings(self) -> PluginConfig:
@@ -127,6 +127,8 @@ class Reloadable(Delivery, Generic[V]):
             if accept is not None:
                 self.name = config.name or fresh.description.name
                 accept(self.name)
+                if self._desk is not None:
+                    self._desk.name = self.name
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
@@ -135,7 +137,7 @@ class Reloadable(Delivery, Generic[V]):
             settled = plugin_config(config, self.name, resolved=own)
             self._write_letters(fresh)
         except BaseException:
-            fresh.close(config.unload_timeout)
+            fresh.close(self._host.hurry.short(config.unload_timeout))
             raise
         try:
             problem = self._switch(fresh, settled, data_dir)
@@ -222,7 +224,7 @@ class InHost(Reloadable[Instance]):
     serves_to_the_last = False
 
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
-        return Instance(self._host.pump, copy, config, self.name)
+        return Instance(self._host.pump, copy, config, self.name, self._host.hurry, self._desk)
 
     def bring(
         self, config: PluginConfig, path: Path, accept: Callable[[str], None] | None = None

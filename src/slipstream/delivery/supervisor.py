@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slipstream._native.cdef import ss_supervised, ss_supervised_info, ss_supervisor
+    from slipstream.delivery.hurry import Hurry
     from slipstream.delivery.letters import Letters
     from slipstream.delivery.queue import Queue
     from slipstream.logs import LogPump
@@ -138,8 +139,11 @@ def _end(ended: threading.Event, supervisor: ss_supervisor) -> None:
 class Supervised(Handle["ss_supervised"]):
     """A plugin in the supervisor's hands, over all its processes. Killed when it is closed."""
 
-    def __init__(self, supervisor: Supervisor, queue: Queue, letters: Letters) -> None:
+    def __init__(
+        self, supervisor: Supervisor, queue: Queue, letters: Letters, hurry: Hurry
+    ) -> None:
         """Announce it; nothing runs yet."""
+        self._hurry = hurry
         pointer = lib.ss_supervised_new(supervisor.pointer, queue.pointer, letters.pointer)
         if pointer == ffi.NULL:
             raise MemoryError
@@ -163,16 +167,16 @@ class Supervised(Handle["ss_supervised"]):
 
         Args:
             done: Looks at an ``ss_supervised_info``.
-            timeout: In seconds.
+            timeout: In seconds; less if there is a hurry.
 
         Returns:
             What is known at last; whether it fits is for the caller to look at.
         """
-        end = time.monotonic() + timeout
+        began = time.monotonic()
         info = ffi.new("ss_supervised_info *")
         while True:
             lib.ss_supervised_describe(self.pointer, info)
-            left = end - time.monotonic()
+            left = self._hurry.left(began, began + timeout)
             if done(info) or left <= 0:
                 return info
             lib.ss_supervised_wait(self.pointer, info.changes, int(min(left, 0.1) * 1000) + 1)

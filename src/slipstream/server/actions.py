@@ -118,7 +118,7 @@ class Actions:
     async def readyz(self, _asked: Asked) -> Response:
         """Every plugin runs."""
         reasons = [why_not_ready(plugin) for plugin in list(self._manager().plugins.values())]
-        reasons += self._app.ready() if self._app.ready is not None else []
+        reasons += self._app.not_ready()
         reasons = [reason for reason in reasons if reason]
         if reasons:
             raise Refused(503, "not ready", *reasons)

@@ -153,7 +153,13 @@ class AdminApp(Surface):
         is_open = route.scope is None or (route.name == "metrics" and self._metrics_open)
         if is_open or self._tokens is None:
             return Caller("")
-        caller = self._tokens.caller(request.headers.getlist("authorization"))
+        try:
+            caller = self._tokens.caller(request.headers.getlist("authorization"))
+        except ConfigError as error:
+            self.say_once(logging.ERROR, error)
+            raise Refused(
+                503, "no token can be accepted now", "the log of the host says why"
+            ) from None
         if route.scope not in caller.scopes:
             raise Refused(403, f"this token does not allow {route.scope}")
         return caller

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from slipstream.config import Mode
@@ -22,6 +21,7 @@ from slipstream.manager import PluginManager
 from slipstream.server import beginning
 from slipstream.server.configs import Configs
 from slipstream.server.data_dir import DataDir, usual_folder
+from slipstream.server.front import Front
 from slipstream.server.settings import Settings
 from slipstream.server.sources.addresses import Address, name_of, unbind
 from slipstream.server.sources.files import FileSource
@@ -33,12 +33,8 @@ from slipstream.server.sources.settling import Settling
 from slipstream.server.systemd import Notify
 from slipstream.status import PluginState
 
-SUBJECT = "operator"
-"""Whose token is written at start."""
-
 _FLUSH_SLICE = 5.0  # seconds, after which it is looked whether there is a hurry
 _SUPERVISOR_WITHIN = 5.0  # seconds in which it has to be seen to make headway
-_HURRY = 1.0  # seconds for each step, once there is
 _HELD = {PluginState.PAUSED, PluginState.QUARANTINED, PluginState.FAILED}
 
 
@@ -49,11 +45,13 @@ class Outcome:
     Attributes:
         undelivered: Of each plugin, how many events it was not given or has not acknowledged.
         source: What was wrong with the source of events.
+        unrecorded: What kept events from being recorded.
         broken: What went wrong in the daemon itself.
     """
 
     undelivered: dict[str, int] = field(default_factory=dict)
     source: SlipstreamError | None = None
+    unrecorded: OSError | None = None
     broken: BaseException | None = None
 
 
@@ -100,8 +98,9 @@ class Daemon:
             data = DataDir(options.data_dir or usual_folder(options.network))
             stack.callback(data.close)
             self._data = data
-            self._rest = self._bound(stack, self._settings.rest)
-            self._admin = self._bound(stack, Address(path=str(data.admin_socket)))
+            rest = self._bound(stack, self._settings.rest)
+            admin = self._bound(stack, Address(path=str(data.admin_socket)))
+            self._front = Front(self._settings, data, rest, admin, self._say)
             self._listening = [self._bound(stack, one) for one in self._settings.listen]
             self._record: CaptureSink | None = None
             if options.record is not None:
@@ -142,7 +141,6 @@ class Daemon:
         self._hup_waits = False
         self._control = ThreadPoolExecutor(4, "slipstream-control")
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._servers: list[Any] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_stop, number)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hup)
@@ -161,6 +159,9 @@ class Daemon:
     async def _start_and_stop(self) -> list[Plugin]:
         for text in self._settings.warnings:
             self._say(logging.WARNING, text, {})
+        for folder in self._data.narrowed:
+            text = "other users could look into a folder, which is for this one alone now"
+            self._say(logging.INFO, text, {"folder": str(folder)})
         if self._streams.damaged:
             text = "some of what was settled cannot be read and may come again: look at the disk"
             self._say(logging.WARNING, text, {"records": self._streams.damaged})
@@ -178,17 +179,18 @@ class Daemon:
             self._path.settler, self._streams, self._control, self._listener.answer, self._say
         )
         self._task(self._settling.run())
-        app = self._application(module)
-        await self._serve(app, module)
+        packages = self._configs.packages
+        self._front.make(module, self._manager, self.figures, self._not_ready, packages)
+        await self._front.serve(module, self._task)
         if self._outcome.broken is not None:
-            return await self._end(app)
-        self._write_token()
+            return await self._end()
+        self._front.write_token(self._show)
         self._tell_ready()
         await self._open_sources()
         if self._notify.watchdog:
             self._task(self._feed_watchdog())
         await self._stop.wait()
-        return await self._end(app)
+        return await self._end()
 
     def _wake(self) -> None:
         self._settling.wake()
@@ -223,35 +225,14 @@ class Daemon:
                 if self._stop_early:
                     raise _StoppedEarly
                 load()
-        except SlipstreamError:
+        except SlipstreamError as error:
+            if self._stop_early:  # it was given up, or nobody needs it any more
+                self._say(logging.WARNING, "a plugin was not loaded", {"problem": error.message})
+                raise _StoppedEarly from None
             self._manager.unload()
             raise
 
     # ---- Serving ------------------------------------------------------------------------------
-
-    def _application(self, server: Any) -> Any:
-        options = self._options
-        dirs = options.config_dirs or {
-            str(Path(path).absolute().parent) for path in options.configs
-        }
-        self._tokens = None
-        if self._rest is not None and not options.nojwt:
-            self._tokens = server.Tokens(
-                self._data.path, options.network, secret=self._settings.secret
-            )
-        return server.admin_app(
-            self._manager,
-            network=options.network,
-            tokens=self._tokens,
-            config_dirs=dirs,
-            cors_origins=options.cors_origins,
-            audit=self._data.audit,
-            rest_rps=options.rest_rps,
-            metrics=server.Metrics(self._manager, network=options.network, figures=self.figures),
-            ready=self._not_ready,
-            metrics_open=options.metrics_open,
-            packages=self._configs.packages,
-        )
 
     def figures(self) -> dict[str, int]:
         """What the sources have brought so far."""
@@ -263,57 +244,27 @@ class Daemon:
             "bad": figures.bad,
             "producers": len(self._listener.producers),
             "streams": len(self._streams.states),
+            "unrecorded": int(self._unrecorded() is not None),
         }
+
+    def _unrecorded(self) -> OSError | None:
+        """Return what keeps events from being recorded."""
+        return None if self._record is None else self._record.problem
 
     def _not_ready(self) -> list[str]:
         reasons = []
         if self._stop.is_set():
             reasons.append("the daemon is stopping")
-        if self._record is not None and self._record.problem is not None:
-            reasons.append(f"events are not recorded: {self._record.problem.strerror}")
+        if (problem := self._unrecorded()) is not None:
+            reasons.append(f"events are not recorded: {problem.strerror}")
         if self._outcome.source is not None:
             reasons.append(f"the source of events failed: {self._outcome.source.message}")
         return reasons
 
-    async def _serve(self, app: Any, server: Any) -> None:
-        connections = server.Connections()
-        options = self._options
-        tls: dict[str, object] = {}
-        if options.tls_cert is not None:
-            tls = {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key}
-        for bound, more in ((self._rest, tls), (self._admin, {})):
-            if bound is None:
-                continue
-            config = server.config_for(app, lifespan=False, connections=connections, **more)
-            one = server.Server(config)
-            self._servers.append(one)
-            self._task(one.serve(sockets=[bound]))
-        for one in self._servers:
-            await one.begun.wait()
-
-    def _write_token(self) -> None:
-        if self._tokens is None or self._options.nobanner:
-            return
-        at = self._options.jwt_timestamp
-        token = self._tokens.issue(SUBJECT, at=None if at is None else float(at))
-        try:
-            kept = f" (also in {self._data.write_token(SUBJECT, token)})"
-        except OSError as error:  # others can be issued, once there is room
-            kept = ""
-            self._say(logging.WARNING, "the token is in no file", {"problem": error.strerror})
-        self._show(f"REST: {self._rest_url()}\ntoken of {SUBJECT}{kept}:\n{token}\n")
-
-    def _rest_url(self) -> str:
-        if self._rest is None:
-            return ""
-        host, port = self._rest.getsockname()[:2]
-        scheme = "http" if self._options.tls_cert is None else "https"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
     def _tell_ready(self) -> None:
         said: dict[str, object] = {
             "plugins": len(self._manager.plugins),
-            "rest": self._rest_url() or "none",
+            "rest": self._front.url or "none",
             "data": str(self._data.path),
             "seconds": round(time.monotonic() - self._began, 3),
         }
@@ -366,6 +317,7 @@ class Daemon:
             self._stop.set()
         elif self._signals == 2:
             self._say(logging.WARNING, f"{name}: hurrying; a third signal ends it at once", {})
+            self._manager.hurry()
         else:
             os._exit(128 + number)
 
@@ -381,6 +333,7 @@ class Daemon:
             if not self._stop.is_set():
                 self._notify.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 await self._in_thread(self._configs.read_again)
+                self._front.look_at_tokens()
                 self._notify.tell("READY=1")
 
     def _on_usr1(self) -> None:
@@ -407,10 +360,10 @@ class Daemon:
 
     # ---- The end ------------------------------------------------------------------------------
 
-    async def _end(self, app: Any) -> list[Plugin]:
+    async def _end(self) -> list[Plugin]:
         self._notify.tell("STOPPING=1")
         deadline = time.monotonic() + self._options.stop_timeout
-        app.stop()
+        self._front.stop()
         self._listener.stop()
         if self._file is not None:
             self._file.stop()
@@ -424,13 +377,9 @@ class Daemon:
             plugins = await self._unload()
         await self._settling.once()  # some have acknowledged in their last call
         self._listener.close()
-        for server in self._servers:
-            server.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2.0):
-                await app.aclose()
-                for server in self._servers:
-                    await server.over.wait()
+                await self._front.close()
         return plugins
 
     async def _flush(self, deadline: float) -> None:
@@ -451,8 +400,7 @@ class Daemon:
 
     async def _unload(self) -> list[Plugin]:
         plugins = list(self._manager.plugins.values())
-        timeout = _HURRY if self._signals > 1 else None
-        await self._in_thread(self._manager.unload, timeout)
+        await self._in_thread(self._manager.unload)
         return plugins
 
     def _count(self, plugins: list[Plugin]) -> Outcome:
@@ -462,10 +410,16 @@ class Daemon:
             if counters.undelivered + counters.waiting:
                 outcome.undelivered[plugin.name] = counters.undelivered + counters.waiting
         total = sum(outcome.undelivered.values())
+        outcome.unrecorded = self._unrecorded()
+        said: dict[str, object] = {}
+        if outcome.unrecorded is not None:
+            said = {"record": str(self._options.record), "problem": outcome.unrecorded.strerror}
         if total:
-            said: dict[str, object] = {"undelivered": total, **outcome.undelivered}
+            said |= {"undelivered": total, **outcome.undelivered}
             text = "ended; not every event was acknowledged, see the undelivered files"
             self._say(logging.ERROR, text, said)
+        elif said:
+            self._say(logging.ERROR, "ended; not every event was recorded", said)
         else:
             self._say(logging.INFO, "ended; every event was acknowledged", {})
         return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from slipstream._platform import lock, open_for_append
+from slipstream._platform import lock, make_private_folder, narrow_folder, open_for_append
 from slipstream.errors import SlipstreamError
 
 
@@ -36,6 +36,7 @@ class DataDir:
 
     Attributes:
         path: Where it is.
+        narrowed: Folders below it into which other users could look until now.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +48,7 @@ class DataDir:
         self.path = path.absolute()
         self._lock = -1
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.path)
             self._lock = open_for_append(self.path / "lock")
         except OSError as error:
             raise DataFolderInUse(
@@ -65,6 +66,18 @@ class DataDir:
             ) from None
         os.ftruncate(self._lock, 0)
         os.write(self._lock, f"{os.getpid()}\n".encode())
+        self.narrowed = self._narrow()
+
+    def _narrow(self) -> list[Path]:
+        try:
+            make_private_folder(self.plugins)
+            return [one for one in (self.plugins, *self.plugins.iterdir()) if narrow_folder(one)]
+        except OSError as error:
+            self.close()
+            raise DataFolderInUse(
+                f"cannot use the folder {self.plugins}: {error.strerror}",
+                "let it belong to this user, or choose another data folder: --data-dir",
+            ) from None
 
     @property
     def plugins(self) -> Path:

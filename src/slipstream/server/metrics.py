@@ -38,6 +38,7 @@ SOURCE = {
     "bad": ("faults", "counter", "Producers that were sent away for a bad frame."),
     "producers": ("producers", "gauge", "Producers that are connected."),
     "streams": ("streams", "gauge", "Streams that are known."),
+    "unrecorded": ("unrecorded", "gauge", "1 if --record has failed: nothing is settled any more."),
 }
 """What the sources of events have brought: the name, kind and meaning of each figure."""
 

@@ -13,9 +13,11 @@ from slipstream.errors import ConfigError, SlipstreamError
 from slipstream.library import check_library_path, judge, verify_digest
 from slipstream.packages.providers import Flags
 from slipstream.packages.settings import PluginSettings, path_of_uri, read_settings
+from slipstream.server.data_dir import usual_folder
 from slipstream.server.origins import Origins
 from slipstream.server.sources.addresses import Address, is_loopback, parse_address, parse_host_port
 from slipstream.server.sources.pace import Speed, parse_speed
+from slipstream.server.token_files import TokenFiles
 
 NETWORKS = ("mainnet", "testnet", "canary")
 USAGE, NOT_STARTED = 2, 3
@@ -278,7 +280,15 @@ def _reachable(found: Settings) -> None:
 
 
 def _tokens(found: Settings) -> None:
-    text = found.options.jwt_secret
+    options = found.options
+    if not options.norest and not options.nojwt:
+        try:
+            folder = options.data_dir or usual_folder(options.network)
+            if folder.is_dir():  # what else it may be is told by who takes it
+                TokenFiles(folder).check(with_key=not options.jwt_secret)
+        except SlipstreamError as why:
+            found.fault("--data-dir", why, NOT_STARTED)
+    text = options.jwt_secret
     if not text:
         return
     try:

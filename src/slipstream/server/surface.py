@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
+from slipstream.errors import ConfigError, SlipstreamError
 from slipstream.server.answers import Refused
 from slipstream.server.lines import Lines
 from slipstream.server.page import page
@@ -125,6 +126,7 @@ class Surface:
         self._buckets = buckets
         self._metrics_open = metrics_open
         self._page = with_page
+        self._said = ""
         self._readers = ThreadPoolExecutor(_READERS, "slipstream-admin-read")
         self._changers = ThreadPoolExecutor(_CHANGERS, "slipstream-admin")
 
@@ -167,6 +169,24 @@ class Surface:
             self._audit.write(what)
         except OSError as error:
             self.say(logging.ERROR, "the audit file cannot be written", error)
+
+    def not_ready(self) -> list[str]:
+        """Return what, beside its plugins, keeps the host from being ready."""
+        reasons = [] if self.ready is None else self.ready()
+        try:
+            if self._tokens is not None:
+                self._tokens.check()
+            self._said = ""
+        except ConfigError as error:
+            reasons.append("no token can be accepted: the log says which file is damaged")
+            self.say_once(logging.ERROR, error)
+        return reasons
+
+    def say_once(self, level: int, error: SlipstreamError) -> None:
+        """Say what is wrong, unless it was the last that was said so."""
+        if self.manager is not None and error.message != self._said:
+            self._said = error.message
+            self.manager.say(level, error.message, {"next": error.hint})
 
     def say(self, level: int, text: str, error: BaseException) -> None:
         """Say in the log what went wrong."""

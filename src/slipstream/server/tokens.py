@@ -1,36 +1,27 @@
 """Tokens: HS256, with keys, revocations and a list of what was issued in a folder of the daemon.
 
-``jwt_secret`` has a line for each key that is live, ``ID BASE64 CREATED [UNTIL]``, the present one
-first; ``jwt_tokens.jsonl`` a line for each token that was issued or revoked. Both belong to this
-user alone. A process that verifies sees at once what another one, such as ``slipstream token``, has
-changed.
+A process that verifies sees at once what another one, such as ``slipstream token``, has changed.
+Where the list of revoked tokens or the keys are missing or damaged, no token is accepted.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
-import json
+import dataclasses
 import math
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import jwt
 
-from slipstream._platform import create_private, lock, open_for_append
 from slipstream.errors import ConfigError
-from slipstream.files import FileProblem, read_small
 from slipstream.server.answers import Refused
 from slipstream.server.routes import SCOPES
-
-T = TypeVar("T")
+from slipstream.server.token_files import SECRET_BYTES, Issued, Key, Known, TokenFiles, new_key
 
 ALGORITHM = "HS256"
 AUDIENCE = "slipstream-admin"
@@ -38,17 +29,11 @@ LIFE = 30 * 86400.0
 GRACE = 86400.0
 """Seconds for which the key before the present one is live after a rotation."""
 
-SECRET_BYTES = 32
 SHORT_SECRET_BYTES = 16
 """What `--jwt-secret` of snarkOS has."""
 
-KEYS = "jwt_secret"
-ISSUED = "jwt_tokens.jsonl"
-_LOCK = "jwt_lock"
-_LIMIT = 64 << 20
 _TOKEN_MAX = 4096
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub", "scope", "jti"]
-_PATIENCE = 10.0
 _SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 
 
@@ -69,62 +54,6 @@ class Caller:
     expires: float = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key.
-
-    Attributes:
-        name: Its `kid`.
-        secret: Its bytes.
-        created: When it was made.
-        until: When it ends; 0: it does not.
-    """
-
-    name: str
-    secret: bytes
-    created: float
-    until: float = 0.0
-
-    def is_live(self, now: float) -> bool:
-        """Say whether tokens of it are good."""
-        return not self.until or now < self.until
-
-    @property
-    def signing(self) -> bytes:
-        """It as HMAC takes it, which fills short keys up with zeros itself."""
-        return self.secret.ljust(SECRET_BYTES, b"\0")
-
-    def line(self) -> str:
-        """Return its line in the file."""
-        secret = base64.b64encode(self.secret).decode()
-        return f"{self.name} {secret} {self.created:.0f}" + (
-            f" {self.until:.0f}\n" if self.until else "\n"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A token that was issued.
-
-    Attributes:
-        jti: Its number.
-        sub: Whose it is.
-        scope: What it allows, in words with blanks between.
-        iat: When it was issued.
-        exp: When it ends.
-        kid: By which key it was signed.
-        revoked: It was.
-    """
-
-    jti: str
-    sub: str
-    scope: str
-    iat: float
-    exp: float
-    kid: str
-    revoked: bool = False
-
-
 def _invalid(why: str) -> Refused:
     return Refused(401, f"the token is not accepted: {why}", headers={"WWW-Authenticate": "Bearer"})
 
@@ -139,6 +68,7 @@ class Tokens:
         *,
         secret: bytes | None = None,
         clock: Callable[[], float] = time.time,
+        check: bool = True,
     ) -> None:
         """Take the keys of a folder, and make the first one if there is none.
 
@@ -147,11 +77,12 @@ class Tokens:
             network: Tokens of others are not accepted.
             secret: The one key, instead of those in the folder.
             clock: The time, in seconds since 1970 UTC.
+            check: False lets the files be missing or damaged, for `rotate` to begin anew.
 
         Raises:
-            ConfigError: The keys cannot be read or written, or are too short.
+            ConfigError: The files cannot be written, one is missing or damaged, or the secret is
+                too short.
         """
-        self._folder = Path(folder)
         self._issuer = f"slipstream/{network}"
         self._clock = clock
         self._given: list[Key] = []
@@ -162,10 +93,18 @@ class Tokens:
                     f"give one of {SECRET_BYTES} random bytes: openssl rand -base64 32",
                 )
             self._given = [Key("given", secret, 0.0)]
-        self._keys = _Followed(self._folder / KEYS, _keys_of)
-        self._known = _Followed(self._folder / ISSUED, _issued_of)
-        if not self._given and not self._keys.now():
-            self._make_first()
+        self._files = TokenFiles(Path(folder))
+        self._files.begin(with_key=not self._given, now=clock())
+        if check:
+            self.check()
+
+    def check(self) -> None:
+        """See whether tokens can be accepted.
+
+        Raises:
+            ConfigError: The keys, or the list of revoked tokens, are missing or damaged.
+        """
+        self._files.check(with_key=not self._given)
 
     # ---- Verifying ----------------------------------------------------------------------
 
@@ -177,6 +116,7 @@ class Tokens:
 
         Raises:
             Refused: There is no token, or it is not accepted: 401.
+            ConfigError: It cannot be said whether it is accepted: see `check`.
         """
         if not authorization:
             raise Refused(
@@ -197,6 +137,7 @@ class Tokens:
 
         Raises:
             Refused: It is not accepted.
+            ConfigError: It cannot be said whether it is accepted: see `check`.
         """
         if len(token) > _TOKEN_MAX or not token.isascii():
             raise _invalid("it is none")
@@ -241,18 +182,23 @@ class Tokens:
             raise jwt.ExpiredSignatureError
         if max(times[1:]) > now + 1:
             raise jwt.ImmatureSignatureError
-        if self.is_revoked(number):
+        known = self._files.known.now()
+        if number in known.revoked:
             raise jwt.InvalidTokenError("it was revoked")
+        if times[1] < known.not_before:
+            raise jwt.InvalidTokenError("it is older than the list of revoked tokens")
         return Caller(subject, number, frozenset(scope.split()), float(times[0]))
 
     def is_revoked(self, number: str) -> bool:
-        """Say whether a token was revoked, by its `jti`."""
-        known = self._known.now() or {}
-        return number in known and known[number].revoked
+        """Say whether a token was revoked, by its `jti`; so are all if that cannot be said."""
+        try:
+            return number in self._files.known.now().revoked
+        except ConfigError:
+            return True
 
     def _live_keys(self) -> list[Key]:
         now = self._clock()
-        return self._given or [key for key in self._keys.now() or () if key.is_live(now)]
+        return self._given or [key for key in self._files.keys.now() if key.is_live(now)]
 
     # ---- Issuing ------------------------------------------------------------------------
 
@@ -287,30 +233,36 @@ class Tokens:
             raise ConfigError(
                 f"{' '.join(wanted)!r} are no scopes", f"use some of {', '.join(SCOPES)}"
             )
-        keys = self._live_keys()
-        if not keys:
-            raise ConfigError(f"{self._folder / KEYS} holds no key", "rotate to make one")
-        issued = int(self._clock() if at is None else at)
-        claims = {
-            "iss": self._issuer,
-            "aud": AUDIENCE,
-            "sub": subject,
-            "scope": " ".join(wanted),
-            "jti": secrets.token_hex(16),
-            "iat": issued,
-            "exp": int(issued + life),
-        }
-        token = jwt.encode(claims, keys[0].signing, ALGORITHM, headers={"kid": keys[0].name})
-        kept = {name: claims[name] for name in ("jti", "sub", "scope", "iat", "exp")}
-        with self._locked():
-            self._append({"issued": {**kept, "kid": keys[0].name}})
+        with self._files.locked():
+            known = self._files.known.now()
+            begins = int(max(self._clock(), known.not_before) if at is None else at)
+            if begins < known.not_before:
+                raise ConfigError(
+                    "a token that counts as issued so early is older than the list of revoked ones",
+                    f"give a time from {known.not_before:.0f} on: --jwt-timestamp",
+                )
+            key = self._live_keys()[0]
+            one = Issued(
+                jti=secrets.token_hex(16),
+                sub=subject,
+                scope=" ".join(wanted),
+                iat=begins,
+                exp=int(begins + life),
+                kid=key.name,
+            )
+            claims = {name: getattr(one, name) for name in ("sub", "scope", "jti", "iat", "exp")}
+            claims |= {"iss": self._issuer, "aud": AUDIENCE}
+            token = jwt.encode(claims, key.signing, ALGORITHM, headers={"kid": key.name})
+            more = {**known.issued, one.jti: one}
+            self._files.write(known=dataclasses.replace(known, issued=more))
         return token
 
     def issued(self) -> list[Issued]:
         """Return the tokens that were issued and have not ended, the oldest first."""
         live = {key.name for key in self._live_keys()}
         now = self._clock()
-        return [one for one in self._all() if one.exp > now and one.kid in live]
+        known = self._files.known.now().issued.values()
+        return [one for one in known if one.exp > now and one.kid in live]
 
     def revoke(self, number: str) -> Issued | None:
         """Revoke a token.
@@ -323,12 +275,16 @@ class Tokens:
         """
         if not number or len(number) > 256 or not number.isprintable():
             raise ConfigError(f"{number!r} is no jti", "see `slipstream token list`")
-        with self._locked():
-            self._append({"revoked": number})
-        return next((one for one in self._all() if one.jti == number and one.sub), None)
+        with self._files.locked():
+            known = self._files.known.now()
+            self._files.write(known=dataclasses.replace(known, revoked=known.revoked | {number}))
+        return self._files.known.now().issued.get(number)
 
     def rotate(self, grace: float = GRACE) -> Key:
         """Sign with a new key from now on.
+
+        Without a grace it also begins anew where the files are missing or damaged: whatever was
+        issued until now is refused then.
 
         Args:
             grace: Tokens of the key before are good for so many more seconds.
@@ -339,157 +295,26 @@ class Tokens:
         now = self._clock()
         if self._given:
             raise ConfigError("the secret was given", "give another one")
-        with self._locked():
-            fresh = _new_key(now)
+        with self._files.locked():
+            fresh = new_key(now)
             keys = [fresh]
-            before = next(iter(self._keys.now() or ()), None)
-            if before is not None and grace > 0:
-                keys.append(Key(before.name, before.secret, before.created, now + grace))
-            self._write(KEYS, "".join(key.line() for key in keys))
-            kept = [one for one in self._all() if one.exp > now]
-            self._write(ISSUED, "".join(map(_lines_of, kept)))
+            if grace > 0:
+                before = self._files.keys.now()[0]
+                keys.append(dataclasses.replace(before, until=now + grace))
+            self._files.write(keys=keys, known=self._known_from(now, anew=grace <= 0))
         return fresh
 
-    # ---- Files --------------------------------------------------------------------------
-
-    def _all(self) -> list[Issued]:
-        return list((self._known.now() or {}).values())
-
-    def _make_first(self) -> None:
-        with self._locked():
-            if not self._keys.now():  # another process was not quicker
-                self._write(KEYS, _new_key(self._clock()).line())
-
-    def _append(self, record: dict[str, object]) -> None:
+    def _known_from(self, now: float, *, anew: bool) -> Known:
+        """Return what is known without the tokens that have ended; if nothing is, begin anew."""
         try:
-            descriptor = open_for_append(self._folder / ISSUED)
-            try:
-                os.write(descriptor, json.dumps(record).encode() + b"\n")
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise self._broken(error) from None
-
-    def _write(self, name: str, text: str) -> None:
-        """Put a file in the place of another, whole or not at all."""
-        draft = self._folder / f"{name}.{secrets.token_hex(8)}"
-        try:
-            with os.fdopen(create_private(draft), "w", encoding="ascii") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(self._folder / name)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise self._broken(error) from None
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = open_for_append(self._folder / _LOCK)
-        except OSError as error:
-            raise self._broken(error) from None
-        try:
-            end = time.monotonic() + _PATIENCE
-            while True:
-                try:
-                    lock(descriptor)
-                    break
-                except OSError:
-                    if time.monotonic() > end:
-                        raise ConfigError(
-                            f"another process holds {self._folder / _LOCK}", "try again"
-                        ) from None
-                    time.sleep(0.01)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _broken(self, error: OSError) -> ConfigError:
-        return ConfigError(
-            f"cannot write tokens in {self._folder}: {error.strerror}",
-            "let this user write the folder, or make room on its disk",
-        )
-
-
-class _Followed(Generic[T]):
-    """What stands in a file, read again when it has changed."""
-
-    def __init__(self, path: Path, read: Callable[[str, Path], T]) -> None:
-        self._path = path
-        self._read = read
-        self._state: tuple[int, ...] | None = None
-        self._value: T | None = None
-
-    def now(self) -> T | None:
-        """Return it; None if there is no file."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            self._state = self._value = None
-            return None
-        state = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if state != self._state:
-            try:
-                text = read_small(self._path, _LIMIT).decode("ascii", "replace")
-            except FileProblem as problem:
-                raise ConfigError(
-                    f"{self._path} {problem.reason}", "let this user read it, or remove it"
-                ) from None
-            self._value, self._state = self._read(text, self._path), state
-        return self._value
-
-
-def _new_key(now: float) -> Key:
-    return Key(secrets.token_hex(4), secrets.token_bytes(SECRET_BYTES), now)
-
-
-def _keys_of(text: str, path: Path) -> list[Key]:
-    keys = []
-    for line in text.splitlines():
-        try:
-            name, secret, created, *until = line.split()
-            data = base64.b64decode(secret, validate=True)
-            keys.append(Key(name, data, float(created), float(until[0]) if until else 0.0))
-        except (ValueError, binascii.Error):
-            data = b""
-        if len(data) < SECRET_BYTES:
-            raise ConfigError(
-                f"{path} holds a line that is no key of {SECRET_BYTES} bytes",
-                "remove the file; then a new key is made, and all tokens have to be issued anew",
-            )
-    return keys
-
-
-def _issued_of(text: str, _path: Path) -> dict[str, Issued]:
-    found: dict[str, Issued] = {}
-    revoked: set[str] = set()
-    for line in text.splitlines():
-        try:
-            record = json.loads(line)
-            if "revoked" in record:
-                revoked.add(str(record["revoked"]))
-            else:
-                one = Issued(**record["issued"])
-                found[one.jti] = one
-        except (ValueError, TypeError, KeyError):
-            continue  # cut off when its writer was killed
-    for number in revoked:
-        one = found.get(number, Issued(number, "", "", 0.0, float("inf"), ""))
-        found[number] = Issued(one.jti, one.sub, one.scope, one.iat, one.exp, one.kid, revoked=True)
-    return found
-
-
-def _lines_of(one: Issued) -> str:
-    lines = ""
-    if one.sub:
-        fields = {name: getattr(one, name) for name in ("jti", "sub", "scope", "iat", "exp", "kid")}
-        lines += json.dumps({"issued": fields}) + "\n"
-    if one.revoked:
-        lines += json.dumps({"revoked": one.jti}) + "\n"
-    return lines
+            known = self._files.known.now()
+        except ConfigError:
+            if not anew:
+                raise
+            return Known(not_before=int(now) + 1)
+        issued = {number: one for number, one in known.issued.items() if one.exp > now}
+        gone = known.issued.keys() - issued
+        return dataclasses.replace(known, issued=issued, revoked=known.revoked - gone)
 
 
 def _reason(error: jwt.PyJWTError) -> str:

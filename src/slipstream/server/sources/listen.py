@@ -47,8 +47,23 @@ class Listener:
         large: Bytes of large frames that are under way; the event path's own.
     """
 
-    def __init__(self, path: EventPath, say: Say) -> None:
-        """Begin without any; asyncio's thread is the one that calls."""
+    def __init__(
+        self,
+        path: EventPath,
+        say: Say,
+        *,
+        mark_within: float = MARK_WITHIN,
+        frame_within: float = FRAME_WITHIN,
+    ) -> None:
+        """Begin without any; asyncio's thread is the one that calls.
+
+        Args:
+            path: Where events go.
+            say: Takes log lines.
+            mark_within: Seconds from the connection to its MARK.
+            frame_within: Seconds from a frame's first byte to its last.
+        """
+        self.mark_within, self.frame_within = mark_within, frame_within
         self.path = path
         self.loop = asyncio.get_running_loop()
         self.producers: set[Producer] = set()
@@ -154,7 +169,7 @@ class Producer(asyncio.Protocol, Inlet):
         self.name = f"{self.name}#{listener.connected}"
         listener.producers.add(self)
         transport.set_write_buffer_limits(high=_ANSWERS_WAITING, low=0)
-        self._timer = self._loop.call_later(MARK_WITHIN, self._look)
+        self._timer = self._loop.call_later(listener.mark_within, self._look)
 
     def data_received(self, data: bytes) -> None:
         """Keep it for the event path; stop reading where that is behind."""
@@ -219,14 +234,15 @@ class Producer(asyncio.Protocol, Inlet):
     def _look(self) -> None:
         """Close it if it keeps the daemon waiting."""
         now = time.monotonic()
+        mark, frame = self._listener.mark_within, self._listener.frame_within
         if not (self._chunks or self._is_paused or self._is_done):  # else the daemon is behind
-            if self._current is None and now - self._connected >= MARK_WITHIN - 0.1:
-                self._drop("no MARK slipstream.stream came in time", {"seconds": MARK_WITHIN})
+            if self._current is None and now - self._connected >= 0.99 * mark:
+                self._drop("no MARK slipstream.stream came in time", {"seconds": mark})
                 return
-            if self._have and now - self._waits_since >= FRAME_WITHIN:
-                self._drop("a frame was begun and not ended in time", {"seconds": FRAME_WITHIN})
+            if self._have and now - self._waits_since >= frame:
+                self._drop("a frame was begun and not ended in time", {"seconds": frame})
                 return
-        self._timer = self._loop.call_later(_LOOK_EVERY, self._look)
+        self._timer = self._loop.call_later(min(_LOOK_EVERY, frame / 8), self._look)
 
     def _drop(self, why: str, fields: dict[str, object]) -> None:
         """Log a line, and close it."""

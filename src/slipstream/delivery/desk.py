@@ -1,0 +1,270 @@
+"""Where one plugin asks the application: the threads that serve it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from slipstream import _native
+from slipstream._native import ffi, lib
+from slipstream._native.handle import Handle
+from slipstream.delivery.services import ServiceFailed
+from slipstream.logs import Seldom
+from slipstream.status import Calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slipstream._native.cdef import ss_asked, ss_desk, ss_terms
+    from slipstream.delivery.services import Served
+    from slipstream.logs import LogPump
+
+GRANTS = {
+    "send": lib.SS_GRANTS_SEND,
+    "peers": lib.SS_GRANTS_PEERS,
+    "identity.sign": lib.SS_GRANTS_SIGN,
+    "identity.open": lib.SS_GRANTS_OPEN,
+}
+"""The bit of each grant."""
+
+# So many threads serve one plugin at most: those of calls that do not come back are among them.
+_THREADS_MAX = 16
+_IDLE_MAX = 2
+_LOOK_EVERY = 1.0  # seconds between two looks for calls that do not come back
+_SPARE = 1.0  # seconds more than a call may take, for threads to end
+# A plugin that asks without a pause is served for this part of the time: more would take Python's
+# lock from those who send events. In seconds: for so long it may be served in one go.
+_SHARE, _BURST = 0.5, 0.02
+
+
+class Desk(Handle["ss_desk"]):
+    """Where the instances of one plugin ask, and what answers them.
+
+    Attributes:
+        name: The plugin's.
+    """
+
+    def __init__(self, pump: LogPump, served: Served, name: str) -> None:
+        """Make one that nobody asks yet.
+
+        Args:
+            pump: Takes its log lines.
+            served: The services.
+            name: The plugin's name, as far as it is known.
+        """
+        pointer = lib.ss_desk_new(pump.pointer)
+        if pointer == ffi.NULL:
+            raise MemoryError
+        super().__init__(pointer, lib.ss_desk_free, pump)
+        self.name = name
+        self._pump, self._served = pump, served
+        self._seldom = Seldom()
+        self._guard = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+        self._ended = False
+        self._timeout = 0.0
+        # What each busy thread does, and since when; once said, it is not said again.
+        self._busy: dict[int, tuple[float, int]] = {}
+        self._spent = _Budget()
+
+    def terms(self, grants: Iterable[str], call_timeout: float) -> ss_terms:
+        """Return the terms of an instance that is about to ask, and begin to serve it.
+
+        Args:
+            grants: What it may.
+            call_timeout: The longest wait for an answer, in seconds.
+        """
+        granted, services = sum(GRANTS[grant] for grant in set(grants)), self._served.services
+        sends = self._served.offers & lib.SS_OFFERS_SEND and granted & lib.SS_GRANTS_SEND
+        self._timeout = max(self._timeout, call_timeout)
+        if granted and not self._threads:
+            self._start_thread()
+        return ffi.new(
+            "ss_terms *",
+            {
+                "offers": self._served.offers,
+                "grants": granted,
+                "call_timeout_ms": max(1, int(call_timeout * 1000)),
+                "outbox_messages": services.outbox_messages if sends else 0,
+                "outbox_bytes": services.outbox_bytes // 8 * 8 if sends else 8,
+            },
+        )
+
+    # ---- The threads --------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"calls-{self.name}", daemon=True)
+        with self._guard:
+            if len(self._threads) >= _THREADS_MAX:
+                return
+            self._threads.add(thread)
+            self._idle += 1
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._guard:
+                self._threads.discard(thread)
+                self._idle -= 1
+            self._say("no thread to be had for its calls", {})
+
+    def _serve(self) -> None:
+        pointer, asked = self.pointer, ffi.new("ss_asked *")
+        try:
+            while True:
+                status = lib.ss_desk_take(pointer, int(_LOOK_EVERY * 1000), asked)
+                if status == lib.SLIPSTREAM_OK:
+                    self._serve_one(pointer, asked)
+                elif status == lib.SLIPSTREAM_WRONG_STATE or self._is_one_too_many():
+                    return
+                elif status == lib.SLIPSTREAM_NO_MEMORY:
+                    time.sleep(0.1)
+                self._tell_late()
+        finally:
+            with self._guard:
+                self._threads.discard(threading.current_thread())
+                self._idle -= 1
+
+    def _is_one_too_many(self) -> bool:
+        return self._idle > _IDLE_MAX
+
+    def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> None:
+        me = threading.get_ident()
+        begin, used = time.monotonic(), time.thread_time()
+        with self._guard:
+            self._idle -= 1
+            alone = self._idle == 0
+            self._busy[me] = begin, asked.what
+        if alone:  # somebody has to be there for the next one, should this one not come back
+            self._start_thread()
+        try:
+            status, answer = self._answer(asked)
+            wanted = lib.ss_desk_answer(pointer, asked, status, answer, len(answer))
+        finally:
+            with self._guard:
+                self._busy.pop(me, None)
+                self._idle += 1
+        took = time.monotonic() - begin
+        if not wanted and took > self._timeout:
+            self._say("a service came back too late", {"seconds": round(took, 3)})
+        self._spent.pay(time.thread_time() - used)
+
+    def _answer(self, asked: ss_asked) -> tuple[int, bytes]:
+        try:
+            return lib.SLIPSTREAM_OK, self._served.answer(asked, self._timeout)
+        except ServiceFailed as failure:
+            if failure.text:
+                fields: dict[str, object] = {"status": _native.status_name(failure.status)}
+                if asked.what == lib.SS_ASKS_SEND:
+                    fields["ticket"] = asked.ticket
+                self._say(failure.text, fields, failure.cause)
+            return failure.status, b""
+        except Exception as error:  # noqa: BLE001 - the plugin gets an answer all the same
+            self._say("a call of the plugin could not be served", {}, error)
+            return lib.SLIPSTREAM_FAILED, b""
+
+    def _tell_late(self) -> None:
+        """Say what has not come back in time."""
+        now = time.monotonic()
+        with self._guard:
+            late = [
+                (thread, since, what)
+                for thread, (since, what) in self._busy.items()
+                if now - since > self._timeout + _LOOK_EVERY / 2
+            ]
+            for thread, _since, what in late:
+                self._busy[thread] = float("inf"), what
+        for _thread, since, what in late:
+            fields: dict[str, object] = {"seconds": round(now - since, 1), "call": _CALLS[what]}
+            self._say("a service does not come back; its call has failed", fields)
+
+    def _say(
+        self, text: str, fields: dict[str, object], error: BaseException | None = None
+    ) -> None:
+        more = self._seldom.due(text)
+        if more is None:
+            return
+        if more:
+            fields = {**fields, "unsaid_before": more}
+        self._pump.say(
+            logging.WARNING,
+            text,
+            {"plugin": self.name, **fields},
+            error=error if isinstance(error, Exception) else None,
+        )
+
+    # ---- Asking, and the end ------------------------------------------------------
+
+    def calls(self) -> Calls:
+        """Return what became of the plugin's calls."""
+        stats = ffi.new("ss_desk_stats *")
+        lib.ss_desk_describe(self.pointer, stats)
+        return Calls(
+            sent=stats.sent,
+            unsent=stats.unsent,
+            waiting=stats.waiting,
+            answered=stats.answered,
+            denied=stats.denied,
+            retries=stats.retries,
+            timeouts=stats.timeouts,
+            nonsense=stats.nonsense,
+        )
+
+    def end(self, timeout: float) -> str:
+        """Hand over what is left, and let the threads go.
+
+        Args:
+            timeout: The longest wait, in seconds.
+
+        Returns:
+            What did not go well, "" if all did.
+        """
+        if self._ended or self.is_foreign:
+            return ""
+        self._ended = True
+        lib.ss_desk_end(self.pointer, 0)
+        self._join(timeout)
+        lib.ss_desk_end(self.pointer, 1)
+        left = self.calls().waiting
+        self._join(_SPARE)
+        return f"{left} messages were not handed to the application" if left else ""
+
+    def _join(self, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, end - time.monotonic()))
+
+
+class _Budget:
+    """Processor time in which a plugin may be served: some at once, and then a part of all."""
+
+    def __init__(self) -> None:
+        """All of it is there."""
+        self._lock = threading.Lock()
+        self._left = _BURST
+        self._looked = time.monotonic()
+
+    def pay(self, seconds: float) -> None:
+        """Pay for a call; waits where there is not enough left."""
+        now = time.monotonic()
+        with self._lock:
+            self._left = min(_BURST, self._left + (now - self._looked) * _SHARE) - min(
+                seconds, _BURST
+            )
+            self._looked = now
+            owed = -self._left
+        if owed > 0:
+            time.sleep(min(owed / _SHARE, _BURST))
+
+
+_CALLS = {
+    lib.SS_ASKS_SEND: "send",
+    lib.SS_ASKS_LOOKUP: "lookup",
+    lib.SS_ASKS_PEER_AT: "peer_at",
+    lib.SS_ASKS_PUBLIC_KEY: "public_key",
+    lib.SS_ASKS_SIGN: "sign",
+    lib.SS_ASKS_OPEN: "open",
+}

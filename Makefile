@@ -27,7 +27,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan interop mutants retry stress dist clean distclean
+.PHONY: help setup examples demo hello test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan interop mutants retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -63,6 +63,10 @@ examples: $(VENV)/.build ## build the example plugins
 
 demo: setup ## stream the Aleo mainnet's genesis block into SQLite and check the sums
 	@$(python) examples/demo/demo.py
+
+hello: setup ## package a plugin, serve it, install it, say hello, change its language
+	@$(pip) install --quiet $(call requirements,server packages)
+	@$(python) examples/hello/hello.py
 
 test: setup $(stamp_test) ## run all tests, those of the C code under ASan and UBSan too
 	@$(python) -m pytest -n $(JOBS) --dist worksteal $(ARGS)

@@ -88,6 +88,7 @@ def test_a_package_s_life(place: Place) -> None:
         assert status["package"]["origin"] == "local"
         # What came out of a file is not shown: it may be a secret.
         assert status["config"]["own"] == {"language": "***(file://hello.json)"}
+        assert status["package"]["newer"] == list(VERSIONS[1:])
         assert client.reload("greeter")["version"] == "1.0.0"
         for version in VERSIONS[1:]:
             assert client.upgrade("greeter", version)["version"] == version
@@ -114,6 +115,33 @@ def test_a_package_s_life(place: Place) -> None:
         daemon.wait_for("the plugins' settings were read again", 2)
         assert client.names() == []
         assert daemon.end() == 0
+
+
+def test_the_page_upgrades_and_goes_back(place: Place) -> None:
+    from support.browser import Browser, chromium
+    from support.toolbox import is_not_here
+
+    if chromium() is None:
+        is_not_here("there is no chromium")
+    place.install("1.0.0", "1.1.0")
+    browser = Browser()
+    rest = ("--rest", "127.0.0.1:0", "--nojwt")
+    try:
+        with place.start(*rest) as daemon:
+            page = browser.page(daemon.ready().wait_for("ready")["rest"])
+            rows = "document.querySelector('tbody').innerText"
+            page.until(f"{rows}.includes('1.0.0, process')")
+            page.until(f"{rows}.includes('minisign:')")
+            for label, version in (("Upgrade", "1.1.0"), ("Back", "1.0.0")):
+                button = f"document.querySelector('button[aria-label=\"{label} greeter\"]')"
+                page.until(f"{button} && !{button}.hidden")
+                page.run(f"{button}.click()")
+                page.until(f"{rows}.includes('{version}, process')")
+            page.until(f"{button}.hidden")
+            page.close()
+            assert daemon.end() == 0
+    finally:
+        browser.close()
 
 
 def test_what_is_broken_keeps_the_version_before(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from slipstream.config import PluginConfig
 from slipstream.errors import PackageError, PluginNotLoaded, SlipstreamError
+from slipstream.packages.names import PackageName, version_key
 from slipstream.packages.providers import Flags, Prepared, Providers
+from slipstream.packages.store import parse_name
 
 if TYPE_CHECKING:
     from slipstream.manager import PluginManager
@@ -29,6 +32,7 @@ class Packaged:
         signer: Who has signed it.
         origin: Where it comes from.
         before: The versions that can be gone back to, the last one last.
+        newer: The versions that are installed and newer, the newest last.
     """
 
     package: str
@@ -38,6 +42,7 @@ class Packaged:
     signer: str
     origin: str
     before: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
 
 
 class Packages:
@@ -69,6 +74,8 @@ class Packages:
         self._providers = self._make()
         self._providers.sweep()
         self._known: dict[str, tuple[PluginConfig, Packaged]] = {}
+        self._locked: list[PackageName] = []
+        self._locked_at = -1
 
     def _make(self) -> Providers:
         def say(text: str) -> None:
@@ -86,7 +93,28 @@ class Packages:
         known = self._known.get(name)
         plugin = self._manager.plugins.get(name)
         is_it = known is not None and plugin is not None and plugin.digest == known[0].sha256
-        return known[1] if is_it and known is not None else None
+        if known is None or not is_it:
+            return None
+        return dataclasses.replace(known[1], newer=self._newer(known[1]))
+
+    def _newer(self, packaged: Packaged) -> tuple[str, ...]:
+        """Return the versions that are locked and newer; the lock is read when it has changed."""
+        store = self._providers.store
+        try:
+            changed = store.lock_path.stat().st_mtime_ns
+            if changed != self._locked_at:
+                self._locked = [one for one in map(parse_name, store.lock().packages) if one]
+                self._locked_at = changed
+        except (OSError, SlipstreamError):
+            return ()  # whoever upgrades is told
+        newer = {
+            one.version
+            for one in self._locked
+            if one.name == packaged.name
+            and one.is_for_here
+            and version_key(one.version) > version_key(packaged.version)
+        }
+        return tuple(sorted(newer, key=version_key))
 
     # ---- Changing ---------------------------------------------------------------------------
 

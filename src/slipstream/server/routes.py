@@ -98,6 +98,7 @@ STATUS: Schema = _object(
                 signer=_STRING,
                 origin=_STRING,
                 before={"type": "array", "items": _STRING},
+                newer={"type": "array", "items": _STRING},
             ),
             {"type": "null"},
         ]

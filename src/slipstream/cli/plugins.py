@@ -55,7 +55,7 @@ def list_plugins(*, client: Client, as_json: bool) -> None:
     from rich.table import Table  # noqa: PLC0415 - 30 ms that only tables need
 
     table = Table(box=None, pad_edge=False)
-    for head in ("plugin", "state", "version", "mode"):
+    for head in ("plugin", "state", "version", "mode", "package", "signer", "digest"):
         table.add_column(head, overflow="fold")
     for head in ("accepted", "lag", "dead", "lost", "restarts"):
         table.add_column(head, justify="right")
@@ -63,7 +63,10 @@ def list_plugins(*, client: Client, as_json: bool) -> None:
     for one in found:
         counters = one["counters"]
         numbers = [counters[key] for key in ("accepted", "lag", "dead", "lost")]
+        package = one["package"] or {}
         texts = [one["name"], one["state"], one["version"], one["mode"]]
+        texts += [package.get("package", "-"), package.get("signer", "-")]
+        texts.append(package.get("digest", one["digest"])[:12])
         row = [*texts, *numbers, one["restarts"], one["reason"]]
         table.add_row(*map(_text, row))
     show_table(table)
@@ -129,6 +132,28 @@ def reload(*, client: Client, as_json: bool, name: str, config_file: Path | None
     done = _changing(lambda: client.reload(name, path))
     text = f"{name} is reloaded: {done['previous_version']} was there, {done['version']} is now\n"
     _show(done) if as_json else emit(text)
+
+
+def _say_version(name: str, done: dict[str, Any], *, as_json: bool) -> None:
+    text = f"{name}: {done['previous_version']} was there, {done['version']} is now\n"
+    _show(done) if as_json else emit(text)
+
+
+@plugins.command()
+@_name
+@click.argument("version", metavar="VERSION")
+@reaches_daemon
+def upgrade(*, client: Client, as_json: bool, name: str, version: str) -> None:
+    """Let another installed version of a plugin's package serve, from now on."""
+    _say_version(name, _changing(lambda: client.upgrade(name, version)), as_json=as_json)
+
+
+@plugins.command()
+@_name
+@reaches_daemon
+def rollback(*, client: Client, as_json: bool, name: str) -> None:
+    """Let the version of a plugin's package that served before serve again."""
+    _say_version(name, _changing(lambda: client.steer(name, "rollback")), as_json=as_json)
 
 
 @plugins.command()

@@ -139,10 +139,13 @@ class Archive:
             info = found.info()
         except PluginLoadError as error:
             raise self._zip.refuse(f"its library is refused: {error.message}", error.hint) from None
-        if info is not None and info.version != self.package.version:
-            raise self._zip.refuse(
-                f"its {meta.FILE} says version {self.package.version}, its library {info.version}"
-            )
+        mine = self.package
+        for what, said, own in (
+            ("name", mine.name, info and info.name),
+            ("version", mine.version, info and info.version),
+        ):
+            if info is not None and said != own:
+                raise self._zip.refuse(f"its {meta.FILE} says {what} {said}, its library {own}")
         schema = self.meta.config_schema
         if info is not None and schema is not None and schema != info.config_schema:
             raise self._zip.refuse(f"its {meta.FILE} has another config_schema than its library")

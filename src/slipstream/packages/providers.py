@@ -17,9 +17,9 @@ from slipstream.config import JsonValue, PluginConfig, SchemaProblem, settle_own
 from slipstream.errors import ConfigError, PackageError
 from slipstream.files import FileProblem, read_small
 from slipstream.packages import archive as archives
+from slipstream.packages import disk
 from slipstream.packages.archive import Archive
 from slipstream.packages.central import CentralClient
-from slipstream.packages.disk import write_whole
 from slipstream.packages.lock import FILE as LOCK
 from slipstream.packages.names import PackageName
 from slipstream.packages.settings import (
@@ -175,7 +175,7 @@ class Providers:
             with CentralClient(central, self._data) as client:
                 content = client.public_key()
             TrustedKey(f"the key of {central.origin}", content).open()
-            write_whole(path, [content], 0o600)
+            disk.write_whole(path, [content], 0o600)
             self._say(f"the key of {central.origin} is taken on first use, and pinned: {path}")
         return read_key(path, origin=central.origin)
 
@@ -220,7 +220,7 @@ class Providers:
         all_of = self._read_current()
         all_of[interface] = _Current(self.settings.providers[interface].version, versions)
         said = {name: dataclasses.asdict(one) for name, one in all_of.items()}
-        write_whole(self._data / _CURRENT, [json.dumps(said, indent=2).encode()], 0o600)
+        disk.write_whole(self._data / _CURRENT, [json.dumps(said, indent=2).encode()], 0o600)
 
     def version_before(self, interface: str) -> str:
         """Return the version to go back to.
@@ -355,3 +355,4 @@ class Providers:
         """Remove what killed runs have left; for the one who has locked the data folder."""
         with contextlib.suppress(OSError):
             archives.sweep(self._data / _UNPACKED)
+            disk.sweep(self._data)

@@ -99,7 +99,7 @@ screenshots: setup $(stamp_test) ## take the pictures of the status page in docs
 faults: setup $(stamp_test) ## break workers 2,000 times, check that nothing is lost; writes build/faults.json
 	@$(python) tests/stress/faults.py $(ARGS)
 
-hostile: setup $(stamp_test) ## send 105,000 hostile requests to a host while events stream; every answer is checked
+hostile: setup $(stamp_test) ## send 105,000 hostile requests to a daemon while events stream; every answer is checked
 	@$(python) tests/stress/hostile.py $(ARGS)
 
 managers: setup $(stamp_test) ## let two managers load 100,000 times at once, and hear only their own

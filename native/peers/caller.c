@@ -28,12 +28,17 @@ void ss_caller_free(ss_caller *caller) {
     free(caller);
 }
 
-static const char *name_of(uint32_t grants) {
-    if ((grants & SS_GRANTS_SEND) != 0)
+static const char *name_of(uint32_t grant) {
+    switch (grant) {
+    case SS_GRANTS_SEND:
         return "send";
-    if ((grants & SS_GRANTS_PEERS) != 0)
+    case SS_GRANTS_PEERS:
         return "peers";
-    return (grants & SS_GRANTS_SIGN) != 0 ? "identity.sign" : "identity.open";
+    case SS_GRANTS_SIGN:
+        return "identity.sign";
+    default:
+        return "identity.open";
+    }
 }
 
 /* Is it granted? What is not stands in the log once. */
@@ -41,12 +46,13 @@ static bool is_granted(ss_caller *caller, uint32_t what) {
     const uint32_t needed = ss_grants_for(what);
     if ((caller->map->terms.grants & needed) != 0)
         return true;
+    const uint32_t one = needed & (~needed + 1); /* of several the first would do */
     count(&caller->map->hatch->denied);
-    if ((atomic_fetch_or_explicit(&caller->said, needed, memory_order_relaxed) & needed) == 0)
+    if ((atomic_fetch_or_explicit(&caller->said, one, memory_order_relaxed) & one) == 0)
         ss_log_queue_format(caller->log, SLIPSTREAM_LOG_WARN, caller->log_id,
                             "a call was denied that needs the grant \"%s\": add it to `grants` in "
                             "the plugin's config, or leave it; further ones are only counted",
-                            name_of(needed));
+                            name_of(one));
     return false;
 }
 

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from support.operated import COMMAND, SECONDS, Operated, until
+from support.daemon import COMMAND, SECONDS, Operated, until
 from support.toolbox import is_not_here
 
 
@@ -28,9 +28,10 @@ def library(compile_plugin):
 
 @pytest.fixture(scope="module")
 def daemon(library, tmp_path_factory):
-    made = Operated(tmp_path_factory.mktemp("daemon"), library, names=("talker", "other"))
-    yield made
-    made.end()
+    folder = tmp_path_factory.mktemp("daemon")
+    with Operated(folder, library, names=("talker", "other")) as made:
+        yield made
+        assert made.end() == 0
 
 
 def state(daemon: Operated, name: str) -> str:

@@ -200,6 +200,22 @@ def test_the_third_of_three_fails(place: Place) -> None:
     ]  # fmt: skip
 
 
+def test_all_faults_are_told_at_once_and_nothing_is_changed(place: Place) -> None:
+    from slipstream.server.settings import Options, understand
+
+    place.install("1.0.0")
+    more = {"name": "none", "version": "1.0.0"}
+    place.want("1.0.0", first=more, second={**more, "config": "env://NOT_THERE"})
+    (place.folder / "hello.json").unlink()
+    found = understand(Options(plugins=str(place.settings), data_dir=place.folder / "data"))
+    assert found.exit_code == 3
+    said = {fault.where: fault.error.message for fault in found.faults}
+    assert "hello.json does not exist" in said["the provider greeter"]
+    assert "none-1.0.0 is neither in" in said["the provider first"]
+    assert set(said) == {f"the provider {name}" for name in ("greeter", "first", "second")}
+    assert {path.name for path in (place.folder / "data").iterdir()} == {"plugins"}
+
+
 def test_start_refuses_what_is_not_verified(place: Place) -> None:
     place.install("1.0.0")
     lock = place.folder / "plugins.lock"

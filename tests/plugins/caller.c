@@ -7,6 +7,11 @@
  *   aside COMMAND                  on a thread of the plugin's own, which on_unload joins
  *   flood WHAT THREADS COUNT       so many of `send`, `lookup` on each of so many threads
  *
+ * With -DSCRIBBLE it also writes over what it shares with its host, in a worker:
+ *
+ *   scribble put | head | all      the outbox's end, a message's head, everything for 20 ms
+ *   scribble WHAT LENGTH           a question (a number) that it has no grant for, past all checks
+ *
  * At its unloading it runs the command in "at_unload". Its line: the command, the status, then what
  * was answered: a length, and bytes in hexadecimal. */
 #include <slipstream.h>
@@ -26,6 +31,68 @@
 #endif
 #ifndef VERSION
 #define VERSION "1"
+#endif
+
+#ifdef SCRIBBLE
+#include "peers/hatch.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+/* The largest memory that it shares and may write to. */
+static ss_hatch *find_hatch(void) {
+    char line[512];
+    unsigned long best = 0, from, to;
+    ss_hatch *found = NULL;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (fgets(line, sizeof line, maps) != NULL)
+        if (sscanf(line, "%lx-%lx rw-s", &from, &to) == 2 && strstr(line, " rw-s ") != NULL &&
+            to - from > best) {
+            best = to - from;
+            found = (ss_hatch *)from;
+        }
+    fclose(maps);
+    return found;
+}
+
+static void ring(ss_hatch *hatch) {
+    atomic_fetch_add(&hatch->bell, 1);
+    syscall(SYS_futex, &hatch->bell, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* What the host has answered; 99 if it does not. */
+static int32_t scribble(const char *what, unsigned long len) {
+    ss_hatch *hatch = find_hatch();
+    const size_t head = (sizeof *hatch + 63) / 64 * 64;
+    uint8_t *outbox = (uint8_t *)hatch + head + 2 * SS_CALLS_AT_ONCE * SS_QUESTION_MAX;
+    const struct timespec pause = {0, 1000000};
+    if (strcmp(what, "put") == 0) {
+        atomic_fetch_add(&hatch->put, UINT64_C(1) << 40);
+    } else if (strcmp(what, "head") == 0) {
+        memset(outbox + atomic_load(&hatch->put), 0xFF, 64);
+        atomic_fetch_add(&hatch->put, 64);
+    } else if (strcmp(what, "all") == 0) {
+        for (int i = 0; i < 20; i++) {
+            for (size_t k = 0; k < head; k++)
+                ((uint8_t *)hatch)[k] = (uint8_t)rand();
+            ring(hatch);
+            nanosleep(&pause, NULL);
+        }
+    } else {
+        static uint32_t number = 76;
+        ss_call *call = &hatch->calls[3];
+        number++;
+        atomic_store(&call->what, (uint32_t)atoi(what));
+        atomic_store(&call->question_len, (uint32_t)len);
+        atomic_store(&call->asked, number);
+        ring(hatch);
+        for (int i = 0; i < 10000 && atomic_load(&call->answered) != number; i++)
+            nanosleep(&pause, NULL);
+        return atomic_load(&call->answered) == number ? atomic_load(&call->status) : 99;
+    }
+    ring(hatch);
+    return 0;
+}
 #endif
 
 enum { ROOM_MAX = 1 << 20, THREADS_MAX = 16 };
@@ -165,6 +232,11 @@ static void run(plugin *self, const char *command) {
     } else if (strcmp(verb, "extension") == 0) {
         sscanf(command, "%*s %255s", first);
         tell(self, command, slipstream_extension(self->host, first) != NULL, 0, NULL, 0);
+#ifdef SCRIBBLE
+    } else if (strcmp(verb, "scribble") == 0) {
+        sscanf(command, "%*s %255s %lu", first, &number);
+        tell(self, command, scribble(first, number), 0, NULL, 0);
+#endif
     } else if (strcmp(verb, "crash") == 0) {
         abort();
     } else if (strcmp(verb, "wait") == 0) {

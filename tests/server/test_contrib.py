@@ -12,7 +12,7 @@ import pytest
 
 from slipstream.server import Metrics
 from slipstream.server.metrics import SOURCE
-from support.operated import COMMAND
+from support.daemon import COMMAND
 from support.toolbox import promtool
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import subprocess
-import time
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -185,17 +184,12 @@ def test_promtool_finds_nothing_to_say(scraped) -> None:
     assert not said.strip()
 
 
-def test_a_scrape_of_64_plugins_takes_little(manager, compile_plugin) -> None:
+def test_a_scrape_of_64_plugins(manager, compile_plugin) -> None:
+    """What it costs is measured by tests/bench/daemon.py."""
     library = compile_plugin("talker.c", "-DFLAGS=SLIPSTREAM_FLAG_MULTI_INSTANCE", name="talker")
     for number in range(64):
         manager.load_plugin({"libpath": str(library), "name": f"talker{number}", "mode": "inline"})
     metrics = Metrics(manager)
-    took = []
-    for _ in range(10):
-        begun = time.thread_time()
-        body, _ = metrics()
-        took.append(time.thread_time() - begun)
-    print(f"a scrape of 64 plugins: {min(took) * 1000:.1f} ms, {len(body)} bytes")
+    body, _ = metrics()
     metrics.close()
     assert len(samples(body)) > 64 * 40
-    assert min(took) < 0.030  # of processor time, the best of ten: others may disturb

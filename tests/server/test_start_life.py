@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -75,13 +76,13 @@ def test_check_config_names_every_fault_at_once(tmp_path: Path, tally: Path) -> 
         "--insecure-paths", "--check-config", "--slipstream-config", broken, "--slipstream-config", missing,
         "--slipstream-config", tally, "--slipstream-config", tally, "--rest", "0.0.0.0:3030", "--nojwt",
         "--listen", "tcp:0.0.0.0:1", "--listen", "nowhere", "--jwt-secret", "c2hvcnQ=", "--loop",
-        "--tls-cert", tmp_path / "cert", "--prover", "--rest-rps", "-1", "--cors-origin", "nonsense",
+        "--listen-group", "no such group", "--tls-cert", tmp_path / "cert", "--prover", "--rest-rps", "-1", "--cors-origin", "nonsense",
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     faults = [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("error")]
     wanted = [str(broken), str(missing), str(tally), "--tls-cert", "--tls-cert", "--rest-rps"]
     wanted += ["--nojwt", "--cors-origin", "--jwt-secret", "--listen", "--listen", "--loop"]
-    wanted += ["--prover"]
+    wanted += ["--prover", "--listen-group"]
     assert sorted(faults) == sorted(wanted)
     assert done.stderr.count("  next: ") == len(wanted)
 
@@ -93,6 +94,8 @@ def test_check_config_names_every_fault_at_once(tmp_path: Path, tally: Path) -> 
         (["--rest", "0.0.0.0:3030"], 2),
         (["--listen", "tcp:0.0.0.0:0"], 2),
         (["--network", "9"], 2),
+        (["--listen", "unix:/run/s", "--listen-mode", "0666"], 2),
+        (["--listen", "unix:/run/s", "--listen-mode", "u+w"], 2),
         (["--slipstream-config", "/nowhere.json5"], 3),
     ],
 )
@@ -108,8 +111,9 @@ def test_a_good_config_is_said_to_be_good(tally: Path) -> None:
 
 def test_a_second_daemon_is_told_who_holds_the_folder_and_a_taken_port(tmp_path: Path) -> None:
     place = tmp_path / "p.sock"
-    with Daemon(tmp_path, "--listen", f"unix:{place}") as daemon:
+    with Daemon(tmp_path, "--listen", f"unix:{place}", "--listen-group", os.getegid()) as daemon:
         daemon.ready()
+        assert stat.S_IMODE(place.stat().st_mode) == 0o660
         second = run("--data-dir", tmp_path / "data", "--norest")
         assert second.returncode == 5
         assert f"process id {daemon.process.pid}" in second.stderr

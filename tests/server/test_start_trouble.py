@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
 import socket
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -171,10 +173,12 @@ def test_nobody_reads_the_token(tmp_path: Path) -> None:
 
 def test_a_socket_that_somebody_has_put_in_its_place_stays(tmp_path: Path) -> None:
     address = Address(path=str(tmp_path / "s"))
-    first = address.bind()
+    first = address.bind(mode=0o640, group=os.getegid())
+    assert stat.S_IMODE(Path(address.path).stat().st_mode) == 0o640
     made = address.file_id()
     Path(address.path).unlink()
     second = address.bind()
+    assert stat.S_IMODE(Path(address.path).stat().st_mode) == 0o600
     unbind(first, address, made)
     with address.connect(SECONDS):
         pass

@@ -1,10 +1,10 @@
-"""Hostile requests beside a stream of events: the host lives, and no event is disturbed.
+"""Hostile requests beside a stream of events: the daemon lives, and no event is disturbed.
 
 python tests/stress/hostile.py [--requests N] [--limited N] [--rate EVENTS] [--seed N]
 
-A host in a process of its own sends events to plugins in modes thread and process, and serves their
-admin surface. It gets requests that are made up: paths, methods, headers, bodies, tokens, slow and
-half-closed callers, and 2,000 connections at once. Every answer has to be one that is documented.
+A `slipstream start` sends events to plugins in modes thread and process, and gets requests that are
+made up: paths, methods, headers, bodies, tokens, slow and half-closed callers, and 2,000 connections
+at once. Every answer has to be one that is documented, and the admin socket is served all the time.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import json
 import random
-import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,9 +24,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import httpx
+
+from slipstream.server import Tokens
 from slipstream.server.routes import ROUTES, Route, match
+from support.daemon import Daemon, config
 
 ROOT = Path(__file__).resolve().parents[2]
+EVENTS = ROOT / "examples" / "streams" / "mainnet_derived_blocks_1_to_5.jsonl"
+WATCHED = ("watched-thread", "watched-process")
 ERROR = {"message", "error_type", "chain"}
 CALLERS = 24
 A_CONNECTION = 40  # requests
@@ -268,118 +274,90 @@ async def crowd(target: Target, count: int) -> int:
     return answered
 
 
-# ---- The host ----------------------------------------------------------------------------------
+# ---- The daemon --------------------------------------------------------------------------------
 
 
-class Stream:
-    """Sends events to a manager's plugins, so many a second, and looks at their rings."""
+class Watch(threading.Thread):
+    """Looks at the rings of plugins, through the admin socket, until it is told to end."""
 
-    def __init__(self, manager, watched: list[str], rate: int) -> None:
-        import threading
-
-        from slipstream import MappingUpdate, frames
-
-        one = frames.encode(MappingUpdate(b"credits.aleo", b"account", b"k" * 32, b"v" * 16, 1))
-        self._size = len(one)
-        self._batch = one * (rate // 100)
-        self._manager = manager
-        self._watched = [manager.plugins[name] for name in watched]
-        self._stop = threading.Event()
-        self.sent = 0
+    def __init__(self, data: Path) -> None:
+        super().__init__(name="watch")
+        transport = httpx.HTTPTransport(uds=str(data / "admin.sock"))
+        self._client = httpx.Client(transport=transport, base_url="http://daemon", timeout=PATIENCE)
+        self._over = threading.Event()
         self.fullest = 0.0
-        self.slowest = 0.0
-        self._thread = threading.Thread(target=self._run, name="stream")
-        self._thread.start()
+        self.counters: dict[str, dict[str, int]] = {}
+        self.problem = ""
+        self.start()
 
-    def _run(self) -> None:
-        due = time.monotonic()
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
-            begun = time.monotonic()
-            self.sent += self._manager.broadcast_frames(self._batch)
-            self.slowest = max(self.slowest, time.monotonic() - begun)
-            for plugin in self._watched:
-                used = plugin.counters.lag * self._size / plugin.config.ring_bytes
-                self.fullest = max(self.fullest, used)
-            due = max(due + 0.01, time.monotonic() - 1)
+    def run(self) -> None:
+        try:
+            while not self._over.wait(0.05):
+                self._look()
+            self._look()
+        except (httpx.HTTPError, KeyError) as error:
+            self.problem = repr(error)
 
-    def end(self) -> dict[str, object]:
-        self._stop.set()
-        self._thread.join()
-        self._manager.flush_plugin(self._watched[0].name, 60)
-        for plugin in self._watched:
-            self._manager.flush_plugin(plugin.name, 60)
-        return {
-            "sent": self.sent,
-            "delivered": [plugin.counters.delivered for plugin in self._watched],
-            "lost": [plugin.counters.lost for plugin in self._watched],
-            "fullest_ring": round(self.fullest, 4),
-            "slowest_broadcast": round(self.slowest, 4),
-        }
+    def _look(self) -> None:
+        for name in WATCHED:
+            answer = self._client.get(f"/mainnet/slipstream/plugins/{name}")
+            found = self.counters[name] = answer.json()["counters"]
+            self.fullest = max(self.fullest, found["ring_used"] / found["ring_bytes"])
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(PATIENCE)
+        self._client.close()
 
 
-def host(folder: Path, rate: int, rest_rps: float) -> None:
-    """Serve until standard input ends, then tell what became of the events."""
-    from slipstream import PluginManager
-    from slipstream.server import Tokens, admin_app
-    from support.rest import Served
-
-    configs = folder / "configs"
-    configs.mkdir(parents=True)
-    library = str(ROOT / "examples" / "tally" / "tally.so")
-    modes = {"watched-thread": "thread", "watched-process": "process", "victim": "thread"}
-    for name, mode in modes.items():
-        more = {"overflow": "drop_newest", "ring_bytes": 1 << 20} if name == "victim" else {}
-        text = json.dumps({"libpath": library, "name": name, "mode": mode, **more})
-        (configs / f"{name}.json5").write_text(text)
-    tokens = Tokens(folder / "keys")
-    with PluginManager(insecure_paths=True, data_dir=folder / "data") as manager:
-        for name in modes:
-            manager.load_plugin(configs / f"{name}.json5")
-        app = admin_app(
-            manager, tokens=tokens, config_dirs=[configs], rest_rps=rest_rps, audit=folder / "audit"
-        )
-        with Served(app) as served:
-            stream = Stream(manager, ["watched-thread", "watched-process"], rate)
-            good = tokens.issue("good")
-            target = Target(
-                served.port,
-                [good, good, tokens.issue("reader", ["plugins:read"]), good[:-2], "x", "a" * 5000],
-                "victim",
-                str(configs / "victim.json5"),
-            )
-            print(json.dumps(vars(target)), flush=True)
-            sys.stdin.read()
-            told = stream.end()
-            with served.client() as client:
-                told["alive"] = client.get("/healthz").status_code in {200, 429}
-        print(json.dumps(told), flush=True)
+def configs_in(folder: Path) -> dict[str, Path]:
+    library = ROOT / "examples" / "tally" / "tally.so"
+    victim = {"mode": "thread", "overflow": "drop_newest", "ring_bytes": 1 << 20}
+    keys = {"watched-thread": {"mode": "thread"}, "watched-process": {}, "victim": victim}
+    return {name: config(folder, library, name=name, **more) for name, more in keys.items()}
 
 
 def run(
     requests: int, rate: int, rest_rps: float, seed: int, connections: int
 ) -> dict[str, object]:
-    """Attack a host; return what came of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--host", folder, "--rate", str(rate)]
-        with subprocess.Popen(
-            [*command, "--rps", str(rest_rps)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdin is not None
-            target = Target(**json.loads(process.stdout.readline()))
-            begun = time.monotonic()
-            tally = asyncio.run(attack(target, requests, seed))
-            answered = asyncio.run(crowd(target, connections))
-            seconds = time.monotonic() - begun
-            process.stdin.close()
-            told: dict[str, object] = json.loads(process.stdout.readline())
-            process.wait(PATIENCE)
+    """Attack a daemon; return what came of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        configs = configs_in(folder)
+        files = [word for path in configs.values() for word in ("--slipstream-config", path)]
+        source = ("--events", EVENTS, "--loop", "--speed", f"{rate}/s")
+        rest = ("--rest", "127.0.0.1:0", "--rest-rps", rest_rps, "--nobanner")
+        with Daemon(folder, *files, *source, *rest) as daemon:
+            url = daemon.wait_for("ready")["rest"]
+            tokens = Tokens(folder / "data")
+            good, reader = tokens.issue("good"), tokens.issue("reader", ["plugins:read"])
+            target = Target(
+                int(url.rpartition(":")[2]),
+                [good, good, reader, good[:-2], "x", "a" * 5000],
+                "victim",
+                str(configs["victim"]),
+            )
+            watch = Watch(folder / "data")
+            try:
+                begun = time.monotonic()
+                tally = asyncio.run(attack(target, requests, seed))
+                answered = asyncio.run(crowd(target, connections))
+                seconds = time.monotonic() - begun
+                alive = httpx.get(f"{url}/healthz", timeout=PATIENCE).status_code in {200, 429}
+            finally:
+                watch.end()
+            code = daemon.end()
+            last = daemon.lines()[-1]
     return {
-        **told,
         "seconds": round(seconds, 1),
+        "events": {name: found["accepted"] for name, found in watch.counters.items()},
+        "lost": {name: found["lost"] for name, found in watch.counters.items()},
+        "undelivered": {name: last.get(name, 0) for name in WATCHED},
+        "fullest_ring": round(watch.fullest, 4),
+        "exit_code": code,
+        "last_line": last["event"],
+        "unwatched": watch.problem,
+        "alive": alive,
         "answers": tally.codes.total(),
         "codes": dict(sorted(tally.codes.items())),
         "unanswered": tally.unanswered,
@@ -391,9 +369,13 @@ def run(
 def faults_of(found: dict[str, object]) -> list[str]:
     """What must not be."""
     faults = [str(one) for one in found["wrong"]]  # type: ignore[attr-defined]
-    delivered, lost = found["delivered"], found["lost"]
-    if any(lost) or any(one != found["sent"] for one in delivered):  # type: ignore[arg-type,attr-defined]
-        faults.append(f"of {found['sent']} events {delivered} were delivered, {lost} lost")
+    lost = {what: found[what] for what in ("lost", "undelivered")}
+    if any(set(counts.values()) != {0} for counts in lost.values()):  # type: ignore[attr-defined]
+        faults.append(f"events did not arrive: {lost}")
+    if found["exit_code"] not in {0, 1} or not str(found["last_line"]).startswith("ended"):
+        faults.append(f"it ended with {found['exit_code']}: {found['last_line']}")
+    if found["unwatched"]:
+        faults.append(f"its rings could not be looked at: {found['unwatched']}")
     if float(str(found["fullest_ring"])) > 0.5:
         faults.append(f"a ring was {found['fullest_ring']} full")
     if not found["alive"] or not found["answered_in_the_crowd"]:
@@ -408,12 +390,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=2_000)
     parser.add_argument("--rate", type=int, default=123_000, help="events a second")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--host", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--rps", type=float, default=0.0, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.host is not None:
-        host(given.host, given.rate, given.rps)
-        return 0
     failed = False
     for requests, rps in ((given.requests, 0.0), (given.limited, 10.0)):
         found = run(requests, given.rate, rps, given.seed, given.connections)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -12,14 +13,18 @@ import subprocess
 import sys
 import threading
 import time
+import unittest.mock
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from slipstream import StakingReward, frames
+from slipstream.cli import main
 from slipstream.events import Meta
 from slipstream.server.sources.wire import ANSWER_BYTES, HEADER, Answer, read_answer, stream_mark
 
 SECONDS = 60.0  # for whatever has to happen
+COMMAND = str(Path(sys.executable).with_name("slipstream"))
 
 
 def until(true: Callable[[], object], what: str, seconds: float = SECONDS) -> object:
@@ -119,6 +124,60 @@ class Daemon:
             self.process.kill()
         self.process.wait(SECONDS)
         self.process.stdout.close()
+
+
+@dataclass
+class Done:
+    """How a command has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Operated(Daemon):
+    """One that serves, with plugins that do as events tell them: see tests/plugins/talker.c."""
+
+    def __init__(self, folder: Path, library: Path, *options: str, names=("talker",)) -> None:
+        self.data, self.configs = folder / "data", folder / "configs"
+        self.configs.mkdir()
+        files = [self.config(name, library) for name in names]
+        serve = ("--rest", "127.0.0.1:0", "--events", "-", *options)
+        configs = (word for file in files for word in ("--slipstream-config", file))
+        super().__init__(folder, *serve, *configs, stdin=subprocess.PIPE)
+        self.url = self.wait_for("ready")["rest"]
+
+    def config(self, name: str, library: Path, **more: object) -> Path:
+        restart = {"initial_delay": 0.01, "max_crashes": 1000}
+        keys = {"name": name, "mode": "process", "restart": restart, **more}
+        return config(self.configs, library, **keys)
+
+    @property
+    def token(self) -> str:
+        (file,) = self.data.glob("jwt_secret_*.txt")
+        return file.read_text().strip()
+
+    def tell(self, command: str, body: str = "") -> None:
+        """Send an event: every plugin is told."""
+        event = {"kind": "Payload", "source": "", "name": command, "body": body}
+        self.process.stdin.write(json.dumps(event).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def run(self, *arguments: object) -> Done:
+        """Run a command that talks to it, in this process, which is quicker."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            unittest.mock.patch.dict(os.environ, SLIPSTREAM_DATA_DIR=str(self.data)),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = main(list(map(str, arguments)))
+        return Done(code, out.getvalue(), err.getvalue())
+
+    def json(self, *arguments: object) -> dict:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
 
 def reward(stream: int, sequence: int, size: int = 32) -> bytes:

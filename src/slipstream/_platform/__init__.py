@@ -14,6 +14,7 @@ from slipstream._platform.memory import memory_left
 from slipstream._platform.posix import (
     STOP_SIGNALS,
     create_private,
+    group_number,
     is_open_path,
     is_private_folder,
     lock,
@@ -36,6 +37,7 @@ from slipstream._platform.posix import (
 __all__ = [
     "STOP_SIGNALS",
     "create_private",
+    "group_number",
     "is_open_path",
     "is_private_folder",
     "lock",

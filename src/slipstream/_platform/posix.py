@@ -210,6 +210,14 @@ def _name_others(tag: int, number: int) -> str | None:
     return f"the group {group.gr_name}" if members - mine else None
 
 
+def group_number(name: str) -> int | None:
+    """Return the number of a group, named or written as a number; None: there is none."""
+    try:
+        return int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
 
 

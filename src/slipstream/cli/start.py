@@ -106,6 +106,18 @@ _OPTIONS = (
     ),
     click.option("--listen-insecure", is_flag=True, help="Let --listen be reached by others, too."),
     click.option(
+        "--listen-group",
+        default="",
+        metavar="GROUP",
+        help="The group of the socket files of --listen: its members may connect.",
+    ),
+    click.option(
+        "--listen-mode",
+        default="",
+        metavar="MODE",
+        help="The mode of those files: 0600 by default, 0660 with --listen-group.",
+    ),
+    click.option(
         "--rest",
         metavar="HOST:PORT",
         default="127.0.0.1:3030",

@@ -15,7 +15,7 @@ from slipstream.logs import Seldom
 from slipstream.status import Calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from slipstream._native.cdef import ss_asked, ss_desk, ss_terms
     from slipstream.delivery.services import Served
@@ -33,10 +33,13 @@ GRANTS = {
 _THREADS_MAX = 16
 _IDLE_MAX = 2
 _LOOK_EVERY = 1.0  # seconds between two looks for calls that do not come back
-_SPARE = 1.0  # seconds more than a call may take, for threads to end
-# A plugin that asks without a pause is served for this part of the time: more would take Python's
-# lock from those who send events. In seconds: for so long it may be served in one go.
-_SHARE, _BURST = 0.5, 0.02
+_SPARE = 1.0  # seconds for threads to end
+_SLICE = 0.002  # seconds between two looks at them
+# A plugin that asks without a pause is served for a part of the time only: more would take Python's
+# lock from those who send events. Who is told to come again, and does so at once, gets less.
+_SHARE, _SHARE_OF_FLOOD = 0.5, 0.1
+_FLOOD = 20  # calls that were told so for each one that was served
+_BURST = 0.02  # seconds for which it may be served in one go
 
 
 class Desk(Handle["ss_desk"]):
@@ -68,7 +71,7 @@ class Desk(Handle["ss_desk"]):
         self._timeout = 0.0
         # What each busy thread does, and since when; once said, it is not said again.
         self._busy: dict[int, tuple[float, int]] = {}
-        self._spent = _Budget()
+        self._spent = _Budget(self.calls)
 
     def terms(self, grants: Iterable[str], call_timeout: float) -> ss_terms:
         """Return the terms of an instance that is about to ask, and begin to serve it.
@@ -149,7 +152,8 @@ class Desk(Handle["ss_desk"]):
         took = time.monotonic() - begin
         if not wanted and took > self._timeout:
             self._say("a service came back too late", {"seconds": round(took, 3)})
-        self._spent.pay(time.thread_time() - used)
+        if not self._ended:
+            self._spent.pay(time.thread_time() - used)
 
     def _answer(self, asked: ss_asked) -> tuple[int, bytes]:
         try:
@@ -225,39 +229,57 @@ class Desk(Handle["ss_desk"]):
             return ""
         self._ended = True
         lib.ss_desk_end(self.pointer, 0)
-        self._join(timeout)
+        self._wait_for_threads(timeout)
         lib.ss_desk_end(self.pointer, 1)
         left = self.calls().waiting
-        self._join(_SPARE)
+        self._wait_for_threads(_SPARE)
         return f"{left} messages were not handed to the application" if left else ""
 
-    def _join(self, timeout: float) -> None:
+    def _wait_for_threads(self, timeout: float) -> None:
+        """Wait for their end; not for those with a call for which nobody waits any more."""
         end = time.monotonic() + timeout
-        for thread in list(self._threads):
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, end - time.monotonic()))
+        while (now := time.monotonic()) < end:
+            with self._guard:
+                sending = [
+                    since + self._timeout > now
+                    for since, what in self._busy.values()
+                    if what == lib.SS_ASKS_SEND
+                ]
+                if len(self._threads) == len(self._busy) and not any(sending):
+                    return
+            time.sleep(_SLICE)
 
 
 class _Budget:
     """Processor time in which a plugin may be served: some at once, and then a part of all."""
 
-    def __init__(self) -> None:
-        """All of it is there."""
+    def __init__(self, look: Callable[[], Calls]) -> None:
+        """All of it is there; `look` returns what became of the plugin's calls."""
         self._lock = threading.Lock()
+        self._look = look
         self._left = _BURST
-        self._looked = time.monotonic()
+        self._share = _SHARE
+        self._paid = time.monotonic()
+        self._looked, self._retries, self._served = self._paid, 0, 0
 
     def pay(self, seconds: float) -> None:
         """Pay for a call; waits where there is not enough left."""
         now = time.monotonic()
         with self._lock:
-            self._left = min(_BURST, self._left + (now - self._looked) * _SHARE) - min(
-                seconds, _BURST
-            )
-            self._looked = now
-            owed = -self._left
+            self._left = min(_BURST, self._left + (now - self._paid) * self._share) - seconds
+            self._paid = now
+            self._served += 1
+            owed, share = -self._left, self._share
+            if now - self._looked > _BURST:
+                self._judge(now)
         if owed > 0:
-            time.sleep(min(owed / _SHARE, _BURST))
+            time.sleep(min(owed / share, 10 * _BURST))
+
+    def _judge(self, now: float) -> None:
+        retries = self._look().retries
+        flood = retries - self._retries > _FLOOD * self._served
+        self._share = _SHARE_OF_FLOOD if flood else _SHARE
+        self._looked, self._retries, self._served = now, retries, 0
 
 
 _CALLS = {

@@ -105,6 +105,8 @@ class InlinePython(Slot):
             self._load(grants, call_timeout)
         except BaseException:
             self._let_go()
+            if self._desk is not None:
+                self._desk.end(0.0)
             raise
         self._handle: CData = ffi.new_handle(self._on_broadcast)  # C holds it: keep it here
         self._log_id = host.pump.open_log(name)

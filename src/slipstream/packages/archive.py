@@ -179,7 +179,8 @@ class Archive:
         Raises:
             PackageError: There is no room, or the like.
         """
-        folder = below / f"{self.package}@{self.digest[:16]}"
+        library = self.place_in(below)
+        folder = library.parent
         try:
             below.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._lies_in(folder):
@@ -189,7 +190,11 @@ class Archive:
                 f"{self.name} cannot be unpacked into {printable(str(below))}: {error.strerror}",
                 "make room there, or let this user write there",
             ) from None
-        return folder / self.meta.entrypoint
+        return library
+
+    def place_in(self, below: Path) -> Path:
+        """Return where its library lies once it is unpacked."""
+        return below / f"{self.package}@{self.digest[:16]}" / self.meta.entrypoint
 
     def _lay_down(self, folder: Path) -> None:
         draft = folder.with_name(f"{_DRAFT}{secrets.token_hex(8)}")

@@ -9,9 +9,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from slipstream.config import Mode
@@ -101,7 +102,11 @@ class Daemon:
             rest = self._bound(stack, self._settings.rest)
             admin = self._bound(stack, Address(path=str(data.admin_socket)))
             self._front = Front(self._settings, data, rest, admin, self._say)
-            self._listening = [self._bound(stack, one) for one in self._settings.listen]
+            access = {
+                "mode": self._settings.listen_mode,
+                "group": self._settings.listen_group,
+            }
+            self._listening = [self._bound(stack, one, access) for one in self._settings.listen]
             self._record: CaptureSink | None = None
             if options.record is not None:
                 self._record = CaptureSink(options.record, append=True, say=self._say)
@@ -120,10 +125,15 @@ class Daemon:
             self._manager.close()
         return self._count(plugins)
 
-    def _bound(self, stack: contextlib.ExitStack, address: Address | None) -> socket.socket | None:
+    def _bound(
+        self,
+        stack: contextlib.ExitStack,
+        address: Address | None,
+        access: Mapping[str, int] = MappingProxyType({}),
+    ) -> socket.socket | None:
         if address is None:
             return None
-        bound = address.bind()
+        bound = address.bind(**access)
         stack.callback(unbind, bound, address, address.file_id())
         return bound
 

@@ -29,7 +29,7 @@ def status_of(plugin: Plugin, package: Packaged | None = None) -> dict[str, obje
     buckets = counted.pop("callback_buckets")
     timed, total = counted.pop("callbacks_timed"), counted.pop("callback_ns")
     counted.pop("retrying_since")
-    crash, config = plugin.last_crash, plugin.config
+    crash, config, calls = plugin.last_crash, plugin.config, plugin.calls
     return {
         "name": plugin.name,
         "state": str(status.state),
@@ -42,6 +42,7 @@ def status_of(plugin: Plugin, package: Packaged | None = None) -> dict[str, obje
         "config_file": None if identity.config_file is None else str(identity.config_file),
         "kinds": [kind_name(kind) for kind in EventKind if identity.kinds >> kind & 1],
         "counters": {**counted, "lag": counters.lag},
+        "calls": None if calls is None else asdict(calls),
         "restarts": plugin.restarts,
         "callback": {"count": timed, "total_ns": total, "buckets": list(buckets)},
         "last_crash": None if crash is None else json.loads(crash.to_json()),

@@ -92,7 +92,6 @@ class Front:
             server: The module that serves.
             task: Runs something beside.
         """
-        connections = server.Connections()
         options = self._options
         tls: dict[str, object] = {}
         if options.tls_cert is not None:
@@ -100,7 +99,8 @@ class Front:
         for bound, more in ((self._rest, tls), (self._admin, {})):
             if bound is None:
                 continue
-            config = server.config_for(self._app, lifespan=False, connections=connections, **more)
+            # Each has its own connections: a crowd at the port does not lock the operator out.
+            config = server.config_for(self._app, lifespan=False, **more)
             one = server.Server(config)
             self._servers.append(one)
             task(one.serve(sockets=[bound]))

@@ -11,7 +11,7 @@ import uvicorn
 
 from slipstream.server.app import admin_app
 from slipstream.server.metrics import Metrics
-from slipstream.server.serving import Connections, config_for
+from slipstream.server.serving import config_for
 from slipstream.server.tokens import Tokens
 
 
@@ -66,4 +66,4 @@ class Server(uvicorn.Server):
         self.over.set()
 
 
-__all__ = ["Connections", "Metrics", "Server", "Tokens", "admin_app", "config_for"]
+__all__ = ["Metrics", "Server", "Tokens", "admin_app", "config_for"]

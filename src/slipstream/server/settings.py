@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipstream._platform import group_number
 from slipstream.config import PluginConfig, load_config, settle_own
 from slipstream.errors import ConfigError, SlipstreamError
 from slipstream.library import check_library_path, judge, verify_digest
-from slipstream.packages.providers import Flags
+from slipstream.packages.providers import Flags, Providers
 from slipstream.packages.settings import PluginSettings, path_of_uri, read_settings
 from slipstream.server.data_dir import usual_folder
 from slipstream.server.origins import Origins
@@ -54,6 +56,8 @@ class Options:
     record: Path | None = None
     listen: tuple[str, ...] = ()
     listen_insecure: bool = False
+    listen_group: str = ""
+    listen_mode: str = ""
     rest: str = "127.0.0.1:3030"
     norest: bool = False
     rest_rps: float = 10.0
@@ -83,6 +87,8 @@ class Settings:
         configs: Those of the plugins that are to be loaded, in order, by their files.
         rest: Where REST is served; None: nowhere.
         listen: Where producers connect.
+        listen_group: The number of the group of their socket files; -1: as the system gives it.
+        listen_mode: The mode of their socket files.
         speed: How fast a file is sent.
         secret: The key for tokens, if it was given.
         packages: What --plugins or --config wants; None: nothing.
@@ -94,6 +100,8 @@ class Settings:
     configs: dict[str, PluginConfig] = field(default_factory=dict)
     rest: Address | None = None
     listen: list[Address] = field(default_factory=list)
+    listen_group: int = -1
+    listen_mode: int = 0o600
     speed: Speed = field(default_factory=Speed)
     secret: bytes | None = None
     packages: PluginSettings | None = None
@@ -118,6 +126,7 @@ def understand(options: Options) -> Settings:
     _rest(found)
     _tokens(found)
     _listeners(found)
+    _socket_files(found)
     _file(found)
     if options.node == "prover" and (options.configs or found.packages is not None):
         found.fault(
@@ -207,8 +216,26 @@ def _packages(found: Settings) -> None:
         if name in taken:
             error = ConfigError(f"the name {name} is taken by a config file", "choose another one")
             found.fault(where, error, NOT_STARTED)
+    if not options.flags.trust_on_first_use:  # that may fetch a key, and write it down
+        _check_packages(found, found.packages, where)
     if options.flags.skip_verify:
         found.warnings.append("--plugins.skipverify: who has made a package is not looked at")
+
+
+def _check_packages(found: Settings, settings: PluginSettings, where: str) -> None:
+    """Verify the packages that are here; what is to be fetched is seen when it has come."""
+    options = found.options
+    data = (options.data_dir or usual_folder(options.network)).absolute()
+    try:
+        providers = Providers(settings, options.flags, data)
+    except SlipstreamError as why:
+        found.fault(where, why, NOT_STARTED)
+        return
+    for name in settings.providers:
+        try:
+            providers.check(name)
+        except SlipstreamError as why:
+            found.fault(f"the provider {name}", why, NOT_STARTED)
 
 
 def _rest(found: Settings) -> None:
@@ -319,6 +346,41 @@ def _listeners(found: Settings) -> None:
             )
             found.fault("--listen", error)
         found.listen.append(address)
+
+
+def _socket_files(found: Settings) -> None:
+    """Who may connect to the socket files of producers."""
+    options = found.options
+    given = {"--listen-group": options.listen_group, "--listen-mode": options.listen_mode}
+    if not any(text.startswith("unix:") for text in options.listen):
+        for name in (name for name, text in given.items() if text):
+            error = ConfigError("it belongs to a socket file", "give --listen unix:PATH, too")
+            found.fault(name, error)
+        return
+    if options.listen_group:
+        found.listen_mode = 0o660
+        number = group_number(options.listen_group)
+        if number is None:
+            error = ConfigError(
+                f"there is no group {options.listen_group!r}", "see /etc/group: getent group"
+            )
+            found.fault("--listen-group", error)
+        else:
+            found.listen_group = number
+    if options.listen_mode:
+        if re.fullmatch("0?[0-7]{3}", options.listen_mode) is None:
+            error = ConfigError(
+                f"{options.listen_mode!r} is no mode of a socket file", "write it as 0660"
+            )
+            found.fault("--listen-mode", error)
+            return
+        found.listen_mode = int(options.listen_mode, 8)
+    if found.listen_mode & 0o002 and not options.listen_insecure:
+        error = ConfigError(
+            "every user of this machine could send events",
+            "use --listen-group and 0660, or say --listen-insecure",
+        )
+        found.fault("--listen-mode", error)
 
 
 def _file(found: Settings) -> None:

@@ -68,14 +68,25 @@ class Address:
             return None
         return status.st_dev, status.st_ino
 
-    def bind(self) -> socket.socket:
+    def bind(self, *, mode: int = 0o600, group: int = -1) -> socket.socket:
         """Return a socket that listens there. A socket file that a dead process left is replaced.
+
+        Args:
+            mode: Of the socket file: who may write to it may connect.
+            group: The number of its group; -1: as the system gives it.
 
         Raises:
             CannotBind: That cannot be.
         """
         try:
-            return _bind_unix(self.path) if self.path else _bind_tcp(self.host, self.port)
+            if self.path:
+                return _bind_unix(self.path, mode, group)
+            return _bind_tcp(self.host, self.port)
+        except _CannotGive as error:
+            raise CannotBind(
+                f"cannot give {self} to the group {group}: {error}",
+                "name a group that this user belongs to, or leave out --listen-group",
+            ) from None
         except OSError as error:
             if self.path and not error.errno:
                 raise CannotBind(
@@ -161,7 +172,11 @@ def _bind_tcp(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _bind_unix(path: str) -> socket.socket:
+class _CannotGive(Exception):
+    """The file cannot belong to a group."""
+
+
+def _bind_unix(path: str, mode: int, group: int) -> socket.socket:
     _remove_left(path)
     bound = socket.socket(socket.AF_UNIX)
     try:
@@ -170,6 +185,14 @@ def _bind_unix(path: str) -> socket.socket:
             bound.bind(path)
         finally:
             os.umask(mask)
+        if group >= 0:
+            try:
+                os.chown(path, -1, group, follow_symlinks=False)
+            except OSError as error:
+                os.unlink(path)  # noqa: PTH108 - as above
+                raise _CannotGive(error.strerror) from None
+        if mode != 0o600:
+            os.chmod(path, mode)  # noqa: PTH101 - as above
         bound.listen(128)
         bound.setblocking(False)  # noqa: FBT003 - its only argument
     except BaseException:

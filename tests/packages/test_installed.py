@@ -90,6 +90,19 @@ def test_install_list_remove_prune(store: Store, made) -> None:
     }  # fmt: skip
 
 
+def test_another_signature_of_the_same_package(store: Store, made, tmp_path: Path) -> None:
+    install(store, made["1.0.0"])
+    other = minisign.generate()
+    archive = Archive.read(made["1.0.0"])
+    signature = minisign.sign(other, archive.sealed.view, "x").encode()
+    found = {".zip.minisig": signature}
+    with pytest.raises(PackageError, match="is by the key"):
+        store.add(archive, found, LOCAL)
+    store.keys = (*store.keys, TrustedKey("k", other.public.to_text().encode()))
+    assert store.add(archive, found, LOCAL).signer == f"minisign:{other.public.id}"
+    assert store.open(archive.package)[2] == f"minisign:{other.public.id}"
+
+
 def test_what_is_refused_is_not_installed(store: Store, made, tmp_path: Path) -> None:
     path = tmp_path / made["1.0.0"].name
     shutil.copy(made["1.0.0"], path)

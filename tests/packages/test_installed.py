@@ -124,6 +124,10 @@ def test_the_lock_is_read_strictly(store: Store, made) -> None:
         with pytest.raises(PackageError, match="damaged"):
             store.open(PackageName("hello", "1.0.0"))
     store.lock_path.write_text(good)
+    store.lock_path.write_text(good.replace("hello-1.0.0", "other-1.0.0"))
+    with pytest.raises(PackageError, match="is not in"):  # its bytes are, under another name
+        store.open(PackageName("hello", "1.0.0"))
+    store.lock_path.write_text(good)
     # Another content under a locked name, signed or not.
     shutil.copy(made["1.1.0"], store.path_of(Archive.read(made["1.0.0"]).package))
     with pytest.raises(PackageError, match="has SHA-256"):

@@ -157,8 +157,8 @@ class Store:
                 raise PackageError(
                     f"{archive.name} has SHA-256 {archive.digest}, and {package} is locked with "
                     f"{known.sha256}",
-                    "a version that was published never changes: find out who has changed it; if it is "
-                    f"meant, slipstream package remove {package.name} {package.version} first",
+                    "a version that was published never changes: find out who has changed it, or "
+                    f"first slipstream package remove {package.name} {package.version}",
                 )
             if known is not None and self._is_kept(archive, signatures):
                 return known

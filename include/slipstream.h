@@ -672,9 +672,9 @@ typedef struct slipstream_payload_v1 {
 } slipstream_payload_v1;
 
 /* ---- Extensions of a host that has peers --------------------------------------------
- * A plugin gets what its config grants; a call that is not granted is DENIED. A call may
- * wait for the host, in process mode, for call_timeout; then TIMEOUT. Buffers as in
- * slipstream.config/1; *len 0 with TOO_LARGE: no host takes so much. RETRY: too much waits.
+ * A plugin gets what its config grants; a call that is not granted is DENIED. All calls but
+ * send may wait for the host, for call_timeout; then TIMEOUT. RETRY: too many wait already.
+ * Buffers as in slipstream.config/1; *len 0 with TOO_LARGE: what was given is too large.
  * A peer is named by the host's bytes for it, as in PEER_SEEN.
  * All: WRONG_STATE when not loaded. */
 

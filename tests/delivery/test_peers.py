@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slipstream import Payload, PluginManager, Services, Via
+from slipstream import Payload, PluginLoadError, PluginManager, Refusal, Services, Via
 from support.calling import Calling, Directory, Key, Sender, until
 from support.logs import capture_logs
 
@@ -108,6 +108,16 @@ def test_who_has_no_service_offers_no_extension(made: Make) -> None:
     for name in ("send", "peers", "identity"):
         assert caller.do(f"extension slipstream.{name}/1").status == 0
     assert caller.plugin.calls is None
+
+
+def test_what_an_info_asks_for_is_looked_at_before_the_library_runs(made: Make) -> None:
+    with pytest.raises(PluginLoadError, match="has no such service") as refused:
+        made(Services(peers=Directory()), flags=("-DINFO",))
+    assert refused.value.refusal is Refusal.EXTENSION_MISSING
+    with capture_logs() as logs:
+        made(services(), flags=("-DINFO",), grants=["send"]).manager.close()
+    told = [line for line in logs if "not granted all" in line["event"]]
+    assert [line["missing"] for line in told] == ["peers"]
 
 
 def test_the_outbox_is_bounded(made: Make) -> None:

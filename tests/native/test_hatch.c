@@ -131,15 +131,65 @@ static void late_answers(void) {
     REQUIRE(ss_desk_take(desk, 1000, &second) == SLIPSTREAM_OK && second.ticket == 2);
     REQUIRE(!ss_desk_answer(desk, &first, SLIPSTREAM_OK, NULL, 0));
     REQUIRE(ss_desk_answer(desk, &second, SLIPSTREAM_OK, NULL, 0));
-    /* What was sent before the end is taken; the end itself is told. */
+    /* A host that says to have taken more than there was gets nothing. */
+    const uint64_t taken = atomic_load(&caller->map->hatch->taken);
+    atomic_store(&caller->map->hatch->taken, UINT64_MAX / 2);
+    REQUIRE(ss_caller_send(caller, 1, word, 4, word, 4, NULL, 0, &ticket) == SLIPSTREAM_RETRY);
+    atomic_store(&caller->map->hatch->taken, taken);
+    ss_caller_free(caller);
+    ss_desk_leave(desk, side);
+    /* What was sent before the end is taken, also behind what is in hand; then the end is told. */
+    caller = ss_desk_caller(desk, &all, 1, &side);
+    REQUIRE(ss_caller_send(caller, 1, word, 4, word, 4, word, 4, &ticket) == SLIPSTREAM_OK);
     REQUIRE(ss_caller_send(caller, 2, word, 4, word, 4, word, 4, &ticket) == SLIPSTREAM_OK);
+    REQUIRE(ss_desk_take(desk, 1000, &first) == SLIPSTREAM_OK && first.number == 1);
     ss_desk_leave(desk, side);
     ss_desk_end(desk, 0);
-    REQUIRE(ss_desk_take(desk, 1000, &first) == SLIPSTREAM_OK && first.number == 2);
+    REQUIRE(ss_desk_take(desk, 0, &second) == SLIPSTREAM_TIMEOUT);
     ss_desk_answer(desk, &first, SLIPSTREAM_OK, NULL, 0);
+    REQUIRE(ss_desk_take(desk, 1000, &second) == SLIPSTREAM_OK && second.number == 2);
+    ss_desk_answer(desk, &second, SLIPSTREAM_OK, NULL, 0);
     REQUIRE(ss_desk_take(desk, 1000, &first) == SLIPSTREAM_WRONG_STATE);
+    ss_caller_free(caller);
+    caller = ss_caller_new(ss_hatch_new(&terms, NULL), log_queue, 1);
     /* Nobody serves: a caller that was left behind has its deadline. */
     REQUIRE(ss_caller_ask(caller, SS_ASKS_OPEN, 0, word, 4, answer, &len) == SLIPSTREAM_TIMEOUT);
+    ss_caller_free(caller);
+    ss_desk_free(desk);
+}
+
+/* An answer that is larger than its place, and one for a buffer that is too small. */
+static void *answering(void *argument) {
+    ss_desk *desk = argument;
+    uint8_t *much = calloc(1, SS_QUESTION_MAX + 1);
+    for (size_t more = 0; more < 2; more++) {
+        ss_asked asked;
+        REQUIRE(ss_desk_take(desk, 20000, &asked) == SLIPSTREAM_OK);
+        REQUIRE(ss_desk_answer(desk, &asked, SLIPSTREAM_OK, much, SS_QUESTION_MAX + more));
+    }
+    free(much);
+    return NULL;
+}
+
+static void large_answers(void) {
+    ss_desk *desk = ss_desk_new(log_queue);
+    uint64_t side;
+    ss_caller *caller = ss_desk_caller(desk, &all, 1, &side);
+    pthread_t thread;
+    uint8_t buffer[8];
+    size_t len = sizeof buffer;
+    pthread_create(&thread, NULL, answering, desk);
+    REQUIRE(ss_caller_ask(caller, SS_ASKS_PEER_AT, 0, NULL, 0, buffer, &len) ==
+            SLIPSTREAM_TOO_LARGE);
+    REQUIRE(len == SS_QUESTION_MAX);
+    len = sizeof buffer;
+    REQUIRE(ss_caller_ask(caller, SS_ASKS_PEER_AT, 0, NULL, 0, buffer, &len) == SLIPSTREAM_FAILED);
+    pthread_join(thread, NULL);
+    len = sizeof buffer;
+    REQUIRE(ss_caller_ask(caller, SS_ASKS_OPEN, 0, buffer, SS_QUESTION_MAX + 1, buffer, &len) ==
+            SLIPSTREAM_TOO_LARGE);
+    REQUIRE(len == 0);
+    ss_desk_leave(desk, side);
     ss_caller_free(caller);
     ss_desk_free(desk);
 }
@@ -149,15 +199,15 @@ static void late_answers(void) {
 static uint32_t often_wrong(uint32_t right) {
     const uint32_t values[] = {right, 0, 1, right + 1, right - 1, SS_QUESTION_MAX,
                                SS_QUESTION_MAX + 1, UINT32_MAX, (uint32_t)random_u64()};
-    return values[random_below(2) == 0 ? 0 : random_below(sizeof values / sizeof values[0])];
+    return values[random_below(4) != 0 ? 0 : random_below(sizeof values / sizeof values[0])];
 }
 
 static void scribble_message(ss_hatch_map *map, uint64_t *put) {
     const ss_message_head head = {random_u64(), often_wrong(1), often_wrong(4), often_wrong(4),
-                                  often_wrong(8)};
+                                  random_below(4) != 0 ? 8 : (uint32_t)random_below(300000)};
     ss_outbox_write(map, *put, &head, sizeof head);
     *put += random_below(4) != 0 ? sizeof head + 16 : random_below(10000);
-    if (random_below(50) == 0)
+    if (random_below(8) == 0)
         *put = random_u64();
     atomic_store(&map->hatch->put_count, random_u64());
     atomic_store(&map->hatch->put, *put);
@@ -190,6 +240,7 @@ static void hostile_plugins(int rounds) {
                 continue;
             taken++;
             REQUIRE(asked.what <= SS_ASKS_OPEN && asked.first_len <= SS_QUESTION_MAX);
+            REQUIRE(asked.body_len <= all.outbox_bytes);
             unsigned sum = 0; /* all of it is there */
             for (size_t k = 0; k < asked.first_len; k++)
                 sum += asked.first[k];
@@ -225,7 +276,9 @@ static void *lying(void *argument) {
         for (uint32_t i = 0; i < SS_CALLS_AT_ONCE; i++) {
             ss_call *call = &l->map->hatch->calls[i];
             const uint32_t asked = atomic_load(&call->asked);
-            state = state * 1664525 + 1013904223;
+            state ^= state << 13; /* xorshift32 */
+            state ^= state >> 17;
+            state ^= state << 5;
             atomic_store(&call->status, (int32_t)(state >> 8) % 24 - 18);
             atomic_store(&call->answer_len,
                          (state & 7) < 6 ? state >> 4 & 127 : SS_QUESTION_MAX + (state >> 20) - 8);
@@ -280,6 +333,7 @@ int main(int argc, char **argv) {
     log_queue = ss_log_queue_new(128 * 1024);
     pass_through();
     late_answers();
+    large_answers();
     hostile_plugins(rounds);
     hostile_hosts(rounds);
     ss_log_queue_release(log_queue);

@@ -97,6 +97,13 @@ static int32_t scribble(const char *what, unsigned long len) {
 
 enum { ROOM_MAX = 1 << 20, THREADS_MAX = 16 };
 
+#ifdef INFO
+SLIPSTREAM_INFO({"name": "caller", "version": "1", "abi": 1, "flags": ["MULTI_INSTANCE"],
+                 "kinds": ["BLOCK", "PEER_SEEN", "PEER_FORGOTTEN"],
+                 "requires": ["slipstream.send/1", "slipstream.config/1"],
+                 "optional": ["slipstream.peers/1"], "grants": ["send", "peers"]});
+#endif
+
 typedef struct plugin {
     slipstream_plugin table;
     const slipstream_host *host;

@@ -32,7 +32,7 @@ GRANTS = {
 # So many threads serve one plugin at most: those of calls that do not come back are among them.
 _THREADS_MAX = 16
 _IDLE_MAX = 2
-_LOOK_EVERY = 1.0  # seconds between two looks for calls that do not come back
+_LOOK_EVERY_MS = 1000  # between two looks for calls that do not come back
 _SPARE = 1.0  # seconds for threads to end
 _SLICE = 0.002  # seconds between two looks at them
 # A plugin that asks without a pause is served for a part of the time only: more would take Python's
@@ -66,7 +66,6 @@ class Desk(Handle["ss_desk"]):
         self._seldom = Seldom()
         self._guard = threading.Lock()
         self._threads: set[threading.Thread] = set()
-        self._idle = 0
         self._ended = False
         self._timeout = 0.0
         # What each busy thread does, and since when; once said, it is not said again.
@@ -104,56 +103,49 @@ class Desk(Handle["ss_desk"]):
             if len(self._threads) >= _THREADS_MAX:
                 return
             self._threads.add(thread)
-            self._idle += 1
         try:
             thread.start()
         except RuntimeError:
             with self._guard:
                 self._threads.discard(thread)
-                self._idle -= 1
             self._say("no thread to be had for its calls", {})
 
     def _serve(self) -> None:
         pointer, asked = self.pointer, ffi.new("ss_asked *")
         try:
             while True:
-                status = lib.ss_desk_take(pointer, int(_LOOK_EVERY * 1000), asked)
+                status = lib.ss_desk_take(pointer, _LOOK_EVERY_MS, asked)
                 if status == lib.SLIPSTREAM_OK:
                     self._serve_one(pointer, asked)
                 elif status == lib.SLIPSTREAM_WRONG_STATE or self._is_one_too_many():
                     return
                 elif status == lib.SLIPSTREAM_NO_MEMORY:
                     time.sleep(0.1)
-                self._tell_late()
+                if self._busy:
+                    self._tell_late()
         finally:
             with self._guard:
                 self._threads.discard(threading.current_thread())
-                self._idle -= 1
 
     def _is_one_too_many(self) -> bool:
-        return self._idle > _IDLE_MAX
+        return len(self._threads) - len(self._busy) > _IDLE_MAX
 
     def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> None:
-        me = threading.get_ident()
-        begin, used = time.monotonic(), time.thread_time()
-        with self._guard:
-            self._idle -= 1
-            alone = self._idle == 0
-            self._busy[me] = begin, asked.what
-        if alone:  # somebody has to be there for the next one, should this one not come back
-            self._start_thread()
+        # The plugin waits: what can come after the answer does.
+        me, begin = threading.get_ident(), time.monotonic()
+        self._busy[me] = begin, asked.what
+        if len(self._busy) >= len(self._threads):
+            self._start_thread()  # for the next one, should this one not come back
         try:
             status, answer = self._answer(asked)
             wanted = lib.ss_desk_answer(pointer, asked, status, answer, len(answer))
         finally:
-            with self._guard:
-                self._busy.pop(me, None)
-                self._idle += 1
+            self._busy.pop(me, None)
         took = time.monotonic() - begin
         if not wanted and took > self._timeout:
             self._say("a service came back too late", {"seconds": round(took, 3)})
         if not self._ended:
-            self._spent.pay(time.thread_time() - used)
+            self._spent.pay()
 
     def _answer(self, asked: ss_asked) -> tuple[int, bytes]:
         try:
@@ -172,13 +164,13 @@ class Desk(Handle["ss_desk"]):
     def _tell_late(self) -> None:
         """Say what has not come back in time."""
         now = time.monotonic()
-        with self._guard:
-            late = [
-                (thread, since, what)
-                for thread, (since, what) in self._busy.items()
-                if now - since > self._timeout + _LOOK_EVERY / 2
-            ]
-            for thread, _since, what in late:
+        late = [
+            (thread, since, what)
+            for thread, (since, what) in list(self._busy.items())
+            if now - since > self._timeout + _LOOK_EVERY_MS / 2000
+        ]
+        for thread, since, what in late:
+            if self._busy.get(thread) == (since, what):
                 self._busy[thread] = float("inf"), what
         for _thread, since, what in late:
             fields: dict[str, object] = {"seconds": round(now - since, 1), "call": _CALLS[what]}
@@ -255,16 +247,18 @@ class _Budget:
 
     def __init__(self, look: Callable[[], Calls]) -> None:
         """All of it is there; `look` returns what became of the plugin's calls."""
-        self._lock = threading.Lock()
+        self._lock, self._own = threading.Lock(), threading.local()
         self._look = look
         self._left = _BURST
         self._share = _SHARE
         self._paid = time.monotonic()
         self._looked, self._retries, self._served = self._paid, 0, 0
 
-    def pay(self, seconds: float) -> None:
-        """Pay for a call; waits where there is not enough left."""
-        now = time.monotonic()
+    def pay(self) -> None:
+        """Pay for what this thread has done since it paid last; waits where not enough is left."""
+        now, used = time.monotonic(), time.thread_time()
+        seconds = used - getattr(self._own, "paid", used)
+        self._own.paid = used
         with self._lock:
             self._left = min(_BURST, self._left + (now - self._paid) * self._share) - seconds
             self._paid = now

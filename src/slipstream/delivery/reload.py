@@ -6,6 +6,7 @@ lets versions take over; how that is done with instances in this process stands 
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -16,7 +17,13 @@ from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.letters import Letters, tell_of_waiting
 from slipstream.delivery.plugin import Delivery
-from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
+from slipstream.errors import (
+    ConfigError,
+    PluginFailed,
+    PluginLoadError,
+    Refusal,
+    SlipstreamError,
+)
 from slipstream.library import PrivateCopy
 from slipstream.status import Metric
 
@@ -26,6 +33,14 @@ if TYPE_CHECKING:
 
     from slipstream.config import PluginConfig
     from slipstream.delivery.host import Host
+
+
+# What of the application stands behind an extension.
+_SERVICES = {
+    "slipstream.send/1": (lib.SS_OFFERS_SEND, "control"),
+    "slipstream.peers/1": (lib.SS_OFFERS_PEERS, "peers"),
+    "slipstream.identity/1": (lib.SS_OFFERS_IDENTITY, "identity"),
+}
 
 
 class Version(Protocol):
@@ -117,6 +132,7 @@ class Reloadable(Delivery, Generic[V]):
                 )
         copy = self._copied(path, config)
         try:
+            _require_services(copy, self._host)
             own = settle_own(config, None if copy.info is None else copy.info.config_schema)
             _native.hide(own.forms)
         except BaseException:
@@ -129,6 +145,7 @@ class Reloadable(Delivery, Generic[V]):
                 accept(self.name)
                 if self._desk is not None:
                     self._desk.name = self.name
+            self._tell_grants(fresh)
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
@@ -164,6 +181,17 @@ class Reloadable(Delivery, Generic[V]):
         shared = config.user is not None
         apart = sealed is not None
         return PrivateCopy(path, config.sha256, of=sealed, apart=apart, shared=shared)
+
+    def _tell_grants(self, version: V) -> None:
+        """Say what a version asks to be granted, and is not."""
+        info = version.copy.info
+        missing = sorted(set(() if info is None else info.grants) - set(version.config.grants))
+        if missing and self._desk is not None:
+            self._host.pump.say(
+                logging.WARNING,
+                "the plugin is not granted all that it asks for; see `grants` in its config",
+                {"plugin": self.name, "missing": ", ".join(missing)},
+            )
 
     def _write_letters(self, version: V) -> None:
         """Let what a version refuses go where its config says.
@@ -215,6 +243,20 @@ class Reloadable(Delivery, Generic[V]):
             settled: The config for its `on_load`, packed.
             data_dir: The plugin's own folder, if it has one.
         """
+
+
+def _require_services(copy: PrivateCopy, host: Host) -> None:
+    """Refuse a library that cannot do without a service that the application does not have."""
+    if copy.info is None:
+        return
+    offered = 0 if host.served is None else host.served.offers
+    for name, (offer, service) in _SERVICES.items():
+        if name in copy.info.requires and not offered & offer:
+            raise PluginLoadError(
+                f"{copy.original} requires {name}, and this application has no such service",
+                f"give it one: PluginManager(services=Services({service}=...))",
+                Refusal.EXTENSION_MISSING,
+            )
 
 
 class InHost(Reloadable[Instance]):

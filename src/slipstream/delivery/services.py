@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from slipstream.peers import Services
 
 _START_WAIT = 5.0  # seconds
+_PLAIN = (bytes, str, type(None))  # what is no coroutine, at a glance
+_BY_NUMBER = (lib.SS_ASKS_SEND, lib.SS_ASKS_LOOKUP)  # whose number says which method is meant
+# The name of a service's method, the method, and what its answer is held against.
+Method = tuple[str, Callable[..., object], Callable[[str, object], bytes]]
 
 
 class ServiceFailed(Exception):
@@ -49,6 +53,7 @@ class Served:
             | (services.peers is not None) * lib.SS_OFFERS_PEERS
             | (services.identity is not None) * lib.SS_OFFERS_IDENTITY
         )
+        self._methods = _methods_of(services)
         self._loop = services.loop
         if self._loop is None:
             with contextlib.suppress(RuntimeError):
@@ -66,10 +71,10 @@ class Served:
         Raises:
             ServiceFailed: There is no good answer.
         """
-        name, call, check = self._find(asked)
+        name, method, check = self._find(asked)
         try:
-            result = call()
-            if inspect.isawaitable(result):
+            result = method(*_arguments(asked))
+            if not isinstance(result, _PLAIN) and inspect.isawaitable(result):
                 result = finish(result, self._serving_loop(), timeout)
         except TimeoutError as error:
             late = f"{name} took longer than {timeout:.3g} seconds"
@@ -83,31 +88,13 @@ class Served:
             raise ServiceFailed(lib.SLIPSTREAM_FAILED, f"{name} raised", error) from error
         return check(name, result)
 
-    def _find(
-        self, asked: ss_asked
-    ) -> tuple[str, Callable[[], object], Callable[[str, object], bytes]]:
-        """Return the name of a method, its call, and what its answer is held against."""
-        peers, control = self.services.peers, self.services.control
-        identity, what, number = self.services.identity, asked.what, asked.number
-        first = _bytes(asked.first, asked.first_len)
-        if what == lib.SS_ASKS_SEND and control is not None:
-            name, body = _bytes(asked.name, asked.name_len), _bytes(asked.body, asked.body_len)
-            if number == lib.SLIPSTREAM_PEER_DIRECT:
-                return "send_direct", lambda: control.send_direct(first, name, body), _nothing
-            return "send_routed", lambda: control.send_routed(first, name, body), _nothing
-        if what == lib.SS_ASKS_LOOKUP and peers is not None:
-            if number == lib.SLIPSTREAM_PEER_PUBLIC_KEY:
-                return "peers.public_key", lambda: peers.public_key(first), _found
-            return "peers.name", lambda: peers.name(first), _found
-        if what == lib.SS_ASKS_PEER_AT and peers is not None:
-            return "peers.peer_at", lambda: peers.peer_at(number), _peer
-        if what == lib.SS_ASKS_PUBLIC_KEY and identity is not None:
-            return "identity.public_key", identity.public_key, _bytes_of
-        if what == lib.SS_ASKS_SIGN and identity is not None:
-            return "identity.sign", lambda: identity.sign(first), _signature
-        if what == lib.SS_ASKS_OPEN and identity is not None:
-            return "identity.open", lambda: identity.open(first), _opened
-        raise ServiceFailed(lib.SLIPSTREAM_UNSUPPORTED, "the application has no such service")
+    def _find(self, asked: ss_asked) -> Method:
+        """Return the method that is meant."""
+        number = asked.number if asked.what in _BY_NUMBER else 0
+        method = self._methods.get((asked.what, number))
+        if method is None:
+            raise ServiceFailed(lib.SLIPSTREAM_UNSUPPORTED, "the application has no such service")
+        return method
 
     def _serving_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is not None:
@@ -122,6 +109,39 @@ class Served:
         with self._lock:
             if self._own is not None:
                 self._own.close()
+
+
+def _methods_of(services: Services) -> dict[tuple[int, int], Method]:
+    """Return what is called for what is asked."""
+    found: dict[tuple[int, int], Method] = {}
+    if (control := services.control) is not None:
+        for how, called, method in (
+            (lib.SLIPSTREAM_PEER_DIRECT, "send_direct", control.send_direct),
+            (lib.SLIPSTREAM_PEER_ROUTED, "send_routed", control.send_routed),
+        ):
+            found[lib.SS_ASKS_SEND, how] = called, method, _nothing
+    if (peers := services.peers) is not None:
+        key, name = lib.SLIPSTREAM_PEER_PUBLIC_KEY, lib.SLIPSTREAM_PEER_NAME
+        found[lib.SS_ASKS_LOOKUP, key] = "peers.public_key", peers.public_key, _found
+        found[lib.SS_ASKS_LOOKUP, name] = "peers.name", peers.name, _found
+        found[lib.SS_ASKS_PEER_AT, 0] = "peers.peer_at", peers.peer_at, _peer
+    if (identity := services.identity) is not None:
+        found[lib.SS_ASKS_PUBLIC_KEY, 0] = "identity.public_key", identity.public_key, _bytes_of
+        found[lib.SS_ASKS_SIGN, 0] = "identity.sign", identity.sign, _signature
+        found[lib.SS_ASKS_OPEN, 0] = "identity.open", identity.open, _opened
+    return found
+
+
+def _arguments(asked: ss_asked) -> tuple[object, ...]:
+    what = asked.what
+    if what == lib.SS_ASKS_PEER_AT:
+        return (asked.number,)
+    if what == lib.SS_ASKS_PUBLIC_KEY:
+        return ()
+    first = _bytes(asked.first, asked.first_len)
+    if what != lib.SS_ASKS_SEND:
+        return (first,)
+    return first, _bytes(asked.name, asked.name_len), _bytes(asked.body, asked.body_len)
 
 
 class OwnLoop:

@@ -378,6 +378,7 @@ class Providers:
 
     def sweep(self) -> None:
         """Remove what killed runs have left; for the one who has locked the data folder."""
-        with contextlib.suppress(OSError):
-            archives.sweep(self._data / _UNPACKED)
+        with contextlib.suppress(OSError, PackageError):
             disk.sweep(self._data)
+            locked = self.store.lock().packages.values()
+            archives.sweep(self._data / _UNPACKED, [one.sha256 for one in locked])

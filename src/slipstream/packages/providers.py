@@ -31,7 +31,7 @@ from slipstream.packages.settings import (
     path_of_uri,
 )
 from slipstream.packages.store import KEPT, Store
-from slipstream.packages.trust import LOCAL, TrustedKey, read_key
+from slipstream.packages.trust import TrustedKey, read_key
 from slipstream.text import printable
 
 _CURRENT, _PINNED, _UNPACKED = "current.json", "pinned", "packages"
@@ -364,17 +364,6 @@ class Providers:
             archive, signatures = client.fetch(wanted)
         self.store.lock().require(archive)
         self.store.keep(archive, signatures)
-
-    def install(self, wanted: PackageName, client: CentralClient) -> Archive:
-        """Fetch a package, verify it, and write it into the lock.
-
-        Raises:
-            PackageError: It is refused, or cannot be had.
-        """
-        archive, signatures = client.fetch(wanted)
-        central = self.settings.central
-        self.store.add(archive, signatures, LOCAL if central is None else central.origin)
-        return archive
 
     def sweep(self) -> None:
         """Remove what killed runs have left; for the one who has locked the data folder."""

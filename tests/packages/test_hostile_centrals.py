@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -380,6 +381,7 @@ def size_of(path: Path) -> int:
         return -1
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child is killed anyway
 def test_killed_downloads_are_taken_up_again(world: World, tmp_path: Path, monkeypatch) -> None:
     """Whenever it is killed, the next one has all of it; part of it is never believed."""
     monkeypatch.setenv("SSL_CERT_FILE", str(world.certs["good"]))
@@ -405,7 +407,8 @@ def test_killed_downloads_are_taken_up_again(world: World, tmp_path: Path, monke
             # Once so much is there; if that is more than there is, it may end by itself.
             enough = draw.randrange(len(world.zip) + 2000)
             child.start()
-            while child.exitcode is None and size_of(part) < enough:
+            end = time.monotonic() + 30
+            while child.exitcode is None and size_of(part) < enough and time.monotonic() < end:
                 child.join(0.001)
             if child.exitcode is None:
                 assert child.pid is not None

@@ -248,6 +248,7 @@ def _change(settings: Path, packages: dict[str, Path], seed: int) -> None:
             providers.chose("hello", before, back=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child is killed anyway
 def test_killed_at_any_moment_it_starts(tmp_path: Path, made, key) -> None:
     settings = settings_of(tmp_path, key)
     install(providers_of(settings).store, made["1.0.0"])

@@ -99,6 +99,7 @@ PYTHON = {
         "the commands",
         (*_HOSTING, "text", "_platform", "files", "aleo", "streams", "check", "server", "__init__"),
     ),
+    "__main__": Room("python -m slipstream", ("cli",)),
 }
 
 

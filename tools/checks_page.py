@@ -40,6 +40,7 @@ _WHAT = {
     "hygiene": "what it changes in a process that is not its own",
     "hostile": "events that no source should send",
     "contract": "the finer points of slipstream.h",
+    "peers": "what it takes from peers, and asks of a host that has them",
 }
 
 

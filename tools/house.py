@@ -38,20 +38,25 @@ NATIVE = {
     "frame": Room("the layout of events; gaps, dead letters", _GROUND),
     "ring": Room("one producer, one consumer", _EVENTS),
     "library": Room("a file and its table, before any of it serves", _GROUND),
-    "plugin": Room("one instance, its host table, its steps", (*_EVENTS, "library")),
-    "sequencer": Room("order; who gets what", (*_EVENTS, "ring", "library", "plugin")),
-    "consumer": Room("out of a ring into a plugin", (*_EVENTS, "ring", "library", "plugin")),
+    "peers": Room("what a plugin asks of the application", _GROUND),
+    "plugin": Room("one instance, its host table, its steps", (*_EVENTS, "library", "peers")),
+    "sequencer": Room("order; who gets what", (*_EVENTS, "ring", "library", "peers", "plugin")),
+    "consumer": Room(
+        "out of a ring into a plugin", (*_EVENTS, "ring", "library", "peers", "plugin")
+    ),
     "process": Room(
-        "workers and their supervisor", (*_EVENTS, "ring", "library", "plugin", "consumer")
+        "workers and their supervisor",
+        (*_EVENTS, "ring", "library", "peers", "plugin", "consumer"),
     ),
     "check": Room(
-        "a plugin, tried in every way", (*_EVENTS, "ring", "library", "plugin", "process")
+        "a plugin, tried in every way",
+        (*_EVENTS, "ring", "library", "peers", "plugin", "process"),
     ),
     "python": Room("where Python comes in", (*_EVENTS, "plugin", "sequencer")),
 }
 
 _SENDING = ("errors", "_native", "events", "frames")
-_WORKING = (*_SENDING, "capture", "status", "config", "library", "logs")
+_WORKING = (*_SENDING, "peers", "capture", "status", "config", "library", "logs")
 _HOSTING = (*_WORKING, "delivery", "loaded", "manager")
 
 PYTHON = {
@@ -61,6 +66,7 @@ PYTHON = {
     "files": Room("small files, read safely", ("_platform",)),
     "_native": Room("the one door to the core", ("errors",)),
     "events": Room("events as dataclasses", ("errors", "_native")),
+    "peers": Room("what an application with peers offers", ("errors", "_native")),
     "frames": Room("events as bytes", ("errors", "_native", "events")),
     "capture": Room("files of frames", (*_SENDING, "_platform")),
     "status": Room("states and counters, in words", ("_native",)),
@@ -82,6 +88,10 @@ PYTHON = {
         "what a machine, a library are like",
         (*_HOSTING, "text", "_platform", "files", "streams", "__init__"),
     ),
+    "packages": Room(
+        "archives, keys, where they come from",
+        ("errors", "text", "_platform", "files", "config", "library"),
+    ),
     "server": Room(
         "a manager over HTTP; the daemon",  # knows no C
         (
@@ -91,13 +101,17 @@ PYTHON = {
             "files",
             "streams",
             "check",
+            "packages",
             "__init__",
         ),
     ),
     "testing": Room("what plugin authors test with", (*_HOSTING, "__init__")),
     "cli": Room(
         "the commands",
-        (*_HOSTING, "text", "_platform", "files", "aleo", "streams", "check", "server", "__init__"),
+        (
+            *(*_HOSTING, "text", "_platform", "files", "aleo", "streams", "check", "packages"),
+            *("server", "__init__"),
+        ),
     ),
     "__main__": Room("python -m slipstream", ("cli",)),
 }

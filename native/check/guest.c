@@ -2,6 +2,7 @@
 
 #include "check/memory.h"
 #include "check/notes.h"
+#include "check/peers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -96,7 +97,8 @@ static const void *get_extension(void *ctx, const char *id) {
         return &metrics;
     if (strcmp(id, SLIPSTREAM_EXT_SETTLE) == 0)
         return &settle;
-    return guest->host.table.get_extension(ctx, id);
+    const void *found = ss_peers_extension(id, guest->kind);
+    return found != NULL ? found : guest->host.table.get_extension(ctx, id);
 }
 
 static _Atomic uint32_t told; /* lines */

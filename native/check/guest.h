@@ -12,6 +12,9 @@ typedef struct ss_guest {
     const slipstream_host *table; /* what it gets as its host */
     uint32_t kind;                /* SS_PLAY_HOST_* */
     _Atomic uint32_t is_dead;     /* destroy has returned */
+    _Atomic uint32_t asked;       /* set of SS_PLAY_ASKED_*: what it has asked of a host with peers */
+    _Atomic uint32_t sent;        /* messages */
+    _Atomic uint32_t told;        /* calls of these that were against the contract */
     const slipstream_plugin *given; /* the plugin's own table */
     ss_table plugin;                /* a checked copy */
 } ss_guest;

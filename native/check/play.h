@@ -55,6 +55,13 @@
 #define SS_PLAY_HOST_CONST 3 /* its table cannot be written to */
 #define SS_PLAY_HOST_BARE 4 /* it offers no extension */
 #define SS_PLAY_HOST_RESERVED 5 /* reserved words of its tables are not 0 */
+#define SS_PLAY_HOST_ALONE 6 /* it has no peers, and offers none of their extensions */
+#define SS_PLAY_HOST_DENYING 7 /* it grants nothing of them */
+#define SS_PLAY_HOST_BUSY 8 /* its outbox is full, and it answers nothing in time */
+#define SS_PLAY_HOST_EMPTY 9 /* it knows no peer, and can open nothing */
+#define SS_PLAY_HOST_LONG 10 /* its answers have SS_PLAY_LONG bytes */
+#define SS_PLAY_HOST_LITTER 11 /* in a buffer there is litter behind its answer; with 12 other litter */
+#define SS_PLAY_LONG 100000
 #define SS_PLAY_GUESTS 128 /* so many hosts back a late call is still seen */
 
 /* Where bytes lie that a plugin gets. */
@@ -80,6 +87,16 @@
 #define SS_PLAYED_LATE_CALL 10 /* text: the host function that was called after destroy */
 #define SS_PLAYED_UNPLAYED 11 /* the step could not be done; text: why */
 #define SS_PLAYED_REJECTED 12 /* settle/1: status; a: ordinal; text: its error */
+#define SS_PLAYED_ASKED 13 /* a host with peers was asked: a: SS_PLAY_ASKED_*; b: how, of SEND; text: what was sent */
+#define SS_PLAYED_MISUSED 14 /* the same, but against the contract: a: 1: at the wrong time; text: how */
+
+/* What a host with peers is asked. */
+#define SS_PLAY_ASKED_SEND 0
+#define SS_PLAY_ASKED_PEERS 1
+#define SS_PLAY_ASKED_KEY 2
+#define SS_PLAY_ASKED_SIGN 3
+#define SS_PLAY_ASKED_OPEN 4
+#define SS_PLAY_ASKS 5
 
 /* The exit code of the process where nobody hears it any more. */
 #define SS_PLAY_UNHEARD 99

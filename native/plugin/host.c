@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "frame/frame.h"
 #include "plugin/crash.h"
+#include "plugin/host_peers.h"
 #include "plugin/status.h"
 
 #include <stdio.h>
@@ -97,23 +98,28 @@ static int32_t host_is_stopping(void *ctx) {
            (ring != NULL && atomic_load_explicit(ring, memory_order_relaxed) != 0);
 }
 
-/* All that this host offers. */
+/* All that this host offers; some of it only where the application has what it takes. */
 static const struct {
     const char *id;
     const void *table;
+    uint32_t offer; /* SS_OFFERS_*; 0: always */
 } extensions[] = {
-    {SLIPSTREAM_EXT_CONFIG, &ss_host_config_table},
-    {SLIPSTREAM_EXT_METRICS, &ss_host_metrics_table},
-    {SLIPSTREAM_EXT_SETTLE, &ss_host_settle_table}, /* those of a host with peers are not offered */
+    {SLIPSTREAM_EXT_CONFIG, &ss_host_config_table, 0},
+    {SLIPSTREAM_EXT_METRICS, &ss_host_metrics_table, 0},
+    {SLIPSTREAM_EXT_SETTLE, &ss_host_settle_table, 0},
+    {SLIPSTREAM_EXT_SEND, &ss_host_send_table, SS_OFFERS_SEND},
+    {SLIPSTREAM_EXT_PEERS, &ss_host_peers_table, SS_OFFERS_PEERS},
+    {SLIPSTREAM_EXT_IDENTITY, &ss_host_identity_table, SS_OFFERS_IDENTITY},
 };
 
 static const void *host_get_extension(void *ctx, const char *id) {
-    (void)ctx;
+    const ss_host *host = ctx;
+    const uint32_t offers = host->peers == NULL ? 0 : host->peers->map->terms.offers;
     if (id == NULL)
         return NULL;
     for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; i++)
         if (strcmp(id, extensions[i].id) == 0)
-            return extensions[i].table;
+            return (extensions[i].offer & ~offers) == 0 ? extensions[i].table : NULL;
     return NULL;
 }
 
@@ -146,6 +152,7 @@ bool ss_host_init(ss_host *host, ss_log_queue *log, uint32_t log_id, const char 
 void ss_host_free(ss_host *host) {
     ss_crash_remove(host);
     ss_host_settle_free(&host->settle);
+    ss_caller_free(host->peers);
     ss_os_mutex_destroy(&host->metrics.lock);
     ss_host_config_free(&host->config);
     ss_log_queue_release(host->log);

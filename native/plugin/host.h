@@ -5,6 +5,7 @@
 
 #include "base/lock.h"
 #include "base/log_queue.h"
+#include "peers/caller.h"
 #include "plugin/host_config.h"
 #include "plugin/host_metrics.h"
 #include "plugin/host_settle.h"
@@ -46,10 +47,12 @@ typedef struct ss_host {
     ss_host_config config;
     ss_host_metrics metrics;
     ss_host_settle settle;
+    ss_caller *peers; /* NULL where the host has no peers; set before it is constructed */
 } ss_host;
 
 /* cdef:begin */
-/* The id of extension number `index` that this host offers, from 0; NULL behind the last. */
+/* The id of extension number `index` that this host offers, from 0; NULL behind the last. What needs
+ * an application with peers is among them. */
 const char *ss_host_extension(uint32_t index);
 /* cdef:end */
 
@@ -64,6 +67,13 @@ static inline void ss_host_enter(ss_host *host, uintptr_t thread) {
 }
 static inline void ss_host_leave(ss_host *host) {
     atomic_store_explicit(&host->caller, 0, memory_order_relaxed);
+}
+
+/* May a call of the plugin wait for the application? */
+static inline bool ss_host_may_wait(const ss_host *host) {
+    return host->peers != NULL &&
+           (host->peers->map->terms.offers & (SS_OFFERS_PEERS | SS_OFFERS_IDENTITY)) != 0 &&
+           (host->peers->map->terms.grants & ~(uint32_t)SS_GRANTS_SEND) != 0;
 }
 
 /* Raises `acked` to `ordinal`, never lowers it. */

@@ -33,6 +33,8 @@ struct ss_instance {
     bool delivers; /* its own thread calls on_broadcast, and nobody else */
     bool abandoned;
     uint32_t mapping; /* SS_MAPPING_*, once it is closed */
+    ss_desk *desk; /* NULL: none */
+    uint64_t side; /* of the desk */
 
     /* Arguments of a step. */
     void (*call)(void *);
@@ -107,7 +109,17 @@ static void *own_thread(void *argument) {
     }
 }
 
+/* Its last call is over. A thread that it has left behind gets no answer any more. */
+static void leave_desk(ss_instance *self) {
+    if (self->desk == NULL)
+        return;
+    ss_desk_leave(self->desk, self->side);
+    ss_desk_free(self->desk);
+    self->desk = NULL;
+}
+
 static void free_instance(ss_instance *self) {
+    leave_desk(self);
     if (self->mapping == SS_MAPPING_THREADS || self->mapping == SS_MAPPING_UNSEEN ||
         self->mapping == SS_MAPPING_KEY)
         return; /* what runs of it may still use the host table */
@@ -129,6 +141,7 @@ static void *closer_thread(void *argument) {
     ss_instance *self = argument;
     ss_os_thread_set_name("slip-close");
     ss_os_thread_join(self->thread);
+    leave_desk(self);
     const bool elsewhere = !self->delivers && atomic_load(&self->plugin.host.delivered) != 0;
     self->mapping = ss_library_close(&self->plugin.library, self->plugin.table.plugin.flags,
                                      self->comm, elsewhere);
@@ -221,6 +234,21 @@ int32_t ss_instance_load(ss_instance *self, const char *config, size_t len, uint
 
 int32_t ss_instance_set_data_dir(ss_instance *self, const char *path) {
     return ss_host_config_keep_dir(&self->plugin.host.config.data_dir, path);
+}
+
+int32_t ss_instance_set_hatch(ss_instance *self, ss_hatch_map *map) {
+    self->plugin.host.peers = ss_caller_new(map, self->plugin.host.log, self->plugin.host.log_id);
+    return self->plugin.host.peers == NULL ? SLIPSTREAM_NO_MEMORY : SLIPSTREAM_OK;
+}
+
+int32_t ss_instance_set_desk(ss_instance *self, ss_desk *desk, const ss_terms *terms) {
+    ss_host *host = &self->plugin.host;
+    host->peers = ss_desk_caller(desk, terms, host->log_id, &self->side);
+    if (host->peers == NULL)
+        return SLIPSTREAM_NO_MEMORY;
+    ss_desk_retain(desk);
+    self->desk = desk;
+    return SLIPSTREAM_OK;
 }
 
 void ss_instance_allow_kinds(ss_instance *self, uint64_t kinds) {

@@ -10,6 +10,7 @@
 #include "base/log_queue.h"
 #include "library/open.h"
 #include "library/refusal.h"
+#include "peers/desk.h"
 #include "plugin/host.h"
 
 #include <slipstream.h>
@@ -39,6 +40,9 @@ ss_instance *ss_instance_new(ss_log_queue *log, uint32_t log_id, const char *pat
                              const char *shown, const char *config_dir);
 /* The plugin's own folder; before ss_instance_load. OK or NO_MEMORY. */
 int32_t ss_instance_set_data_dir(ss_instance *self, const char *path);
+/* It may ask at this desk; before ss_instance_open. OK or NO_MEMORY. Once it is closed the desk is not
+ * used any more. */
+int32_t ss_instance_set_desk(ss_instance *self, ss_desk *desk, const ss_terms *terms);
 /* The kinds that it may subscribe to, all of them unless this is called before
  * ss_instance_load. */
 void ss_instance_allow_kinds(ss_instance *self, uint64_t kinds);
@@ -78,6 +82,9 @@ void ss_instance_abandon(ss_instance *self);
  * NULL, and the host behind it. Valid while the instance is loaded. */
 const slipstream_plugin *ss_instance_table(const ss_instance *self);
 ss_host *ss_instance_host(ss_instance *self);
+
+/* The same in a worker, with the hatch that it got; the reference is taken over. */
+int32_t ss_instance_set_hatch(ss_instance *self, ss_hatch_map *map);
 
 /* One more step: runs `function` on the instance's own thread. */
 int32_t ss_instance_call(ss_instance *self, void (*function)(void *), void *context);

@@ -68,6 +68,8 @@ void ss_generation_free(ss_generation *generation, ss_ring *ring) {
     if (generation->control != NULL &&
         (ring == NULL || ss_ring_get_control(ring) != generation->control))
         ss_control_free(generation->control);
+    if (generation->side != 0)
+        ss_desk_leave(generation->spec->values.desk, generation->side);
     ss_kept_spec_release(generation->spec);
     free(generation->claims);
     free(generation);

@@ -23,6 +23,7 @@ typedef struct ss_generation {
     ss_lines out;
     ss_lines err;
     ss_control *control;
+    uint64_t side; /* of the desk; 0: it has no hatch */
     uint64_t started_ns;
     uint64_t deadline_ns; /* of the phase; 0: none */
     uint32_t flags;

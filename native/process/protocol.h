@@ -4,6 +4,8 @@
 #ifndef SS_PROTOCOL_H
 #define SS_PROTOCOL_H
 
+#include "peers/hatch.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +62,7 @@ typedef struct ss_start {
     uint32_t retry_max_time_ms; /* 0: never */
     uint32_t core_files; /* non-zero: let the kernel write core files */
     uint32_t flush_timeout_ms; /* what the plugin's flush is told */
+    ss_terms terms; /* of its hatch; without any offer there is none */
 } ss_start;
 
 typedef struct ss_opened {
@@ -109,7 +112,13 @@ bool ss_message_send_parts(int channel, uint32_t type, uint64_t number, ss_part 
  * has closed its end; -1 with errno set, EBADMSG for what makes no sense. */
 int ss_message_receive(int channel, ss_message *head, char *data, int flags);
 
-/* Descriptors that a worker finds at its start. */
-enum { SS_FD_CHANNEL = 3, SS_FD_RING = 4, SS_FD_CONTROL = 5, SS_FD_HOST = 6 };
+/* Descriptors that a worker finds at its start; that of the hatch is /dev/null where it has none. */
+enum {
+    SS_FD_CHANNEL = 3,
+    SS_FD_RING = 4,
+    SS_FD_CONTROL = 5,
+    SS_FD_HOST = 6,
+    SS_FD_HATCH = 7,
+};
 
 #endif

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum {
-    CHILD_FDS = SS_FD_HOST + 1,
+    CHILD_FDS = SS_FD_HATCH + 1,
     FIRST_FREE_FD = 16, /* above what the child gets under fixed numbers */
     SEND_ROOM = 1024 * 1024, /* a whole config in pieces */
 };
@@ -54,6 +54,17 @@ static bool make_pipe(int *ours, int *childs) {
            fcntl(*childs, F_SETFL, O_NONBLOCK) == 0;
 }
 
+/* Where it asks the application, if it may. */
+static bool open_hatch(ss_generation *generation, int *childs) {
+    const ss_spec *s = &generation->spec->values;
+    int fd = -1;
+    if (s->desk == NULL || s->terms->offers == 0)
+        return true;
+    generation->side = ss_desk_open(s->desk, s->terms, s->log_id, &fd);
+    *childs = lift(fd);
+    return generation->side != 0 && *childs >= 0;
+}
+
 /* Makes what host and worker share, the worker's ends under the numbers that it finds them
  * at. NULL, or what could not be had, with errno set. */
 static const char *make_descriptors(ss_generation *generation, const ss_ring *ring,
@@ -69,6 +80,8 @@ static const char *make_descriptors(ss_generation *generation, const ss_ring *ri
     child[SS_FD_RING] = lift(fcntl(ss_ring_fd(ring), F_DUPFD_CLOEXEC, FIRST_FREE_FD));
     if (generation->control == NULL || child[SS_FD_CONTROL] < 0 || child[SS_FD_RING] < 0)
         return "shared memory";
+    if (!open_hatch(generation, &child[SS_FD_HATCH]))
+        return "shared memory for its calls";
     child[SS_FD_HOST] = lift((int)syscall(SYS_pidfd_open, getpid(), 0));
     return child[SS_FD_HOST] < 0 ? "a pidfd" : NULL;
 }
@@ -120,7 +133,10 @@ static int spawn(ss_generation *generation, const char *program, const char *nam
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     for (int fd = STDOUT_FILENO; fd < CHILD_FDS; fd++)
-        posix_spawn_file_actions_adddup2(&actions, child[fd], fd);
+        if (child[fd] >= 0)
+            posix_spawn_file_actions_adddup2(&actions, child[fd], fd);
+        else /* nothing of the host's, and nothing of the worker's own later on */
+            posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDONLY, 0);
     /* A host may block and ignore what it likes; its worker shall not inherit that. */
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
@@ -151,6 +167,7 @@ static bool say_start(ss_generation *generation, size_t ring_bytes, uint32_t ove
                             .retry_max_ms = s->retry_max_ms,
                             .retry_max_time_ms = s->retry_max_time_ms,
                             .core_files = s->core_files,
+                            .terms = generation->side == 0 ? (ss_terms){0} : *s->terms,
                             .flush_timeout_ms = s->callback_timeout_ms != 0
                                                     ? s->callback_timeout_ms
                                                     : SLIPSTREAM_NO_TIMEOUT};
@@ -179,11 +196,13 @@ static const char *advice(const char *missing, int error) {
 
 ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_ring *ring,
                                    uint32_t overflow, ss_no_start *why) {
-    int child[CHILD_FDS] = {-1, -1, -1, -1, -1, -1, -1};
+    int child[CHILD_FDS] = {-1, -1, -1, -1, -1, -1, -1, -1};
     ss_generation *generation = calloc(1, sizeof *generation);
     const char *missing = "memory";
     int error = ENOMEM;
     if (generation != NULL) {
+        generation->spec = spec;
+        spec->references++;
         generation->pidfd = generation->channel = generation->out.fd = generation->err.fd = -1;
         generation->out.level = SLIPSTREAM_LOG_INFO;
         generation->err.level = SLIPSTREAM_LOG_WARN;
@@ -208,8 +227,6 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
         ss_generation_free(generation, NULL);
         return NULL;
     }
-    generation->spec = spec;
-    spec->references++;
     generation->started_ns = ss_os_now_ns();
     ss_oom_start(generation);
     generation->deadline_ns =

@@ -18,6 +18,11 @@ ss_kept_spec *ss_kept_spec_new(const ss_spec *given) {
     spec->values.config_dir = own_text(given->config_dir);
     spec->values.user = own_text(given->user);
     spec->references = 1;
+    spec->values.terms = &spec->terms;
+    if (given->desk != NULL) {
+        spec->terms = *given->terms;
+        ss_desk_retain(given->desk);
+    }
     const ss_spec *s = &spec->values;
     if (s->name == NULL || s->path == NULL || s->shown == NULL || s->config_dir == NULL ||
         s->user == NULL) {
@@ -61,5 +66,7 @@ void ss_kept_spec_release(ss_kept_spec *spec) {
     free((char *)(uintptr_t)s->shown);
     free((char *)(uintptr_t)s->config_dir);
     free((char *)(uintptr_t)s->user);
+    if (s->desk != NULL)
+        ss_desk_free(s->desk);
     free(spec);
 }

@@ -4,6 +4,8 @@
 #ifndef SS_SPEC_H
 #define SS_SPEC_H
 
+#include "peers/desk.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +36,8 @@ typedef struct ss_spec {
     uint32_t max_delay_ms;
     uint32_t max_crashes; /* 0: never quarantined */
     uint32_t window_ms;
+    ss_desk *desk; /* where it asks; NULL: nowhere */
+    const ss_terms *terms; /* under which */
 } ss_spec;
 /* cdef:end */
 
@@ -41,6 +45,7 @@ typedef struct ss_spec {
  * known when the plugin has said its name joins it before the first on_load. */
 typedef struct ss_kept_spec {
     ss_spec values;
+    ss_terms terms; /* without any offer it has no hatch */
     char *data_dir; /* "" or NULL where there is none */
     char *config; /* what on_load gets */
     size_t config_len;

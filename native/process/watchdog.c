@@ -64,6 +64,8 @@ void ss_supervised_watch(ss_supervised *w, ss_generation *p, uint64_t now, bool 
     if (now - p->sane_ns >= INSANE_MS * MS)
         ss_generation_kill(p, "its control area was written over");
     const uint64_t limit_ms = s->callback_timeout_ms + (p->watch.flushing ? SS_FLUSH_GRACE_MS : 0);
+    if (p->side != 0 && !ss_desk_is_sane(s->desk, p->side))
+        ss_generation_kill(p, "its outbox was written over");
     if (s->callback_timeout_ms != 0 && idle >= s->callback_timeout_ms * MS) {
         char why[160];
         snprintf(why, sizeof why,

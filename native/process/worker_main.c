@@ -102,6 +102,14 @@ static void refuse_user(const char *user, const char *failed, int error) {
            "`user` out");
 }
 
+static bool set_hatch(void) {
+    const ss_terms *terms = &worker.start.terms;
+    ss_hatch_map *map = terms->offers == 0 ? NULL : ss_hatch_open(terms, SS_FD_HATCH);
+    close(SS_FD_HATCH); /* it is there also without a hatch */
+    return terms->offers == 0 ||
+           (map != NULL && ss_instance_set_hatch(worker.instance, map) == SLIPSTREAM_OK);
+}
+
 static void on_start(const char *data, size_t len) {
     const char *end = data + len;
     const char *at = data + sizeof worker.start;
@@ -133,6 +141,11 @@ static void on_start(const char *data, size_t len) {
         return;
     }
     ss_instance_allow_kinds(worker.instance, worker.start.kinds);
+    if (!set_hatch()) {
+        refuse(SS_REFUSED_CANNOT_OPEN, "the worker cannot map the memory for its calls",
+               "raise `limits.memory`");
+        return;
+    }
     ss_instance_call(worker.instance, ss_note_plugin_thread, NULL);
     finish_step();
     ss_instance_open(worker.instance);
@@ -326,12 +339,12 @@ static void receive(void) {
 int main(int argc, char **argv) {
     const pid_t host = argc == 3 ? (pid_t)atoi(argv[1]) : 0;
     /* Nothing of the host but what is meant for us. */
-    syscall(SYS_close_range, SS_FD_HOST + 1, ~0U, 0);
+    syscall(SYS_close_range, SS_FD_HATCH + 1, ~0U, 0);
     if (host == 0 || fcntl(SS_FD_HOST, F_GETFD) < 0) {
         fprintf(stderr, "slipstream-worker is started by a slipstream host, not by hand\n");
         return 2;
     }
-    for (int fd = SS_FD_CHANNEL; fd <= SS_FD_HOST; fd++)
+    for (int fd = SS_FD_CHANNEL; fd <= SS_FD_HATCH; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     char name[16];

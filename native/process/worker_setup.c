@@ -66,7 +66,8 @@ bool ss_worker_confine(const ss_start *start, const char *user, const char **fai
     if (start->open_files != 0)
         limit(RLIMIT_NOFILE, start->open_files);
     if (start->memory != 0)
-        limit(RLIMIT_AS, start->memory + 2 * start->ring_bytes);
+        limit(RLIMIT_AS, start->memory + 2 * start->ring_bytes +
+                             (start->terms.offers == 0 ? 0 : ss_hatch_size(&start->terms)));
     if (!become(user, failed))
         return false;
     if (start->core_files)

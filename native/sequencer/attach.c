@@ -29,6 +29,8 @@ static bool take_instance(ss_slot *s, ss_instance *instance, uint64_t acked) {
     s->host = ss_instance_host(instance);
     s->log_id = s->host->log_id;
     s->flags = table->flags;
+    if (ss_host_may_wait(s->host)) /* for Python: whoever broadcasts must not keep its lock */
+        s->flags &= ~(uint32_t)SLIPSTREAM_FLAG_PROMPT;
     atomic_store_explicit(&s->host->delivered, s->ordinal, memory_order_relaxed);
     atomic_store_explicit(&s->host->acked, acked, memory_order_relaxed);
     set_run(s, &s->delivery);

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slipstream.errors import (
         AleoFormatError,
         BroadcastError,
+        CallFailed,
         CannotOpenConfigFile,
         CannotReadConfigFile,
         CaptureError,
@@ -58,12 +59,20 @@ if TYPE_CHECKING:
     from slipstream.library import PluginInfo
     from slipstream.loaded import Plugin
     from slipstream.manager import PluginManager, enable_crash_handler
-    from slipstream.status import Counters, PluginState
+    from slipstream.peers import (
+        ControlSender,
+        Identity,
+        PeerDirectory,
+        PluginContext,
+        Services,
+        Via,
+    )
+    from slipstream.status import Calls, Counters, PluginState
 
 __version__ = "0.1.0"
 
 # Where the names of this package come from, the quickest to import first.
-_ROOMS = ("errors", "events", "config", "status", "library", "loaded", "manager")
+_ROOMS = ("errors", "events", "peers", "config", "status", "library", "loaded", "manager")
 
 
 def __getattr__(name: str) -> object:
@@ -94,12 +103,15 @@ __all__ = [
     "AppEvent",
     "Block",
     "BroadcastError",
+    "CallFailed",
+    "Calls",
     "CannotOpenConfigFile",
     "CannotReadConfigFile",
     "CaptureError",
     "ChangeUnderWay",
     "ClosedError",
     "ConfigError",
+    "ControlSender",
     "Counters",
     "Encoding",
     "Event",
@@ -108,6 +120,7 @@ __all__ = [
     "FrameError",
     "Gap",
     "GapReason",
+    "Identity",
     "InternalError",
     "InvalidConfigFileFormat",
     "InvalidPluginPath",
@@ -118,11 +131,13 @@ __all__ = [
     "Meta",
     "Mode",
     "Payload",
+    "PeerDirectory",
     "PeerForgotten",
     "PeerSeen",
     "Plugin",
     "PluginAlreadyLoaded",
     "PluginConfig",
+    "PluginContext",
     "PluginFailed",
     "PluginInfo",
     "PluginLoadError",
@@ -131,8 +146,10 @@ __all__ = [
     "PluginStartError",
     "PluginState",
     "Refusal",
+    "Services",
     "SlipstreamError",
     "StakingReward",
+    "Via",
     "enable_crash_handler",
     "get_include",
 ]

@@ -67,6 +67,19 @@ class ClosedError(SlipstreamError):
     """The object was closed before, or belongs to the parent process of a fork."""
 
 
+class CallFailed(SlipstreamError):
+    """A plugin written in Python has asked something of the application that did not work.
+
+    Attributes:
+        status: Why, one of ``SLIPSTREAM_*`` in the header, as a name: "DENIED", "RETRY", "TIMEOUT",
+            "MALFORMED", "TOO_LARGE", "UNSUPPORTED", "FAILED" and so on.
+    """
+
+    def __init__(self, message: str, hint: str = "", status: str = "FAILED") -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
 class ConfigError(SlipstreamError):
     """A config file or a value in it cannot be used."""
 
@@ -104,6 +117,10 @@ class PluginLoadError(SlipstreamError):
         super().__init__(message, hint)
         self.args = (message, hint, refusal)
         self.refusal = refusal
+
+
+class PackageError(SlipstreamError):
+    """A package was refused, or could not be had, before anything of it was used."""
 
 
 class PluginAlreadyLoaded(SlipstreamError):

@@ -17,7 +17,7 @@ from slipstream.errors import (
     PluginNotLoaded,
     SlipstreamError,
 )
-from slipstream.status import Counters, Metric, PluginState, Status
+from slipstream.status import Calls, Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,6 +159,12 @@ class Plugin:
     def dead_letter_file(self) -> Path | None:
         """Where the events are kept that it refuses for good; None: nowhere."""
         return self.delivery.dead_letter_file
+
+    @property
+    def calls(self) -> Calls | None:
+        """What became of what it asked of the application; None if that offers nothing."""
+        self.delivery.require_own()
+        return self.delivery.calls()
 
     @property
     def metrics(self) -> list[Metric]:

@@ -137,6 +137,27 @@ _last_resort.setFormatter(FieldFormatter())
 _log.addHandler(_last_resort)
 
 
+class Seldom:
+    """Lets a line through now and then, and counts those in between."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        """Let one of each kind through in so many seconds."""
+        self._every = every
+        self._kinds: dict[str, tuple[float, int]] = {}
+        self._lock = threading.Lock()
+
+    def due(self, kind: str) -> int | None:
+        """Say whether a line of this kind is due: None, or how many were left out before it."""
+        now = time.monotonic()
+        with self._lock:
+            last, left = self._kinds.get(kind, (-self._every, 0))
+            if now - last < self._every:
+                self._kinds[kind] = last, left + 1
+                return None
+            self._kinds[kind] = now, 0
+            return left
+
+
 @dataclass(frozen=True, slots=True)
 class LogLine:
     """One line of a plugin or of the core.

@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 from slipstream import _native
 from slipstream._native import Door
-from slipstream.config import Limits, Mode, PluginConfig, load_config
+from slipstream.config import GRANTS, Limits, Mode, PluginConfig, load_config
 from slipstream.delivery.host import Host
 from slipstream.delivery.launcher import LibraryPlugin, launch
 from slipstream.delivery.python import InlinePython, PythonPlugin, checked_name
@@ -27,13 +27,15 @@ from slipstream.errors import (
     PluginFailed,
     PluginNotLoaded,
 )
-from slipstream.events import Event, Payload
+from slipstream.events import Event, Payload, PeerForgotten, PeerSeen
 from slipstream.library import check_library_path
 from slipstream.loaded import Loaded, Plugin
-from slipstream.logs import LEVELS, LogPump
+from slipstream.logs import LEVELS, LogPump, Seldom
+from slipstream.peers import Services, Via
 
 T = TypeVar("T")
 Bytes = bytes | bytearray | memoryview
+_NAME_SHOWN = 128  # bytes of an unclaimed payload's name
 ConfigSource = str | Path | PluginConfig | Mapping[str, object]
 
 
@@ -113,7 +115,7 @@ class PluginManager(metaclass=_ShowsNative):
     staking_reward: Callable[[Bytes, Bytes, int, int, int | None], None]
     block: Callable[[Bytes, int | None], None]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by name
         self,
         default_mode: Mode | str = Mode.INLINE,
         *,
@@ -121,6 +123,7 @@ class PluginManager(metaclass=_ShowsNative):
         insecure_paths: bool = False,
         log_level: str = "info",
         wait_timeout: float = 30.0,
+        services: Services | None = None,
     ) -> None:
         """Make a manager without plugins.
 
@@ -132,6 +135,7 @@ class PluginManager(metaclass=_ShowsNative):
             log_level: Lowest level of plugins' log lines: trace, debug, info, warning, error.
             wait_timeout: The longest wait for broadcasts, loads and unloads of other
                 threads, in seconds.
+            services: What the application offers its plugins: peers, messages, its identity.
         """
         self._default_mode = _as_mode(default_mode)
         self._insecure_paths = insecure_paths
@@ -140,6 +144,10 @@ class PluginManager(metaclass=_ShowsNative):
         self._sequencer = Sequencer(self._pump, wait_timeout)
         folder = None if data_dir is None else Path(data_dir).absolute()
         self._host = Host(self._pump, self._sequencer, folder, LEVELS[log_level])
+        if services is not None:
+            self._host.serve(services)
+        self._unclaimed = 0
+        self._seldom = Seldom()
         self._control = threading.Lock()
         self._controller = 0  # the thread that has it
         self._loaded = Loaded(self._pump)
@@ -294,12 +302,18 @@ class PluginManager(metaclass=_ShowsNative):
             )
         return mode
 
-    def install(self, plugin: PythonPlugin) -> Plugin:
+    def install(
+        self, plugin: PythonPlugin, *, grants: Iterable[str] = (), call_timeout: float = 2.0
+    ) -> Plugin:
         """Add a plugin that is a Python object, called inline.
 
         Args:
-            plugin: Has `name`, `subscribed_events()` and `on_broadcast(event)`; `on_load()`,
-                `on_unload()`, `version` and `payload_names()` if it likes.
+            plugin: Has `name`, `subscribed_events()` and `on_broadcast(event)`; `on_load(context)`
+                or `on_load()`, `on_unload()`, `version` and `payload_names()` if it likes. Those
+                named `on_` may be coroutine functions; see `slipstream.PluginContext`.
+            grants: What it may ask of the application, as in a config: of send, peers,
+                identity.sign and identity.open.
+            call_timeout: The longest wait for an answer of the application, in seconds.
 
         Returns:
             The plugin, running.
@@ -307,12 +321,16 @@ class PluginManager(metaclass=_ShowsNative):
         Raises:
             PluginAlreadyLoaded: The name is taken.
             PluginLoadError: The object lacks something, or has an impossible name.
+            ConfigError: There is no such grant.
             Exception: What its `on_load` raised.
         """
         name = checked_name(plugin)
+        for grant in (granted := tuple(grants)):
+            if grant not in GRANTS:
+                raise ConfigError(f"{grant!r} is no grant", f"use some of {', '.join(GRANTS)}")
         with self._controlling("install a plugin"):
             self._loaded.refuse_same_name(name)
-            return self._loaded.add(InlinePython(self._host, plugin, name))
+            return self._loaded.add(InlinePython(self._host, plugin, name, granted, call_timeout))
 
     def unload_plugin(
         self, name: str, timeout: float | None = None, *, wait: float | None = None
@@ -521,11 +539,59 @@ class PluginManager(metaclass=_ShowsNative):
 
         Returns:
             True if a plugin claims the name; it gets the payload whether it subscribes to
-            payloads or not.
+            payloads or not. False if none does: then it is gone, counted in `unclaimed`, and
+            logged at a bounded rate.
         """
-        return self._sequencer.door.route(
+        claimed = self._sequencer.door.route(
             payload.source, payload.name, payload.body, payload.block_height
         )
+        if not claimed:
+            self._tell_unclaimed(payload.name)
+        return claimed
+
+    def _tell_unclaimed(self, name: bytes) -> None:
+        self._unclaimed += 1
+        more = self._seldom.due("unclaimed")
+        if more is not None:
+            fields = {"payload": bytes(name[:_NAME_SHOWN]).decode(errors="replace")}
+            more_fields = {"unsaid_before": more} if more else {}
+            text = "a payload is not delivered: no plugin claims its name"
+            self._pump.say(logging.WARNING, text, {**fields, **more_fields})
+
+    @property
+    def unclaimed(self) -> int:
+        """How many payloads were given to `route` whose name no plugin claims."""
+        return self._unclaimed
+
+    def peer_seen(
+        self,
+        peer: bytes,
+        *,
+        public_key: bytes | None = None,
+        name: str | bytes | None = None,
+        via: Via | int = Via.DIRECT,
+    ) -> None:
+        """Tell the plugins that a peer was seen: an event PEER_SEEN.
+
+        Args:
+            peer: The application's bytes for it.
+            public_key: Its key, if that is known.
+            name: What it calls itself, if that is known.
+            via: How it was seen.
+        """
+        named = name.encode() if isinstance(name, str) else name
+        self.broadcast(PeerSeen(peer, public_key, named, int(via)))
+
+    def peer_forgotten(self, peer: bytes) -> None:
+        """Tell the plugins that a peer was forgotten: an event PEER_FORGOTTEN.
+
+        Each that subscribes gets it, whatever another does with it, and again after a crash until
+        it has acknowledged it: so none keeps what it should wipe.
+
+        Args:
+            peer: The application's bytes for it.
+        """
+        self.broadcast(PeerForgotten(peer))
 
     # ---- The same for asyncio -------------------------------------------------------
 

@@ -133,6 +133,31 @@ def counters_of(stats: ss_stats) -> Counters:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What became of what a plugin asked of the application. All count from its first load.
+
+    Attributes:
+        sent: Messages that were handed to the application.
+        unsent: Messages that it did not take: it refused them, took too long, or was gone.
+        waiting: Messages that wait to be handed over.
+        answered: Questions that were answered: look-ups, and uses of the identity.
+        denied: Calls that its config does not grant.
+        retries: Calls that were told to come again, since too much waited already.
+        timeouts: Questions whose answer did not come in time.
+        nonsense: How often what it has written could not be read; more than 0 is a broken plugin.
+    """
+
+    sent: int = 0
+    unsent: int = 0
+    waiting: int = 0
+    answered: int = 0
+    denied: int = 0
+    retries: int = 0
+    timeouts: int = 0
+    nonsense: int = 0
+
+
 @dataclass(slots=True)
 class Status:
     """A state with its reason, and since when (seconds since 1970)."""

@@ -672,9 +672,10 @@ typedef struct slipstream_payload_v1 {
 } slipstream_payload_v1;
 
 /* ---- Extensions of a host that has peers --------------------------------------------
- * A plugin gets what its config grants; a call that is not granted is DENIED. A call may
- * wait for the host, in process mode, for call_timeout; then TIMEOUT. Buffers as in
- * slipstream.config/1. A peer is named by the host's bytes for it, as in PEER_SEEN.
+ * A plugin gets what its config grants; a call that is not granted is DENIED. All calls but
+ * send may wait for the host, for call_timeout; then TIMEOUT. RETRY: too many wait already.
+ * Buffers as in slipstream.config/1; *len 0 with TOO_LARGE: what was given is too large.
+ * A peer is named by the host's bytes for it, as in PEER_SEEN.
  * All: WRONG_STATE when not loaded. */
 
 /* slipstream.send/1: a message to a peer, who gets it as a PAYLOAD frame.
@@ -713,6 +714,7 @@ typedef struct slipstream_peers_v1 {
 typedef struct slipstream_identity_v1 {
     uint32_t struct_size;
     uint32_t reserved;
+    /* One of the two grants below. */
     int32_t(SLIPSTREAM_CALL *public_key)(void *ctx, uint8_t *buffer, size_t *len);
     /* Writes SLIPSTREAM_SIGNATURE_LEN bytes. Grant "identity.sign". */
     int32_t(SLIPSTREAM_CALL *sign)(void *ctx, const uint8_t *data, size_t len,

@@ -223,6 +223,16 @@ def ratios(figures: dict[str, float]) -> list[tuple[str, float, str]]:
             figures["wake_us_p50"] - 0.75 * figures["futex_round_trip_us"],
             "at most 10",
         ),
+        (
+            "send p50, futex round trips",
+            figures["send_us_p50"] / figures["futex_round_trip_us"],
+            "at most 2",
+        ),
+        (
+            "look-up p50, futex round trips",
+            figures["lookup_us_p50"] / figures["futex_round_trip_us"],
+            "at most 6",
+        ),
         ("socket / process", figures["unix_socket_ns"] / figures["process_ns"], "at least 30"),
         ("restart, ms", figures["restart_ms_idle"], "at most 5"),
         ("restart beside two busy threads, ms", figures["restart_ms_busy"], "at most 20"),

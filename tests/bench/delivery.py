@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from slipstream import MappingUpdate, Meta, PluginManager, frames
+from slipstream import MappingUpdate, Meta, PluginManager, Services, frames
 
 EVENT_BYTES = 128
 RUN = 1000
@@ -124,6 +124,43 @@ def wake_us(probe: Path, folder: Path, rounds: int) -> list[float]:
     return [latency / 1000 for latency, _, _ in records(file)[10:]]
 
 
+class Network:
+    """Answers at once."""
+
+    def public_key(self, peer: bytes) -> bytes | None:
+        return peer
+
+    def name(self, peer: bytes) -> bytes:
+        return peer
+
+    def peer_at(self, index: int) -> bytes | None:
+        return None
+
+    def send_direct(self, peer: bytes, name: bytes, body: bytes) -> None:
+        """Send nothing."""
+
+    def send_routed(self, peer: bytes, name: bytes, body: bytes) -> None:
+        """Send nothing."""
+
+
+def call_us(probe: Path, folder: Path, what: bytes, rounds: int) -> float:
+    """The median time of a call of the application ("send" or "look"), after an idle gap."""
+    file = folder / what.decode()
+    file.unlink(missing_ok=True)
+    network = Network()
+    services = Services(peers=network, control=network)
+    with PluginManager(
+        "process", insecure_paths=True, log_level="error", services=services
+    ) as manager:
+        config = {"libpath": str(probe), "file": str(file), "grants": ["send", "peers"]}
+        manager.load_plugin(config)
+        for _ in range(rounds):
+            time.sleep(GAP_S)
+            manager.block(what, 1)
+        manager.flush(10)
+    return statistics.median(took / 1000 for took, _, _ in records(file)[10:])
+
+
 @contextmanager
 def busy_threads(count: int) -> Iterator[None]:
     stop = threading.Event()
@@ -233,6 +270,8 @@ def measure(
             "futex_round_trip_us": lambda: (
                 statistics.median(floor.futex(100, int(GAP_S * 1e6))) / 1000
             ),
+            "send_us_p50": lambda: call_us(probe, folder, b"send", 100),
+            "lookup_us_p50": lambda: call_us(probe, folder, b"look", 100),
             "unix_socket_ns": lambda: floor.socket_writes(100_000, EVENT_BYTES),
         },
     )

@@ -102,4 +102,6 @@ uint64_t subscribed_events(void *instance);
         const char *config, uint32_t reason, uint32_t timeout_ms, slipstream_frame frame, \
         slipstream_mapping_update update, slipstream_mapping_removal removal,             \
         const slipstream_config_v1 *keys, const slipstream_settle_v1 *settle,             \
+        const slipstream_send_v1 *send, const slipstream_peers_v1 *peers,                 \
+        const slipstream_identity_v1 *identity, slipstream_payload payload,               \
         uint64_t place, int32_t status

@@ -97,6 +97,11 @@ def test_sequencer(built, kind) -> None:
     assert "rounds of slots" in run(built / kind / "sequencer", 2_000 * MORE)
 
 
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
+def test_hatch(built, kind) -> None:
+    assert "times nonsense" in run(built / kind / "hatch", 100 * MORE)
+
+
 def test_losses(built) -> None:
     assert "losses told of" in run(built / "asan" / "losses")
 

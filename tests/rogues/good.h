@@ -4,6 +4,7 @@
  *   WITH_BATCH, WITH_EXPLICIT_ACK, WITH_CONCURRENT   flags beside PROMPT and MULTI_INSTANCE
  *   FLAGS, INFO_FLAGS               all flags, in the table and in the info
  *   KINDS, INFO_KINDS               what it subscribes to, and what the info says of that
+ *   INFO_GRANTS                     what the info asks to be granted
  *   INFO                            the info as a whole; empty for none
  *   TABLE_SIZE, TABLE_FLUSH, ...    members of the table
  *   IN_..., ON_LOADED               statements, at the start of a function unless said otherwise,
@@ -61,12 +62,16 @@
 #define INFO_KINDS "BLOCK", "MAPPING_UPDATE"
 #endif
 
+#ifndef INFO_GRANTS
+#define INFO_GRANTS
+#endif
+
 #ifndef INFO
 #define INFO_OF(...) SLIPSTREAM_INFO(__VA_ARGS__) /* its macros are replaced, then it is a text */
 #define INFO                                                                              \
     INFO_OF({"name": NAME, "version": VERSION, "abi": 1, "min_host_minor": MIN_HOST_MINOR,\
              "kinds": [INFO_KINDS], "flags": [INFO_FLAGS],                                \
-             "optional": ["slipstream.config/1"],                                         \
+             "optional": ["slipstream.config/1"], "grants": [INFO_GRANTS],                \
              "config_schema": {"type": "object",                                          \
                                "properties": {"every": {"type": "integer", "minimum": 1}}},\
              "sample_config": {"every": 1000}});

@@ -54,6 +54,19 @@ static inline void sleep_ms(long ms) {
         continue;
 }
 
+/* Sends a text to peer-1, where the host has peers. */
+static inline int32_t send_text(const slipstream_host *host, uint32_t how, const char *text,
+                                size_t len) {
+    static const char name[] = "org.example.rogue";
+    uint64_t ticket;
+    const slipstream_send_v1 *peers =
+        (const slipstream_send_v1 *)slipstream_extension(host, SLIPSTREAM_EXT_SEND);
+    if (peers == NULL)
+        return SLIPSTREAM_UNSUPPORTED;
+    return peers->send(host->ctx, how, (const uint8_t *)"peer-1", 6, (const uint8_t *)name,
+                       sizeof name - 1, (const uint8_t *)text, len, &ticket);
+}
+
 /* Some words of the process, zero at first, that outlive the library: for what goes wrong once
  * in a process, or after so many times, however often the library is opened. */
 static inline uint64_t *process_words(void) {

@@ -13,7 +13,7 @@ from slipstream.check.trial import function_of
 pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
 
 GALLERY = gallery()
-TIMES, SECONDS = 10, 2.0  # make rogues has more patience
+TIMES, SECONDS = 10, 1.0  # make rogues has more patience
 
 
 @pytest.fixture(scope="session")

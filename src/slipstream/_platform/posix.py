@@ -20,6 +20,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a program to stop."""
 
 
+_OPEN = Path("/proc/self/fd")
+
+
 def open_to_read(path: str | os.PathLike[str], *, follow: bool = True) -> int:
     """Open a file for reading, without waiting for the other end of a FIFO.
 
@@ -70,6 +73,27 @@ def narrow_folder(path: Path) -> bool:
 def open_for_append(path: str | os.PathLike[str]) -> int:
     """Open a file to which every write appends, and create it where it is missing."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def new_memory(name: str) -> int:
+    """Return a file that lies in memory alone, to be sealed once it is filled."""
+    return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def seal_memory(descriptor: int) -> None:
+    """From now on nobody changes such a file, whoever has it open."""
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+
+
+def open_path(descriptor: int) -> Path:
+    """Return a path by which this process opens an open file anew, whatever its name is now."""
+    return _OPEN / str(descriptor)
+
+
+def is_open_path(path: Path) -> bool:
+    """Whether it is one that `open_path` has given."""
+    return path.parent == _OPEN
 
 
 def lock(descriptor: int) -> None:

@@ -139,6 +139,9 @@ def usual(kind: int) -> Event | None:
     return _USUAL.get(kind)
 
 
+NOTE = Payload(b"org.example.note", b'{"text": "hello"}', source=b"peer-1")
+"""A usual payload."""
+
 _USUAL: Mapping[int, Event] = {
     event.kind: event
     for event in (
@@ -146,12 +149,18 @@ _USUAL: Mapping[int, Event] = {
         MappingRemoval(_PROGRAM, _MAPPING, _KEY, 1, encoding=_SNARKVM),
         StakingReward(_ADDRESS, _ADDRESS, 3101, 140_625_003_101, 1, encoding=_SNARKVM),
         Block(b"a block, of a few bytes", 1),
-        Payload(b"org.example.note", b'{"text": "hello"}', source=b"peer-1"),
+        NOTE,
         PeerSeen(b"peer-1", public_key=b"k" * 32, name=b"one", via=lib.SLIPSTREAM_PEER_DIRECT),
         PeerForgotten(b"peer-1"),
         _GAP,
     )
 }
+
+
+def routed(payload: Payload) -> Payload:
+    """Return a payload as one that is routed by its name."""
+    flags = payload.meta.flags | lib.SLIPSTREAM_FRAME_ROUTED
+    return replace(payload, meta=replace(payload.meta, flags=flags))
 
 
 # ---- What they may look like beside that -------------------------------------------------------

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream._native import ffi, lib
 from slipstream.check import samples
+from slipstream.check.samples import Frame
 from slipstream.config import pack
 from slipstream.errors import SlipstreamError
+from slipstream.events import Payload
 from slipstream.library import LibraryFile, PluginInfo, read_file
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ class Subject:
         seed: Of everything that is left to chance.
         table: What its constructor returned, when it was first tried; None if that failed.
         kinds: What it subscribed to then.
+        claims: Names of payloads that it claimed then.
+        taken: Those of them of which it takes a payload that is made up, or given.
         unexplored: Why these two are not known although they were to be; "" if they are.
         slow: How many times longer than usual it may take.
         foreign: Why nothing of it can run on this machine; "" if it can.
@@ -126,6 +130,8 @@ class Subject:
     seed: int = 1
     table: Table | None = None
     kinds: int = 0
+    claims: tuple[bytes, ...] = ()
+    taken: tuple[bytes, ...] = ()
     unexplored: str = ""
     slow: float = 1.0
     foreign: str = ""
@@ -153,25 +159,34 @@ class Subject:
         """Return its config as JSON."""
         return json.dumps(self.values()).encode()
 
-    def samples(self) -> Iterator[samples.Frame]:
-        """Yield an event of each kind that it gets, but for GAPs."""
-        for kind in range(64):
-            if not self.takes(kind) or kind == samples.GAP:
-                continue
-            if kind in self.events:
-                given = enumerate(self.events[kind], 1)
-                yield from (samples.frame_of(event, at) for at, event in given)
-            elif (event := samples.usual(kind)) is not None:
-                yield samples.frame_of(event)
-
-    def usual(self) -> Iterator[Event]:
-        """Yield the events behind `samples`, for whoever changes them."""
+    def samples(self) -> Iterator[Frame]:
+        """Yield an event of each kind that it gets, but for GAPs; also what is routed to it."""
         for kind in range(64):
             if self.takes(kind) and kind != samples.GAP:
-                given = self.events.get(kind)
-                event = given[0] if given else samples.usual(kind)
-                if event is not None:
-                    yield event
+                yield from (samples.frame_of(event, at) for at, event in self._of(kind))
+        yield from self.routed(self.taken)
+
+    def usual(self) -> Iterator[Event]:
+        """Yield the events behind `samples`, for whoever changes them: one of each."""
+        for kind in range(64):
+            if self.takes(kind) and kind != samples.GAP:
+                yield from (event for at, event in self._of(kind) if at == 1)
+        yield from self._payloads(self.taken)
+
+    def routed(self, names: Iterable[bytes]) -> Iterator[Frame]:
+        """Yield payloads of these names, as a host routes them to who claims them."""
+        for at, payload in enumerate(self._payloads(names), 1):
+            yield samples.frame_of(payload, at, label=f"routed by its name {payload.name!r}")
+
+    def _of(self, kind: int) -> Iterator[tuple[int, Event]]:
+        made_up = samples.usual(kind)
+        return enumerate(self.events.get(kind, () if made_up is None else (made_up,)), 1)
+
+    def _payloads(self, names: Iterable[bytes]) -> Iterator[Payload]:
+        payloads = [e for e in self.events.get(Payload.kind, ()) if isinstance(e, Payload)]
+        for name in names:
+            given = [payload for payload in payloads if payload.name == name]
+            yield from map(samples.routed, given or [replace(samples.NOTE, name=name)])
 
 
 def file_of(path: Path) -> tuple[LibraryFile | None, PluginInfo | None]:

@@ -12,6 +12,7 @@ from slipstream._native import lib
 from slipstream.check import sections
 from slipstream.check.catalogue import Check, catalogue
 from slipstream.check.play import CannotPlayError, play
+from slipstream.check.samples import Frame
 from slipstream.check.script import Script
 from slipstream.check.subject import Subject, table_of
 from slipstream.check.trial import DEADLINE, function_of, run
@@ -19,11 +20,12 @@ from slipstream.check.verdict import Result, Verdict
 
 __all__ = ["explore", "run_checks", "sections"]
 
+_CLAIMS = 8  # names that are tried, however many a plugin claims
 _GOES_ON = {Verdict.PASS, Verdict.NOTE, Verdict.WARN}
 
 
 def explore(subject: Subject) -> None:
-    """Look at what a library's plugin is: its table, and what it subscribes to.
+    """Look at what a library's plugin is: its table, what it subscribes to, and what it claims.
 
     What goes wrong here goes wrong in the checks again, which say so.
 
@@ -35,6 +37,7 @@ def explore(subject: Subject) -> None:
     constructed = script.construct()
     script.load(subject.config())
     subscribed = script.subscribed()
+    claimed = script.call(lib.SS_PLAY_CLAIMS)
     script.unload()
     script.destroy()
     script.close()
@@ -45,6 +48,29 @@ def explore(subject: Subject) -> None:
     subject.kinds = 0 if kinds is None else kinds.a
     if table is None or kinds is None:
         subject.unexplored = "what kinds of events it takes could not be found out before"
+    names = [name.text for name in played.of(lib.SS_PLAYED_TEXT, claimed) if name.status > 0]
+    subject.claims = tuple(dict.fromkeys(names))[:_CLAIMS]
+    if subject.claims:
+        _explore_claims(subject)
+
+
+def _explore_claims(subject: Subject) -> None:
+    """Find out which of the payloads that it claims it takes: only its author knows their form."""
+    script = Script()
+    script.open(subject.path)
+    script.construct()
+    script.load(subject.config())
+    names = {script.deliver(frame, ordinal=at): name
+             for at, (name, frame) in enumerate(_first_of_each(subject), 1)}  # fmt: skip
+    script.unload()
+    script.destroy()
+    played = play(script, DEADLINE * subject.slow, 3 * DEADLINE * subject.slow)
+    taken = (p.step for p in played.of(lib.SS_PLAYED_CALL) if p.status == lib.SLIPSTREAM_OK)
+    subject.taken = tuple(names[step] for step in taken if step in names)
+
+
+def _first_of_each(subject: Subject) -> Iterator[tuple[bytes, Frame]]:
+    return ((name, next(subject.routed([name]))) for name in subject.claims)
 
 
 def run_checks(

@@ -30,6 +30,8 @@ COMMANDS = {
     "convert": ("show", "Write events in another form: JSON lines, or a capture."),
     "doctor": ("doctor", "Say what this machine can do, and why a library does not load."),
     "inspect": ("inspect", "Show what libraries and configs say, without running anything."),
+    "new": ("new", "Begin a plugin: source, config, test, makefile and readme."),
+    "package": ("package", "Make, sign, install and serve packages of plugins."),
     "plugins": ("plugins", "See and steer the plugins of a running daemon."),
     "record": ("record", "Write what producers send to a capture."),
     "redeliver": ("redeliver", "Offer a plugin again what it refused: its dead letters."),

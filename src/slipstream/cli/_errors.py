@@ -17,6 +17,7 @@ import click
 from slipstream.errors import (
     CaptureError,
     ConfigError,
+    PackageError,
     PluginAlreadyLoaded,
     PluginLoadError,
     PluginStartError,
@@ -31,7 +32,13 @@ NOT_STARTED = 3
 BAD_EVENTS = 4
 CHECKER_FAILED = 4
 
-_NOT_STARTED = (ConfigError, PluginLoadError, PluginStartError, PluginAlreadyLoaded)
+_NOT_STARTED = (
+    ConfigError,
+    PackageError,
+    PluginLoadError,
+    PluginStartError,
+    PluginAlreadyLoaded,
+)
 
 
 class Stopped(BaseException):  # a signal is not an Exception, as KeyboardInterrupt is none

@@ -47,12 +47,12 @@ def show_table(
         rows: Their cells.
         title: Stands above it.
         numbers: The heads of columns that are aligned to the right.
-        dull: The heads of columns that are left out where there is no room, and nothing but 0.
+        dull: The heads of columns that are left out where there is no room, and nothing in them.
     """
     given = [[cell if isinstance(cell, tuple) else (cell, "") for cell in row] for row in rows]
     width = screen_width() - _GAP
     if sum(_wide(heads, given)) + _GAP * (len(heads) - 1) > width:
-        said = [name not in dull or any(row[at][0] != "0" for row in given)
+        said = [name not in dull or any(row[at][0] not in {"", "-", "0"} for row in given)
                 for at, name in enumerate(heads)]  # fmt: skip
         heads = list(itertools.compress(heads, said))
         given = [list(itertools.compress(row, said)) for row in given]

@@ -56,12 +56,15 @@ def list_plugins(*, client: Client, as_json: bool) -> None:
     numbers = ("accepted", "lag", "dead", "lost", "restarts")
     rows = []
     for one in found:
-        counts = {**one["counters"], "restarts": one["restarts"]}
+        counts, package = {**one["counters"], "restarts": one["restarts"]}, one["package"] or {}
         texts = [one["name"], one["state"], one["version"], one["mode"]]
+        texts += [package.get("package", "-"), package.get("signer", "-")]
+        texts.append(package.get("digest", one["digest"])[:12])
         row = [*texts, *(counts[name] for name in numbers), one["reason"]]
         rows.append([_text(cell) for cell in row])
-    heads = ("plugin", "state", "version", "mode", *numbers, "reason")
-    show_table(heads, rows, numbers=numbers, dull=("lag", "dead", "lost", "restarts"))
+    heads = ("plugin", "state", "version", "mode", "package", "signer", "digest")
+    dull = ("package", "signer", "lag", "dead", "lost", "restarts", "reason")
+    show_table((*heads, *numbers, "reason"), rows, numbers=numbers, dull=dull)
 
 
 @plugins.command()
@@ -124,6 +127,28 @@ def reload(*, client: Client, as_json: bool, name: str, config_file: Path | None
     done = _changing(lambda: client.reload(name, path))
     text = f"{name} is reloaded: {done['previous_version']} was there, {done['version']} is now\n"
     _show(done) if as_json else emit(text)
+
+
+def _say_version(name: str, done: dict[str, Any], *, as_json: bool) -> None:
+    text = f"{name}: {done['previous_version']} was there, {done['version']} is now\n"
+    _show(done) if as_json else emit(text)
+
+
+@plugins.command()
+@_name
+@click.argument("version", metavar="VERSION")
+@reaches_daemon
+def upgrade(*, client: Client, as_json: bool, name: str, version: str) -> None:
+    """Let another installed version of a plugin's package serve, from now on."""
+    _say_version(name, _changing(lambda: client.upgrade(name, version)), as_json=as_json)
+
+
+@plugins.command()
+@_name
+@reaches_daemon
+def rollback(*, client: Client, as_json: bool, name: str) -> None:
+    """Let the version of a plugin's package that served before serve again."""
+    _say_version(name, _changing(lambda: client.steer(name, "rollback")), as_json=as_json)
 
 
 @plugins.command()

@@ -7,14 +7,16 @@ Nothing here looks at a library; see `slipstream.library`.
 from __future__ import annotations
 
 from ._document import Document, JsonValue, shown, spell
-from ._keys import Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
+from ._keys import GRANTS, Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, config_of_bytes, load_config, parse_config
 from ._packed import pack
 from ._schema import ConfigSchema, SchemaProblem, settle_own
-from ._secrets import ResolvedConfig, masked, plugin_config, resolve_secrets
+from ._secrets import MASK, ResolvedConfig, masked, plugin_config, resolve_secrets
 from ._typos import closest, is_misspelt
 
 __all__ = [
+    "GRANTS",
+    "MASK",
     "MAX_CONFIG_BYTES",
     "ConfigSchema",
     "Document",

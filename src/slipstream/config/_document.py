@@ -62,7 +62,8 @@ class Document:
     Args:
         source: The file, as errors shall name it; None if there is none.
         text: The JSON5 text; None if the values did not come from text.
-        values: The values, where there is no text.
+        values: The values, where there is no text, or one in another language.
+        places: Of those, where key and value stand in that text, as far as it is known.
 
     Raises:
         InvalidConfigFileFormat: The text or the values are not what a config may hold.
@@ -74,12 +75,13 @@ class Document:
         *,
         text: str | None = None,
         values: Mapping[str, object] | None = None,
+        places: Mapping[KeyPath, tuple[int | None, int | None]] | None = None,
     ) -> None:
         self.source = source
         self._text = "" if text is None else text
         self._places: dict[KeyPath, tuple[int | None, int | None]] = {}
         try:
-            root = self._read(text, values)
+            root = self._read(None if values is not None else text, values)
         except RecursionError:
             raise self.error(
                 InvalidConfigFileFormat,
@@ -94,6 +96,7 @@ class Document:
                 (),
             )
         self.root: dict[str, JsonValue] = root
+        self._places.update(places or {})
 
     def error(
         self,

@@ -304,6 +304,18 @@ def _section(kind: Callable[..., _T], rules: dict[str, Rule], example: str) -> R
     return read
 
 
+GRANTS: Final = ("send", "peers", "identity.sign", "identity.open")
+"""What an operator may grant a plugin."""
+
+
+def _grants(setting: Setting) -> tuple[str, ...]:
+    value = setting.value
+    known = isinstance(value, list) and all(grant in GRANTS for grant in value)
+    if not isinstance(value, list) or not known or len(set(map(str, value))) < len(value):
+        raise setting.refusal(f"a list of some of {', '.join(GRANTS)}", '["send", "peers"]')
+    return tuple(map(str, value))
+
+
 RULES: Final[dict[str, Rule]] = {
     "libpath": _path('"./libplugin.so"', InvalidPluginPath),
     "name": _matching(
@@ -321,6 +333,8 @@ RULES: Final[dict[str, Rule]] = {
     "callback_timeout": _seconds(0.01, _DAY, "30", off=True),
     "load_timeout": _seconds(0.1, _HOUR, "30"),
     "unload_timeout": _seconds(0.1, _HOUR, "10"),
+    "grants": _grants,
+    "call_timeout": _seconds(0.01, _HOUR, "2"),
     "flush_interval": _seconds(0.01, _HOUR, "1"),
     "retry": _section(
         Retry,

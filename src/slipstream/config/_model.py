@@ -61,6 +61,9 @@ class PluginConfig:
         load_timeout: The longest that loading may take.
         unload_timeout: The longest that unloading may take.
         flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
+        grants: What the plugin may ask of the application: of send, peers, identity.sign and
+            identity.open.
+        call_timeout: The longest that the plugin waits for an answer of the application.
         retry: How an event is offered again for which the plugin has asked.
         restart: How a crashed worker is started again.
         limits: What a worker may take.
@@ -71,6 +74,8 @@ class PluginConfig:
         source: The config file; None if there is none.
         folder: The folder from which relative paths count.
         document: The values with their places in the file, for errors; None if there is none.
+        content: Where the library's bytes are read that were checked, instead of `libpath`.
+        own_from: Where the plugin's own keys come from, if they are not to be shown; else "".
     """
 
     libpath: Path
@@ -86,6 +91,8 @@ class PluginConfig:
     load_timeout: float = 30.0
     unload_timeout: float = 10.0
     flush_interval: float = 1.0
+    grants: tuple[str, ...] = ()
+    call_timeout: float = 2.0
     retry: Retry = field(default_factory=Retry)
     restart: Restart = field(default_factory=Restart)
     limits: Limits = field(default_factory=Limits)
@@ -96,6 +103,8 @@ class PluginConfig:
     source: Path | None = None
     folder: Path = field(default_factory=Path.cwd)
     document: Document | None = field(default=None, repr=False, compare=False)
+    content: Path | None = field(default=None, repr=False, compare=False)
+    own_from: str = field(default="", compare=False)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], *, folder: str | os.PathLike[str]) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._platform import make_private_folder
@@ -12,6 +13,11 @@ from slipstream.delivery.sequencer import Sequencer
 from slipstream.delivery.supervisor import Supervisor
 from slipstream.errors import ConfigError
 from slipstream.logs import LogPump
+
+if TYPE_CHECKING:
+    from slipstream.delivery.desk import Desk
+    from slipstream.delivery.services import Served
+    from slipstream.peers import Services
 
 
 @dataclass(eq=False)
@@ -24,6 +30,7 @@ class Host:
         data_dir: Holds a folder for each of them; None: they get none.
         log_level: The lowest level of their log lines, SLIPSTREAM_LOG_*.
         hurry: Makes their waits short.
+        served: What the application offers them; None: nothing.
     """
 
     pump: LogPump
@@ -31,7 +38,22 @@ class Host:
     data_dir: Path | None
     log_level: int
     hurry: Hurry = field(default_factory=Hurry)
+    served: Served | None = None
     _supervisor: Supervisor | None = None
+
+    def serve(self, services: Services) -> None:
+        """Offer what an application has; before any plugin is loaded."""
+        from slipstream.delivery.services import Served  # noqa: PLC0415 - asyncio, where it is used
+
+        self.served = Served(services)
+
+    def open_desk(self, name: str) -> Desk | None:
+        """Return where a plugin asks the application; None if that offers nothing."""
+        if self.served is None:
+            return None
+        from slipstream.delivery.desk import Desk  # noqa: PLC0415 - only with services
+
+        return Desk(self.pump, self.served, name)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -83,4 +105,6 @@ class Host:
             self._supervisor.close()
         self.pump.drain()
         self.sequencer.close()
+        if self.served is not None:
+            self.served.close()
         self.pump.close()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from slipstream._native.cdef import Pointer, char, ss_instance, ss_instance_info, ss_metric
     from slipstream.config import PluginConfig
+    from slipstream.delivery.desk import Desk
     from slipstream.library import PrivateCopy
     from slipstream.logs import LogPump
 
@@ -144,13 +145,14 @@ class Instance(Handle["ss_instance"]):
 
     description: Description
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last two by name
         self,
         pump: LogPump,
         copy: PrivateCopy,
         config: PluginConfig,
         name: str,
         hurry: Hurry | None = None,
+        desk: Desk | None = None,
     ) -> None:
         """Look at the file, open it, construct the instance and check its table.
 
@@ -160,6 +162,7 @@ class Instance(Handle["ss_instance"]):
             config: `folder` and the deadlines are used.
             name: The name that its log lines carry.
             hurry: Makes its waits short.
+            desk: Where it may ask the application; None: nowhere.
 
         Raises:
             PluginLoadError: It was refused; `refusal` says why. Nothing is left of it.
@@ -194,6 +197,10 @@ class Instance(Handle["ss_instance"]):
         if info is not None:
             lib.ss_instance_allow_kinds(pointer, info.kind_bits)
         try:
+            if desk is not None:
+                terms = desk.terms(config.grants, config.call_timeout)
+                if lib.ss_instance_set_desk(pointer, desk.pointer, terms):
+                    raise MemoryError
             table = self._begin("opening and constructing", lib.ss_instance_open)
             self.description = Description(
                 _native.text(table.name),

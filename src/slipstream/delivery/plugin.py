@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from slipstream.status import Counters, Metric, PluginState, Status
+from slipstream.status import Calls, Counters, Metric, PluginState, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from slipstream.config import PluginConfig
     from slipstream.delivery.crash_report import CrashReport
     from slipstream.delivery.description import Flush, Identity
+    from slipstream.delivery.desk import Desk
     from slipstream.delivery.host import Host
 
 
@@ -32,6 +33,7 @@ class Delivery(ABC):
         self.name = name
         self._host = host
         self._slot = -1
+        self._desk: Desk | None = host.open_desk(name)
         self._seen = Status(PluginState.LOADING)
         self._told = ""  # the reason at the last look
         # What it is in beside delivering: a reload, an unload, the end, or a failure for good.
@@ -93,6 +95,10 @@ class Delivery(ABC):
         """Return the plugin's own numbers: none, unless it is native."""
         return []
 
+    def calls(self) -> Calls | None:
+        """Return what became of its calls; None where the application offers nothing."""
+        return None if self._desk is None else self._desk.calls()
+
     @abstractmethod
     def pause(self) -> None:
         """Hold events back; what comes meanwhile is told by a GAP."""
@@ -127,6 +133,8 @@ class Delivery(ABC):
         self._detach()
         self._beside = Status(PluginState.UNLOADING)
         problems += self._end(timeout)
+        if self._desk is not None:
+            problems.append(self._desk.end(timeout))
         self._beside = Status(PluginState.UNLOADED, "unloaded")
         return "; ".join(filter(None, problems))
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from slipstream._native.cdef import Pointer, char, ss_spec, ss_supervised_info
     from slipstream.config import PluginConfig
+    from slipstream.delivery.desk import Desk
     from slipstream.delivery.host import Host
     from slipstream.library import PrivateCopy
 
@@ -50,8 +51,14 @@ class Generation:
     before: int
     is_waiting = True
 
-    def __init__(
-        self, host: Host, worker: Supervised, copy: PrivateCopy, config: PluginConfig, name: str
+    def __init__(  # noqa: PLR0913 - all of it is the plugin's
+        self,
+        host: Host,
+        worker: Supervised,
+        copy: PrivateCopy,
+        config: PluginConfig,
+        name: str,
+        desk: Desk | None = None,
     ) -> None:
         """Open, check and construct it in a new process, beside the one that runs.
 
@@ -63,13 +70,17 @@ class Generation:
         self.log_id = host.pump.open_log(name)
         self._pump, self._worker = host.pump, worker
         try:
-            self._open(host.log_level)
+            self._open(host.log_level, desk)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, log_level: int) -> None:
+    def _open(self, log_level: int, desk: Desk | None) -> None:
         spec, _kept = _spec(self, log_level)
+        if desk is not None:
+            spec.desk = desk.pointer
+            terms = desk.terms(self.config.grants, self.config.call_timeout)
+            spec.terms = terms
         end = time.monotonic() + self.config.load_timeout + _SPARE
         # A restart that is under way comes to its end first.
         while status := lib.ss_supervised_prepare(self._worker.pointer, spec):
@@ -125,7 +136,7 @@ class ProcessPlugin(Queued[Generation]):
         if self.present is None:
             self._copy = copy
         with self._naming_its_report():
-            return Generation(self._host, self._worker, copy, config, self.name)
+            return Generation(self._host, self._worker, copy, config, self.name, self._desk)
 
     @contextlib.contextmanager
     def _naming_its_report(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ lets versions take over; how that is done with instances in this process stands 
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -16,7 +17,13 @@ from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.letters import Letters, tell_of_waiting
 from slipstream.delivery.plugin import Delivery
-from slipstream.errors import ConfigError, PluginFailed, PluginLoadError, SlipstreamError
+from slipstream.errors import (
+    ConfigError,
+    PluginFailed,
+    PluginLoadError,
+    Refusal,
+    SlipstreamError,
+)
 from slipstream.library import PrivateCopy
 from slipstream.status import Metric
 
@@ -26,6 +33,14 @@ if TYPE_CHECKING:
 
     from slipstream.config import PluginConfig
     from slipstream.delivery.host import Host
+
+
+# What of the application stands behind an extension.
+_SERVICES = {
+    "slipstream.send/1": (lib.SS_OFFERS_SEND, "control"),
+    "slipstream.peers/1": (lib.SS_OFFERS_PEERS, "peers"),
+    "slipstream.identity/1": (lib.SS_OFFERS_IDENTITY, "identity"),
+}
 
 
 class Version(Protocol):
@@ -115,8 +130,9 @@ class Reloadable(Delivery, Generic[V]):
                     f"`{key}` of {self.name} cannot be changed by a reload",
                     "unload it and load it again",
                 )
-        copy = PrivateCopy(path, config.sha256, shared=config.user is not None)
+        copy = self._copied(path, config)
         try:
+            _require_services(copy, self._host)
             own = settle_own(config, None if copy.info is None else copy.info.config_schema)
             _native.hide(own.forms)
         except BaseException:
@@ -127,6 +143,9 @@ class Reloadable(Delivery, Generic[V]):
             if accept is not None:
                 self.name = config.name or fresh.description.name
                 accept(self.name)
+                if self._desk is not None:
+                    self._desk.name = self.name
+            self._tell_grants(fresh)
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
             data_dir = self._host.make_folder(self.name)
@@ -155,6 +174,24 @@ class Reloadable(Delivery, Generic[V]):
             info=copy.info,
         )
         return problem
+
+    def _copied(self, path: Path, config: PluginConfig) -> PrivateCopy:
+        """Make the copy that is opened, of the bytes that were checked where there are such."""
+        sealed = config.content
+        shared = config.user is not None
+        apart = sealed is not None
+        return PrivateCopy(path, config.sha256, of=sealed, apart=apart, shared=shared)
+
+    def _tell_grants(self, version: V) -> None:
+        """Say what a version asks to be granted, and is not."""
+        info = version.copy.info
+        missing = sorted(set(() if info is None else info.grants) - set(version.config.grants))
+        if missing and self._desk is not None:
+            self._host.pump.say(
+                logging.WARNING,
+                "the plugin is not granted all that it asks for; see `grants` in its config",
+                {"plugin": self.name, "missing": ", ".join(missing)},
+            )
 
     def _write_letters(self, version: V) -> None:
         """Let what a version refuses go where its config says.
@@ -208,6 +245,20 @@ class Reloadable(Delivery, Generic[V]):
         """
 
 
+def _require_services(copy: PrivateCopy, host: Host) -> None:
+    """Refuse a library that cannot do without a service that the application does not have."""
+    if copy.info is None:
+        return
+    offered = 0 if host.served is None else host.served.offers
+    for name, (offer, service) in _SERVICES.items():
+        if name in copy.info.requires and not offered & offer:
+            raise PluginLoadError(
+                f"{copy.original} requires {name}, and this application has no such service",
+                f"give it one: PluginManager(services=Services({service}=...))",
+                Refusal.EXTENSION_MISSING,
+            )
+
+
 class InHost(Reloadable[Instance]):
     """A plugin whose instance lives in this process."""
 
@@ -215,7 +266,7 @@ class InHost(Reloadable[Instance]):
     serves_to_the_last = False
 
     def _open(self, copy: PrivateCopy, config: PluginConfig) -> Instance:
-        return Instance(self._host.pump, copy, config, self.name, self._host.hurry)
+        return Instance(self._host.pump, copy, config, self.name, self._host.hurry, self._desk)
 
     def bring(
         self, config: PluginConfig, path: Path, accept: Callable[[str], None] | None = None
@@ -224,9 +275,9 @@ class InHost(Reloadable[Instance]):
         old = self.present
         if not config.reload_close_first or old is None or not old.is_loaded:
             return super().bring(config, path, accept)
-        with PrivateCopy(path, config.sha256) as checked:
+        with self._copied(path, config) as checked:
             _ = checked.info  # what can be refused without running it is, while the old one serves
-        again = PrivateCopy(old.copy.original, of=old.copy.path)
+        again = self._copied_again(old)
         try:
             problem = self._end_first(old)
         except BaseException:
@@ -290,7 +341,12 @@ class InHost(Reloadable[Instance]):
         if old.is_loaded:
             self._go_on(old)
             return
-        self._open_again(old, PrivateCopy(old.copy.original, of=old.copy.path), cause)
+        self._open_again(old, self._copied_again(old), cause)
+
+    def _copied_again(self, old: Instance) -> PrivateCopy:
+        """Make another copy of an open one, which nobody has changed meanwhile."""
+        copy, apart = old.copy, old.config.content is not None
+        return PrivateCopy(copy.original, copy.digest, of=copy.path, apart=apart)
 
     def _open_again(self, old: Instance, copy: PrivateCopy, cause: BaseException) -> None:
         """Start an unloaded version anew, from a copy of its copy."""

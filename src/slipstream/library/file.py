@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slipstream import _native
 from slipstream._native import ffi, lib
+from slipstream._platform import is_open_path
 from slipstream.errors import PluginLoadError, Refusal
 from slipstream.library.info import PluginInfo, read_info
 
@@ -94,7 +95,9 @@ def read_file(path: Path, shown: Path | None = None) -> LibraryFile:
         PluginLoadError: The file cannot be read.
     """
     shown = shown or path
-    name, path = bytes(shown), Path(os.path.realpath(path))
+    name = bytes(shown)
+    if not is_open_path(path):
+        path = Path(os.path.realpath(path))
     found, why = ffi.new("ss_file *"), ffi.new("ss_refusal *")
     info = ffi.new("char[]", bytes(lib.SLIPSTREAM_INFO_MAX))
     if not lib.ss_file_read(bytes(path), name, found, info, why):

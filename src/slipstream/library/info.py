@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from slipstream import _native
 from slipstream._native import lib
-from slipstream.config import ConfigSchema, SchemaProblem, is_misspelt, is_plugin_name, shown, spell
+from slipstream.config import (
+    GRANTS,
+    ConfigSchema,
+    SchemaProblem,
+    is_misspelt,
+    is_plugin_name,
+    shown,
+    spell,
+)
 from slipstream.errors import PluginLoadError, Refusal
 from slipstream.text import printable
 
@@ -22,7 +30,6 @@ if TYPE_CHECKING:
     from slipstream.config import JsonValue
 
 SYMBOL = "slipstream_info_v1"
-GRANTS = ("send", "peers", "identity.sign", "identity.open")
 MAX_DEPTH = 32
 
 _LARGEST = 2**32 - 1

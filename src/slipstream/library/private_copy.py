@@ -57,6 +57,7 @@ class PrivateCopy(Handle[int]):
         expected: str | None = None,
         *,
         of: Path | None = None,
+        apart: bool = False,
         shared: bool = False,
     ) -> None:
         """Copy a library.
@@ -64,7 +65,10 @@ class PrivateCopy(Handle[int]):
         Args:
             original: A regular file; what messages name.
             expected: The SHA-256 that it must have, in hexadecimal; None accepts any.
-            of: The file that is really read, if it is not `original`: an earlier copy of it.
+            of: The file that is really read, if it is not `original`: an earlier copy of it, or
+                its bytes as they were checked.
+            apart: The copy lies outside of the original's folder, in the one above, so that no
+                other library of that folder comes along with it.
             shared: Other users may read the copy; a worker that runs as one has to.
 
         Raises:
@@ -72,7 +76,7 @@ class PrivateCopy(Handle[int]):
         """
         self.original = original
         self._shared = shared
-        self.path, descriptor = self._create(original)
+        self.path, descriptor = self._create(original, original.parents[apart])
         super().__init__(descriptor, partial(_remove, self.path))
         try:
             self.digest = self._fill(of or original)
@@ -98,9 +102,9 @@ class PrivateCopy(Handle[int]):
         return self._judged[0]
 
     @staticmethod
-    def _create(original: Path) -> tuple[Path, int]:
+    def _create(original: Path, folder: Path) -> tuple[Path, int]:
         try:
-            return _new_file(original.parent, original.stem)
+            return _new_file(folder, original.stem)
         except OSError as error:
             if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 raise _cannot_copy(original, error) from None
@@ -162,7 +166,8 @@ def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
     _sweep(folder)
     # Whatever the library is called, the copy's name is short and needs no escape.
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", stem)
-    name = f".{plain[:64]}.{os.getpid()}-{next(_numbers)}"
+    # Whoever swaps the folder cannot have laid one of that name into the other.
+    name = f".{plain[:64]}.{os.getpid()}-{next(_numbers)}-{os.urandom(8).hex()}"
     draft = folder / f"{name}.new"
     path = folder / f"{name}{_SUFFIX}"
     with contextlib.suppress(FileNotFoundError):

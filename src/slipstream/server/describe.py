@@ -9,26 +9,27 @@ from dataclasses import asdict, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from slipstream.config import PluginConfig, masked
+from slipstream.config import MASK, PluginConfig, masked
 from slipstream.events import EventKind
 from slipstream.frames import kind_name
 from slipstream.loaded import Plugin
+from slipstream.server.packages import Packaged
 from slipstream.status import PluginState
 
 RETRIED_TOO_LONG = 60.0
 """Seconds for which an event may be offered again before its plugin counts as not ready."""
 
-_NOT_SHOWN = {"own", "source", "folder", "document"}
+_NOT_SHOWN = {"own", "source", "folder", "document", "content", "own_from"}
 
 
-def status_of(plugin: Plugin) -> dict[str, object]:
-    """Return everything that is known of a plugin; waits for nobody."""
+def status_of(plugin: Plugin, package: Packaged | None = None) -> dict[str, object]:
+    """Return everything that is known of a plugin, and of its package; waits for nobody."""
     status, counters, identity = plugin.status, plugin.counters, plugin.identity
     counted = asdict(counters)
     buckets = counted.pop("callback_buckets")
     timed, total = counted.pop("callbacks_timed"), counted.pop("callback_ns")
     counted.pop("retrying_since")
-    crash, config = plugin.last_crash, plugin.config
+    crash, config, calls = plugin.last_crash, plugin.config, plugin.calls
     return {
         "name": plugin.name,
         "state": str(status.state),
@@ -41,6 +42,7 @@ def status_of(plugin: Plugin) -> dict[str, object]:
         "config_file": None if identity.config_file is None else str(identity.config_file),
         "kinds": [kind_name(kind) for kind in EventKind if identity.kinds >> kind & 1],
         "counters": {**counted, "lag": counters.lag},
+        "calls": None if calls is None else asdict(calls),
         "restarts": plugin.restarts,
         "callback": {"count": timed, "total_ns": total, "buckets": list(buckets)},
         "last_crash": None if crash is None else json.loads(crash.to_json()),
@@ -49,6 +51,7 @@ def status_of(plugin: Plugin) -> dict[str, object]:
             {"name": metric.name, "label": metric.label, "value": _finite(metric.value)}
             for metric in plugin.metrics
         ],
+        "package": None if package is None else asdict(package),
     }
 
 
@@ -59,7 +62,8 @@ def config_of(config: PluginConfig) -> dict[str, object]:
         for field in fields(config)
         if field.name not in _NOT_SHOWN
     }
-    return {**shown, "own": masked(config.own)}
+    own = dict.fromkeys(config.own, f"{MASK}({config.own_from})") if config.own_from else None
+    return {**shown, "own": masked(config.own) if own is None else own}
 
 
 def why_not_ready(plugin: Plugin) -> str:

@@ -42,6 +42,7 @@ SOURCE = {
 }
 """What the sources of events have brought: the name, kind and meaning of each figure."""
 
+_CALLS = ("sent", "unsent", "answered", "denied", "retries", "timeouts", "nonsense")
 _OUTCOMES = ("delivered", "dead", "told", "undelivered")
 _STATES = tuple(str(state) for state in PluginState)
 _RESERVED = re.compile(r"^(__.*|plugin)$")
@@ -175,6 +176,12 @@ class _Families:
         )
         self.gaps = family("gaps", "counter", "Events that were lost, by reason.")
         self.ring = family("ring_bytes", "gauge", "A plugin's ring: what is used, and free.")
+        self.calls = family(
+            "calls", "counter", "What became of a plugin's calls of the application."
+        )
+        self.outbox = family(
+            "outbox_messages", "gauge", "Messages of a plugin that wait to be sent."
+        )
         self.restarts = family("restarts", "counter", "Crashes of a plugin's worker.")
         self.callback = family("callback_seconds", "histogram", "Time in a plugin's callback.")
         self.lines = family("log_lines", "counter", "Log lines of a plugin; of the host: no name.")
@@ -216,6 +223,11 @@ class _Families:
             free = counters.ring_bytes - counters.ring_used
             self.ring.add(f'{me},state="used"', counters.ring_used)
             self.ring.add(f'{me},state="free"', free)
+        calls = plugin.calls
+        if calls is not None:
+            for result in _CALLS:
+                self.calls.add(f'{me},result="{result}"', getattr(calls, result))
+            self.outbox.add(me, calls.waiting)
         self.restarts.add(me, plugin.restarts)
         self._add_callback(me, counters)
         for metric in plugin.metrics:

@@ -34,6 +34,7 @@ SECTIONS = (
     "hygiene",
     "hostile",
     "contract",
+    "peers",
 )
 
 _COMMENT_MARKS = re.compile(r"^\s*\*(?=\s|$)|/\*|\*/")

@@ -1,0 +1,286 @@
+"""Where one plugin asks the application: the threads that serve it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from slipstream import _native
+from slipstream._native import ffi, lib
+from slipstream._native.handle import Handle
+from slipstream.delivery.services import ServiceFailed
+from slipstream.logs import Seldom
+from slipstream.status import Calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from slipstream._native.cdef import ss_asked, ss_desk, ss_terms
+    from slipstream.delivery.services import Served
+    from slipstream.logs import LogPump
+
+GRANTS = {
+    "send": lib.SS_GRANTS_SEND,
+    "peers": lib.SS_GRANTS_PEERS,
+    "identity.sign": lib.SS_GRANTS_SIGN,
+    "identity.open": lib.SS_GRANTS_OPEN,
+}
+"""The bit of each grant."""
+
+# So many threads serve one plugin at most: those of calls that do not come back are among them.
+_THREADS_MAX = 16
+_IDLE_MAX = 2
+_LOOK_EVERY_MS = 1000  # between two looks for calls that do not come back
+_SPARE = 1.0  # seconds for threads to end
+_SLICE = 0.002  # seconds between two looks at them
+# A plugin that asks without a pause is served for a part of the time only: more would take Python's
+# lock from those who send events. Who is told to come again, and does so at once, gets less.
+_SHARE, _SHARE_OF_FLOOD = 0.5, 0.1
+_FLOOD = 20  # calls that were told so for each one that was served
+_BURST = 0.02  # seconds for which it may be served in one go
+
+
+class Desk(Handle["ss_desk"]):
+    """Where the instances of one plugin ask, and what answers them.
+
+    Attributes:
+        name: The plugin's.
+    """
+
+    def __init__(self, pump: LogPump, served: Served, name: str) -> None:
+        """Make one that nobody asks yet.
+
+        Args:
+            pump: Takes its log lines.
+            served: The services.
+            name: The plugin's name, as far as it is known.
+        """
+        pointer = lib.ss_desk_new(pump.pointer)
+        if pointer == ffi.NULL:
+            raise MemoryError
+        super().__init__(pointer, lib.ss_desk_free, pump)
+        self.name = name
+        self._pump, self._served = pump, served
+        self._seldom = Seldom()
+        self._guard = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._ended = False
+        self._timeout = 0.0
+        # What each busy thread does, and since when; once said, it is not said again.
+        self._busy: dict[int, tuple[float, int]] = {}
+        self._spent = _Budget(self.calls)
+
+    def terms(self, grants: Iterable[str], call_timeout: float) -> ss_terms:
+        """Return the terms of an instance that is about to ask, and begin to serve it.
+
+        Args:
+            grants: What it may.
+            call_timeout: The longest wait for an answer, in seconds.
+        """
+        granted, services = sum(GRANTS[grant] for grant in set(grants)), self._served.services
+        sends = self._served.offers & lib.SS_OFFERS_SEND and granted & lib.SS_GRANTS_SEND
+        self._timeout = max(self._timeout, call_timeout)
+        if granted and not self._threads:
+            self._start_thread()
+        return ffi.new(
+            "ss_terms *",
+            {
+                "offers": self._served.offers,
+                "grants": granted,
+                "call_timeout_ms": max(1, int(call_timeout * 1000)),
+                "outbox_messages": services.outbox_messages if sends else 0,
+                "outbox_bytes": services.outbox_bytes // 8 * 8 if sends else 8,
+            },
+        )
+
+    # ---- The threads --------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"calls-{self.name}", daemon=True)
+        with self._guard:
+            if len(self._threads) >= _THREADS_MAX:
+                return
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._guard:
+                self._threads.discard(thread)
+            self._say("no thread to be had for its calls", {})
+
+    def _serve(self) -> None:
+        pointer, asked = self.pointer, ffi.new("ss_asked *")
+        try:
+            while True:
+                status = lib.ss_desk_take(pointer, _LOOK_EVERY_MS, asked)
+                if status == lib.SLIPSTREAM_OK:
+                    self._serve_one(pointer, asked)
+                elif status == lib.SLIPSTREAM_WRONG_STATE or self._is_one_too_many():
+                    return
+                elif status == lib.SLIPSTREAM_NO_MEMORY:
+                    time.sleep(0.1)
+                if self._busy:
+                    self._tell_late()
+        finally:
+            with self._guard:
+                self._threads.discard(threading.current_thread())
+
+    def _is_one_too_many(self) -> bool:
+        return len(self._threads) - len(self._busy) > _IDLE_MAX
+
+    def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> None:
+        # The plugin waits: what can come after the answer does.
+        me, begin = threading.get_ident(), time.monotonic()
+        self._busy[me] = begin, asked.what
+        if len(self._busy) >= len(self._threads):
+            self._start_thread()  # for the next one, should this one not come back
+        try:
+            status, answer = self._answer(asked)
+            wanted = lib.ss_desk_answer(pointer, asked, status, answer, len(answer))
+        finally:
+            self._busy.pop(me, None)
+        took = time.monotonic() - begin
+        if not wanted and took > self._timeout:
+            self._say("a service came back too late", {"seconds": round(took, 3)})
+        if not self._ended:
+            self._spent.pay()
+
+    def _answer(self, asked: ss_asked) -> tuple[int, bytes]:
+        try:
+            return lib.SLIPSTREAM_OK, self._served.answer(asked, self._timeout)
+        except ServiceFailed as failure:
+            if failure.text:
+                fields: dict[str, object] = {"status": _native.status_name(failure.status)}
+                if asked.what == lib.SS_ASKS_SEND:
+                    fields["ticket"] = asked.ticket
+                self._say(failure.text, fields, failure.cause)
+            return failure.status, b""
+        except Exception as error:  # noqa: BLE001 - the plugin gets an answer all the same
+            self._say("a call of the plugin could not be served", {}, error)
+            return lib.SLIPSTREAM_FAILED, b""
+
+    def _tell_late(self) -> None:
+        """Say what has not come back in time."""
+        now = time.monotonic()
+        late = [
+            (thread, since, what)
+            for thread, (since, what) in list(self._busy.items())
+            if now - since > self._timeout + _LOOK_EVERY_MS / 2000
+        ]
+        for thread, since, what in late:
+            if self._busy.get(thread) == (since, what):
+                self._busy[thread] = float("inf"), what
+        for _thread, since, what in late:
+            fields: dict[str, object] = {"seconds": round(now - since, 1), "call": _CALLS[what]}
+            self._say("a service does not come back; its call has failed", fields)
+
+    def _say(
+        self, text: str, fields: dict[str, object], error: BaseException | None = None
+    ) -> None:
+        more = self._seldom.due(text)
+        if more is None:
+            return
+        if more:
+            fields = {**fields, "unsaid_before": more}
+        self._pump.say(
+            logging.WARNING,
+            text,
+            {"plugin": self.name, **fields},
+            error=error if isinstance(error, Exception) else None,
+        )
+
+    # ---- Asking, and the end ------------------------------------------------------
+
+    def calls(self) -> Calls:
+        """Return what became of the plugin's calls."""
+        stats = ffi.new("ss_desk_stats *")
+        lib.ss_desk_describe(self.pointer, stats)
+        return Calls(
+            sent=stats.sent,
+            unsent=stats.unsent,
+            waiting=stats.waiting,
+            answered=stats.answered,
+            denied=stats.denied,
+            retries=stats.retries,
+            timeouts=stats.timeouts,
+            nonsense=stats.nonsense,
+        )
+
+    def end(self, timeout: float) -> str:
+        """Hand over what is left, and let the threads go.
+
+        Args:
+            timeout: The longest wait, in seconds.
+
+        Returns:
+            What did not go well, "" if all did.
+        """
+        if self._ended or self.is_foreign:
+            return ""
+        self._ended = True
+        lib.ss_desk_end(self.pointer, 0)
+        self._wait_for_threads(timeout)
+        lib.ss_desk_end(self.pointer, 1)
+        left = self.calls().waiting
+        self._wait_for_threads(_SPARE)
+        return f"{left} messages were not handed to the application" if left else ""
+
+    def _wait_for_threads(self, timeout: float) -> None:
+        """Wait for their end; not for those with a call for which nobody waits any more."""
+        end = time.monotonic() + timeout
+        while (now := time.monotonic()) < end:
+            with self._guard:
+                sending = [
+                    since + self._timeout > now
+                    for since, what in self._busy.values()
+                    if what == lib.SS_ASKS_SEND
+                ]
+                if len(self._threads) == len(self._busy) and not any(sending):
+                    return
+            time.sleep(_SLICE)
+
+
+class _Budget:
+    """Processor time in which a plugin may be served: some at once, and then a part of all."""
+
+    def __init__(self, look: Callable[[], Calls]) -> None:
+        """All of it is there; `look` returns what became of the plugin's calls."""
+        self._lock, self._own = threading.Lock(), threading.local()
+        self._look = look
+        self._left = _BURST
+        self._share = _SHARE
+        self._paid = time.monotonic()
+        self._looked, self._retries, self._served = self._paid, 0, 0
+
+    def pay(self) -> None:
+        """Pay for what this thread has done since it paid last; waits where not enough is left."""
+        now, used = time.monotonic(), time.thread_time()
+        seconds = used - getattr(self._own, "paid", used)
+        self._own.paid = used
+        with self._lock:
+            self._left = min(_BURST, self._left + (now - self._paid) * self._share) - seconds
+            self._paid = now
+            self._served += 1
+            owed, share = -self._left, self._share
+            if now - self._looked > _BURST:
+                self._judge(now)
+        if owed > 0:
+            time.sleep(min(owed / share, 10 * _BURST))
+
+    def _judge(self, now: float) -> None:
+        retries = self._look().retries
+        flood = retries - self._retries > _FLOOD * self._served
+        self._share = _SHARE_OF_FLOOD if flood else _SHARE
+        self._looked, self._retries, self._served = now, retries, 0
+
+
+_CALLS = {
+    lib.SS_ASKS_SEND: "send",
+    lib.SS_ASKS_LOOKUP: "lookup",
+    lib.SS_ASKS_PEER_AT: "peer_at",
+    lib.SS_ASKS_PUBLIC_KEY: "public_key",
+    lib.SS_ASKS_SIGN: "sign",
+    lib.SS_ASKS_OPEN: "open",
+}

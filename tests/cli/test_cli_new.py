@@ -1,0 +1,81 @@
+"""``slipstream new``: what it makes builds, passes its test and the checks, runs, is debugged."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.toolbox import gdb_trouble, is_not_here
+
+
+def slipstream(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slipstream.cli", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def make(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["make", "-s", f"PYTHON={sys.executable}", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("lang", ["c", "cpp"])
+def test_it_makes_a_project_that_works(tmp_path: Path, lang: str) -> None:
+    done = slipstream(tmp_path, "new", "my-first.one", "--lang", lang)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\nNext: make -C my-first.one test check\n")
+    folder = tmp_path / "my-first.one"
+    assert not [
+        file for file in folder.iterdir() if re.search("@[A-Z]+@", file.name + file.read_text())
+    ]
+    assert "2 passed" in make(folder, "test")
+    told = make(folder, "run")
+    assert "2 blocks; the last has 2 bytes" in told
+    assert "4 blocks in all, 0 lost" in told
+    checked = slipstream(folder, "check", "--quick", "--fail-on", "note", "./my-first.one.so")
+    assert "excellent: nothing was found" in checked.stdout, checked.stdout
+    if trouble := gdb_trouble():
+        is_not_here(trouble)
+    told = make(folder, "debug", "GDB=gdb -q -batch")
+    assert "hit Breakpoint 1" in told, told
+    make(folder, "clean")
+    assert not (folder / "my-first.one.so").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["new", "My Plugin"], 2, "'My Plugin' is no name for a plugin"),
+        (["new", "../up"], 2, "'../up' is no name for a plugin"),
+        (["new", "there"], 1, "there is there already"),
+        (["new", "here", "--folder", "file/below"], 1, "cannot make file/below: Not a directory"),
+        (["new", "here", "--lang", "cobol"], 2, "'cobol' is not one of"),
+    ],
+)
+def test_it_refuses_and_says_why(
+    tmp_path: Path, arguments: list[str], code: int, text: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    done = slipstream(tmp_path, *arguments)
+    assert done.returncode == code
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "there"]

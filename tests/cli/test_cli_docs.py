@@ -82,7 +82,6 @@ def test_a_shell_completes_file_names_wherever_a_file_is_named() -> None:
     ("given", "meant"),
     [
         ("run --config x", "--slipstream-config"),
-        ("start --config x", "--slipstream-config"),
         ("redeliver --config x", "--slipstream-config"),
         ("show --limits 3", "--limit"),
         ("check --quik", "--quick"),

@@ -55,7 +55,6 @@ SHOWN = {
     "checks": ("checks binary.kind", None),
     "tokens": ("token list --data-dir {}", tokens),
     "plugins": ("", a_row),
-    "help": ("--help", None),
 }
 # What is another on each machine, or at each time.
 VOLATILE = [

@@ -113,6 +113,7 @@ PYTHON = {
             *("server", "__init__"),
         ),
     ),
+    "__main__": Room("python -m slipstream", ("cli",)),
 }
 
 

@@ -27,7 +27,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak asan interop mutants retry stress dist clean distclean
+.PHONY: help setup examples demo hello test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan interop mutants retry stress dist clean distclean
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -63,6 +63,10 @@ examples: $(VENV)/.build ## build the example plugins
 
 demo: setup ## stream the Aleo mainnet's genesis block into SQLite and check the sums
 	@$(python) examples/demo/demo.py
+
+hello: setup ## package a plugin, serve it, install it, say hello, change its language
+	@$(pip) install --quiet $(call requirements,server packages)
+	@$(python) examples/hello/hello.py
 
 test: setup $(stamp_test) ## run all tests, those of the C code under ASan and UBSan too
 	@$(python) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
@@ -115,6 +119,11 @@ retry: setup $(stamp_test) ## let plugins ask for an event again for half a minu
 
 soak: setup $(stamp_test) ## a daemon under three times a node's load for an hour; ARGS=600 for ten minutes; writes build/soak.json
 	@$(python) tests/stress/soak.py $(ARGS)
+
+packages: setup $(stamp_test) ## swap packages 10,000 times, kill their changes 500 times and downloads 200 times
+	@SLIPSTREAM_SWAPS=10000 SLIPSTREAM_KILLS=500 SLIPSTREAM_LONG=1 $(python) -m pytest -q -s \
+		tests/packages/test_installed.py tests/packages/test_signatures.py $(ARGS)
+	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s -k killed tests/packages/test_hostile_centrals.py
 
 kills: setup $(stamp_test) ## kill a daemon 200 times under a producer; nothing is lost or twice
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s tests/server/test_start_kills.py $(ARGS)

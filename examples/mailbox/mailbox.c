@@ -15,71 +15,88 @@
  * its messages are safe here, and the host's signature of "org.example.mailbox.receipt", the
  * sender and these 8 bytes, if the host signs for the mailbox.
  *
- * Each run of events is one transaction, in which it stands how far the host's stream is taken. A
- * run is answered, and so acknowledged, when that is committed; what comes again after a crash is
- * then known. The receipts follow the commit. One that cannot be sent is not missed: the sender
- * sends again what it waits for, and gets another.
+ * How far the host's stream is taken is written in the transaction that keeps its messages. After the
+ * commit its events are acknowledged, and the receipts sent. What was not acknowledged when something
+ * crashed comes again; what is in the file by then is known. A receipt that cannot be sent is not
+ * missed: the sender sends again what it waits for, and gets another.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#define _DEFAULT_SOURCE /* clock_gettime */
 #include "store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define PUT "org.example.mailbox.put"
 #define SEALED "org.example.mailbox.sealed"
 #define RECEIPT "org.example.mailbox.receipt"
-#define HEAD_LEN 16     /* of a message: number and oldest */
-#define RECEIPTS 256    /* senders of a run that get one; the others when they send again */
-#define SIGNED_PEER 256 /* longest name of a peer for which a receipt is signed */
+#define HEAD_LEN 16 /* of a message: number and oldest */
+#define RECEIPTS 64 /* senders of a transaction that get one; others when they send again */
+#define PEER_LIMIT 256 /* longest name of a peer that gets one */
+#define COMMIT_EVERY 1000
+#define COMMIT_MS 50 /* looked at when events come; the host's flush takes care of the rest */
 #define PATH_LIMIT 2048 /* so that an error text has room for two */
 
 /* What a host reads before any of this runs. */
 SLIPSTREAM_INFO({
-    "name": "mailbox", "version": "1.0.0", "abi": 1,
-    "flags": ["BATCH", "MULTI_INSTANCE"],
-    "kinds": ["PEER_SEEN", "PEER_FORGOTTEN"],
-    "requires": ["slipstream.config/1"],
-    "optional": ["slipstream.send/1", "slipstream.identity/1"],
-    "grants": ["send", "identity.sign", "identity.open"],
-    "config_schema": {
-        "type": "object",
-        "properties": {
-            "database": {
-                "type": "string", "minLength": 1, "examples": ["mailbox.db"],
-                "description": "the SQLite file, relative to the folder of the config"
+    "name" : "mailbox",
+    "version" : "1.0.0",
+    "abi" : 1,
+    "flags" : [ "BATCH", "EXPLICIT_ACK", "MULTI_INSTANCE" ],
+    "kinds" : [ "PEER_SEEN", "PEER_FORGOTTEN" ],
+    "requires" : ["slipstream.config/1"],
+    "optional" : [ "slipstream.send/1", "slipstream.identity/1" ],
+    "grants" : [ "send", "identity.sign", "identity.open" ],
+    "config_schema" : {
+        "type" : "object",
+        "properties" : {
+            "database" : {
+                "type" : "string",
+                "minLength" : 1,
+                "examples" : ["mailbox.db"],
+                "description" : "the SQLite file, relative to the folder of the config"
             }
         },
-        "required": ["database"],
-        "additionalProperties": false
+        "required" : ["database"],
+        "additionalProperties" : false
     },
-    "sample_config": {"database": "mailbox.db"},
-    "licence": "Apache-2.0"
+    "sample_config" : {"database" : "mailbox.db"},
+    "licence" : "Apache-2.0"
 });
 
-typedef struct receipt {
-    slipstream_bytes sender; /* in the frames of the run that is under way */
-    uint64_t number;
-} receipt;
+typedef struct peer {
+    uint8_t bytes[PEER_LIMIT];
+    size_t len;
+} peer;
 
 typedef struct mailbox {
     slipstream_plugin table;
     const slipstream_host *host;
-    const slipstream_send_v1 *send;         /* NULL where the host has no peers */
+    const slipstream_send_v1 *send; /* NULL where the host has no peers */
     const slipstream_identity_v1 *identity; /* the same */
     store store;
     uint8_t *opened; /* what was in a box */
     size_t opened_room;
-    receipt receipts[RECEIPTS]; /* that are due after the commit */
-    size_t due;
+    peer due[RECEIPTS]; /* who gets a receipt after the commit */
+    size_t due_count;
+    uint64_t uncommitted; /* events in the open transaction */
+    uint64_t oldest_ms; /* when that was opened */
+    uint64_t last_ordinal; /* everything up to here is in the file or the transaction */
+    bool is_broken; /* FATAL was returned: nothing may be acknowledged any more */
+    bool is_denied; /* it was said that something is not granted */
     uint64_t taken;
     uint64_t sent;
-    uint64_t forgotten;
-    bool is_denied; /* it was said that something is not granted */
 } mailbox;
+
+static uint64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 
 /* ---- Messages ---------------------------------------------------------------------- */
 
@@ -126,15 +143,16 @@ static int32_t open_box(mailbox *self, store_message *message) {
     return SLIPSTREAM_OK;
 }
 
-static void note_due(mailbox *self, slipstream_bytes sender, uint64_t number) {
+static void note_due(mailbox *self, slipstream_bytes sender) {
     size_t at = 0;
-    while (at < self->due && (self->receipts[at].sender.len != sender.len ||
-                              memcmp(self->receipts[at].sender.data, sender.data, sender.len) != 0))
+    while (at < self->due_count && (self->due[at].len != sender.len ||
+                                    memcmp(self->due[at].bytes, sender.data, sender.len) != 0))
         at++;
-    if (at == RECEIPTS)
+    if (at < self->due_count || at == RECEIPTS || sender.len > PEER_LIMIT)
         return;
-    self->receipts[at] = (receipt){sender, number};
-    self->due += at == self->due;
+    memcpy(self->due[at].bytes, sender.data, sender.len);
+    self->due[at].len = sender.len;
+    self->due_count++;
 }
 
 static bool is_name(slipstream_bytes name, const char *text) {
@@ -167,7 +185,7 @@ static int32_t take_message(mailbox *self, const slipstream_frame *frame, bool i
     if (status == SLIPSTREAM_OK && is_new)
         status = store_put(&self->store, &message, frame, &last);
     if (status == SLIPSTREAM_OK)
-        note_due(self, message.sender, last);
+        note_due(self, message.sender);
     return status;
 }
 
@@ -182,7 +200,6 @@ static int32_t take_forgotten(mailbox *self, const slipstream_frame *frame) {
     slipstream_peer_forgotten gone;
     if (slipstream_read_peer_forgotten(frame, &gone) != SLIPSTREAM_OK)
         return store_fail(&self->store, SLIPSTREAM_MALFORMED, "the news of a peer is malformed");
-    self->forgotten++;
     return store_forget(&self->store, gone.peer);
 }
 
@@ -211,7 +228,6 @@ static int32_t take(mailbox *self, const slipstream_frame *frame) {
     status = store_is_new(&self->store, frame, &is_new);
     if (status != SLIPSTREAM_OK)
         return status;
-    self->taken += is_new;
     if (frame->kind == SLIPSTREAM_KIND_PAYLOAD)
         return take_message(self, frame, is_new);
     /* A peer that was forgotten may have been seen again since, before the crash. */
@@ -224,18 +240,18 @@ static int32_t take(mailbox *self, const slipstream_frame *frame) {
 /* ---- Receipts ---------------------------------------------------------------------- */
 
 /* The receipt's length, with the signature if there is one. */
-static size_t write_receipt(mailbox *self, const receipt *due, uint8_t *body) {
-    uint8_t data[sizeof RECEIPT - 1 + SIGNED_PEER + 8];
+static size_t write_receipt(mailbox *self, const peer *sender, uint64_t number, uint8_t *body) {
+    uint8_t data[sizeof RECEIPT - 1 + PEER_LIMIT + 8];
     const size_t name = sizeof RECEIPT - 1;
     for (int i = 0; i < 8; i++)
-        body[i] = (uint8_t)(due->number >> 8 * i);
-    if (self->identity == NULL || due->sender.len > SIGNED_PEER)
+        body[i] = (uint8_t)(number >> 8 * i);
+    if (self->identity == NULL)
         return 8;
     memcpy(data, RECEIPT, name);
-    memcpy(data + name, due->sender.data, due->sender.len);
-    memcpy(data + name + due->sender.len, body, 8);
+    memcpy(data + name, sender->bytes, sender->len);
+    memcpy(data + name + sender->len, body, 8);
     const int32_t status =
-        self->identity->sign(self->host->ctx, data, name + due->sender.len + 8, body + 8);
+        self->identity->sign(self->host->ctx, data, name + sender->len + 8, body + 8);
     note_denied(self, status, "receipts are not signed: grant identity.sign to sign them");
     return status == SLIPSTREAM_OK ? 8 + SLIPSTREAM_SIGNATURE_LEN : 8;
 }
@@ -243,27 +259,65 @@ static size_t write_receipt(mailbox *self, const receipt *due, uint8_t *body) {
 static void send_receipts(mailbox *self) {
     uint8_t body[8 + SLIPSTREAM_SIGNATURE_LEN];
     uint64_t ticket = 0;
-    for (size_t i = 0; i < self->due && self->send != NULL; i++) {
-        const receipt *due = &self->receipts[i];
-        const size_t len = write_receipt(self, due, body);
-        const int32_t status = self->send->send(
-            self->host->ctx, SLIPSTREAM_PEER_ROUTED, due->sender.data, due->sender.len,
-            (const uint8_t *)RECEIPT, sizeof RECEIPT - 1, body, len, &ticket);
+    uint64_t last = 0;
+    for (size_t i = 0; i < self->due_count && self->send != NULL; i++) {
+        const peer *to = &self->due[i];
+        if (store_last(&self->store, (slipstream_bytes){to->bytes, to->len}, &last) !=
+            SLIPSTREAM_OK)
+            break;
+        const size_t len = write_receipt(self, to, last, body);
+        const int32_t status =
+            self->send->send(self->host->ctx, SLIPSTREAM_PEER_ROUTED, to->bytes, to->len,
+                             (const uint8_t *)RECEIPT, sizeof RECEIPT - 1, body, len, &ticket);
         note_denied(self, status, "no receipts: grant send to send them");
         self->sent += status == SLIPSTREAM_OK;
         if (status == SLIPSTREAM_RETRY) /* the outbox is full: those behind do not fit, either */
             break;
     }
-    self->due = 0;
+    self->due_count = 0;
 }
 
 /* ---- Runs -------------------------------------------------------------------------- */
 
+static int32_t fail(mailbox *self, int32_t status) {
+    self->is_broken = self->is_broken || status == SLIPSTREAM_FATAL;
+    return slipstream_fail(self->host, status, self->store.error);
+}
+
+/* Earlier runs were undone, too. The host still has them, since they were not acknowledged, and
+ * gives them to the next instance. */
+static int32_t fail_lost(mailbox *self) {
+    char text[SLIPSTREAM_ERROR_MAX];
+    snprintf(text, sizeof text,
+             "%.3900s; %" PRIu64 " earlier events were undone with it and come again when the "
+             "plugin is loaded anew",
+             self->store.error, self->uncommitted);
+    store_fail(&self->store, SLIPSTREAM_FATAL, "%s", text);
+    return fail(self, SLIPSTREAM_FATAL);
+}
+
+/* Commits what waits; then acknowledges it and sends the receipts. After a failure it waits on, or
+ * is lost: see store_is_pending. */
+static int32_t settle(mailbox *self) {
+    const int32_t status =
+        store_is_pending(&self->store) ? store_commit(&self->store) : SLIPSTREAM_OK;
+    if (status != SLIPSTREAM_OK)
+        return status;
+    self->taken += self->uncommitted;
+    self->uncommitted = 0;
+    if (self->last_ordinal > 0)
+        slipstream_ack(self->host, self->last_ordinal);
+    send_receipts(self);
+    return SLIPSTREAM_OK;
+}
+
 static int32_t take_run(mailbox *self, const uint8_t *frames, size_t len, bool *is_ignored) {
     slipstream_frame frame;
     size_t at = 0;
-    int32_t status;
+    int32_t status = store_begin(&self->store);
     *is_ignored = true;
+    if (status != SLIPSTREAM_OK)
+        return status;
     while ((status = slipstream_next_frame(frames, len, &at, &frame)) == SLIPSTREAM_OK) {
         status = take(self, &frame);
         if (status < 0)
@@ -272,28 +326,45 @@ static int32_t take_run(mailbox *self, const uint8_t *frames, size_t len, bool *
     }
     if (status != SLIPSTREAM_END)
         return store_fail(&self->store, status, "the frame cannot be read");
-    return store_commit(&self->store);
+    return store_end(&self->store);
 }
 
 static int32_t SLIPSTREAM_CALL on_broadcast(void *instance, const slipstream_delivery *delivery,
                                             const uint8_t *frames, size_t len) {
     mailbox *self = (mailbox *)instance;
-    const uint64_t taken = self->taken;
-    const uint64_t forgotten = self->forgotten;
+    const uint64_t earlier = self->uncommitted;
+    const uint64_t ordinal = self->last_ordinal;
     bool is_ignored = false;
-    (void)delivery;
-    self->due = 0;
-    int32_t status = store_begin(&self->store);
-    if (status == SLIPSTREAM_OK)
-        status = take_run(self, frames, len, &is_ignored);
-    if (status != SLIPSTREAM_OK) {
-        store_undo(&self->store);
-        self->taken = taken;
-        self->forgotten = forgotten;
-        return slipstream_fail(self->host, status, self->store.error);
+    if (self->is_broken)
+        return fail(self, SLIPSTREAM_FATAL);
+    int32_t status = take_run(self, frames, len, &is_ignored);
+    if (status != SLIPSTREAM_OK)
+        return store_undo(&self->store) || earlier == 0 ? fail(self, status) : fail_lost(self);
+    if (earlier == 0)
+        self->oldest_ms = now_ms();
+    self->uncommitted += delivery->count;
+    self->last_ordinal = delivery->first_ordinal + delivery->count - 1;
+    /* IGNORED acknowledges at once, and an acknowledgement covers what came before. */
+    if (is_ignored || self->uncommitted >= COMMIT_EVERY || self->due_count == RECEIPTS ||
+        now_ms() - self->oldest_ms >= COMMIT_MS)
+        status = settle(self);
+    if (status != SLIPSTREAM_OK && !store_is_pending(&self->store)) {
+        self->last_ordinal = ordinal;
+        self->uncommitted = earlier;
+        return earlier == 0 ? fail(self, status) : fail_lost(self);
     }
-    send_receipts(self);
-    return is_ignored ? SLIPSTREAM_IGNORED : SLIPSTREAM_OK;
+    if (status != SLIPSTREAM_OK) /* nothing is lost or acknowledged; the next one may succeed */
+        slipstream_log(self->host, SLIPSTREAM_LOG_WARN, self->store.error);
+    return is_ignored && status == SLIPSTREAM_OK ? SLIPSTREAM_IGNORED : SLIPSTREAM_OK;
+}
+
+static int32_t SLIPSTREAM_CALL flush(void *instance, uint32_t timeout_ms) {
+    mailbox *self = (mailbox *)instance;
+    (void)timeout_ms; /* a commit waits for nobody: the right to write is already ours */
+    const int32_t status = self->is_broken ? SLIPSTREAM_FATAL : settle(self);
+    if (status == SLIPSTREAM_OK)
+        return status;
+    return self->is_broken || store_is_pending(&self->store) ? fail(self, status) : fail_lost(self);
 }
 
 /* ---- Config and life --------------------------------------------------------------- */
@@ -381,13 +452,12 @@ static const void *SLIPSTREAM_CALL get_extension(void *instance, const char *id)
 static int32_t SLIPSTREAM_CALL on_unload(void *instance, uint32_t timeout_ms) {
     mailbox *self = (mailbox *)instance;
     char line[160];
-    (void)timeout_ms; /* nothing is left to do: each run was committed */
+    const int32_t status = flush(instance, timeout_ms);
     store_close(&self->store);
-    snprintf(line, sizeof line,
-             "%" PRIu64 " events taken, %" PRIu64 " receipts sent, %" PRIu64 " peers forgotten",
-             self->taken, self->sent, self->forgotten);
+    snprintf(line, sizeof line, "%" PRIu64 " events taken, %" PRIu64 " receipts sent", self->taken,
+             self->sent);
     slipstream_log(self->host, SLIPSTREAM_LOG_INFO, line);
-    return SLIPSTREAM_OK;
+    return status;
 }
 
 /* Also after a PANIC or without on_unload: what is not committed was not acknowledged. */
@@ -407,7 +477,8 @@ const slipstream_plugin *SLIPSTREAM_CALL slipstream_create_plugin_v1(const slips
     self->table = (slipstream_plugin){
         .struct_size = sizeof self->table,
         .abi_minor = SLIPSTREAM_ABI_MINOR,
-        .flags = SLIPSTREAM_FLAG_BATCH | SLIPSTREAM_FLAG_MULTI_INSTANCE,
+        .flags =
+            SLIPSTREAM_FLAG_BATCH | SLIPSTREAM_FLAG_EXPLICIT_ACK | SLIPSTREAM_FLAG_MULTI_INSTANCE,
         .instance = self,
         .name = "mailbox",
         .version = "1.0.0",
@@ -416,6 +487,7 @@ const slipstream_plugin *SLIPSTREAM_CALL slipstream_create_plugin_v1(const slips
         .on_unload = on_unload,
         .subscribed_events = subscribed_events,
         .on_broadcast = on_broadcast,
+        .flush = flush,
         .get_extension = get_extension,
     };
     self->host = host;

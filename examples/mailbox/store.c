@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define APPLICATION_ID 0x4d424f58 /* "MBOX", PRAGMA application_id */
-#define BUSY_TIMEOUT_MS 2000      /* how long to wait for another process that writes */
+#define BUSY_TIMEOUT_MS 2000 /* how long to wait for another process that writes */
 
 static const char schema[] =
     /* How far each stream of the host is taken; written in the transaction of its events. */
@@ -195,19 +195,42 @@ void store_close(store *self) {
     memset(self, 0, sizeof *self);
 }
 
-/* ---- Transactions, and where a stream stands ------------------------------------------ */
+/* ---- Runs, transactions, and where a stream stands --------------------------------------- */
+
+bool store_is_pending(const store *self) {
+    return self->db != NULL && !sqlite3_get_autocommit(self->db);
+}
 
 int32_t store_begin(store *self) {
-    int code = execute(self, "BEGIN IMMEDIATE");
-    self->stream = 0;
+    self->is_alone = !store_is_pending(self);
+    self->before = self->position;
+    int code = self->is_alone ? execute(self, "BEGIN IMMEDIATE") : SQLITE_OK;
+    if (code == SQLITE_OK)
+        code = execute(self, "SAVEPOINT run");
     return code == SQLITE_OK ? SLIPSTREAM_OK : fail_sqlite(self, code, "begin a transaction");
 }
 
+int32_t store_end(store *self) {
+    int code = execute(self, "RELEASE run");
+    return code == SQLITE_OK ? SLIPSTREAM_OK : fail_sqlite(self, code, "end a run");
+}
+
+bool store_undo(store *self) {
+    self->position = self->before;
+    if (!self->is_alone && store_is_pending(self) &&
+        execute(self, "ROLLBACK TO run; RELEASE run") == SQLITE_OK)
+        return true;
+    if (store_is_pending(self))
+        execute(self, "ROLLBACK");
+    self->position = (store_position){0, 0};
+    return self->is_alone;
+}
+
 static int32_t write_progress(store *self) {
-    if (self->stream == 0)
+    if (self->position.stream == 0)
         return SLIPSTREAM_OK;
-    bind_number(self, STORE_WRITE_PROGRESS, 1, self->stream);
-    bind_number(self, STORE_WRITE_PROGRESS, 2, self->sequence);
+    bind_number(self, STORE_WRITE_PROGRESS, 1, self->position.stream);
+    bind_number(self, STORE_WRITE_PROGRESS, 2, self->position.sequence);
     return run(self, STORE_WRITE_PROGRESS, "write the progress", NULL);
 }
 
@@ -216,14 +239,11 @@ int32_t store_commit(store *self) {
     if (status != SLIPSTREAM_OK)
         return status;
     int code = execute(self, "COMMIT");
-    self->stream = 0;
-    return code == SQLITE_OK ? SLIPSTREAM_OK : fail_sqlite(self, code, "commit");
-}
-
-void store_undo(store *self) {
-    if (self->db != NULL && !sqlite3_get_autocommit(self->db))
-        execute(self, "ROLLBACK");
-    self->stream = 0;
+    if (code != SQLITE_OK)
+        status = fail_sqlite(self, code, "commit");
+    if (!store_is_pending(self)) /* another mailbox may write now */
+        self->position = (store_position){0, 0};
+    return status;
 }
 
 /* Events of one stream come in the order of their sequences, so the last one says it all. */
@@ -233,18 +253,18 @@ int32_t store_is_new(store *self, const slipstream_frame *frame, bool *is_new) {
         return store_fail(self, SLIPSTREAM_MALFORMED,
                           "an event without stream or sequence could not be recognised when it "
                           "comes again");
-    if (frame->stream != self->stream) {
+    if (frame->stream != self->position.stream) {
+        store_position found = {frame->stream, 0};
         status = write_progress(self);
         if (status != SLIPSTREAM_OK)
             return status;
-        self->stream = frame->stream;
-        self->sequence = 0;
         bind_number(self, STORE_READ_PROGRESS, 1, frame->stream);
-        status = run(self, STORE_READ_PROGRESS, "read the progress", &self->sequence);
+        status = run(self, STORE_READ_PROGRESS, "read the progress", &found.sequence);
+        self->position = found;
     }
-    *is_new = status == SLIPSTREAM_OK && frame->sequence > self->sequence;
+    *is_new = status == SLIPSTREAM_OK && frame->sequence > self->position.sequence;
     if (*is_new)
-        self->sequence = frame->sequence;
+        self->position.sequence = frame->sequence;
     return status;
 }
 

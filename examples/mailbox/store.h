@@ -5,8 +5,8 @@
  *     RETRY, NO_MEMORY   it may work later
  *     FAILED, MALFORMED  this event never will
  *     FATAL              the file is unusable
- * Between store_begin and store_commit everything is one transaction; after a failure comes
- * store_undo.
+ * A run is all or nothing: it begins with store_begin and ends with store_end, or, after a failure,
+ * with store_undo. Runs are collected in one transaction, until store_commit.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -40,12 +40,18 @@ typedef struct store_message {
     bool is_sealed; /* the body could not be opened */
 } store_message;
 
+typedef struct store_position {
+    uint64_t stream; /* whose events came last; 0: it is to be looked up */
+    uint64_t sequence;
+} store_position;
+
 typedef struct store {
     sqlite3 *db;
     sqlite3_stmt *statements[STORE_STATEMENTS];
     char *path;
-    uint64_t stream; /* whose events came last in this transaction; 0: none yet */
-    uint64_t sequence;
+    store_position position;
+    store_position before; /* the same, when the run began */
+    bool is_alone; /* the transaction holds no run but the last one */
     int failed; /* first error of a bind, until its statement runs */
     char error[SLIPSTREAM_ERROR_MAX];
 } store;
@@ -55,12 +61,19 @@ typedef struct store {
 int32_t store_open(store *self, char *path);
 void store_close(store *self);
 
+/* True while a transaction is open, that is, while something waits for store_commit. */
+bool store_is_pending(const store *self);
+
 int32_t store_begin(store *self);
+int32_t store_end(store *self);
+/* False if the runs before it are lost with it, which happens where SQLite undoes all. */
+bool store_undo(store *self);
+
+/* Makes durable what is pending. After a failure either all of it still is, or all is undone. */
 int32_t store_commit(store *self);
-void store_undo(store *self);
 
 /* Whether the event was taken before: then it comes again after a crash. If it is new it counts as
- * taken from now on, in this transaction. */
+ * taken from now on, in this run. */
 int32_t store_is_new(store *self, const slipstream_frame *frame, bool *is_new);
 
 /* The number up to which the messages of a sender are here; 0 if there are none. */

@@ -121,7 +121,7 @@ class Node:
         self.manager = PluginManager("process", data_dir=folder / "data", services=services)
         self.mailbox = self.manager.load_plugin({
             "libpath": str(library), "database": str(folder / "mailbox.db"),
-            "grants": ["send", "identity.sign", "identity.open"],
+            "grants": ["send", "identity.sign", "identity.open"], "flush_interval": 0.02,
             "restart": {"initial_delay": 0.1, "max_delay": 0.2, "max_crashes": 0},
         })  # fmt: skip
 

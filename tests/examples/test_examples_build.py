@@ -12,7 +12,7 @@ import pytest
 from examples_tools import EXAMPLES, ROOT, make
 from support.toolbox import require
 
-NAMES = ["minimal", "tally", "ledger", "mailbox", "tally-cpp", "tally-rust"]
+NAMES = ["minimal", "tally", "ledger", "mailbox", "hello", "tally-cpp", "tally-rust"]
 STRICT = ["-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
 
 
@@ -74,7 +74,7 @@ def test_readme_has_about_ten_lines_and_its_commands_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("name", ["minimal", "tally", "ledger", "mailbox"])
+@pytest.mark.parametrize("name", ["minimal", "tally", "ledger", "mailbox", "hello"])
 @pytest.mark.parametrize("standard", ["c11", "c17"])
 def test_compiles_without_a_warning(compiler: str, name: str, standard: str) -> None:
     require(compiler, "-fsyntax-only")
@@ -91,6 +91,7 @@ def test_asan_copies_go_to_their_own_folder(tmp_path: Path) -> None:
     done = make("asan", f"ASAN_DIR={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "hello.so",
         "host-c",
         "ledger.so",
         "mailbox.so",

@@ -37,6 +37,7 @@ class Box:
         self.host = FakeHost(library, {"database": str(self.path)})
 
     def rows(self, sql: str = "SELECT sender, number, body FROM messages ORDER BY id"):
+        self.host.flush()
         with closing(sqlite3.connect(self.path)) as db:
             return db.execute(sql).fetchall()
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.no_asan  # its nodes are processes of their own
 
 def test_the_mesh_keeps_its_messages(built: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(built / "mesh" / "mesh.py"), "--messages=600", "--kill-every=0.3"],
+        [sys.executable, str(built / "mesh" / "mesh.py"), "--messages=4000", "--kill-every=0.2"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -80,6 +80,24 @@ def test_a_library_alone(tmp_path: Path, library) -> None:
     assert Archive.read(tmp_path / "hello-1.0.0.zip").digest == made.digest
 
 
+def test_a_library_that_says_something_else(tmp_path: Path, compile_plugin) -> None:
+    source = """#include <slipstream.h>
+    SLIPSTREAM_INFO({"name": "said", "version": "2.0", "abi": 1});
+    const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *h) {
+        (void)h;
+        return NULL;
+    }
+    """
+    library = compile_plugin(source, name="said")
+    assert str(build(library, tmp_path, anywhere=True).package) == "said-2.0"
+    for name, version, text in (
+        ("other", "2.0", "says name other, its library said"),
+        ("said", "3.0", "says version 3.0, its library 2.0"),
+    ):
+        with pytest.raises(PackageError, match=text):
+            build(library, tmp_path, name=name, version=version)
+
+
 def test_it_is_laid_down_whole_and_looked_at_again(tmp_path: Path, library) -> None:
     made = build(folder_of(tmp_path / "a", library()), tmp_path)
     into = tmp_path / "into"
@@ -114,8 +132,11 @@ def test_what_a_killed_run_left_is_never_believed(tmp_path: Path, library) -> No
     (half / "hello.so").write_text("half")
     path = made.unpack(tmp_path / "into")
     assert path.read_bytes() == library().read_bytes()
-    sweep(tmp_path / "into")
+    sweep(tmp_path / "into", [made.digest])
     assert [entry.name for entry in (tmp_path / "into").iterdir()] == [path.parent.name]
+    (tmp_path / "into" / "other").mkdir()
+    sweep(tmp_path / "into", [])
+    assert [entry.name for entry in (tmp_path / "into").iterdir()] == ["other"]
 
 
 def test_names() -> None:

@@ -14,7 +14,8 @@ from slipstream.text import printable
 
 from ._daemon import complete_plugin, reaches_daemon
 from ._errors import NOT_STARTED, Ended
-from ._output import emit, show_table
+from ._output import emit
+from ._tables import show_table
 
 if TYPE_CHECKING:
     from slipstream.server.client import Client
@@ -52,21 +53,18 @@ def list_plugins(*, client: Client, as_json: bool) -> None:
     if as_json:
         _show({"network": client.network, "plugins": found})
         return
-    from rich.table import Table  # noqa: PLC0415 - 30 ms that only tables need
-
-    table = Table(box=None, pad_edge=False)
-    for head in ("plugin", "state", "version", "mode"):
-        table.add_column(head, overflow="fold")
-    for head in ("accepted", "lag", "dead", "lost", "restarts"):
-        table.add_column(head, justify="right")
-    table.add_column("reason", overflow="fold")
+    numbers = ("accepted", "lag", "dead", "lost", "restarts")
+    rows = []
     for one in found:
-        counters = one["counters"]
-        numbers = [counters[key] for key in ("accepted", "lag", "dead", "lost")]
+        counts, package = {**one["counters"], "restarts": one["restarts"]}, one["package"] or {}
         texts = [one["name"], one["state"], one["version"], one["mode"]]
-        row = [*texts, *numbers, one["restarts"], one["reason"]]
-        table.add_row(*map(_text, row))
-    show_table(table)
+        texts += [package.get("package", "-"), package.get("signer", "-")]
+        texts.append(package.get("digest", one["digest"])[:12])
+        row = [*texts, *(counts[name] for name in numbers), one["reason"]]
+        rows.append([_text(cell) for cell in row])
+    heads = ("plugin", "state", "version", "mode", "package", "signer", "digest")
+    dull = ("package", "signer", "lag", "dead", "lost", "restarts", "reason")
+    show_table((*heads, *numbers, "reason"), rows, numbers=numbers, dull=dull)
 
 
 @plugins.command()
@@ -129,6 +127,28 @@ def reload(*, client: Client, as_json: bool, name: str, config_file: Path | None
     done = _changing(lambda: client.reload(name, path))
     text = f"{name} is reloaded: {done['previous_version']} was there, {done['version']} is now\n"
     _show(done) if as_json else emit(text)
+
+
+def _say_version(name: str, done: dict[str, Any], *, as_json: bool) -> None:
+    text = f"{name}: {done['previous_version']} was there, {done['version']} is now\n"
+    _show(done) if as_json else emit(text)
+
+
+@plugins.command()
+@_name
+@click.argument("version", metavar="VERSION")
+@reaches_daemon
+def upgrade(*, client: Client, as_json: bool, name: str, version: str) -> None:
+    """Let another installed version of a plugin's package serve, from now on."""
+    _say_version(name, _changing(lambda: client.upgrade(name, version)), as_json=as_json)
+
+
+@plugins.command()
+@_name
+@reaches_daemon
+def rollback(*, client: Client, as_json: bool, name: str) -> None:
+    """Let the version of a plugin's package that served before serve again."""
+    _say_version(name, _changing(lambda: client.steer(name, "rollback")), as_json=as_json)
 
 
 @plugins.command()

@@ -22,6 +22,7 @@ from slipstream.server.sources.addresses import CannotBind
 from ._errors import BAD_EVENTS, FAILED, Ended
 from ._logging import Settings
 from ._output import emit, say
+from ._package_store import verifying
 
 IN_USE = 5
 
@@ -43,8 +44,22 @@ _OPTIONS = (
         "--slipstream-config",
         "configs",
         metavar="FILE",
+        type=click.Path(),
         multiple=True,
         help="A plugin's config file; once for each plugin, in the order of loading.",
+    ),
+    click.option(
+        "--plugins",
+        metavar="URI",
+        default="",
+        help="Settings of plugins that come out of packages: file:///... or a path.",
+    ),
+    click.option(
+        "--config",
+        "node_config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A node's TOML file with these settings under [Node.Plugins].",
     ),
     click.option(
         "--network",
@@ -68,6 +83,7 @@ _OPTIONS = (
     click.option(
         "--events",
         metavar="FILE",
+        type=click.Path(),
         default="",
         help="Send the events of a file; - for standard input.",
     ),
@@ -141,6 +157,7 @@ _OPTIONS = (
         "config_dirs",
         multiple=True,
         metavar="DIR",
+        type=click.Path(),
         help="Config files that REST may name lie below it; by default the folders of those given.",
     ),
     click.option(
@@ -195,6 +212,7 @@ def _with_options(command: Any) -> Any:
     epilog="Example: slipstream start --slipstream-config ledger.json5 --listen unix:/run/node.sock"
 )
 @_with_options
+@verifying
 @click.pass_obj
 def start(settings: Settings, /, *, check_config: bool, log_file: Path | None, **given: Any) -> int:
     """Run plugins for as long as it takes: a daemon.
@@ -206,7 +224,8 @@ def start(settings: Settings, /, *, check_config: bool, log_file: Path | None, *
     understood = understand(options)
     _refuse(understood, check_config=check_config)
     if check_config:
-        emit(f"nothing is wrong: {len(understood.configs)} plugins\n")
+        wanted = [] if understood.packages is None else understood.packages.providers
+        emit(f"nothing is wrong: {len(understood.configs) + len(wanted)} plugins\n")
         return 0
     reopen = _nothing if log_file is None else _to_file(log_file)
     daemon = Daemon(understood, show=_show, reopen_log=reopen)

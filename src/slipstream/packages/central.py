@@ -7,11 +7,10 @@ that was asked for, with the certificate that was named. What it is worth, keys 
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import hashlib
+import importlib
 import json
 import os
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -123,6 +122,8 @@ class CentralClient:
         self._patience = patience or Patience()
         self._progress = progress or (lambda _done, _all: None)
         self._httpx = need("httpx")
+        ssl = importlib.import_module("ssl")  # 10 ms that only this needs
+        self._ssl_error = ssl.SSLError
         context = ssl.create_default_context()
         if central.insecure:
             context.check_hostname = False
@@ -154,23 +155,21 @@ class CentralClient:
             PackageError: They cannot be had, or are not what the central's index says.
         """
         index = self.index()
-        last: PackageError | None = None
-        for package in wanted.candidates():
-            try:
+        offered = [one for one in wanted.candidates() if index is None or str(one) in index]
+        if not offered:
+            raise PackageError(
+                f"{wanted} is not in the {INDEX} of {self._central.origin}",
+                "see its list of packages, or let it be made anew there",
+            )
+        for package in offered[:-1]:
+            with contextlib.suppress(_NotThere):
                 return self._fetch(package, index)
-            except _NotThere as error:
-                last = error
-        raise last or PackageError(f"{wanted} cannot be had", "")
+        return self._fetch(offered[-1], index)
 
     def _fetch(
         self, package: PackageName, index: dict[str, str] | None
     ) -> tuple[Archive, dict[str, bytes]]:
         url = self._url(package.place(self._central.dist))
-        if index is not None and str(package) not in index:
-            raise _NotThere(
-                f"{package} is not in the {INDEX} of {self._central.origin}",
-                "see its list of packages, or leave out a central that has another one",
-            )
         part = self._folder / f"{PART}{package}{SUFFIX}"
         goes_on = part.exists()
         try:
@@ -292,7 +291,7 @@ class CentralClient:
             try:
                 with self._client.stream("GET", url, headers=headers) as response:
                     self._check_certificate(response, url)
-                    if response.is_redirect:
+                    if response.has_redirect_location:
                         url = self._redirected(url, response)
                         continue
                     return self._take(response, url, most, part, what, end)
@@ -304,7 +303,7 @@ class CentralClient:
                 raise _Passing("it does not answer in time") from None
             except httpx.RemoteProtocolError as error:
                 raise _Passing(f"the answer ends early, or is none: {error}") from None
-            except (httpx.TransportError, ssl.SSLError) as error:
+            except (httpx.TransportError, self._ssl_error) as error:
                 raise _Passing(f"the connection broke: {error}") from None
         raise PackageError(
             f"{printable(url)}: more than {_REDIRECTS} redirects", "tell whoever runs the central"
@@ -323,7 +322,7 @@ class CentralClient:
             return
         stream = response.extensions["network_stream"]
         tls = stream.get_extra_info("ssl_object")
-        found = b"" if tls is None else tls.getpeercert(binary_form=True) or b""
+        found = b"" if tls is None else tls.getpeercert(True) or b""  # noqa: FBT003 - it knows no name for it
         digest = hashlib.sha256(found).hexdigest()
         if digest != wanted:
             raise PackageError(
@@ -356,11 +355,10 @@ class CentralClient:
             return Sealed(what, pieces, most)
         if not goes_on:
             part.begin(_tag(response))
-        with part.path.open("ab") as file:
+        with part.path.open("ab", buffering=0) as file:
             for piece in self._pieces(response, url, begun, most, said, end):
                 file.write(piece)
                 part.size += len(piece)
-            file.flush()
             os.fsync(file.fileno())
         sealed = Sealed.read(part.path, most)
         sealed.name = what
@@ -440,6 +438,4 @@ def _retry_after(response: Any) -> float:
     said = response.headers.get("retry-after", "")
     if said.isdecimal() and len(said) < 6:
         return float(said)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
     return 0.0

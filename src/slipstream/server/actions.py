@@ -29,6 +29,7 @@ from slipstream.streams.writer import line_of
 
 if TYPE_CHECKING:
     from slipstream.manager import PluginManager
+    from slipstream.server.packages import Packages
     from slipstream.server.surface import Asked, Surface
 
 FLUSH_SECONDS = 30.0
@@ -63,11 +64,15 @@ class Actions:
         manager = self._manager()
         if not asked.number("status"):
             return JSONResponse(manager.list_plugins())
-        return JSONResponse([status_of(plugin) for plugin in list(manager.plugins.values())])
+        return JSONResponse([self._status(plugin) for plugin in list(manager.plugins.values())])
 
     async def status(self, asked: Asked) -> Response:
         """Everything known of a plugin."""
-        return JSONResponse(status_of(self._plugin(asked)))
+        return JSONResponse(self._status(self._plugin(asked)))
+
+    def _status(self, plugin: Plugin) -> dict[str, object]:
+        packages = self._app.packages
+        return status_of(plugin, None if packages is None else packages.about(plugin.name))
 
     async def logs(self, asked: Asked) -> Response:
         """A plugin's last lines, and those that come."""
@@ -146,33 +151,66 @@ class Actions:
         manager = self._manager()
 
         def load() -> dict[str, object]:
-            plugin = manager.load_plugin(self._app.folders.read(asked.config_file), wait=0.0)
+            plugin = manager.load_plugin(self._app.folders.read(asked.named), wait=0.0)
             return {"loaded": plugin.name}
 
         return await self._change(asked, load)
 
+    def _reload(self, plugin: Plugin, named: str) -> None:
+        """Load a plugin anew: from a package if it comes from one and no file is named."""
+        folders, packages = self._app.folders, self._app.packages
+        if not named and packages is not None and packages.about(plugin.name) is not None:
+            packages.reload(plugin.name, wait=0.0)
+            return
+        source = plugin.identity.config_file
+        if not named and source is not None and folders.holds(source):
+            named = str(source)
+        config = folders.read(named) if named else None
+        self._manager().reload_plugin(plugin.name, config, wait=0.0)
+
+    async def upgrade(self, asked: Asked) -> Response:
+        """Let another installed version of a package serve."""
+        return await self._other_version(
+            asked, lambda packages, name: packages.upgrade(name, asked.named, wait=0.0)
+        )
+
+    async def rollback(self, asked: Asked) -> Response:
+        """Let the version before serve again."""
+        return await self._other_version(
+            asked, lambda packages, name: packages.rollback(name, wait=0.0)
+        )
+
+    async def _other_version(self, asked: Asked, do: Callable[[Packages, str], None]) -> Response:
+        plugin, packages = self._plugin(asked), self._app.packages
+        before = plugin.version
+
+        def change() -> dict[str, object]:
+            if packages is None or packages.about(plugin.name) is None:
+                raise Refused(422, f"{plugin.name} comes from no package")
+            try:
+                do(packages, plugin.name)
+            except SlipstreamError as error:
+                raise _serves_on(plugin, error) from error
+            return {
+                "reloaded": plugin.name,
+                "version": plugin.version,
+                "previous_version": before,
+            }
+
+        return await self._change(asked, change)
+
     async def reload(self, asked: Asked) -> Response:
         """Load a plugin anew."""
-        manager, plugin, folders = self._manager(), self._plugin(asked), self._app.folders
+        plugin = self._plugin(asked)
         before = plugin.version
 
         def reload() -> dict[str, object]:
             if plugin.path is None:
                 raise Refused(422, f"{plugin.name} is written in Python and cannot be reloaded")
-            source = plugin.identity.config_file
-            named = asked.config_file
-            if not named and source is not None and folders.holds(source):
-                named = str(source)
-            config = folders.read(named) if named else None
             try:
-                manager.reload_plugin(plugin.name, config, wait=0.0)
+                self._reload(plugin, asked.named)
             except SlipstreamError as error:
-                refused = refusal_of(error)
-                if refused.code in {422, 500}:
-                    serves = plugin.state is not PluginState.FAILED
-                    says = f"version {plugin.version} serves on" if serves else "no version serves"
-                    refused.chain = [*refused.chain, says]
-                raise refused from error
+                raise _serves_on(plugin, error) from error
             return {
                 "reloaded": plugin.name,
                 "version": plugin.version,
@@ -242,7 +280,7 @@ class Actions:
                         "from": asked.address,
                         "what": asked.route.name,
                         "plugin": name,
-                        "config_file": asked.config_file or None,
+                        asked.route.field or "config_file": asked.named or None,
                         "digest_before": before,
                         "digest_after": _digest(manager, name),
                         "code": code,
@@ -252,6 +290,16 @@ class Actions:
                 )
 
         return JSONResponse(await self._app.change(change))
+
+
+def _serves_on(plugin: Plugin, error: SlipstreamError) -> Refused:
+    """Return the answer to a change that failed, with what serves now."""
+    refused = refusal_of(error)
+    if refused.code in {422, 500}:
+        serves = plugin.state is not PluginState.FAILED
+        says = f"version {plugin.version} serves on" if serves else "no version serves"
+        refused.chain = [*refused.chain, says]
+    return refused
 
 
 def _digest(manager: PluginManager, name: str) -> str | None:

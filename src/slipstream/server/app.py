@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from slipstream.manager import PluginManager
     from slipstream.server.lines import Lines
+    from slipstream.server.packages import Packages
     from slipstream.server.tokens import Tokens
 
 PEER = "slipstream.peer"
@@ -114,7 +115,7 @@ class AdminApp(Surface):
         )
         asked.read_query()
         if route.body is not None:
-            asked.config_file = await self._config_file(request, route)
+            asked.named = await self._named(request, route)
         response: Response = await getattr(self._actions, route.name)(asked)
         return response
 
@@ -163,14 +164,15 @@ class AdminApp(Surface):
             raise Refused(403, f"this token does not allow {route.scope}")
         return caller
 
-    async def _config_file(self, request: Request, route: Route) -> str:
+    async def _named(self, request: Request, route: Route) -> str:
         """Return what the body names.
 
         Raises:
             Refused: The body cannot be used.
         """
         body = await self._body(request)
-        missing = Refused(400, "Missing required field: config_file")
+        field = route.field
+        missing = Refused(400, f"Missing required field: {field}")
         if not body:
             if route.body_required:
                 raise missing
@@ -185,13 +187,14 @@ class AdminApp(Surface):
             raise Refused(400, "Invalid JSON in request body", str(why)) from None
         if not isinstance(value, dict):
             raise Refused(400, "Invalid JSON data in request body", "it is no object")
-        if "config_file" not in value:
+        if field not in value:
             if route.body_required:
                 raise missing
             return ""
-        named = value["config_file"]
+        named = value[field]
         if not isinstance(named, str) or not named:
-            raise Refused(400, "Invalid JSON data in request body", "config_file is no path")
+            what = "path" if field == "config_file" else "text"
+            raise Refused(400, "Invalid JSON data in request body", f"{field} is no {what}")
         return named
 
     async def _body(self, request: Request) -> bytes:
@@ -235,6 +238,7 @@ def admin_app(  # noqa: PLR0913 - the options of an application
     ready: Ready | None = None,
     metrics_open: bool = False,
     page: bool = True,
+    packages: Packages | None = None,
 ) -> AdminApp:
     """Make the admin application of a manager.
 
@@ -261,6 +265,7 @@ def admin_app(  # noqa: PLR0913 - the options of an application
         ready: Gives further reasons why the host is not ready; must not wait.
         metrics_open: /metrics needs no token.
         page: Whether there is the status page.
+        packages: The plugins that come out of packages, which can be upgraded and put back.
 
     Raises:
         ConfigError: An argument cannot be used.
@@ -285,4 +290,5 @@ def admin_app(  # noqa: PLR0913 - the options of an application
         ready=ready,
         metrics_open=metrics_open,
         with_page=page,
+        packages=packages,
     )

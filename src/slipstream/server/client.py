@@ -151,6 +151,12 @@ class Client:
         done: dict[str, Any] = self._call("PUT", _segment(name), **body)
         return done
 
+    def upgrade(self, name: str, version: str) -> dict[str, Any]:
+        """Let another installed version of a plugin's package serve."""
+        body = {"version": version}
+        done: dict[str, Any] = self._call("POST", f"{_segment(name)}/upgrade", json=body)
+        return done
+
     def unload(self, name: str) -> dict[str, Any]:
         """Flush and unload a plugin."""
         done: dict[str, Any] = self._call("DELETE", _segment(name))

@@ -5,16 +5,18 @@ Each config file stands for itself: what is wrong with one changes nothing for t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream.config import PluginConfig
 from slipstream.errors import CannotOpenConfigFile, ConfigError, SlipstreamError
-from slipstream.server.settings import read_config
+from slipstream.server.packages import Packages
+from slipstream.server.settings import Options, read_config, read_packages
 
 if TYPE_CHECKING:
     from slipstream.manager import PluginManager
@@ -29,19 +31,46 @@ class _Known:
 
 
 class Configs:
-    """The config files of a daemon, and what is loaded from them."""
+    """The config files of a daemon, and what is loaded from them.
 
-    def __init__(self, manager: PluginManager, *, insecure: bool, safe_mode: bool) -> None:
-        """Begin with nothing loaded."""
+    Attributes:
+        packages: The plugins that come out of packages, if there are such.
+    """
+
+    def __init__(self, manager: PluginManager, options: Options, data: Path) -> None:
+        """Begin with nothing loaded.
+
+        Args:
+            manager: Who loads.
+            options: The daemon's.
+            data: Its data folder.
+
+        Raises:
+            SlipstreamError: The packages' keys or settings cannot be had.
+        """
         self._manager = manager
-        self._insecure = insecure
-        self._safe_mode = safe_mode
+        self._insecure = options.insecure_paths
+        self._safe_mode = options.safe_mode
+        self.packages: Packages | None = None
+        if options.plugins or options.node_config is not None:
+            read = functools.partial(read_packages, options)
+            self.packages = Packages(
+                manager, read, options.flags, data, safe_mode=options.safe_mode
+            )
         self._paths: list[str] = []
         self._known: dict[str, _Known] = {}
 
     def name(self, paths: Iterable[str]) -> None:
         """These are the files, in the order of loading."""
         self._paths = list(paths)
+
+    def loads(self, configs: Mapping[str, PluginConfig]) -> Iterator[Callable[[], None]]:
+        """Yield what loads each plugin, in order."""
+        for path, config in configs.items():
+            yield functools.partial(self.load, path, config)
+        if self.packages is not None:
+            for name in self.packages.names:
+                yield functools.partial(self.packages.load, name)
 
     def load(self, path: str, config: PluginConfig) -> None:
         """Load the plugin of a file.
@@ -73,6 +102,8 @@ class Configs:
                     logging.ERROR, "a config could not be applied", {"config": path}, error=error
                 )
         self._manager.say(logging.INFO, "the configs were read again", dict(done))
+        if self.packages is not None:
+            self.packages.read_again()
 
     def _one(self, path: str) -> str:
         known = self._known.get(path)

@@ -120,9 +120,7 @@ class Daemon:
                 log_level=options.log_level,
             )
             stack.callback(self._manager.close)
-            self._configs = Configs(
-                self._manager, insecure=options.insecure_paths, safe_mode=options.safe_mode
-            )
+            self._configs = Configs(self._manager, options, data.path)
             plugins = asyncio.run(self._live())
             self._manager.close()
         return self._count(plugins)
@@ -191,7 +189,8 @@ class Daemon:
             self._path.settler, self._streams, self._control, self._listener.answer, self._say
         )
         self._task(self._settling.run())
-        self._front.make(module, self._manager, self.figures, self._not_ready)
+        packages = self._configs.packages
+        self._front.make(module, self._manager, self.figures, self._not_ready, packages)
         await self._front.serve(module, self._task)
         if self._outcome.broken is not None:
             return await self._end()
@@ -232,10 +231,10 @@ class Daemon:
     def _load(self) -> None:
         self._configs.name(self._options.configs)
         try:
-            for path, config in self._settings.configs.items():
+            for load in self._configs.loads(self._settings.configs):
                 if self._stop_early:
                     raise _StoppedEarly
-                self._configs.load(path, config)
+                load()
         except SlipstreamError as error:
             if self._stop_early:  # it was given up, or nobody needs it any more
                 self._say(logging.WARNING, "a plugin was not loaded", {"problem": error.message})

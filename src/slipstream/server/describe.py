@@ -13,6 +13,7 @@ from slipstream.config import MASK, PluginConfig, masked
 from slipstream.events import EventKind
 from slipstream.frames import kind_name
 from slipstream.loaded import Plugin
+from slipstream.server.packages import Packaged
 from slipstream.status import PluginState
 
 RETRIED_TOO_LONG = 60.0
@@ -21,8 +22,8 @@ RETRIED_TOO_LONG = 60.0
 _NOT_SHOWN = {"own", "source", "folder", "document", "content", "own_from"}
 
 
-def status_of(plugin: Plugin) -> dict[str, object]:
-    """Return everything that is known of a plugin; waits for nobody."""
+def status_of(plugin: Plugin, package: Packaged | None = None) -> dict[str, object]:
+    """Return everything that is known of a plugin, and of its package; waits for nobody."""
     status, counters, identity = plugin.status, plugin.counters, plugin.identity
     counted = asdict(counters)
     buckets = counted.pop("callback_buckets")
@@ -50,6 +51,7 @@ def status_of(plugin: Plugin) -> dict[str, object]:
             {"name": metric.name, "label": metric.label, "value": _finite(metric.value)}
             for metric in plugin.metrics
         ],
+        "package": None if package is None else asdict(package),
     }
 
 

@@ -15,6 +15,7 @@ from slipstream.server.sources.path import Say
 
 if TYPE_CHECKING:
     from slipstream.manager import PluginManager
+    from slipstream.server.packages import Packages
 
 SUBJECT = "operator"
 """Whose token is written at start."""
@@ -48,6 +49,7 @@ class Front:
         manager: PluginManager,
         figures: Callable[[], dict[str, int]],
         ready: Callable[[], list[str]],
+        packages: Packages | None,
     ) -> None:
         """Make the application.
 
@@ -56,6 +58,7 @@ class Front:
             manager: Whose plugins it is about.
             figures: Gives what the sources have brought so far.
             ready: Gives reasons why the daemon is not ready.
+            packages: Its plugins that come out of packages.
 
         Raises:
             ConfigError: The files of tokens are damaged.
@@ -79,6 +82,7 @@ class Front:
             metrics=server.Metrics(manager, network=options.network, figures=figures),
             ready=ready,
             metrics_open=options.metrics_open,
+            packages=packages,
         )
 
     async def serve(self, server: Any, task: Callable[[Coroutine[Any, Any, Any]], None]) -> None:

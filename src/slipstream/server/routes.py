@@ -50,6 +50,17 @@ _LOAD: Schema = {
     "properties": {"config_file": _CONFIG_FILE},
     "required": ["config_file"],
 }
+_VERSION: Schema = {
+    "type": "object",
+    "properties": {
+        "version": {
+            "type": "string",
+            "minLength": 1,
+            "description": "A version of the plugin's package that is installed.",
+        }
+    },
+    "required": ["version"],
+}
 _RELOAD: Schema = {"type": "object", "properties": {"config_file": _CONFIG_FILE}}
 _COUNTERS: Schema = _object(
     **dict.fromkeys(
@@ -77,6 +88,21 @@ STATUS: Schema = _object(
     last_crash={"type": ["object", "null"]},
     config={"type": ["object", "null"]},
     metrics={"type": "array", "items": _ANY_OBJECT},
+    package={
+        "anyOf": [
+            _object(
+                package=_STRING,
+                name=_STRING,
+                version=_STRING,
+                digest=_STRING,
+                signer=_STRING,
+                origin=_STRING,
+                before={"type": "array", "items": _STRING},
+                newer={"type": "array", "items": _STRING},
+            ),
+            {"type": "null"},
+        ]
+    },
 )
 _LINE: Schema = _object(
     number=_COUNT, time=_NUMBER, level=_STRING, text=_STRING, fields=_ANY_OBJECT
@@ -127,6 +153,12 @@ class Route:
     body_required: bool = False
     query: tuple[Query, ...] = ()
     more: tuple[int, ...] = ()
+
+    @property
+    def field(self) -> str:
+        """The one text that the body has."""
+        properties = {} if self.body is None else self.body["properties"]
+        return next(iter(properties), "") if isinstance(properties, dict) else ""
 
     @property
     def is_change(self) -> bool:
@@ -194,6 +226,16 @@ ROUTES = (
     Route(
         *("POST", f"{_PLUGIN}/flush", "flush", "wait until all is acknowledged", WRITE),
         _named("flushed"),
+    ),
+    Route(
+        *("POST", f"{_PLUGIN}/upgrade", "upgrade", "let another installed version serve", WRITE),
+        {JSON: _object(reloaded=_STRING, version=_STRING, previous_version=_STRING)},
+        body=_VERSION,
+        body_required=True,
+    ),
+    Route(
+        *("POST", f"{_PLUGIN}/rollback", "rollback", "let the version before serve again", WRITE),
+        {JSON: _object(reloaded=_STRING, version=_STRING, previous_version=_STRING)},
     ),
     Route(
         *("GET", f"{_PLUGIN}/logs", "logs", "a plugin's last log lines", READ),

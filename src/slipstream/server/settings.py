@@ -13,6 +13,8 @@ from slipstream._platform import group_number
 from slipstream.config import PluginConfig, load_config, settle_own
 from slipstream.errors import ConfigError, SlipstreamError
 from slipstream.library import check_library_path, judge, verify_digest
+from slipstream.packages.providers import Flags, Providers
+from slipstream.packages.settings import PluginSettings, path_of_uri, read_settings
 from slipstream.server.data_dir import usual_folder
 from slipstream.server.origins import Origins
 from slipstream.server.sources.addresses import Address, is_loopback, parse_address, parse_host_port
@@ -68,6 +70,9 @@ class Options:
     jwt_timestamp: int | None = None
     nojwt: bool = False
     nobanner: bool = False
+    plugins: str = ""
+    node_config: Path | None = None
+    flags: Flags = field(default_factory=Flags)
     metrics_open: bool = False
     stop_timeout: float = 30.0
     log_level: str = "info"
@@ -86,6 +91,7 @@ class Settings:
         listen_mode: The mode of their socket files.
         speed: How fast a file is sent.
         secret: The key for tokens, if it was given.
+        packages: What --plugins or --config wants; None: nothing.
         warnings: What is doubtful.
         faults: What is wrong; then the rest may be missing.
     """
@@ -98,6 +104,7 @@ class Settings:
     listen_mode: int = 0o600
     speed: Speed = field(default_factory=Speed)
     secret: bytes | None = None
+    packages: PluginSettings | None = None
     warnings: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -115,17 +122,18 @@ def understand(options: Options) -> Settings:
     """Check all configs and options; what is wrong is in `faults`."""
     found = Settings(options)
     _configs(found)
+    _packages(found)
     _rest(found)
     _tokens(found)
     _listeners(found)
     _socket_files(found)
     _file(found)
-    if options.node == "prover" and options.configs:
+    if options.node == "prover" and (options.configs or found.packages is not None):
         found.fault(
             "--prover",
             ConfigError(
                 "a prover finalizes no blocks, so its plugins would never get an event",
-                "use --client or --validator, or leave out --slipstream-config",
+                "use --client or --validator, or leave out --slipstream-config and --plugins",
             ),
         )
     return found
@@ -174,6 +182,60 @@ def _configs(found: Settings) -> None:
         elif config.name is not None:
             names[config.name] = path
         found.configs[path] = config
+
+
+def read_packages(options: Options) -> PluginSettings:
+    """Read what --plugins or --config wants.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
+    options.flags.check()
+    if options.plugins and options.node_config is not None:
+        raise ConfigError("only --plugins or --config must be set", "leave out one of them")
+    if options.node_config is not None:
+        return read_settings(options.node_config, in_node=True)
+    return read_settings(path_of_uri(options.plugins, "plugins"))
+
+
+def _packages(found: Settings) -> None:
+    options = found.options
+    where = "--plugins" if options.plugins else "--config"
+    if not options.plugins and options.node_config is None:
+        if options.flags != Flags():
+            error = ConfigError("there are no packages to verify", "name settings: --plugins URI")
+            found.fault("--plugins", error)
+        return
+    try:
+        found.packages = read_packages(options)
+    except ConfigError as why:
+        found.fault(where, why, NOT_STARTED)
+        return
+    taken = {config.name for config in found.configs.values()}
+    for name in found.packages.providers:
+        if name in taken:
+            error = ConfigError(f"the name {name} is taken by a config file", "choose another one")
+            found.fault(where, error, NOT_STARTED)
+    if not options.flags.trust_on_first_use:  # that may fetch a key, and write it down
+        _check_packages(found, found.packages, where)
+    if options.flags.skip_verify:
+        found.warnings.append("--plugins.skipverify: who has made a package is not looked at")
+
+
+def _check_packages(found: Settings, settings: PluginSettings, where: str) -> None:
+    """Verify the packages that are here; what is to be fetched is seen when it has come."""
+    options = found.options
+    data = (options.data_dir or usual_folder(options.network)).absolute()
+    try:
+        providers = Providers(settings, options.flags, data)
+    except SlipstreamError as why:
+        found.fault(where, why, NOT_STARTED)
+        return
+    for name in settings.providers:
+        try:
+            providers.check(name)
+        except SlipstreamError as why:
+            found.fault(f"the provider {name}", why, NOT_STARTED)
 
 
 def _rest(found: Settings) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from slipstream.server.folders import Folders
     from slipstream.server.limits import Buckets
     from slipstream.server.origins import Origins
+    from slipstream.server.packages import Packages
     from slipstream.server.tokens import Tokens
 
 P = ParamSpec("P")
@@ -47,7 +48,7 @@ class Asked:
         caller: Who asks.
         address: From where.
         root: Where the application is mounted.
-        config_file: What the body names; "" if it names none.
+        named: What the body names: a config file, a version; "" if it names nothing.
     """
 
     route: Route
@@ -57,7 +58,7 @@ class Asked:
     caller: Caller
     address: str
     root: str
-    config_file: str = ""
+    named: str = ""
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def number(self, name: str) -> int:
@@ -88,6 +89,7 @@ class Surface:
         folders: Where config files may be.
         metrics: What collects them.
         ready: What else has to be so.
+        packages: The plugins that come out of packages; None: there are none.
         is_stopping: Changes and questions are refused from now on.
     """
 
@@ -106,6 +108,7 @@ class Surface:
         ready: Ready | None,
         metrics_open: bool,
         with_page: bool,
+        packages: Packages | None,
     ) -> None:
         """Take everything that `admin_app` has made of its arguments."""
         self.manager = manager
@@ -113,6 +116,7 @@ class Surface:
         self.folders = folders
         self.metrics = metrics
         self.ready = ready
+        self.packages = packages
         self.is_stopping = False
         self._own_lines = lines is None
         self.lines = Lines() if lines is None else lines

@@ -53,9 +53,6 @@ class FakeHost(Handle[list[Instance]]):
     `on_broadcast` with the attempt and the ordinal that the test wants. A context manager
     that opens and loads the plugin, and closes it at the end; a host that is dropped closes
     itself.
-
-    Attributes:
-        logs: The lines that the plugin and the core have logged so far.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first are rarely given, and by name
@@ -78,7 +75,7 @@ class FakeHost(Handle[list[Instance]]):
             log_level: The lowest level that is kept.
             timeout: The longest that each step may take, in seconds.
         """
-        self.logs: list[LogLine] = []
+        self._logs: list[LogLine] = []
         path = Path(library).absolute()
         keys = {**(config or {}), "libpath": str(path)}
         read = PluginConfig.from_mapping(keys, folder=path.parent)
@@ -88,7 +85,7 @@ class FakeHost(Handle[list[Instance]]):
         self._timeout = timeout
         self._ordinal = 0
         self._own: ResolvedConfig | None = None  # once the library is judged
-        self._pump = LogPump(log_level, self.logs.append)
+        self._pump = LogPump(log_level, self._logs.append)
         opened: list[Instance] = []  # one, once it is open
         super().__init__(opened, partial(_end, self._pump, timeout))
         self._finalizer.atexit = True
@@ -208,9 +205,14 @@ class FakeHost(Handle[list[Instance]]):
         return self._live().metrics()
 
     @property
+    def logs(self) -> list[LogLine]:
+        """The lines that the plugin and the core have logged so far, all of them."""
+        self._pump.drain()
+        return self._logs
+
+    @property
     def misbehaviour(self) -> list[str]:
         """What the core has logged about breaches of the contract, so far."""
-        self._pump.drain()
         return [line.text for line in self.logs if line.contract]
 
 

@@ -252,9 +252,8 @@ def _tell(done: list[Archive], word: str, *, as_json: bool) -> None:
 @click.command(epilog="Example: slipstream package update --plugins plugins.json")
 @click.argument("what", metavar="[NAME [VERSION]]", nargs=-1)
 @_placed
-@click.option("--replace", is_flag=True, help="Take another content of a version that is locked.")
 @_json
-def update(*, place: _Place, what: tuple[str, ...], replace: bool, as_json: bool) -> None:
+def update(*, place: _Place, what: tuple[str, ...], as_json: bool) -> None:
     """Fetch the newest version of what the settings want, or of NAME, and lock it, too.
 
     Which version runs does not change by it: that is said by the settings, or by slipstream plugins
@@ -270,7 +269,7 @@ def update(*, place: _Place, what: tuple[str, ...], replace: bool, as_json: bool
             if package is None:
                 continue
             found, signatures = client.fetch(package)
-            place.store.add(found, signatures, _origin(place), replaces=replace)
+            place.store.add(found, signatures, _origin(place))
             done.append(found)
     _tell(done, "updated", as_json=as_json)
 

@@ -21,7 +21,11 @@ HEADER = "slipstream/include/slipstream.h"
 WORKER = "slipstream/slipstream-worker"
 CORE = "slipstream/_core.abi3.so"
 TYPES = {"slipstream/py.typed", "slipstream/_core.pyi", "slipstream/_native/cdef.pyi"}
-REQUIRED = {CORE, WORKER, HEADER, "slipstream/include/slipstream.hpp"} | TYPES
+SHARED = {
+    "slipstream/share/pkgconfig/slipstream.pc",
+    "slipstream/share/cmake/slipstream/slipstream-config.cmake",
+}
+REQUIRED = SHARED | {CORE, WORKER, HEADER, "slipstream/include/slipstream.hpp"} | TYPES
 
 HOST = """
 import pathlib, subprocess, sys

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ELF: Final = b"\x7fELF"
-_TOML: Final = re.compile(r"""\[\[?[\w. "'-]+\]\]?\s*(#.*)?|[\w."'-]+\s*=.*""")
+_TOML: Final = re.compile(r"""\[\[?[A-Za-z_][\w.-]*\]\]?\s*(#.*)?|[\w."'-]+\s*=.*""")
 _YAML: Final = re.compile(r"""---.*|- .*|[\w."'-]+:(\s.*)?""")
 _ASIDE: Final = re.compile(r"\s*(#.*|//.*)?")
 

@@ -55,8 +55,8 @@ def check_contents(wheel: Path) -> list[str]:
         names = set(archive.namelist())
         sources = {
             str(path.relative_to(ROOT / "src"))
-            for kind in ("*.py", "*.toml")
-            for path in (ROOT / "src").rglob(kind)
+            for path in (ROOT / "src").rglob("*")
+            if path.is_file() and path.suffix not in {".pyc", ".so"}
         }
         problems += [f"{name} is missing" for name in sorted((REQUIRED | sources) - names)]
         allowed = re.compile(r"slipstream/|slipstream-[^/]+\.dist-info/")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import re
 import threading
+import time
 import weakref
 
 import pytest
 
 from slipstream import (
+    Block,
+    ClosedError,
     ConfigError,
     EventKind,
     FlushTimeout,
@@ -21,6 +25,7 @@ from slipstream import (
     PluginNotLoaded,
     Refusal,
 )
+from slipstream.tables import html_table
 from slipstream.testing import RecordingPlugin
 from support.gated import wait_until
 from support.logs import capture_logs
@@ -224,6 +229,67 @@ def test_a_manager_refuses_what_it_does_not_know(manager, examples, tmp_path) ->
         with pytest.raises(ConfigError, match="cannot make the data folder"):
             careless.load_plugin(examples / "minimal" / "minimal.json5")
         assert Footprint.now() == before
+
+
+def test_broadcast_async_keeps_the_loop_free_and_the_order() -> None:
+    class Slow:
+        name = "slow"
+
+        def __init__(self) -> None:
+            self.heights: list[int] = []
+
+        def subscribed_events(self) -> set[EventKind]:
+            return {EventKind.BLOCK}
+
+        def on_broadcast(self, event: Block) -> None:
+            time.sleep(0.02)
+            self.heights.append(event.block_height)
+
+    async def work() -> tuple[list[int], list[float], int]:
+        turns = 0
+        slow = Slow()
+        async with PluginManager() as manager:
+            manager.install(slow)
+            sends = [manager.broadcast_async(Block(b"", n), Block(b"", n)) for n in range(10)]
+            sending = asyncio.gather(*sends)
+            while not sending.done():
+                await asyncio.sleep(0.001)
+                turns += 1
+            times = await sending
+        with pytest.raises(ClosedError):
+            await manager.broadcast_async(Block(b"", 1))
+        return slow.heights, times, turns
+
+    heights, times, turns = asyncio.run(work())
+    assert heights == [n for n in range(10) for _ in range(2)]
+    assert times == sorted(times)  # each has waited for those before it
+    assert times[-1] >= 10 * 2 * 0.02
+    assert turns > 10
+
+
+def test_how_managers_and_plugins_are_shown(compile_plugin, tmp_path) -> None:
+    recorder = Recorder(compile_plugin, tmp_path)
+    with PluginManager() as manager:
+        assert repr(manager) == "<PluginManager without plugins>"
+        plugin = manager.load_plugin(recorder.config())
+        manager.broadcast_many(SOME)
+        manager.flush()
+        assert repr(manager) == "<PluginManager recorder running>"
+        for shown in (manager._repr_html_(), plugin._repr_html_()):
+            assert "<td>recorder</td>" in shown
+            assert f'<td style="text-align: right">{len(SOME)}</td>' in shown
+        manager.pause("recorder")
+        assert repr(manager) == "<PluginManager recorder paused>"
+    assert repr(manager) == "<PluginManager closed>"
+    assert html_table(["<"], [["a & b"]]).count("&lt;") == 1
+
+
+def test_from_config_files_takes_what_the_constructor_takes() -> None:
+    taken, own = (
+        list(inspect.signature(call).parameters.values())
+        for call in (PluginManager.from_config_files, PluginManager)
+    )
+    assert taken[1:] == own
 
 
 def test_the_same_for_asyncio(compile_plugin, tmp_path) -> None:

@@ -21,7 +21,11 @@ HEADER = "slipstream/include/slipstream.h"
 WORKER = "slipstream/slipstream-worker"
 CORE = "slipstream/_core.abi3.so"
 TYPES = {"slipstream/py.typed", "slipstream/_core.pyi", "slipstream/_native/cdef.pyi"}
-REQUIRED = {CORE, WORKER, HEADER, "slipstream/include/slipstream.hpp"} | TYPES
+SHARED = {
+    "slipstream/share/pkgconfig/slipstream.pc",
+    "slipstream/share/cmake/slipstream/slipstream-config.cmake",
+}
+REQUIRED = SHARED | {CORE, WORKER, HEADER, "slipstream/include/slipstream.hpp"} | TYPES
 
 HOST = """
 import pathlib, subprocess, sys
@@ -51,8 +55,8 @@ def check_contents(wheel: Path) -> list[str]:
         names = set(archive.namelist())
         sources = {
             str(path.relative_to(ROOT / "src"))
-            for kind in ("*.py", "*.toml")
-            for path in (ROOT / "src").rglob(kind)
+            for path in (ROOT / "src").rglob("*")
+            if path.is_file() and path.suffix not in {".pyc", ".so"}
         }
         problems += [f"{name} is missing" for name in sorted((REQUIRED | sources) - names)]
         allowed = re.compile(r"slipstream/|slipstream-[^/]+\.dist-info/")

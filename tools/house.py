@@ -62,6 +62,7 @@ _HOSTING = (*_WORKING, "delivery", "loaded", "manager")
 PYTHON = {
     "errors": Room("what can go wrong"),
     "text": Room("texts, safe to show"),
+    "tables": Room("rows, for notebooks"),
     "_platform": Room("what differs between systems"),
     "files": Room("small files, read safely", ("_platform",)),
     "_native": Room("the one door to the core", ("errors",)),
@@ -81,8 +82,8 @@ PYTHON = {
         "files of events in every form", (*_SENDING, "text", "files", "capture", "aleo")
     ),
     "delivery": Room("how events reach a plugin", (*_WORKING, "_platform")),
-    "loaded": Room("the loaded plugins", (*_WORKING, "delivery")),
-    "manager": Room("PluginManager", (*_WORKING, "delivery", "loaded")),
+    "loaded": Room("the loaded plugins", (*_WORKING, "delivery", "tables")),
+    "manager": Room("PluginManager", (*_WORKING, "delivery", "loaded", "tables")),
     "__init__": Room("the names of the package", _HOSTING),
     "check": Room(
         "what a machine, a library are like",
@@ -113,6 +114,7 @@ PYTHON = {
             *("server", "__init__"),
         ),
     ),
+    "__main__": Room("python -m slipstream", ("cli",)),
 }
 
 

@@ -112,13 +112,15 @@ static char **clean_environment(char *mark) {
     return out;
 }
 
-static int spawn(ss_generation *generation, const char *program, const int child[CHILD_FDS]) {
+static int spawn(ss_generation *generation, const char *program, const char *name,
+                 const int child[CHILD_FDS]) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
     sigset_t all;
     char host[16];
-    char *const argv[] = {(char *)(uintptr_t) "slipstream-worker", host, NULL};
+    char *const argv[] = {(char *)(uintptr_t) "slipstream-worker", host,
+                          (char *)(uintptr_t)name, NULL};
     snprintf(generation->mark, sizeof generation->mark, "SLIPSTREAM_WORKER=%d-%llu",
              (int)getpid(), (unsigned long long)ss_os_now_ns());
     char **environment = clean_environment(generation->mark);
@@ -208,7 +210,7 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
         error = errno;
     }
     if (missing == NULL) {
-        error = spawn(generation, program, child);
+        error = spawn(generation, program, spec->values.name, child);
         missing = error != 0 ? WORKER : NULL;
     }
     if (missing == NULL) {

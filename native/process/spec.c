@@ -12,6 +12,7 @@ ss_kept_spec *ss_kept_spec_new(const ss_spec *given) {
     if (spec == NULL)
         return NULL;
     spec->values = *given;
+    spec->values.name = own_text(given->name);
     spec->values.path = own_text(given->path);
     spec->values.shown = own_text(given->shown);
     spec->values.config_dir = own_text(given->config_dir);
@@ -23,7 +24,8 @@ ss_kept_spec *ss_kept_spec_new(const ss_spec *given) {
         ss_desk_retain(given->desk);
     }
     const ss_spec *s = &spec->values;
-    if (s->path == NULL || s->shown == NULL || s->config_dir == NULL || s->user == NULL) {
+    if (s->name == NULL || s->path == NULL || s->shown == NULL || s->config_dir == NULL ||
+        s->user == NULL) {
         ss_kept_spec_release(spec);
         return NULL;
     }
@@ -59,6 +61,7 @@ void ss_kept_spec_release(ss_kept_spec *spec) {
         return;
     ss_spec *s = &spec->values;
     drop_load(spec);
+    free((char *)(uintptr_t)s->name);
     free((char *)(uintptr_t)s->path);
     free((char *)(uintptr_t)s->shown);
     free((char *)(uintptr_t)s->config_dir);

@@ -14,6 +14,7 @@
 /* cdef:begin */
 /* How one generation of a plugin is run. Texts are copied; "" where there is none. */
 typedef struct ss_spec {
+    const char *name; /* that the worker bears in `ps` */
     const char *path;
     const char *shown;
     const char *config_dir;

@@ -337,7 +337,7 @@ static void receive(void) {
 }
 
 int main(int argc, char **argv) {
-    const pid_t host = argc == 2 ? (pid_t)atoi(argv[1]) : 0;
+    const pid_t host = argc == 3 ? (pid_t)atoi(argv[1]) : 0;
     /* Nothing of the host but what is meant for us. */
     syscall(SYS_close_range, SS_FD_HATCH + 1, ~0U, 0);
     if (host == 0 || fcntl(SS_FD_HOST, F_GETFD) < 0) {
@@ -347,6 +347,9 @@ int main(int argc, char **argv) {
     for (int fd = SS_FD_CHANNEL; fd <= SS_FD_HATCH; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    char name[16];
+    snprintf(name, sizeof name, "slip-%s", argv[2]);
+    prctl(PR_SET_NAME, name); /* `ps` and `top` show whose worker it is */
     ss_worker_leave_terminal();
     worker.channel = SS_FD_CHANNEL;
     worker.ended = eventfd(0, EFD_CLOEXEC);

@@ -18,6 +18,7 @@ from slipstream.errors import (
     SlipstreamError,
 )
 from slipstream.status import Calls, Counters, Metric, PluginState, Status
+from slipstream.tables import html_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,9 @@ _GETTING_THERE = {
     PluginState.STALLED,
     PluginState.BACKOFF,
 }
+
+
+HEADS = ("plugin", "version", "mode", "state", "delivered", "waiting", "dead", "lost")
 
 
 class Plugin:
@@ -72,6 +76,16 @@ class Plugin:
 
     def __repr__(self) -> str:
         return f"<Plugin {self.name} {self.version} {self.mode} {self.state}>"
+
+    def row(self) -> tuple[object, ...]:
+        """What stands of it in a table, as `HEADS` names it."""
+        status, counters = self.status, self.counters
+        state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
+        events = (counters.delivered, counters.waiting, counters.dead, counters.lost)
+        return (self.name, self.version, str(self.mode), state, *events)
+
+    def _repr_html_(self) -> str:
+        return html_table(HEADS, [self.row()])
 
     @property
     def identity(self) -> Identity:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import time
 import weakref
 from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from slipstream import _native
 from slipstream._native import Door
@@ -29,9 +30,13 @@ from slipstream.errors import (
 )
 from slipstream.events import Event, Payload, PeerForgotten, PeerSeen
 from slipstream.library import check_library_path
-from slipstream.loaded import Loaded, Plugin
+from slipstream.loaded import HEADS, Loaded, Plugin
 from slipstream.logs import LEVELS, LogPump, Seldom
 from slipstream.peers import Services, Via
+from slipstream.tables import html_table
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 Bytes = bytes | bytearray | memoryview
@@ -157,8 +162,16 @@ class PluginManager(metaclass=_ShowsNative):
         self._finalizer = weakref.finalize(self, _close, self._loaded, self._host, wait_timeout)
 
     @classmethod
-    def from_config_files(
-        cls, paths: Iterable[str | Path], default_mode: Mode | str = Mode.INLINE
+    def from_config_files(  # noqa: PLR0913 - as of the constructor
+        cls,
+        paths: Iterable[str | Path],
+        default_mode: Mode | str = Mode.INLINE,
+        *,
+        data_dir: str | Path | None = None,
+        insecure_paths: bool = False,
+        log_level: str = "info",
+        wait_timeout: float = 30.0,
+        services: Services | None = None,
     ) -> Self:
         """Make a manager and load a plugin from each config file, in order.
 
@@ -167,7 +180,12 @@ class PluginManager(metaclass=_ShowsNative):
 
         Args:
             paths: Config files.
-            default_mode: The mode of plugins whose config names none.
+            default_mode: As of the constructor, and so are the others.
+            data_dir: As of the constructor.
+            insecure_paths: As of the constructor.
+            log_level: As of the constructor.
+            wait_timeout: As of the constructor.
+            services: As of the constructor.
 
         Returns:
             The manager.
@@ -175,7 +193,14 @@ class PluginManager(metaclass=_ShowsNative):
         Raises:
             SlipstreamError: What `load_plugin` raises for the first that failed.
         """
-        manager = cls(default_mode)
+        manager = cls(
+            default_mode,
+            data_dir=data_dir,
+            insecure_paths=insecure_paths,
+            log_level=log_level,
+            wait_timeout=wait_timeout,
+            services=services,
+        )
         try:
             for path in paths:
                 config = load_config(path)
@@ -194,6 +219,21 @@ class PluginManager(metaclass=_ShowsNative):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _in_thread(self.close)
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return "<PluginManager closed>"
+        plugins = ", ".join(f"{name} {plugin.state}" for name, plugin in self.plugins.items())
+        return f"<PluginManager {plugins or 'without plugins'}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(HEADS, [plugin.row() for plugin in self.plugins.values()])
 
     # ---- Loading and unloading ----------------------------------------------------
 
@@ -422,6 +462,7 @@ class PluginManager(metaclass=_ShowsNative):
         with self._controlling("close the manager"):
             self._closed = True
             self._finalizer.detach()
+            vars(self).pop("_sender", None)  # its thread ends
             _close(self._loaded, self._host, self._wait_timeout)
 
     def hurry(self) -> None:
@@ -594,6 +635,37 @@ class PluginManager(metaclass=_ShowsNative):
         self.broadcast(PeerForgotten(peer))
 
     # ---- The same for asyncio -------------------------------------------------------
+
+    async def broadcast_async(self, *events: Event | bytes) -> float:
+        """`broadcast_many` on a thread of its own, so that the event loop never waits for it.
+
+        Calls that are awaited at the same time keep their order. One that is cancelled may send
+        its events all the same.
+
+        Args:
+            events: What `broadcast` takes.
+
+        Returns:
+            How long it took, in seconds. It grows where plugins do not keep up: an inline plugin
+            that works long, a full ring with ``overflow: "block"``. Whoever awaits it sends no
+            faster than they take.
+
+        Raises:
+            SlipstreamError: What `broadcast_many` raises.
+        """
+        import asyncio  # noqa: PLC0415 - whoever awaits this has it already
+
+        begin = time.monotonic()
+        sending = self._sender.submit(self.broadcast_many, events)
+        await asyncio.wrap_future(sending)
+        return time.monotonic() - begin
+
+    @functools.cached_property
+    def _sender(self) -> ThreadPoolExecutor:
+        """One thread, so that what is awaited at the same time keeps its order."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only for asyncio
+
+        return ThreadPoolExecutor(1, "slipstream-sender")
 
     async def load_plugin_async(self, config: ConfigSource) -> Plugin:
         """`load_plugin` on a thread of its own."""

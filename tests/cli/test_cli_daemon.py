@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import json
@@ -14,10 +15,12 @@ import struct
 import subprocess
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
 from support.daemon import COMMAND, SECONDS, Operated, until
+from support.soak import workers
 from support.toolbox import is_not_here
 
 
@@ -43,7 +46,7 @@ def test_list_and_status_say_what_rest_says(daemon) -> None:
     assert [one["name"] for one in found["plugins"]] == ["talker", "other"]
     assert found["network"] == "mainnet"
     text = daemon.run("plugins", "list").stdout
-    assert re.search(r"^talker +running +1 +process", text, re.MULTILINE), text
+    assert re.search(r"^ *talker +running +1 +process", text, re.MULTILINE), text
     text = daemon.run("plugins", "status", "other").stdout
     assert re.search(r"^state +running$", text, re.MULTILINE), text
     assert re.search(r"^config libpath ", text, re.MULTILINE), text
@@ -183,6 +186,20 @@ def test_top_in_a_terminal_of_80_by_24(daemon) -> None:
             os.kill(process, 9)
             os.waitpid(process, 0)
         os.close(terminal)
+
+
+def test_ps_shows_whose_worker_it_is(daemon) -> None:
+    def shown() -> set[tuple[str, str]]:
+        found = set()
+        for pid in workers(daemon.process.pid):
+            with contextlib.suppress(OSError):  # it has just ended
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                last = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2].decode()
+                found.add((name, last))
+        return found
+
+    wanted = {("slip-talker", "talker"), ("slip-other", "other")}
+    until(lambda: shown() == wanted, "the names of the workers")
 
 
 def test_bash_completes_commands_options_and_plugins(daemon) -> None:

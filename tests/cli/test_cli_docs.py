@@ -60,3 +60,37 @@ def test_every_help_has_an_example(command, name) -> None:
     assert done.returncode == 0
     assert "Example: slipstream" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_shell_completes_file_names_wherever_a_file_is_named() -> None:
+    """click asks the shell for its file names only where it knows that a file is meant."""
+    named = ("FILE", "CONFIG", "IN", "OUT", "EVENTS", "REPORT", "DIR", "FOLDER", "SOURCE")
+    seen = 0
+    for name, command in COMMANDS.items():
+        assert command is not None, name
+        below = getattr(command, "commands", {}).values()
+        for one in (command, *below):
+            for option in one.params:
+                if (option.metavar or "").strip("[].") in named:
+                    asked = option.shell_complete(click.Context(one), "")
+                    assert [item.type for item in asked] in (["file"], ["dir"]), (name, option)
+                    seen += 1
+    assert seen > 30
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("run --config x", "--slipstream-config"),
+        ("redeliver --config x", "--slipstream-config"),
+        ("show --limits 3", "--limit"),
+        ("check --quik", "--quick"),
+        ("run --nothing-like-it", None),
+    ],
+)
+def test_an_option_that_there_is_not_names_the_right_one(command, given, meant) -> None:
+    done = command(*given.split())
+    assert done.returncode == 2
+    name = given.split()[0]
+    asked = f"did you mean {meant}? " if meant else ""
+    assert done.stderr.splitlines()[1] == f"  next: {asked}slipstream {name} --help"

@@ -51,8 +51,12 @@ def test_every_check_says_what_it_is_for(command) -> None:
     for finding in answer["machine"]:
         assert finding["purpose"]
         assert finding["detail"]
-    table = command("doctor").stdout
+    table = command("doctor", "-v").stdout
     assert all(name in table for name in names)
+    first, *rows = command("doctor").stdout.splitlines()
+    well = [finding["name"] for finding in answer["machine"] if finding["state"] == "ok"]
+    assert f"{len(well)} " in first
+    assert not any(row.startswith(f"  {name} ") for row in rows for name in well)
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from slipstream.config import PluginConfig
+from slipstream.config import PluginConfig, load_config
 from slipstream.errors import ConfigError
 
 TYPOS = [
@@ -23,6 +24,9 @@ TYPOS = [
     ("nmae", "x", "name"),
     ("mdoe", "thread", "mode"),
     ("uesr", "nobody", "user"),
+    ("mod", "thread", "mode"),
+    ("nam", "x", "name"),
+    ("usr", "nobody", "user"),
     ("overfow", "block", "overflow"),
     ("ring-bytes", 65536, "ring_bytes"),
     ("ringBytes", 65536, "ring_bytes"),
@@ -51,7 +55,7 @@ OWN = [
             "database table path host port names model level users limit node code lib plugin "
             "title url uri mean moda sha512 digest preload upload download reloads overflows "
             "file folder topic brokers format kinds programs password username nickname node "
-            "modes model_name library output_path log_level restarts enable limits_of own source"
+            "modes model_name library output_path log_level restarts enable limits_of own source use mod"
         ).split()
     ),
     ("limit", 100),
@@ -97,3 +101,30 @@ def test_inside_an_object_of_the_plugins_own_any_key_goes(key: str) -> None:
     text = json.dumps({"libpath": "x", "own": {key: 1}})
     config = PluginConfig.from_mapping(json.loads(text), folder="/")
     assert config.own == {"own": {key: 1}}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("p.toml", '# mine\nlibpath = "x.so"\n', "written in TOML"),
+        ("p.json5", "\n[plugin]\nlibpath = 'x.so'\n", "written in TOML"),
+        ("p.yaml", "---\nlibpath: x.so\n", "written in YAML"),
+        ("p.yml", "libpath: x.so\nmode: thread\n", "written in YAML"),
+        ("p.json5", "\x7fELF\2\1\1" + 90 * "\0", "is a library, and not the config of one"),
+        ("libp.so.1", 99_999 * "x", "is a library, and not the config of one"),
+    ],
+)
+def test_what_is_no_config_is_named(tmp_path: Path, file: str, content: str, says: str) -> None:
+    path = tmp_path / file
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_config(path)
+    assert str(path) in caught.value.message
+    assert "{ libpath: " in caught.value.hint
+
+
+def test_json5_that_is_broken_is_not_taken_for_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "p.json5"
+    path.write_text("// mine: it is\n{ libpath: 'x.so', mode = 'thread' }\n")
+    with pytest.raises(ConfigError, match="p.json5:2:"):
+        load_config(path)

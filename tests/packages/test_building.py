@@ -132,8 +132,11 @@ def test_what_a_killed_run_left_is_never_believed(tmp_path: Path, library) -> No
     (half / "hello.so").write_text("half")
     path = made.unpack(tmp_path / "into")
     assert path.read_bytes() == library().read_bytes()
-    sweep(tmp_path / "into")
+    sweep(tmp_path / "into", [made.digest])
     assert [entry.name for entry in (tmp_path / "into").iterdir()] == [path.parent.name]
+    (tmp_path / "into" / "other").mkdir()
+    sweep(tmp_path / "into", [])
+    assert [entry.name for entry in (tmp_path / "into").iterdir()] == ["other"]
 
 
 def test_names() -> None:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from slipstream.packages.central import CentralClient, Patience
 from slipstream.packages.central_folder import make_central
 from slipstream.packages.lock import Lock
 from slipstream.packages.names import PackageName
+from slipstream.packages.providers import Flags, Providers
 from slipstream.packages.settings import Central as Where
+from slipstream.packages.settings import read_settings
 from slipstream.packages.store import Store
 from slipstream.packages.trust import TrustedKey
 from support.central import Answer, Central, certificate, files_of, response
@@ -29,7 +32,7 @@ from support.central import Answer, Central, certificate, files_of, response
 QUICK = Patience(connect=5.0, silence=0.4, whole=1.5, tries=2, between=0.01)
 SURE = Patience(connect=20.0, silence=20.0, whole=60.0, tries=4, between=0.01)
 WANTED = PackageName("hello", "1.0.0")
-KILLS = int(os.environ.get("SLIPSTREAM_KILLS", "0")) or 12
+KILLS = int(os.environ.get("SLIPSTREAM_KILLS", "0")) or 8
 OTHER = "https://127.0.0.2:1"
 
 
@@ -335,6 +338,33 @@ def test_an_older_one_is_refused_against_the_lock(
             store.open(WANTED)
 
 
+def test_a_key_on_first_use(world: World, tmp_path: Path, monkeypatch) -> None:
+    """It is taken with the flag alone, and then stays, whatever the central gives later."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(world.certs["good"]))
+    keys = [world.key.public.to_text().encode(), minisign.generate().public.to_text().encode()]
+    settings = tmp_path / "plugins.json"
+
+    def ids(**flags: bool) -> list[str]:
+        found = Providers(
+            read_settings(settings), Flags(**flags), tmp_path / "data", say=said.append
+        )
+        return [key.id for key in found.store.keys]
+
+    said: list[str] = []
+    with Central(world.certs["good"], lambda _path, _headers: [response(keys[0])]) as central:
+        where = {"baseURL": central.url, "publicKeyURI": "release.pub"}
+        settings.write_text(json.dumps({"central": where}))
+        with pytest.raises(PackageError, match="itself vouches for"):
+            ids()
+        assert central.asked == []
+        assert ids(trust_on_first_use=True) == [world.key.public.id]
+        assert "is taken on first use, and pinned" in said[0]
+        keys.reverse()
+        assert ids(trust_on_first_use=True) == ids() == [world.key.public.id]
+        assert len(central.asked) == 1
+    assert ids() == [world.key.public.id]  # nor is a network needed
+
+
 # ---- Downloads that are killed ---------------------------------------------------------------
 
 
@@ -344,10 +374,19 @@ def _fetch(url: str, folder: Path) -> None:
         client.fetch(WANTED)
 
 
+def size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child is killed anyway
 def test_killed_downloads_are_taken_up_again(world: World, tmp_path: Path, monkeypatch) -> None:
     """Whenever it is killed, the next one has all of it; part of it is never believed."""
     monkeypatch.setenv("SSL_CERT_FILE", str(world.certs["good"]))
     good, ranges = files_of(world.www), []
+    part = tmp_path / f".part-{WANTED.candidates()[0]}.zip"
 
     def answer(path: str, headers: dict[str, str]) -> Answer:
         if path.endswith(ZIP):
@@ -356,7 +395,7 @@ def test_killed_downloads_are_taken_up_again(world: World, tmp_path: Path, monke
                 assert isinstance(whole, bytes)
                 for begin in range(0, len(whole), 1024):
                     yield whole[begin : begin + 1024]
-                    yield 0.01
+                    yield 0.002
         else:
             yield from good(path, headers)
 
@@ -365,15 +404,18 @@ def test_killed_downloads_are_taken_up_again(world: World, tmp_path: Path, monke
     with Central(world.certs["good"], answer) as central:
         for number in range(KILLS):
             child = context.Process(target=_fetch, args=(central.url, tmp_path))
+            # Once so much is there; if that is more than there is, it may end by itself.
+            enough = draw.randrange(len(world.zip) + 2000)
             child.start()
-            child.join(draw.uniform(0.0, 0.25))
+            end = time.monotonic() + 30
+            while child.exitcode is None and size_of(part) < enough and time.monotonic() < end:
+                child.join(0.001)
             if child.exitcode is None:
                 assert child.pid is not None
                 os.kill(child.pid, signal.SIGKILL)
             child.join(60)
             if number % 4 == 3:  # what is there may also be another one's, or damaged
-                for part in tmp_path.glob(".part-*.zip"):
-                    part.write_bytes(draw.randbytes(draw.randrange(3000)))
+                part.write_bytes(draw.randbytes(draw.randrange(3000)))
         with CentralClient(Where(base_url=central.url), tmp_path, patience=SURE) as client:
             archive, _ = client.fetch(WANTED)
     assert bytes(archive.sealed.view) == world.zip

@@ -90,6 +90,19 @@ def test_install_list_remove_prune(store: Store, made) -> None:
     }  # fmt: skip
 
 
+def test_another_signature_of_the_same_package(store: Store, made, tmp_path: Path) -> None:
+    install(store, made["1.0.0"])
+    other = minisign.generate()
+    archive = Archive.read(made["1.0.0"])
+    signature = minisign.sign(other, archive.sealed.view, "x").encode()
+    found = {".zip.minisig": signature}
+    with pytest.raises(PackageError, match="is by the key"):
+        store.add(archive, found, LOCAL)
+    store.keys = (*store.keys, TrustedKey("k", other.public.to_text().encode()))
+    assert store.add(archive, found, LOCAL).signer == f"minisign:{other.public.id}"
+    assert store.open(archive.package)[2] == f"minisign:{other.public.id}"
+
+
 def test_what_is_refused_is_not_installed(store: Store, made, tmp_path: Path) -> None:
     path = tmp_path / made["1.0.0"].name
     shutil.copy(made["1.0.0"], path)
@@ -110,6 +123,10 @@ def test_the_lock_is_read_strictly(store: Store, made) -> None:
         store.lock_path.write_text(bad)
         with pytest.raises(PackageError, match="damaged"):
             store.open(PackageName("hello", "1.0.0"))
+    store.lock_path.write_text(good)
+    store.lock_path.write_text(good.replace("hello-1.0.0", "other-1.0.0"))
+    with pytest.raises(PackageError, match="is not in"):  # its bytes are, under another name
+        store.open(PackageName("hello", "1.0.0"))
     store.lock_path.write_text(good)
     # Another content under a locked name, signed or not.
     shutil.copy(made["1.1.0"], store.path_of(Archive.read(made["1.0.0"]).package))
@@ -231,6 +248,7 @@ def _change(settings: Path, packages: dict[str, Path], seed: int) -> None:
             providers.chose("hello", before, back=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child is killed anyway
 def test_killed_at_any_moment_it_starts(tmp_path: Path, made, key) -> None:
     settings = settings_of(tmp_path, key)
     install(providers_of(settings).store, made["1.0.0"])

@@ -271,6 +271,8 @@ def test_which_keys_count(tmp_path: Path) -> None:
     found = made(tmp_path, {"central": central, "trust": trust}, local_verify=True,
                  public_key=f"file://{key}").store.keys  # fmt: skip
     assert [(one.names, one.origin) for one in found] == [("hello*", "local"), ("*", "*")]
+    with pytest.raises(ConfigError, match="must be set"):
+        made(tmp_path, {}, local_verify=True, skip_verify=True)
     with pytest.raises(PackageError, match=r"Central\.pgp\.pk does not exist"):
         made(tmp_path, {}, local_verify=True)
     (tmp_path / "data" / "plugins").mkdir(parents=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slipstream.errors import SlipstreamError
 from slipstream.packages import minisign
 from slipstream.packages.build import build
 from slipstream.packages.lock import Lock
@@ -44,6 +45,8 @@ class Place:
         self.settings.write_text(
             json.dumps(
                 {
+                    # What is installed needs no network: nobody answers there.
+                    "central": {"baseURL": "https://127.0.0.1:1/"},
                     "trust": [{"key": "release.pub"}],
                     "providers": {"greeter": hello, **providers},
                 }
@@ -200,6 +203,22 @@ def test_the_third_of_three_fails(place: Place) -> None:
     ]  # fmt: skip
 
 
+def test_all_faults_are_told_at_once_and_nothing_is_changed(place: Place) -> None:
+    from slipstream.server.settings import Options, understand
+
+    place.install("1.0.0")
+    more = {"name": "none", "version": "1.0.0"}
+    place.want("1.0.0", first=more, second={**more, "config": "env://NOT_THERE"})
+    (place.folder / "hello.json").unlink()
+    found = understand(Options(plugins=str(place.settings), data_dir=place.folder / "data"))
+    assert found.exit_code == 3
+    said = {fault.where: fault.error.message for fault in found.faults}
+    assert "hello.json does not exist" in said["the provider greeter"]
+    assert "none-1.0.0 is neither in" in said["the provider first"]
+    assert set(said) == {f"the provider {name}" for name in ("greeter", "first", "second")}
+    assert {path.name for path in (place.folder / "data").iterdir()} == {"plugins"}
+
+
 def test_start_refuses_what_is_not_verified(place: Place) -> None:
     place.install("1.0.0")
     lock = place.folder / "plugins.lock"
@@ -211,11 +230,15 @@ def test_start_refuses_what_is_not_verified(place: Place) -> None:
     }
     for text, harm in cases.items():
         harm()
-        with place.start() as daemon:
-            assert daemon.wait() == 3, daemon.log.read_text()
-            assert text in daemon.log.read_text()
+        with pytest.raises(SlipstreamError, match=text):
+            place.providers().prepare("greeter")
         place.want("1.0.0")
         lock.write_text(locked)
+    lock.unlink()
+    with place.start() as daemon:
+        assert daemon.wait() == 3
+        assert "is not in" in daemon.log.read_text()
+    lock.write_text(locked)
     # Without signatures it starts, never without the lock.
     for path in (place.folder / "data" / "plugins").glob(f"*{MINISIGN}"):
         path.unlink()
@@ -225,5 +248,5 @@ def test_start_refuses_what_is_not_verified(place: Place) -> None:
         until(lambda: daemon.said("--plugins.skipverify"), "a warning")
         assert daemon.end() == 0
     lock.unlink()
-    with place.start("--plugins.skipverify") as daemon:
-        assert daemon.wait() == 3
+    with pytest.raises(SlipstreamError, match="is not in"):
+        place.providers(skip_verify=True).prepare("greeter")

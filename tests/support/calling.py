@@ -113,8 +113,13 @@ class Calling:
     def do(self, command: str, claim: bytes = b"chat") -> Line:
         """Let it do something that is told, and wait for that."""
         before = len(self.lines())
+
+        def told() -> list[Line]:  # others may tell of what they began before
+            return [line for line in self.lines()[before:] if line.command == command]
+
         self.tell(command, claim)
-        return self.wait(before + 1)[before]
+        until(told)
+        return told()[0]
 
     def wait(self, count: int) -> list[Line]:
         """Wait for so many lines."""

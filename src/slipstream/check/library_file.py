@@ -25,7 +25,8 @@ from slipstream.library import (
     verify_digest,
 )
 
-CONFIG_ENDINGS = (".json5", ".json")
+CONFIG_ENDINGS = (".json5", ".json", ".toml", ".yaml", ".yml")
+"""A file that ends so is read as a config; what is no JSON5 is refused in words of configs."""
 
 _LOAD_TIMEOUT = 20.0
 _LDD_TIMEOUT = 20.0

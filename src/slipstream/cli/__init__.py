@@ -27,6 +27,7 @@ COMMANDS = {
     "check": ("check", "Try whether plugins keep the contract."),
     "checks": ("checks", "List the checks, and explain one."),
     "completion": ("completion", "Write a completion script for bash, zsh or fish."),
+    "config": ("config", "Say what plugins are built with, and what a config may hold."),
     "convert": ("show", "Write events in another form: JSON lines, or a capture."),
     "doctor": ("doctor", "Say what this machine can do, and why a library does not load."),
     "inspect": ("inspect", "Show what libraries and configs say, without running anything."),

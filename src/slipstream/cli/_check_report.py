@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from slipstream.check.verdict import Result, Verdict
 from slipstream.text import printable
 
 from ._output import emit
+from ._tables import screen_width
 
 if TYPE_CHECKING:
     from slipstream.check.catalogue import Check, Level
@@ -45,8 +44,7 @@ _ABOVE = {
 
 
 def _width() -> int:
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-    return max(40, min(WIDTH, columns))
+    return max(40, min(WIDTH, screen_width()))
 
 
 def wrapped(text: str, margin: int, first: str = "") -> str:

@@ -107,8 +107,7 @@ def _told(error: BaseException) -> tuple[str, str, int]:
         case KeyboardInterrupt() | click.Abort():
             return "stopped by SIGINT", "", 128 + signal.SIGINT
         case click.UsageError():
-            command = error.ctx.command_path if error.ctx else "slipstream"
-            return error.format_message(), f"{command} --help", USAGE
+            return *_not_understood(error), USAGE
         case click.ClickException():
             return error.format_message(), "", USAGE
         case Ended():
@@ -127,6 +126,33 @@ def _told(error: BaseException) -> tuple[str, str, int]:
         "run it again as slipstream --debug ..., and report what it shows",
         FAILED,
     )
+
+
+def _not_understood(error: click.UsageError) -> tuple[str, str]:
+    command = error.ctx.command_path if error.ctx else "slipstream"
+    if not isinstance(error, click.NoSuchOption):
+        return error.format_message(), f"{command} --help"
+    meant = _meant(error)
+    asked = f"did you mean {meant}? " if meant else ""
+    return f"No such option '{error.option_name}'", f"{asked}{command} --help"
+
+
+def _meant(error: click.NoSuchOption) -> str:
+    """Return the option that was meant: one that ends so, and best takes a value, or is near."""
+    options = {} if error.ctx is None else _options_of(error.ctx.command)
+    ends = [name for name in options if name.endswith(error.option_name[1:])]
+    best = sorted(ends, key=lambda name: (not options[name], len(name)))
+    return next(iter(best or error.possibilities or ()), "")
+
+
+def _options_of(command: click.Command) -> dict[str, bool]:
+    """Return the options of a command by name, and whether each takes a value."""
+    return {
+        name: not parameter.is_flag
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for name in parameter.opts
+    }
 
 
 def report(failure: Failure, *, traceback: bool) -> None:

@@ -5,17 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from slipstream.logs import standard_error
 from slipstream.text import printable
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_PIPE_WIDTH = 160
 
 
 def set_apart() -> None:
@@ -58,17 +52,6 @@ def emit(text: str) -> None:
         click.echo(text, nl=False, color=False if os.environ.get("NO_COLOR") else None)
     except BrokenPipeError:
         raise click.exceptions.Exit(0) from None
-
-
-def show_table(table: Table) -> None:
-    """Write a table to standard output; its cells are shown as they are."""
-    from rich.console import Console  # noqa: PLC0415 - 30 ms that only tables need
-
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, markup=False)
-    # Rich would end the program when the reader of a pipe has gone.
-    with console.capture() as captured:
-        console.print(table)
-    emit(captured.get())
 
 
 def close_streams() -> None:

@@ -16,8 +16,9 @@ import click
 from slipstream.errors import ConfigError, PackageError
 from slipstream.text import printable
 
-from ._output import emit, say, show_table
+from ._output import emit, say
 from ._package_show import described, lines_of
+from ._tables import show_table
 
 if TYPE_CHECKING:
     from slipstream.packages.archive import Archive
@@ -251,9 +252,8 @@ def _tell(done: list[Archive], word: str, *, as_json: bool) -> None:
 @click.command(epilog="Example: slipstream package update --plugins plugins.json")
 @click.argument("what", metavar="[NAME [VERSION]]", nargs=-1)
 @_placed
-@click.option("--replace", is_flag=True, help="Take another content of a version that is locked.")
 @_json
-def update(*, place: _Place, what: tuple[str, ...], replace: bool, as_json: bool) -> None:
+def update(*, place: _Place, what: tuple[str, ...], as_json: bool) -> None:
     """Fetch the newest version of what the settings want, or of NAME, and lock it, too.
 
     Which version runs does not change by it: that is said by the settings, or by slipstream plugins
@@ -269,7 +269,7 @@ def update(*, place: _Place, what: tuple[str, ...], replace: bool, as_json: bool
             if package is None:
                 continue
             found, signatures = client.fetch(package)
-            place.store.add(found, signatures, _origin(place), replaces=replace)
+            place.store.add(found, signatures, _origin(place))
             done.append(found)
     _tell(done, "updated", as_json=as_json)
 
@@ -304,8 +304,6 @@ def _newest(place: _Place, client: CentralClient, name: str) -> PackageName | No
 @_json
 def list_(*, place: _Place, as_json: bool) -> None:
     """List the packages that are installed, and what the lock knows of them."""
-    from rich.table import Table  # noqa: PLC0415 - 30 ms that only tables need
-
     lock = place.store.lock()
     rows: list[dict[str, Any]] = []
     for one in place.store.packages():
@@ -322,12 +320,18 @@ def list_(*, place: _Place, as_json: bool) -> None:
     if as_json:
         emit(json.dumps({"packages": rows}) + "\n")
         return
-    table = Table("package", "here", "sha256", "signer", "origin", box=None, pad_edge=False)
-    for row in rows:
-        digest = str(row["sha256"] or "not locked")[:16]
-        here = "yes" if row["here"] else "no"
-        table.add_row(row["package"], here, digest, row["signer"] or "", row["origin"] or "")
-    show_table(table)
+    heads = ("package", "here", "sha256", "signer", "origin")
+    shown = [
+        (
+            row["package"],
+            "yes" if row["here"] else "no",
+            str(row["sha256"] or "not locked")[:16],
+            row["signer"] or "",
+            row["origin"] or "",
+        )
+        for row in rows
+    ]
+    show_table(heads, shown)
 
 
 @click.command(epilog="Example: slipstream package remove hello 1.0.0 --plugins plugins.json")

@@ -79,7 +79,12 @@ _path = click.Path(path_type=Path)
     "--config", metavar="FILE", type=_path,
     help="What on_load gets: the plugin's own keys, or a whole config.",
 )  # fmt: skip
-@click.option("--events", metavar="FILE", help="Events of the plugin's own kinds that it accepts.")
+@click.option(
+    "--events",
+    metavar="FILE",
+    type=click.Path(),
+    help="Events of the plugin's own kinds that it accepts.",
+)
 @click.option("--quirks", metavar="FILE", type=_path, help="What the plugin declares to be.")
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0, 2**63 - 1), default=DEFAULT_SEED,

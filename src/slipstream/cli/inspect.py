@@ -15,7 +15,8 @@ from slipstream.check.inspection import inspect as look_into
 from slipstream.library import kind_name
 from slipstream.text import printable
 
-from ._output import emit, show_table
+from ._output import emit
+from ._tables import Cell, show_table
 
 if TYPE_CHECKING:
     from slipstream.config import JsonValue
@@ -81,20 +82,16 @@ def _info_as_json(info: PluginInfo) -> dict[str, object]:
 
 
 def _show(found: Inspection) -> None:
-    from rich import box  # noqa: PLC0415 - 30 ms that only tables need
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    title = printable(str(found.path))
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
-    for what, said in _rows(found):
-        table.add_row(what, "\n".join(map(printable, said.splitlines())))
+    rows: list[tuple[str, Cell]] = [(what, _lines(said)) for what, said in _rows(found)]
     if found.problem is None:
-        table.add_row("verdict", Text("nothing is wrong with it", "green"))
+        rows.append(("verdict", ("nothing is wrong with it", "green")))
     else:
-        lines = str(found.problem).splitlines()
-        table.add_row("refused", Text("\n".join(map(printable, lines)), "red"))
-    show_table(table)
+        rows.append(("refused", (_lines(str(found.problem)), "red")))
+    show_table(("", ""), rows, title=printable(str(found.path)))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.splitlines()))
 
 
 def _rows(found: Inspection) -> Iterator[tuple[str, str]]:

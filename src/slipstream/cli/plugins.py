@@ -14,7 +14,8 @@ from slipstream.text import printable
 
 from ._daemon import complete_plugin, reaches_daemon
 from ._errors import NOT_STARTED, Ended
-from ._output import emit, show_table
+from ._output import emit
+from ._tables import show_table
 
 if TYPE_CHECKING:
     from slipstream.server.client import Client
@@ -52,24 +53,18 @@ def list_plugins(*, client: Client, as_json: bool) -> None:
     if as_json:
         _show({"network": client.network, "plugins": found})
         return
-    from rich.table import Table  # noqa: PLC0415 - 30 ms that only tables need
-
-    table = Table(box=None, pad_edge=False)
-    for head in ("plugin", "state", "version", "mode", "package", "signer", "digest"):
-        table.add_column(head, overflow="fold")
-    for head in ("accepted", "lag", "dead", "lost", "restarts"):
-        table.add_column(head, justify="right")
-    table.add_column("reason", overflow="fold")
+    numbers = ("accepted", "lag", "dead", "lost", "restarts")
+    rows = []
     for one in found:
-        counters = one["counters"]
-        numbers = [counters[key] for key in ("accepted", "lag", "dead", "lost")]
-        package = one["package"] or {}
+        counts, package = {**one["counters"], "restarts": one["restarts"]}, one["package"] or {}
         texts = [one["name"], one["state"], one["version"], one["mode"]]
         texts += [package.get("package", "-"), package.get("signer", "-")]
         texts.append(package.get("digest", one["digest"])[:12])
-        row = [*texts, *numbers, one["restarts"], one["reason"]]
-        table.add_row(*map(_text, row))
-    show_table(table)
+        row = [*texts, *(counts[name] for name in numbers), one["reason"]]
+        rows.append([_text(cell) for cell in row])
+    heads = ("plugin", "state", "version", "mode", "package", "signer", "digest")
+    dull = ("package", "signer", "lag", "dead", "lost", "restarts", "reason")
+    show_table((*heads, *numbers, "reason"), rows, numbers=numbers, dull=dull)
 
 
 @plugins.command()

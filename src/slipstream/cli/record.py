@@ -26,7 +26,7 @@ def _say(level: int, text: str, fields: dict[str, object]) -> None:
 
 
 @click.command(epilog="Example: slipstream record unix:/run/node.sock events.slip")
-@click.argument("source", metavar="SOURCE")
+@click.argument("source", metavar="SOURCE", type=click.Path())
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a line.")
 def record(*, source: str, file: Path, as_json: bool) -> int:

@@ -24,9 +24,14 @@ from .run import DEFAULT_MODE, Report, Run, as_json_object, refuse_losses, show_
     epilog="Example: slipstream redeliver data/ledger/dead-letters.slip "
     "--slipstream-config ledger.json5"
 )
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=click.Path())
 @click.option(
-    "--slipstream-config", "config_path", metavar="FILE", required=True, help="The plugin's config."
+    "--slipstream-config",
+    "config_path",
+    metavar="FILE",
+    type=click.Path(),
+    required=True,
+    help="The plugin's config.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a table.")
 @click.option(

@@ -21,7 +21,7 @@ _log = logging.getLogger("slipstream")
 
 
 @click.command(epilog="Example: slipstream replay events.slip --to unix:/run/node.sock --speed 2")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=click.Path())
 @click.option(
     "--to",
     metavar="ADDRESS",

@@ -29,9 +29,10 @@ from slipstream.streams import EventFile
 
 from ._errors import Failure, Stopped, failure_of, report
 from ._logging import Settings
-from ._output import emit, show_table
+from ._output import emit
 from ._progress import Advance, Progress, progress_bar
 from ._signals import StopSignals
+from ._tables import show_table
 
 if TYPE_CHECKING:
     from slipstream.delivery.crash_report import CrashReport
@@ -60,11 +61,12 @@ class Report:
 
 
 @click.command(epilog="Example: slipstream run --slipstream-config tally.json5 events.jsonl --json")
-@click.argument("events", metavar="EVENTS")
+@click.argument("events", metavar="EVENTS", type=click.Path())
 @click.option(
     "--slipstream-config",
     "configs",
     metavar="FILE",
+    type=click.Path(),
     multiple=True,
     required=True,
     help="A plugin's config file; once for each plugin, in the order of loading.",
@@ -304,43 +306,30 @@ def _mean_ns(plugin: Plugin) -> int | None:
 
 def show_report(result: Report) -> None:
     """Write a run as a table for people."""
-    from rich import box  # noqa: PLC0415 - 30 ms that only tables need
-    from rich.table import Table  # noqa: PLC0415
-
     rate = result.events / result.seconds if result.seconds else 0.0
-    table = Table(
+    show_table(
+        ("plugin", "version", "mode", "state", *_COUNTS),
+        [_row(plugin, str(status.state)) for plugin, status in result.plugins],
         title=f"{result.events:,} events in {result.seconds:.3f} s ({rate:,.0f} a second)",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
+        numbers=_COUNTS,
+        dull=("dead", "lost", "gaps", "restarts"),
     )
-    for name in ("plugin", "version", "mode", "state"):
-        table.add_column(name)
-    for name in _COUNTS:
-        table.add_column(name, justify="right")
-    for plugin, status in result.plugins:
-        counters = plugin.counters
-        mean = _mean_ns(plugin)
-        table.add_row(
-            plugin.name,
-            plugin.version,
-            str(plugin.mode),
-            str(status.state),
-            *(
-                f"{n:,}"
-                for n in (
-                    counters.accepted,
-                    counters.delivered,
-                    counters.dead,
-                    counters.lost,
-                    counters.told,
-                    counters.acknowledged,
-                    plugin.restarts,
-                )
-            ),
-            "-" if mean is None else f"{mean / 1000:.1f} µs",
-        )
-    show_table(table)
     for plugin, _ in result.plugins:
         if (crash := plugin.last_crash) is not None:
             where = "" if crash.file is None else f": {crash.file}"
             emit(f"last crash of {plugin.name}: {crash.reason}{where}\n")
+
+
+def _row(plugin: Plugin, state: str) -> list[str]:
+    counters, mean = plugin.counters, _mean_ns(plugin)
+    counts = (
+        counters.accepted,
+        counters.delivered,
+        counters.dead,
+        counters.lost,
+        counters.told,
+        counters.acknowledged,
+        plugin.restarts,
+    )
+    texts = [plugin.name, plugin.version, str(plugin.mode), state]
+    return [*texts, *(f"{n:,}" for n in counts), "-" if mean is None else f"{mean / 1000:.1f} µs"]

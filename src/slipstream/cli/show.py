@@ -22,6 +22,7 @@ from ._output import emit, say
 
 LINES_ENDING = ".jsonl"
 
+_STANDARD = Path("-")
 _TEXT_SHOWN = 400
 _BYTES_SHOWN = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,7 +57,7 @@ def _mapping(
 @click.command(
     epilog="Example: slipstream show events.jsonl --mapping credits.aleo/account --limit 5"
 )
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=click.Path())
 @click.option(
     "--kind",
     "kinds",
@@ -223,13 +224,20 @@ def _time(time_ns: int) -> str:
 
 
 @click.command(epilog="Example: slipstream convert failed.capture failed.jsonl")
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path())
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path, allow_dash=True))
 def convert(*, source: str, target: Path) -> None:
     """Convert a file of events: to JSON lines if OUT ends in .jsonl, else to a capture.
 
-    IN may be -. OUT must not exist. If IN is cut off or damaged, OUT holds what is good.
+    IN may be -. OUT must not exist; - writes JSON lines to standard output. If IN is cut off or
+    damaged, OUT holds what is good.
     """
+    if target == _STANDARD:
+        with EventFile(source, on_warning=say) as file:
+            for frame in file:
+                _decode(file, frame)
+                emit(streams.line_of(frame).decode())
+        return
     with EventFile(source, on_warning=say) as file, _writer(target, file) as write:
         for frame in file:
             _decode(file, frame)

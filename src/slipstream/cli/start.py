@@ -44,6 +44,7 @@ _OPTIONS = (
         "--slipstream-config",
         "configs",
         metavar="FILE",
+        type=click.Path(),
         multiple=True,
         help="A plugin's config file; once for each plugin, in the order of loading.",
     ),
@@ -82,6 +83,7 @@ _OPTIONS = (
     click.option(
         "--events",
         metavar="FILE",
+        type=click.Path(),
         default="",
         help="Send the events of a file; - for standard input.",
     ),
@@ -155,6 +157,7 @@ _OPTIONS = (
         "config_dirs",
         multiple=True,
         metavar="DIR",
+        type=click.Path(),
         help="Config files that REST may name lie below it; by default the folders of those given.",
     ),
     click.option(

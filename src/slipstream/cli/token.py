@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from slipstream.server import need
 
-from ._output import emit, show_table
+from ._output import emit
+from ._tables import show_table
 
 if TYPE_CHECKING:
     from slipstream.server.token_files import Issued
@@ -107,11 +107,13 @@ def list_(*, data_dir: Path, network: str, as_json: bool) -> None:
     if as_json:
         emit(json.dumps([_shown(one) for one in found]) + "\n")
         return
-    table = Table("jti", "subject", "scope", "issued", "ends", "state")
-    for one in found:
-        state = "revoked" if one.revoked else "good"
-        table.add_row(one.jti, one.sub, one.scope, _date(one.iat), _date(one.exp), state)
-    show_table(table)
+    heads = ("jti", "subject", "scope", "issued", "ends", "state")
+    states = {True: "revoked", False: "good"}
+    rows = [
+        (one.jti, one.sub, one.scope, _date(one.iat), _date(one.exp), states[one.revoked])
+        for one in found
+    ]
+    show_table(heads, rows)
 
 
 @token.command(epilog="Example: slipstream token revoke 0123abcd --data-dir DIR")

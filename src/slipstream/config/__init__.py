@@ -7,6 +7,7 @@ Nothing here looks at a library; see `slipstream.library`.
 from __future__ import annotations
 
 from ._document import Document, JsonValue, shown, spell
+from ._editor import editor_schema
 from ._keys import GRANTS, Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
 from ._model import MAX_CONFIG_BYTES, PluginConfig, config_of_bytes, load_config, parse_config
 from ._packed import pack
@@ -32,6 +33,7 @@ __all__ = [
     "SchemaProblem",
     "closest",
     "config_of_bytes",
+    "editor_schema",
     "is_misspelt",
     "is_plugin_name",
     "load_config",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, TypeAlias, TypeGuard, TypeVar
+from typing import Final, TypeGuard, TypeVar
 
 from slipstream.errors import ConfigError, InvalidPluginPath
 from slipstream.files import KIBIBYTE
@@ -137,7 +137,21 @@ class Setting:
         )
 
 
-Rule: TypeAlias = Callable[[Setting], object]
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a key may be.
+
+    Attributes:
+        read: Checks a value; returns what is made of it.
+        form: The same as JSON Schema, for editors.
+    """
+
+    read: Callable[[Setting], object]
+    form: Mapping[str, object]
+
+    def __call__(self, setting: Setting) -> object:
+        """Check a value."""
+        return self.read(setting)
 
 
 def is_plugin_name(name: object) -> bool:
@@ -182,7 +196,8 @@ def _seconds(low: float, high: float, example: str, *, off: bool = False) -> Rul
         zero = "0 (off) or " if off else ""
         raise setting.refusal(f"{zero}a number of seconds from {low:g} to {high:g}", example)
 
-    return read
+    form: dict[str, object] = {"type": "number", "minimum": low, "maximum": high}
+    return Rule(read, {"anyOf": [{"const": 0}, form]} if off else form)
 
 
 def _count(low: int, high: int, example: str) -> Rule:
@@ -192,7 +207,7 @@ def _count(low: int, high: int, example: str) -> Rule:
             return value
         raise setting.refusal(f"a whole number from {low} to {high}", example)
 
-    return read
+    return Rule(read, {"type": "integer", "minimum": low, "maximum": high})
 
 
 def _size(low: int, high: int, example: str, *, power_of_two: bool = False) -> Rule:
@@ -207,7 +222,12 @@ def _size(low: int, high: int, example: str, *, power_of_two: bool = False) -> R
         span = f"{kind} from {_with_unit(low)} to {_with_unit(high)}"
         raise setting.refusal(f"{span}, as bytes or as text with B, KiB, MiB or GiB", example)
 
-    return read
+    number = {"type": "integer", "minimum": low, "maximum": high}
+    return Rule(read, {"anyOf": [number, _text_form(_SIZE)]})
+
+
+def _text_form(pattern: re.Pattern[str]) -> dict[str, object]:
+    return {"type": "string", "pattern": f"^(?:{pattern.pattern})$"}
 
 
 def _with_unit(size: int) -> str:
@@ -227,7 +247,7 @@ def _choice(kind: type[StrEnum]) -> Rule:
         meant = closest(value.casefold(), words) if isinstance(value, str) else None
         raise setting.refusal(expected, f'"{meant or words[0]}"')
 
-    return read
+    return Rule(read, {"enum": words})
 
 
 def _matching(pattern: re.Pattern[str], expected: str, example: str) -> Rule:
@@ -237,23 +257,26 @@ def _matching(pattern: re.Pattern[str], expected: str, example: str) -> Rule:
             return value
         raise setting.refusal(expected, example)
 
-    return read
+    return Rule(read, _text_form(pattern))
 
 
-def _digest(setting: Setting) -> str:
-    read = _matching(
+def _digest() -> Rule:
+    rule = _matching(
         _DIGEST, "the 64 hexadecimal digits that sha256sum prints", '"e3b0c44298fc1c14…"'
     )
-    return str(read(setting)).lower()
+    return Rule(lambda setting: str(rule(setting)).lower(), rule.form)
 
 
-def _flag(setting: Setting) -> bool:
-    if isinstance(setting.value, bool):
-        return setting.value
-    raise setting.refusal("true or false", "false")
+def _flag() -> Rule:
+    def read(setting: Setting) -> bool:
+        if isinstance(setting.value, bool):
+            return setting.value
+        raise setting.refusal("true or false", "false")
+
+    return Rule(read, {"type": "boolean"})
 
 
-def _path(example: str, kind: type[ConfigError]) -> Callable[[Setting], Path]:
+def _path(example: str, kind: type[ConfigError]) -> Rule:
     def read(setting: Setting) -> Path:
         value = setting.value
         if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -269,20 +292,20 @@ def _path(example: str, kind: type[ConfigError]) -> Callable[[Setting], Path]:
             raise setting.refusal(expected, example, kind) from None
         return Path(path)
 
-    return read
+    return Rule(read, {"type": "string", "minLength": 1})
 
 
 def _path_or_false(example: str) -> Rule:
     read_path = _path(example, ConfigError)
 
-    def read(setting: Setting) -> Path | bool:
+    def read(setting: Setting) -> object:
         if isinstance(setting.value, bool):
             if setting.value:
                 raise setting.refusal("the path of a file, or false", example)
             return False
         return read_path(setting)
 
-    return read
+    return Rule(read, {"anyOf": [read_path.form, {"const": False}]})
 
 
 def _section(kind: Callable[..., _T], rules: dict[str, Rule], example: str) -> Rule:
@@ -301,7 +324,8 @@ def _section(kind: Callable[..., _T], rules: dict[str, Rule], example: str) -> R
                 )
         return kind(**read_keys(setting, rules))
 
-    return read
+    forms = {name: dict(rule.form) for name, rule in rules.items()}
+    return Rule(read, {"type": "object", "properties": forms, "additionalProperties": False})
 
 
 GRANTS: Final = ("send", "peers", "identity.sign", "identity.open")
@@ -329,11 +353,13 @@ RULES: Final[dict[str, Rule]] = {
     "block_timeout": _seconds(0, _HOUR, "5"),
     "dead_letter": _path_or_false('"failed.capture"'),
     "reload": _choice(Reload),
-    "reload_close_first": _flag,
+    "reload_close_first": _flag(),
     "callback_timeout": _seconds(0.01, _DAY, "30", off=True),
     "load_timeout": _seconds(0.1, _HOUR, "30"),
     "unload_timeout": _seconds(0.1, _HOUR, "10"),
-    "grants": _grants,
+    "grants": Rule(
+        _grants, {"type": "array", "items": {"enum": list(GRANTS)}, "uniqueItems": True}
+    ),
     "call_timeout": _seconds(0.01, _HOUR, "2"),
     "flush_interval": _seconds(0.01, _HOUR, "1"),
     "retry": _section(
@@ -360,7 +386,7 @@ RULES: Final[dict[str, Rule]] = {
         {
             "memory": _size(16 * MEBIBYTE, 1024 * GIBIBYTE, '"512MiB"'),
             "open_files": _count(16, 1_048_576, "256"),
-            "core_files": _flag,
+            "core_files": _flag(),
         },
         '{ memory: "512MiB", open_files: 256 }',
     ),
@@ -369,8 +395,8 @@ RULES: Final[dict[str, Rule]] = {
         "the name of a user on this machine",
         '"nobody"',
     ),
-    "sha256": _digest,
-    "enabled": _flag,
+    "sha256": _digest(),
+    "enabled": _flag(),
 }
 
 HOST: Final = "host"

@@ -11,12 +11,14 @@ from slipstream.errors import (
     CannotOpenConfigFile,
     CannotReadConfigFile,
     ConfigError,
+    InvalidConfigFileFormat,
     LibPathNotSet,
 )
 from slipstream.files import KIBIBYTE, FileProblem, read_small
 from slipstream.text import printable
 
 from ._document import Document, JsonValue, KeyPath, spell
+from ._formats import is_library, names_library, other_format
 from ._keys import (
     HOST,
     MEBIBYTE,
@@ -240,6 +242,8 @@ def load_config(path: str | os.PathLike[str]) -> PluginConfig:
                 f"the config file {shown_path} {problem.reason}",
                 "correct the path, or let the user that runs the host read the file",
             ) from None
+        if names_library(source):
+            raise _library_given(source) from None
         raise CannotReadConfigFile(
             f"the config file {shown_path} {problem.reason}",
             f"give a JSON5 text file of at most {MAX_CONFIG_BYTES // KIBIBYTE} KiB",
@@ -261,6 +265,8 @@ def config_of_bytes(content: bytes, source: Path) -> PluginConfig:
         ConfigError: As for `load_config`.
     """
     shown_path = printable(str(source))
+    if is_library(content):
+        raise _library_given(source)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -270,7 +276,24 @@ def config_of_bytes(content: bytes, source: Path) -> PluginConfig:
             f"at offset {error.start}, in line {line}",
             "save it as UTF-8",
         ) from None
-    return PluginConfig.from_document(Document(source, text=text), source.parent)
+    try:
+        document = Document(source, text=text)
+    except InvalidConfigFileFormat:
+        other = other_format(text)
+        if other is None:
+            raise
+        raise InvalidConfigFileFormat(
+            f"the config file {shown_path} is written in {other}, not in JSON5",
+            'write it as JSON5: { libpath: "./libplugin.so", key: "value" }',
+        ) from None
+    return PluginConfig.from_document(document, source.parent)
+
+
+def _library_given(source: Path) -> CannotReadConfigFile:
+    return CannotReadConfigFile(
+        f"{printable(str(source))} is a library, and not the config of one",
+        f'write a file plugin.json5 with {{ libpath: "{printable(str(source))}" }}, and give that',
+    )
 
 
 def parse_config(

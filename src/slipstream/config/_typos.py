@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _WORD: Final = re.compile(r"[A-Z]?[^\W_A-Z]+|[A-Z]+")
 _SHORT: Final = 4
 _OTHER_WORDS: Final = frozenset(
-    {"upload", "flash", "black", "lead", "loan", "lord", "deal", "dear", "latter", "bites"}
+    {"upload", "flash", "black", "lead", "loan", "lord", "deal", "dear", "latter", "bites", "use"}
 )
 """Ordinary words that are one slip away from a word of a host key."""
 
@@ -34,7 +34,8 @@ def is_slip_of(key: str, known: str) -> bool:
 
     A slip is one letter that is missing, doubled, wrong or swapped with its neighbour. People
     seldom get the first letter wrong, and ``lock_timeout`` is a word of its own. In a key of
-    four letters only a swap counts: ``model`` is not ``mode``, ``names`` is not ``name``.
+    four letters only a swap and a missing letter count: ``mod`` is ``mode``, but ``model`` is
+    not, and ``names`` is not ``name``.
 
     Args:
         key: The unknown key.
@@ -50,7 +51,8 @@ def is_slip_of(key: str, known: str) -> bool:
     if one[:1] != other[:1] and one[:2] != other[1::-1]:
         return False
     if len(other) <= _SHORT:
-        return sorted(one) == sorted(other) and _one_slip(one, other)
+        swapped = sorted(one) == sorted(other)
+        return (swapped or len(one) == len(other) - 1) and _one_slip(one, other)
     return _one_slip(one, other) or (
         len(mine) == len(theirs) > 1 and all(map(_one_slip, mine, theirs))
     )

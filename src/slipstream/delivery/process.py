@@ -40,6 +40,7 @@ class Generation:
     Attributes:
         copy: The private copy that is open.
         config: The config of this version.
+        name: That the worker bears in `ps`.
         log_id: The number that its log lines carry.
         description: What the plugin says of itself.
         before: How many generations had run when this was opened.
@@ -65,6 +66,7 @@ class Generation:
             PluginLoadError: It was refused; `refusal` says why. Nothing is left of it.
         """
         self.copy, self.config = copy, config
+        self.name = config.name or (name if copy.info is None else copy.info.name)
         self.log_id = host.pump.open_log(name)
         self._pump, self._worker = host.pump, worker
         try:
@@ -276,6 +278,7 @@ def _spec(generation: Generation, log_level: int) -> tuple[ss_spec, list[Pointer
     """Return an ``ss_spec`` and what has to stay alive as long as it is used."""
     copy, config = generation.copy, generation.config
     texts = {
+        "name": generation.name.encode("utf-8", "surrogateescape"),
         "path": bytes(copy.path),
         "shown": bytes(copy.original),
         "config_dir": bytes(config.folder),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +21,7 @@ from slipstream.text import printable
 
 _ABI = 1
 _DRAFT = ".new-"
+_SHORT = 16  # digits of a digest that tell packages apart for people
 
 
 class Archive:
@@ -179,7 +180,8 @@ class Archive:
         Raises:
             PackageError: There is no room, or the like.
         """
-        folder = below / f"{self.package}@{self.digest[:16]}"
+        library = self.place_in(below)
+        folder = library.parent
         try:
             below.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._lies_in(folder):
@@ -189,7 +191,11 @@ class Archive:
                 f"{self.name} cannot be unpacked into {printable(str(below))}: {error.strerror}",
                 "make room there, or let this user write there",
             ) from None
-        return folder / self.meta.entrypoint
+        return library
+
+    def place_in(self, below: Path) -> Path:
+        """Return where its library lies once it is unpacked."""
+        return below / f"{self.package}@{self.digest[:_SHORT]}" / self.meta.entrypoint
 
     def _lay_down(self, folder: Path) -> None:
         draft = folder.with_name(f"{_DRAFT}{secrets.token_hex(8)}")
@@ -237,7 +243,16 @@ def _same(path: Path, pieces: Iterator[bytes]) -> bool:
         return all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
 
 
-def sweep(below: Path) -> None:
-    """Remove what a run that was killed has left there; nobody else may be unpacking."""
-    for path in below.glob(f"{_DRAFT}*"):
-        shutil.rmtree(path, ignore_errors=True)
+def sweep(below: Path, digests: Collection[str]) -> None:
+    """Remove what a run that was killed has left there, and packages that are used no more.
+
+    Args:
+        below: The folder; nobody else may be unpacking.
+        digests: Those of the packages that stay.
+    """
+    stay = {digest[:_SHORT] for digest in digests}
+    for path in below.iterdir():
+        name, mark, digest = path.name.rpartition("@")
+        is_old = bool(mark) and bool(name) and digest not in stay
+        if path.is_dir() and (is_old or path.name.startswith(_DRAFT)):
+            shutil.rmtree(path, ignore_errors=True)

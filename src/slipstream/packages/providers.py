@@ -24,13 +24,14 @@ from slipstream.packages.lock import FILE as LOCK
 from slipstream.packages.names import PackageName
 from slipstream.packages.settings import (
     PUBLIC_KEY,
+    Central,
     PluginSettings,
     Provider,
     config_of,
     path_of_uri,
 )
 from slipstream.packages.store import KEPT, Store
-from slipstream.packages.trust import LOCAL, TrustedKey, read_key
+from slipstream.packages.trust import TrustedKey, read_key
 from slipstream.text import printable
 
 _CURRENT, _PINNED, _UNPACKED = "current.json", "pinned", "packages"
@@ -266,15 +267,34 @@ class Providers:
         wanted = PackageName(provider.name, version or self.version_of(interface))
         if self.store.find(wanted) is None:
             self._fetch(wanted)
+        ready = self._verified(provider, wanted)
+        ready.archive.unpack(self._data / _UNPACKED)
+        return ready
+
+    def check(self, interface: str) -> None:
+        """Do what can be done of that without changing or fetching anything.
+
+        Raises:
+            SlipstreamError: It would be refused.
+        """
+        provider = self.provider(interface)
+        wanted = PackageName(provider.name, self.version_of(interface))
+        if self.store.find(wanted) is None:
+            self._require_source(wanted)
+        else:
+            self._verified(provider, wanted)
+
+    def _verified(self, provider: Provider, wanted: PackageName) -> Prepared:
         archive, known, signer = self.store.open(wanted)
         interfaces = archive.meta.interfaces
-        if interfaces and interface not in interfaces:
+        if interfaces and provider.interface not in interfaces:
             raise PackageError(
-                f"{archive.name} is made for {', '.join(interfaces)}, and not for {interface}",
+                f"{archive.name} is made for {', '.join(interfaces)}, and not for "
+                f"{provider.interface}",
                 "mend the settings",
             )
         own, own_from = config_of(provider, self.settings.source.absolute().parent)
-        library = archive.unpack(self._data / _UNPACKED)
+        library = archive.place_in(self._data / _UNPACKED)
         config = self._config(provider, library, archive, own, own_from)
         self._check_schema(archive, config)
         return Prepared(provider, archive.package, signer, known.origin, config, archive)
@@ -319,7 +339,8 @@ class Providers:
                 f"{archive.name} has a config_schema that is none: {problem}", "mend the package"
             ) from None
 
-    def _fetch(self, wanted: PackageName) -> None:
+    def _require_source(self, wanted: PackageName) -> Central:
+        """Return where a package that is locked and not here can be fetched."""
         central = self.settings.central
         locked = {str(one) for one in wanted.candidates()} & self.store.lock().packages.keys()
         if not locked:
@@ -334,25 +355,19 @@ class Providers:
                 "central",
                 "put it there, or name a central",
             )
+        return central
+
+    def _fetch(self, wanted: PackageName) -> None:
+        central = self._require_source(wanted)
         self.store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with CentralClient(central, self.store.folder) as client:
             archive, signatures = client.fetch(wanted)
         self.store.lock().require(archive)
         self.store.keep(archive, signatures)
 
-    def install(self, wanted: PackageName, client: CentralClient) -> Archive:
-        """Fetch a package, verify it, and write it into the lock.
-
-        Raises:
-            PackageError: It is refused, or cannot be had.
-        """
-        archive, signatures = client.fetch(wanted)
-        central = self.settings.central
-        self.store.add(archive, signatures, LOCAL if central is None else central.origin)
-        return archive
-
     def sweep(self) -> None:
         """Remove what killed runs have left; for the one who has locked the data folder."""
-        with contextlib.suppress(OSError):
-            archives.sweep(self._data / _UNPACKED)
+        with contextlib.suppress(OSError, PackageError):
             disk.sweep(self._data)
+            locked = self.store.lock().packages.values()
+            archives.sweep(self._data / _UNPACKED, [one.sha256 for one in locked])

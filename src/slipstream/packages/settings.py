@@ -120,7 +120,6 @@ class PluginSettings:
         central: Where they are fetched; None: nowhere.
         providers: The plugins, by their interfaces, in the order of loading.
         trust: Which keys vouch for what.
-        document: The file's values, for errors.
     """
 
     source: Path
@@ -128,7 +127,6 @@ class PluginSettings:
     central: Central | None = None
     providers: dict[str, Provider] = field(default_factory=dict)
     trust: tuple[TrustRule, ...] = ()
-    document: Document = field(repr=False, compare=False)
 
 
 def path_of_uri(uri: str, what: str) -> Path:
@@ -267,7 +265,6 @@ class _Reader:
             central=self._central(keys.get("central")),
             providers=providers,
             trust=tuple(self._trust(keys.get("trust"))),
-            document=self._document,
         )
 
     def _base_dir(self, at: tuple[str | int, ...] | None) -> Path | None:

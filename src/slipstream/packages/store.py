@@ -137,21 +137,13 @@ class Store:
         finally:
             os.close(held)
 
-    def add(
-        self,
-        archive: Archive,
-        signatures: Mapping[str, bytes],
-        origin: str,
-        *,
-        replaces: bool = False,
-    ) -> Locked:
+    def add(self, archive: Archive, signatures: Mapping[str, bytes], origin: str) -> Locked:
         """Install a package: verify it, keep it, and write it into the lock.
 
         Args:
             archive: The package.
             signatures: Its signatures, by the ends of their files' names.
             origin: Where it comes from.
-            replaces: The lock may have another digest of it.
 
         Raises:
             PackageError: It is refused, or cannot be written; then all is as it was.
@@ -161,13 +153,14 @@ class Store:
         with self._changing():
             lock = self.lock()
             known = lock.find(package)
-            if known is not None and known.sha256 != archive.digest and not replaces:
+            if known is not None and known.sha256 != archive.digest:
                 raise PackageError(
                     f"{archive.name} has SHA-256 {archive.digest}, and {package} is locked with "
                     f"{known.sha256}",
-                    "a version that was published never changes: find out who has changed it",
+                    "a version that was published never changes: find out who has changed it, or "
+                    f"first slipstream package remove {package.name} {package.version}",
                 )
-            if known is not None and self._is_kept(archive, known):
+            if known is not None and self._is_kept(archive, signatures):
                 return known
             path = self.path_of(package)
             for suffix, content in signatures.items():
@@ -177,11 +170,11 @@ class Store:
             lock.write()
             return lock.packages[str(package)]
 
-    def _is_kept(self, archive: Archive, known: Locked) -> bool:
+    def _is_kept(self, archive: Archive, signatures: Mapping[str, bytes]) -> bool:
         with contextlib.suppress(PackageError):
             path = self.path_of(archive.package)
             kept = path.exists() and Sealed.read(path).digest == archive.digest
-            return kept and known.sha256 == archive.digest and bool(read_signatures(path))
+            return kept and read_signatures(path) == dict(signatures)
         return False
 
     def keep(self, archive: Archive, signatures: Mapping[str, bytes]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream.config import PluginConfig
-from slipstream.errors import PackageError, PluginNotLoaded, SlipstreamError
+from slipstream.errors import ChangeUnderWay, PackageError, PluginNotLoaded, SlipstreamError
 from slipstream.packages.names import PackageName, version_key
 from slipstream.packages.providers import Flags, Prepared, Providers
 from slipstream.packages.store import parse_name
@@ -18,6 +20,8 @@ from slipstream.packages.store import parse_name
 if TYPE_CHECKING:
     from slipstream.manager import PluginManager
     from slipstream.packages.settings import PluginSettings
+
+_PATIENCE = 60.0  # seconds for a change that is under way, a download among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Packages:
         self._safe_mode = safe_mode
         self._providers = self._make()
         self._providers.sweep()
+        self._changing = threading.Lock()  # over finding, verifying and loading
         self._known: dict[str, tuple[PluginConfig, Packaged]] = {}
         self._locked: list[PackageName] = []
         self._locked_at = -1
@@ -118,6 +123,18 @@ class Packages:
 
     # ---- Changing ---------------------------------------------------------------------------
 
+    @contextmanager
+    def _turn(self, what: str, wait: float | None) -> Iterator[None]:
+        """Take the turn for a change; the manager's own comes inside of it."""
+        if not self._changing.acquire(timeout=_PATIENCE if wait is None else wait):
+            raise ChangeUnderWay(
+                f"cannot {what}: another change of packages is under way", "try again"
+            )
+        try:
+            yield
+        finally:
+            self._changing.release()
+
     def load(self, name: str) -> None:
         """Load a plugin.
 
@@ -125,12 +142,13 @@ class Packages:
             SlipstreamError: It was not; the text says which and why.
         """
         try:
-            ready = self._providers.prepare(name)
-            self._manager.load_plugin(ready.config)
+            with self._turn("load a plugin", None):
+                ready = self._providers.prepare(name)
+                self._manager.load_plugin(ready.config)
+                self._note(ready)
         except SlipstreamError as error:
             error.message = f"the provider {name}: {error.message}"
             raise
-        self._note(ready)
         if self._safe_mode:
             self._manager.pause(name)
 
@@ -140,9 +158,10 @@ class Packages:
         Raises:
             SlipstreamError: It does not; the version before serves on.
         """
-        ready = self._providers.prepare(name)
-        self._manager.reload_plugin(name, ready.config, wait=wait)
-        self._note(ready)
+        with self._turn("reload a plugin", wait):
+            ready = self._providers.prepare(name)
+            self._manager.reload_plugin(name, ready.config, wait=wait)
+            self._note(ready)
 
     def upgrade(self, name: str, version: str, *, wait: float | None = None) -> None:
         """Let another version that is installed take over, from now on.
@@ -150,8 +169,9 @@ class Packages:
         Raises:
             SlipstreamError: It does not; the version before serves on.
         """
-        self._providers.provider(name)
-        self._change(name, version, wait=wait, back=False)
+        with self._turn("upgrade a plugin", wait):
+            self._providers.provider(name)
+            self._change(name, version, wait=wait, back=False)
 
     def rollback(self, name: str, *, wait: float | None = None) -> None:
         """Let the version before take over again.
@@ -159,8 +179,9 @@ class Packages:
         Raises:
             SlipstreamError: There is none, or it does not; the present one serves on.
         """
-        self._providers.provider(name)
-        self._change(name, self._providers.version_before(name), wait=wait, back=True)
+        with self._turn("put a plugin back", wait):
+            self._providers.provider(name)
+            self._change(name, self._providers.version_before(name), wait=wait, back=True)
 
     def _change(self, name: str, version: str, *, wait: float | None, back: bool) -> None:
         if name not in self._manager.plugins:
@@ -225,9 +246,10 @@ class Packages:
             return "loaded"
         if name not in self._known:
             raise PackageError(f"the name {name} is taken by a config file", "choose another one")
-        ready = self._providers.prepare(name)
-        if ready.config == self._known[name][0]:
-            return "as_before"
-        self._manager.reload_plugin(name, ready.config)
-        self._note(ready)
+        with self._turn("reload a plugin", None):
+            ready = self._providers.prepare(name)
+            if ready.config == self._known[name][0]:
+                return "as_before"
+            self._manager.reload_plugin(name, ready.config)
+            self._note(ready)
         return "reloaded"

@@ -13,7 +13,7 @@ from slipstream._platform import group_number
 from slipstream.config import PluginConfig, load_config, settle_own
 from slipstream.errors import ConfigError, SlipstreamError
 from slipstream.library import check_library_path, judge, verify_digest
-from slipstream.packages.providers import Flags
+from slipstream.packages.providers import Flags, Providers
 from slipstream.packages.settings import PluginSettings, path_of_uri, read_settings
 from slipstream.server.data_dir import usual_folder
 from slipstream.server.origins import Origins
@@ -216,8 +216,26 @@ def _packages(found: Settings) -> None:
         if name in taken:
             error = ConfigError(f"the name {name} is taken by a config file", "choose another one")
             found.fault(where, error, NOT_STARTED)
+    if not options.flags.trust_on_first_use:  # that may fetch a key, and write it down
+        _check_packages(found, found.packages, where)
     if options.flags.skip_verify:
         found.warnings.append("--plugins.skipverify: who has made a package is not looked at")
+
+
+def _check_packages(found: Settings, settings: PluginSettings, where: str) -> None:
+    """Verify the packages that are here; what is to be fetched is seen when it has come."""
+    options = found.options
+    data = (options.data_dir or usual_folder(options.network)).absolute()
+    try:
+        providers = Providers(settings, options.flags, data)
+    except SlipstreamError as why:
+        found.fault(where, why, NOT_STARTED)
+        return
+    for name in settings.providers:
+        try:
+            providers.check(name)
+        except SlipstreamError as why:
+            found.fault(f"the provider {name}", why, NOT_STARTED)
 
 
 def _rest(found: Settings) -> None:

@@ -4,6 +4,8 @@
 VENV := .venv
 PYTHON ?=
 JOBS ?= 2
+# Tests at the same time: they wait for a good part of their time, so one more than processors
+TESTS ?= 3
 # Further arguments for pytest: make test ARGS='-k loader -x'; '-n 0' for one test at a time
 ARGS ?=
 
@@ -69,7 +71,7 @@ hello: setup ## package a plugin, serve it, install it, say hello, change its la
 	@$(python) examples/hello/hello.py
 
 test: setup $(stamp_test) ## run all tests, those of the C code under ASan and UBSan too
-	@$(python) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	@$(python) -m pytest -n $(TESTS) --dist worksteal $(ARGS)
 
 check-examples: setup ## check quickly that the example plugins keep the contract: all are excellent
 	@$(VENV)/bin/slipstream check --quick --fail-on note examples/*/*.so $(ARGS)

@@ -304,10 +304,13 @@ class _Player:
                 data += piece
             elif is_over:
                 break
-            if free - shutil.disk_usage(self._folder).free > _DISK:
-                if _written(process.pid) < _DISK // 2:
+            left = shutil.disk_usage(self._folder).free
+            if free - left > _DISK:
+                if _written(process.pid) >= _DISK // 2:
+                    return bytes(data), True
+                if left < _DISK:
                     raise CannotPlayError("something else fills the disk")
-                return bytes(data), True
+                free = left  # others write, too, and there is room for it
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, end - time.monotonic()))
         return bytes(data), False

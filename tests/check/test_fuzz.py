@@ -145,6 +145,7 @@ def test_a_plugin_that_fills_the_disk_is_ended(planted, monkeypatch) -> None:
 def test_another_who_fills_the_disk_is_not_the_plugin(planted, monkeypatch) -> None:
     monkeypatch.setattr(play, "_written", lambda _process: 0)
     monkeypatch.setattr(play, "_DISK", 64 << 20)
+    monkeypatch.setattr(play, "_ROOM", 1 << 60)
     with pytest.raises(play.CannotPlayError, match="something else"):
         fuzz.fuzz(planted(code=" ".join(FILLS.split())), SECONDS, 1)
 

@@ -140,8 +140,9 @@ def test_the_outbox_is_bounded_in_bytes(made: Make) -> None:
     sender.gate.clear()
     caller = made(services(control=sender, outbox_bytes=4096), call_timeout=60)
     statuses = [caller.do("send 1 bob note 1000").status for _ in range(6)]
+    # One may have been in hand before, or be taken in hand meanwhile.
     assert statuses.count(OK) in {3, 4}
-    assert statuses[-1] == RETRY
+    assert statuses.count(RETRY) == 6 - statuses.count(OK)
     assert caller.do("send 1 bob note 5000").status == TOO_LARGE
     sender.gate.set()
     until(lambda: len(sender.sent) == statuses.count(OK))

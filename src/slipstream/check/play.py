@@ -38,6 +38,7 @@ _POLL = 0.1
 _NOT_SET_UP = 98  # what slipstream-check exits with where the machine does not let it begin
 _NO_ROOM = "this machine has no memory or no process left for it"
 _DISK = 1 << 30  # bytes that may vanish from the disk while a plugin runs
+_ROOM = 1 << 30  # bytes that stay free on the disk, whoever writes
 _OUTPUT = 8192  # bytes of what it printed that are kept
 _PIECE = 1 << 16
 _NO_CACHE = "glibc.malloc.tcache_count=0"
@@ -308,7 +309,7 @@ class _Player:
             if free - left > _DISK:
                 if _written(process.pid) >= _DISK // 2:
                     return bytes(data), True
-                if left < _DISK:
+                if left < _ROOM:
                     raise CannotPlayError("something else fills the disk")
                 free = left  # others write, too, and there is room for it
         with suppress(subprocess.TimeoutExpired):

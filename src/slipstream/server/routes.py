@@ -236,6 +236,7 @@ ROUTES = (
     Route(
         *("POST", f"{_PLUGIN}/rollback", "rollback", "let the version before serve again", WRITE),
         {JSON: _object(reloaded=_STRING, version=_STRING, previous_version=_STRING)},
+        more=(422,),  # of no package, or the version before does not start
     ),
     Route(
         *("GET", f"{_PLUGIN}/logs", "logs", "a plugin's last log lines", READ),

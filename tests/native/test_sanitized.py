@@ -30,22 +30,19 @@ def run(tool: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_core_under_asan_and_ubsan() -> None:
-    """Runs what `make asan` runs."""
+def test_the_core_under_asan_and_ubsan_and_under_load(tmp_path) -> None:
+    """What `make asan` runs, then the short form of `make stress`: both lay out one folder."""
     output = run("asan.py", "-q")
     assert "sanitizer reports: 0" in output
     summary = re.search(r"^(\d+) passed", output, re.MULTILINE)
     assert summary is not None, output[-2000:]
     assert int(summary[1]) > 100
 
-
-def test_the_stress_for_a_while(tmp_path) -> None:
-    """The short form of `make stress`."""
-    output = tmp_path / "stress.json"
-    run("stress.py", "--seconds", "25", "--seed", "1", "--output", str(output))
-    summary = json.loads(output.read_text())
-    assert summary["reports"] == 0
-    assert len(summary["programs"]) == 4
-    for name, figures in summary["programs"].items():
+    stressed = tmp_path / "stress.json"
+    run("stress.py", "--seconds", "25", "--seed", "1", "--output", str(stressed))
+    found = json.loads(stressed.read_text())
+    assert found["reports"] == 0
+    assert len(found["programs"]) == 4
+    for name, figures in found["programs"].items():
         assert figures["good"], name
         assert figures.get("events", figures.get("broadcast")) > 10_000, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,7 +22,16 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no rustc on this machine")
     made = tmp_path_factory.mktemp("rust") / "caller.so"
     command = ["rustc", "--edition=2021", "--crate-type=cdylib", "-Dwarnings", "-o", made, SOURCE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    # A sanitizer that is loaded before rustc ends it.
+    bare = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
+    done = subprocess.run(
+        command,
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return made
 

@@ -69,8 +69,8 @@ static int32_t judge(const ss_side *side, uint32_t what, uint32_t len) {
     const ss_terms *terms = &side->map->terms;
     const uint32_t grants = ss_grants_for(what);
     const uint32_t offer = grants == SS_GRANTS_PEERS ? SS_OFFERS_PEERS : SS_OFFERS_IDENTITY;
-    if (grants == 0 || what == SS_ASKS_SEND || len > SS_QUESTION_MAX || (what == SS_ASKS_LOOKUP && len > SS_PEER_MAX) ||
-        (terms->offers & offer) == 0)
+    const uint32_t most = what == SS_ASKS_LOOKUP ? SS_PEER_MAX : SS_QUESTION_MAX;
+    if (grants == 0 || what == SS_ASKS_SEND || len > most || (terms->offers & offer) == 0)
         return SLIPSTREAM_INVALID_ARGUMENT;
     return (terms->grants & grants) == 0 ? SLIPSTREAM_DENIED : SLIPSTREAM_OK;
 }

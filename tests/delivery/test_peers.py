@@ -245,6 +245,19 @@ def test_a_sender_that_hangs_does_not_hold_up_what_comes_after(made: Make) -> No
     until(lambda: caller.plugin.calls and caller.plugin.calls.unsent == 1)
 
 
+def test_an_unload_waits_for_no_sender_that_hangs(made: Make) -> None:
+    sender = Sender()
+    sender.gate.clear()
+    with capture_logs() as logs:
+        caller = made(services(control=sender), call_timeout=0.2, unload_timeout=45)
+        caller.do("send 1 stuck note 1")
+        until(lambda: any("does not come back" in line["event"] for line in logs))
+        begin = time.monotonic()
+        caller.manager.unload_plugin("caller")
+        assert time.monotonic() - begin < 30
+    sender.gate.set()
+
+
 def test_what_is_sent_at_the_unloading_is_sent(made: Make) -> None:
     sender = Sender()
     caller = made(services(control=sender), at_unload="send 1 bob farewell 1")

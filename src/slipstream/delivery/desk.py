@@ -68,8 +68,9 @@ class Desk(Handle["ss_desk"]):
         self._threads: set[threading.Thread] = set()
         self._ended = False
         self._timeout = 0.0
-        # What each busy thread does, and since when; once said, it is not said again.
+        # What each busy thread does, and since when; and of whom it was said that they are late.
         self._busy: dict[int, tuple[float, int]] = {}
+        self._late: set[int] = set()
         self._spent = _Budget(self.calls)
 
     def terms(self, grants: Iterable[str], call_timeout: float) -> ss_terms:
@@ -133,6 +134,7 @@ class Desk(Handle["ss_desk"]):
     def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> None:
         # The plugin waits: what can come after the answer does.
         me, begin = threading.get_ident(), time.monotonic()
+        self._late.discard(me)
         self._busy[me] = begin, asked.what
         if len(self._busy) >= len(self._threads):
             self._start_thread()  # for the next one, should this one not come back
@@ -164,15 +166,10 @@ class Desk(Handle["ss_desk"]):
     def _tell_late(self) -> None:
         """Say what has not come back in time."""
         now = time.monotonic()
-        late = [
-            (thread, since, what)
-            for thread, (since, what) in list(self._busy.items())
-            if now - since > self._timeout + _LOOK_EVERY_MS / 2000
-        ]
-        for thread, since, what in late:
-            if self._busy.get(thread) == (since, what):
-                self._busy[thread] = float("inf"), what
-        for _thread, since, what in late:
+        for thread, (since, what) in list(self._busy.items()):
+            if thread in self._late or now - since <= self._timeout + _LOOK_EVERY_MS / 2000:
+                continue
+            self._late.add(thread)
             fields: dict[str, object] = {"seconds": round(now - since, 1), "call": _CALLS[what]}
             self._say("a service does not come back; its call has failed", fields)
 

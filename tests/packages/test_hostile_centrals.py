@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -169,12 +170,26 @@ CASES: dict[str, tuple[Make, str]] = {
     "slow": (
         lambda _w, p, _h: endless(PLAIN + b"Content-Length: 9999\r\n\r\n", b"x", 0.05)
         if p.endswith(ZIP) else None,
-        "comes too slowly",
+        "it does not answer in time; of 1.5 seconds too little is left",
     ),
     "slow index": (
         lambda _w, p, _h: endless(PLAIN + b"Content-Length: 9999\r\n\r\n", b"x", 0.05)
         if p.endswith(INDEX) else None,
-        "index.json comes too slowly",
+        "index.json: it does not answer in time; of 1.5 seconds too little is left",
+    ),
+    "slow head": (
+        lambda _w, p, _h: endless(PLAIN + b"X: ", b"x", 0.05) if p.endswith(ZIP) else None,
+        "it does not answer in time; of 1.5 seconds too little is left",
+    ),
+    "always about to begin": (
+        lambda _w, p, _h: endless(b"", b"HTTP/1.1 102 Processing\r\n\r\n", 0.05)
+        if p.endswith(ZIP) else None,
+        "it does not answer in time; of 1.5 seconds too little is left",
+    ),
+    "slow size of a chunk": (
+        lambda _w, p, _h: endless(PLAIN + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x", 0.05)
+        if p.endswith(ZIP) else None,
+        "it does not answer in time; of 1.5 seconds too little is left",
     ),
     "silent": (at(ZIP, 1.0), "it does not answer in time"),
     "silent behind the head": (at(ZIP, PLAIN + b"Content-Length: 9\r\n\r\n", 1.0), "does not answer in time"),
@@ -317,6 +332,19 @@ def test_a_good_central(how: str, world: World, tmp_path: Path, monkeypatch) -> 
     assert known.origin == central.url.rstrip("/")
     assert signer == known.signer == f"minisign:{world.key.public.id}"
     assert bool(failed) == (how in {"500 then well", "redirect here"})
+
+
+def test_a_disk_without_room(world: World, tmp_path: Path, monkeypatch) -> None:
+    whole = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Central(world.certs["good"], files_of(world.www)) as central:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(world.zip) // 2, whole[1]))
+        try:
+            with pytest.raises(PackageError, match="zip cannot be written: File too large"):
+                fetch_and_add(world, central.url, tmp_path, monkeypatch, patience=SURE)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, whole)
+        (tmp_path / "plugins").rename(tmp_path / "before")
+        fetch_and_add(world, central.url, tmp_path, monkeypatch, patience=SURE)
 
 
 def test_an_older_one_is_refused_against_the_lock(

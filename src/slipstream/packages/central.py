@@ -22,6 +22,7 @@ from slipstream.errors import PackageError
 from slipstream.files import FileProblem, read_small
 from slipstream.packages import need
 from slipstream.packages.archive import Archive
+from slipstream.packages.deadline import bound
 from slipstream.packages.names import SUFFIX, PackageName
 from slipstream.packages.sealed import MEBIBYTE, MOST_BYTES, Sealed
 from slipstream.packages.settings import Central
@@ -135,6 +136,8 @@ class CentralClient:
             timeout=self._httpx.Timeout(patience.silence, connect=patience.connect),
             headers={"Accept-Encoding": "identity", "User-Agent": "slipstream"},
         )
+        self._end = 0.0  # of the download under way
+        bound(self._client, lambda: self._end - time.monotonic())
 
     def close(self) -> None:
         """End its connections."""
@@ -264,25 +267,24 @@ class CentralClient:
             what: What it is, for errors.
         """
         patience = self._patience
-        end = time.monotonic() + patience.whole
+        self._end = time.monotonic() + patience.whole
         part = None if keep is None else _Part(keep)
-        problem, wait = "", patience.between
+        problem, wait = "", 0.0
         for number in range(patience.tries):
-            if number:
-                time.sleep(min(max(wait, 0.0), max(0.0, end - time.monotonic())))
+            if wait >= self._end - time.monotonic():
+                problem = f"{problem}; of {patience.whole:g} seconds too little is left"
+                break
+            time.sleep(wait)
             try:
-                return self._try(url, most, part, what, end)
+                return self._try(url, most, part, what)
             except _Passing as error:
                 problem = error.problem
                 wait = min(error.wait or patience.between * 2**number, 30.0)
-            if time.monotonic() >= end:
-                problem = f"{problem}; {patience.whole:g} seconds have gone by"
-                break
         raise PackageError(
             f"{printable(url)}: {problem}", "see whether the central is well, and try again"
         )
 
-    def _try(self, url: str, most: int, part: _Part | None, what: str, end: float) -> Sealed:
+    def _try(self, url: str, most: int, part: _Part | None, what: str) -> Sealed:
         httpx = self._httpx
         for _ in range(_REDIRECTS + 1):
             headers = {}
@@ -294,7 +296,7 @@ class CentralClient:
                     if response.has_redirect_location:
                         url = self._redirected(url, response)
                         continue
-                    return self._take(response, url, most, part, what, end)
+                    return self._take(response, url, most, part, what)
             except httpx.ConnectError as error:
                 if "CERTIFICATE" in str(error).upper() or "SSL" in str(error).upper():
                     raise self._bad_certificate(url, str(error)) from None
@@ -336,9 +338,7 @@ class CentralClient:
         self._require_here(target, f"{printable(url)} redirects to {printable(target)}")
         return target
 
-    def _take(  # noqa: PLR0913 - what a download knows
-        self, response: Any, url: str, most: int, part: _Part | None, what: str, end: float
-    ) -> Sealed:
+    def _take(self, response: Any, url: str, most: int, part: _Part | None, what: str) -> Sealed:
         self._check_status(response, url, part)
         length = response.headers.get("content-length", "")
         said = int(length) if length.isdecimal() and len(length) < 16 else -1
@@ -351,23 +351,30 @@ class CentralClient:
                 "tell whoever runs the central",
             )
         if part is None:
-            pieces = list(self._pieces(response, url, 0, most, said, end))
+            pieces = list(self._pieces(response, url, 0, most, said))
             return Sealed(what, pieces, most)
-        if not goes_on:
-            part.begin(_tag(response))
-        with part.path.open("ab", buffering=0) as file:
-            for piece in self._pieces(response, url, begun, most, said, end):
-                file.write(piece)
-                part.size += len(piece)
-            os.fsync(file.fileno())
+        try:
+            if not goes_on:
+                part.begin(_tag(response))
+            with part.path.open("ab") as file:
+                for piece in self._pieces(response, url, begun, most, said):
+                    file.write(piece)
+                    part.size += len(piece)
+                file.flush()
+                os.fsync(file.fileno())
+        except (self._ssl_error, TimeoutError):
+            raise  # of the connection
+        except OSError as error:
+            raise PackageError(
+                f"{printable(str(part.path))} cannot be written: {error.strerror}",
+                "make room there, or let this user write there",
+            ) from None
         sealed = Sealed.read(part.path, most)
         sealed.name = what
         part.drop()
         return sealed
 
-    def _pieces(  # noqa: PLR0913 - as above
-        self, response: Any, url: str, begun: int, most: int, said: int, end: float
-    ) -> Any:
+    def _pieces(self, response: Any, url: str, begun: int, most: int, said: int) -> Any:
         have = begun
         for piece in response.iter_raw():
             have += len(piece)
@@ -378,12 +385,6 @@ class CentralClient:
                 )
             self._progress(have, max(said + begun, have))
             yield piece
-            if time.monotonic() > end:
-                raise PackageError(
-                    f"{printable(url)} comes too slowly: {have} bytes in "
-                    f"{self._patience.whole:g} seconds",
-                    "try again when the central or the network is quicker",
-                )
         if said >= 0 and have - begun != said:
             raise _Passing(f"{have - begun} bytes came, and {said} were said to")
 

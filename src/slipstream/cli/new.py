@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -62,6 +63,10 @@ def new(*, name: str, lang: str, folder: Path | None) -> None:
         "BREAK": _BREAKS[lang],
     }
     values["RULES"] = _fill((common / "rules.mk").read_text("utf-8"), values).rstrip("\n")
+    made = {
+        place / _fill(file.name.removesuffix(".in"), values): _fill(file.read_text("utf-8"), values)
+        for file in _templates(lang)
+    }
     try:
         place.mkdir(parents=True)
     except FileExistsError:
@@ -74,8 +79,14 @@ def new(*, name: str, lang: str, folder: Path | None) -> None:
         raise Ended(
             f"cannot make {place}: {error.strerror}", "check the folder above", FAILED
         ) from None
-    for file in _templates(lang):
-        target = place / _fill(file.name.removesuffix(".in"), values)
-        target.write_text(_fill(file.read_text("utf-8"), values), encoding="utf-8")
-        emit(f"{target}\n")
+    try:
+        for path, text in made.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(place, ignore_errors=True)
+        raise Ended(
+            f"cannot write {path}: {error.strerror}", "make room there; nothing is left", FAILED
+        ) from None
+    for path in made:
+        emit(f"{path}\n")
     emit(f"\nNext: make -C {place} test check\n")

@@ -666,9 +666,9 @@ template <typename Plugin> struct instance {
     static std::int32_t SLIPSTREAM_CALL on_load(void *self, const char *text, std::size_t len,
                                                 std::uint32_t reason) {
         return guarded(of(self).host, "on_load", [&] {
-            const slipstream::host host(of(self).host);
+            const slipstream::host seen(of(self).host);
             of(self).object =
-                std::make_unique<Plugin>(host, config(host, std::string_view(text, len), reason));
+                std::make_unique<Plugin>(seen, config(seen, std::string_view(text, len), reason));
             return SLIPSTREAM_OK;
         });
     }

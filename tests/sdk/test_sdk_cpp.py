@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from slipstream import Block, PluginManager, PluginStartError, SlipstreamError
 from slipstream.streams import read_events
 from slipstream.testing import FakeHost, PluginBuildError
 from support.logs import capture_logs
+from support.toolbox import require
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -92,6 +94,24 @@ def test_a_flag_that_the_class_does_not_carry_is_told_by_the_compiler(
     wrong = source.replace("SLIPSTREAM_FLAG_EXPLICIT_ACK)", f"SLIPSTREAM_FLAG_{flag})")
     with pytest.raises(PluginBuildError, match=text):
         compile_plugin(wrong, EXPORTS, lang="cpp", name=f"wrong-{flag}")
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize("standard", ["c++17", "c++20"])
+def test_the_header_compiles_without_a_warning(compiler: str, standard: str) -> None:
+    require(compiler, "-fsyntax-only")
+    strict = ("-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion")
+    done = subprocess.run(
+        [
+            *(compiler, f"-std={standard}", "-fsyntax-only", *strict, "-Wold-style-cast"),
+            *("-I", ROOT / "include", ROOT / "tests" / "plugins" / "thrower.cpp"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_tally_counts_the_genesis_block(examples: Path) -> None:

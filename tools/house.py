@@ -64,6 +64,7 @@ PYTHON = {
     "text": Room("texts, safe to show"),
     "tables": Room("rows, for notebooks"),
     "_platform": Room("what differs between systems"),
+    "extras": Room("libraries that only some need", ("errors",)),
     "files": Room("small files, read safely", ("_platform",)),
     "_native": Room("the one door to the core", ("errors",)),
     "events": Room("events as dataclasses", ("errors", "_native")),
@@ -91,18 +92,13 @@ PYTHON = {
     ),
     "packages": Room(
         "archives, keys, where they come from",
-        ("errors", "text", "_platform", "files", "config", "library"),
+        ("errors", "text", "_platform", "extras", "files", "config", "library"),
     ),
     "server": Room(
         "a manager over HTTP; the daemon",  # knows no C
         (
             *(room for room in _HOSTING if room != "_native"),
-            "text",
-            "_platform",
-            "files",
-            "streams",
-            "check",
-            "packages",
+            *("text", "_platform", "extras", "files", "streams", "check", "packages"),
             "__init__",
         ),
     ),
@@ -110,8 +106,8 @@ PYTHON = {
     "cli": Room(
         "the commands",
         (
-            *(*_HOSTING, "text", "_platform", "files", "aleo", "streams", "check", "packages"),
-            *("server", "__init__"),
+            *(*_HOSTING, "text", "_platform", "extras", "files", "aleo", "streams", "check"),
+            *("packages", "server", "__init__"),
         ),
     ),
     "__main__": Room("python -m slipstream", ("cli",)),

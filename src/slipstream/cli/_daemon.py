@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from slipstream.extras import need
 from slipstream.server.data_dir import usual_folder
 
 if TYPE_CHECKING:
@@ -60,9 +61,7 @@ def client_of(data_dir: Path | None, network: str, url: str, token_file: Path | 
     Raises:
         SlipstreamError: They cannot be used.
     """
-    from slipstream.server import need  # noqa: PLC0415 - 170 ms that only this needs
-
-    module: Any = need("slipstream.server.client")
+    module: Any = need("slipstream.server.client", "server")
     client: Client
     if not url:
         folder = data_dir or usual_folder(network or "mainnet")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from slipstream.server import need
+from slipstream.extras import need
 
 from ._output import emit
 from ._tables import show_table
@@ -32,7 +32,7 @@ def _seconds(value: str) -> float:
 
 
 def _tokens(folder: Path, network: str, *, check: bool = True) -> Tokens:
-    need("slipstream.server.tokens")
+    need("slipstream.server.tokens", "server")
     from slipstream.server.tokens import Tokens  # noqa: PLC0415 - what this needs may be missing
 
     return Tokens(folder, network, check=check)

@@ -19,8 +19,8 @@ from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 from slipstream.errors import PackageError
+from slipstream.extras import need
 from slipstream.files import FileProblem, read_small
-from slipstream.packages import need
 from slipstream.packages.archive import Archive
 from slipstream.packages.deadline import bound
 from slipstream.packages.names import SUFFIX, PackageName
@@ -122,7 +122,7 @@ class CentralClient:
         self._central, self._folder = central, folder
         self._patience = patience or Patience()
         self._progress = progress or (lambda _done, _all: None)
-        self._httpx = need("httpx")
+        self._httpx = need("httpx", "packages")
         ssl = importlib.import_module("ssl")  # 10 ms that only this needs
         self._ssl_error = ssl.SSLError
         context = ssl.create_default_context()

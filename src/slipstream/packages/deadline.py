@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from slipstream.packages import need
+from slipstream.extras import need
 
 
 def bound(client: Any, left: Callable[[], float]) -> None:
@@ -36,7 +36,7 @@ class _Wraps:
     def _within(self, timeout: float | None) -> float:
         left = self._left()
         if left <= 0:
-            raise need("httpcore").ReadTimeout("the time for the whole is over")
+            raise need("httpcore", "packages").ReadTimeout("the time for the whole is over")
         return left if timeout is None else min(timeout, left)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipstream.errors import PackageError
-from slipstream.packages import need
+from slipstream.extras import need
 from slipstream.text import printable
 
 _PLAIN, _HASHED = b"Ed", b"ED"
@@ -61,7 +61,7 @@ class SecretKey:
 
 
 def _ed25519() -> Any:
-    return need("cryptography.hazmat.primitives.asymmetric.ed25519")
+    return need("cryptography.hazmat.primitives.asymmetric.ed25519", "packages")
 
 
 def _decoded(line: str, length: int, what: str) -> bytes:
@@ -211,7 +211,7 @@ def verify(key: PublicKey, content: memoryview, signature: str, what: str) -> st
         )
     signed = hashlib.blake2b(content).digest() if raw[:2] == _HASHED else bytes(content)
     verifier = _ed25519().Ed25519PublicKey.from_public_bytes(key.raw)
-    wrong = need("cryptography.exceptions").InvalidSignature
+    wrong = need("cryptography.exceptions", "packages").InvalidSignature
     try:
         verifier.verify(raw[10:], signed)
     except wrong:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from slipstream.errors import PackageError
-from slipstream.packages import need
+from slipstream.extras import need
 
 
 def _library() -> Any:
-    return need("pysequoia")
+    return need("pysequoia", "packages")
 
 
 def read_cert(content: bytes, what: str) -> Any:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 from typing import Any
 
-from slipstream.errors import SlipstreamError
-from slipstream.server import need
+from slipstream.extras import need, require
 
 
 def require_libraries() -> None:
@@ -16,17 +14,12 @@ def require_libraries() -> None:
     Raises:
         SlipstreamError: A library of the extra `server`.
     """
-    for library in ("uvicorn", "starlette", "jwt"):
-        if importlib.util.find_spec(library) is None:
-            raise SlipstreamError(
-                f"this needs the library {library}, which is not installed",
-                "pip install 'slipstream[server]'",
-            )
+    require("server", "uvicorn", "starlette", "jwt")
 
 
 def import_server() -> Any:
     """Import what serves, which takes a while, beside the loading of plugins."""
-    return need("slipstream.server.serve")
+    return need("slipstream.server.serve", "server")
 
 
 def survive_early_signals() -> None:

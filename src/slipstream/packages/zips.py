@@ -388,18 +388,22 @@ class Zip:
                 yield bytes(data[at : at + _PIECE])
             return
         unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+
+        def unpacked(packed: bytes) -> bytes:
+            try:
+                return unpacker.decompress(packed, _PIECE)
+            except zlib.error:
+                raise self.refuse(f"the compressed data of {name} is damaged") from None
+
         for at in range(0, len(data), _PIECE):
             rest = bytes(data[at : at + _PIECE])
             while rest:
-                try:
-                    piece = unpacker.decompress(rest, _PIECE)
-                except zlib.error:
-                    raise self.refuse(f"the compressed data of {name} is damaged") from None
+                piece = unpacked(rest)
                 rest = unpacker.unconsumed_tail
                 yield piece
                 if unpacker.eof and (unpacker.unused_data or at + _PIECE < len(data)):
                     raise self.refuse(f"bytes stand behind the compressed data of {name}")
-        while not unpacker.eof and (piece := unpacker.decompress(unpacker.unconsumed_tail, _PIECE)):
+        while not unpacker.eof and (piece := unpacked(unpacker.unconsumed_tail)):
             yield piece
         if not unpacker.eof:
             raise self.refuse(f"the compressed data of {name} is cut off")

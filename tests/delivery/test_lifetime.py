@@ -216,6 +216,7 @@ def test_ctrl_c_during_a_close_leaves_no_plugin_behind(compile_plugin, tmp_path)
     assert first.calls == ["load", "unload", "destroy"]
 
 
+@pytest.mark.no_asan  # see test_forks.py
 def test_a_forked_child_is_refused_and_does_nothing(compile_plugin, tmp_path) -> None:
     recorder = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
     script = """

@@ -64,6 +64,7 @@ def test_no_worker_outlives_its_host(oracle, after, code) -> None:
         assert len(oracle.events) == 100
 
 
+@pytest.mark.no_asan  # see test_forks.py
 def test_a_forked_child_can_do_nothing_and_harms_nothing(oracle) -> None:
     host = run_host(
         oracle,

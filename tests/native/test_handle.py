@@ -84,6 +84,7 @@ def test_who_asks_holds_off_who_closes() -> None:
     assert handle.is_closed
 
 
+@pytest.mark.no_asan  # see test_forks.py
 def test_a_forked_child_gives_nothing_back_and_waits_for_nobody() -> None:
     reader, writer = os.pipe()
     handle = Handle(writer, lambda fd: os.write(fd, b"given back"))
@@ -159,6 +160,7 @@ def test_a_fake_host_that_is_dropped_ends_itself(compile_plugin, tmp_path) -> No
     wait_for_footprint(before)
 
 
+@pytest.mark.no_asan  # see test_forks.py
 def test_a_fake_host_after_its_end_and_at_the_end_of_the_process(compile_plugin, tmp_path) -> None:
     native = Recorder(compile_plugin, tmp_path)
     host = FakeHost(native.library, {"log": str(native.log)})

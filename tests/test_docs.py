@@ -26,8 +26,11 @@ PAGES = [p for p in PAGES if ROOT / "examples" not in p.parents]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page: Path, tmp_path: Path) -> None:
     session = Session(page, tmp_path)
-    for block in blocks(page):
-        session.take(block)
+    try:
+        for block in blocks(page):
+            session.take(block)
+    finally:
+        session.end()
     if session.missing:
         pytest.skip(f"all but what needs {', '.join(sorted(session.missing))}, which is not here")
 

@@ -9,6 +9,7 @@ Each page is one session in a folder of its own, with links to `conformance`,
     ```json5               accepted as a plugin's config
     ```console             each line with "$ " is run by bash and has to exit with 0; the lines
                            below it are its output
+    ```py                  a signature: only shown
     ```                    a drawing
 
 Of output each line has to occur in its order; "..." stands for anything. `make` is only asked
@@ -18,8 +19,10 @@ comment ``<!-- not run: REASON -->`` is left out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,13 +104,19 @@ class Session:
         assert done.returncode == 0, shown
         return done.stdout
 
+    def end(self) -> None:
+        """End what the page left running, whose number it wrote into a file NAME.pid."""
+        for file in self.folder.glob("*.pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
+
     def expect(self, what: Block, expected: str) -> None:
         line = missing_line(expected, self.output)
         shown = f"{self.page.name}:{what.line}: not in the output: {line}\n{self.output}"
         assert line is None, shown
 
     def take(self, block: Block) -> None:
-        if block.reason is not None:
+        if block.reason is not None or block.language == "py":
             return
         if block.file is not None:
             (self.folder / block.file).write_text(block.text, encoding="utf-8")

@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
-_FENCE = re.compile(r"^```(\w+) file=(\S+)$", re.MULTILINE)
+_FENCE = re.compile(r"^( *)```(\w+) file=(\S+)$", re.MULTILINE)
 _LANGUAGES = {".h": "c", ".c": "c", ".hpp": "cpp", ".cpp": "cpp", ".rs": "rust", ".json": "json",
               ".service": "ini", ".yml": "yaml", ".py": "python", ".xsd": "xml"}  # fmt: skip
 _ASIDE = InclusionLevel.NOT_IN_NAV
+_UNSEARCHED = "---\nsearch: {exclude: true}\n---\n"
 _IMAGES = {".svg", ".png"}
 
 
 def on_config(config: MkDocsConfig) -> None:
     """Take the navigation from the index."""
-    nav: list[object] = [{"slipstream": "index.md"}]
+    nav: list[object] = [{"Start": "index.md"}]
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     for section in re.split(r"^## ", index, flags=re.MULTILINE)[1:]:
         title, _, rest = section.partition("\n")
@@ -85,7 +86,7 @@ def _content(path: str) -> str:
     language = _LANGUAGES.get(whole.suffix, "text")
     fence = "`" * 6
     numbers = ' linenums="1"' if language == "c" else ""
-    return f"# {whole.name}\n\n{fence}{language}{numbers}\n{whole.read_text('utf-8')}{fence}\n"
+    return f"{_UNSEARCHED}# {whole.name}\n\n{fence}{language}{numbers}\n{whole.read_text('utf-8')}{fence}\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -129,4 +130,4 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         target = posixpath.relpath(_uri(path), posixpath.dirname(uri) or ".")
         return f"{match[1]}{target}{match[3] or ''}{match[4]}"
 
-    return _FENCE.sub(r'```\1 title="\2"', _LINK.sub(link, markdown))
+    return _FENCE.sub(r'\1```\2 title="\3"', _LINK.sub(link, markdown))

@@ -86,7 +86,8 @@ def _content(path: str) -> str:
     language = _LANGUAGES.get(whole.suffix, "text")
     fence = "`" * 6
     numbers = ' linenums="1"' if language == "c" else ""
-    return f"{_UNSEARCHED}# {whole.name}\n\n{fence}{language}{numbers}\n{whole.read_text('utf-8')}{fence}\n"
+    shown = f"{fence}{language}{numbers}\n{whole.read_text('utf-8')}{fence}"
+    return f"{_UNSEARCHED}# {whole.name}\n\n{shown}\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -16,7 +16,7 @@ from slipstream.errors import Refusal
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-TOOLS = ("api_page", "config_page", "errors_page", "metrics_page", "pictures")
+TOOLS = ("api_page", "commands_page", "config_page", "errors_page", "metrics_page", "pictures")
 # What pages and messages of commands may tell to type; not prose such as "make it so".
 TYPED = re.compile(r"(?:^\$ |`)(slipstream|make) ([a-z][\w-]*)(?: ([a-z][\w-]*))?", re.MULTILINE)
 

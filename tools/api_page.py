@@ -82,7 +82,8 @@ def signature(call: Callable[..., object], name: str) -> str:
             "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
         )
         told = "" if one.annotation is one.empty else f": {_type(one.annotation)}"
-        usual = "" if one.default is one.empty else f" = {_value(one.default)}"
+        sign = " = " if told else "="
+        usual = "" if one.default is one.empty else f"{sign}{_value(one.default)}"
         words.append(f"{mark}{one.name}{told}{usual}")
     gives = shape.return_annotation
     end = (

@@ -18,6 +18,11 @@ Image = pytest.importorskip("PIL.Image")
 HOST = EXAMPLES / "host-image"
 
 
+def pixels_of(path: Path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def around(pixels, dx: int, dy: int):
     """The pixels beside each; what lies outside is what lies at the border."""
     wide = np.pad(pixels, [(1, 1), (1, 1)] + [(0, 0)] * (pixels.ndim - 2), mode="edge")
@@ -57,14 +62,14 @@ def test_the_pixels_are_those_of_numpy(built: Path, tmp_path: Path, wanted) -> N
 def test_the_pictures_of_the_readme_are_what_it_makes(built: Path, tmp_path: Path) -> None:
     names = runpy.run_path(str(HOST / "host.py"))
     names["draw"](tmp_path / "before.png")
-    before = np.asarray(Image.open(HOST / "before.png"))
-    assert Image.open(tmp_path / "before.png").size == (320, 200)
+    before = pixels_of(HOST / "before.png")
+    assert pixels_of(tmp_path / "before.png").shape == (200, 320, 3)
     command = [sys.executable, str(HOST / "host.py"), "sepia", str(tmp_path / "before.png")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "before.sepia.png: 320 x 200" in done.stdout
     for name, make in (("sepia", sepia), ("edges", edges)):
-        kept = np.asarray(Image.open(HOST / f"before.{name}.png"))
+        kept = pixels_of(HOST / f"before.{name}.png")
         np.testing.assert_array_equal(kept, make(before.astype(int)))
 
 

@@ -229,7 +229,8 @@ def start(settings: Settings, /, *, check_config: bool, log_file: Path | None, *
     _refuse(understood, check_config=check_config)
     if check_config:
         wanted = [] if understood.packages is None else understood.packages.providers
-        emit(f"nothing is wrong: {len(understood.configs) + len(wanted)} plugins\n")
+        number = len(understood.configs) + len(wanted)
+        emit(f"nothing is wrong: {number} plugin{'' if number == 1 else 's'}\n")
         return 0
     reopen = _nothing if log_file is None else _to_file(log_file)
     daemon = Daemon(understood, show=_show, reopen_log=reopen)

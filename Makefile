@@ -69,7 +69,7 @@ examples: $(VENV)/.build ## build the example plugins
 	@$(MAKE) -s -C examples -j$(JOBS) all
 
 docs: $(stamp_docs) ## build the site of the docs in build/site; broken links are errors
-	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet -f tools/site/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build -f tools/site/mkdocs.yml
 	@echo 'build/site/index.html'
 
 pages: setup ## make the pages and pictures anew that are made of the code

@@ -87,14 +87,18 @@ def _python(target: Target) -> list[str]:
     ]
 
 
-def build(name: str) -> Path:
+def build(name: str, *, quickly: bool = False) -> Path:
     """Build the core for a target; return the folder that holds `slipstream/` as in a wheel.
+
+    Args:
+        name: One of TARGETS.
+        quickly: Do not optimise; with zig's traps for what C does not define.
 
     Raises:
         SystemExit: It could not be built; what was said was printed.
     """
     target = TARGETS[name]
-    folder = BUILD / name
+    folder = BUILD / (f"{name}-quick" if quickly else name)
     stage = folder / "stage"
     environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(BUILD / "zig-cache")}
     cmake = [sys.executable, "-m", "cmake"]
@@ -102,7 +106,7 @@ def build(name: str) -> Path:
         *(*cmake, "-S", str(ROOT / "native"), "-B", str(folder / "cmake"), "-G", "Ninja"),
         f"-DCMAKE_MAKE_PROGRAM={Path(sys.executable).parent / 'ninja'}",
         f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'tools' / 'zig.cmake'}",
-        *("-DCMAKE_BUILD_TYPE=Release", f"-DSKBUILD_PROJECT_VERSION={version()}"),
+        *(f"-DCMAKE_BUILD_TYPE={'Debug' if quickly else 'Release'}", f"-DSKBUILD_PROJECT_VERSION={version()}"),
         f"-DSLIPSTREAM_SYSTEM={target.system}",
         f"-DSLIPSTREAM_PROCESSOR={target.processor}",
         f"-DSLIPSTREAM_ZIG={zig()}",

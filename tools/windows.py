@@ -20,7 +20,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "windows"
 PINS = ROOT / "tests" / "windows"
-STAGE = ROOT / "build" / "cross" / "windows-x86_64" / "stage"
 WINE = ("wine64", "wine", "/usr/lib/wine/wine64")
 
 

@@ -106,7 +106,10 @@ def build(name: str, *, quickly: bool = False) -> Path:
         *(*cmake, "-S", str(ROOT / "native"), "-B", str(folder / "cmake"), "-G", "Ninja"),
         f"-DCMAKE_MAKE_PROGRAM={Path(sys.executable).parent / 'ninja'}",
         f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'tools' / 'zig.cmake'}",
-        *(f"-DCMAKE_BUILD_TYPE={'Debug' if quickly else 'Release'}", f"-DSKBUILD_PROJECT_VERSION={version()}"),
+        *(
+            f"-DCMAKE_BUILD_TYPE={'Debug' if quickly else 'Release'}",
+            f"-DSKBUILD_PROJECT_VERSION={version()}",
+        ),
         f"-DSLIPSTREAM_SYSTEM={target.system}",
         f"-DSLIPSTREAM_PROCESSOR={target.processor}",
         f"-DSLIPSTREAM_ZIG={zig()}",

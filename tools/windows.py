@@ -132,7 +132,8 @@ def environment(*folders: Path) -> dict[str, str]:
         **kept,
         "WINEPREFIX": str(BUILD / "prefix"),
         "WINEDEBUG": "-all",
-        "WINEDLLOVERRIDES": "mscoree,mshtml=",  # nothing here wants .NET or a browser
+        # Nothing here wants .NET, a browser or menus.
+        "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=",
         "PYTHONPATH": ";".join(map(path, [*folders, site()])),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",
@@ -145,13 +146,16 @@ def command(*arguments: str) -> list[str]:
 
 
 def main() -> int:
-    """Run its python.exe and return the exit code."""
+    """Run its python.exe and return the exit code; 77 where something for it is missing."""
+    import cross  # noqa: PLC0415 - it stands beside this file, and asks this one
+
     try:
-        done = subprocess.run(command(*sys.argv[1:]), env=environment(STAGE), check=False)
+        start = command(*sys.argv[1:])
+        folders = environment(cross.build("windows-x86_64", quickly=True))
     except Missing as missing:
         print(f"windows: {missing}", file=sys.stderr)
-        return 1
-    return done.returncode
+        return 77
+    return subprocess.run(start, env=folders, check=False).returncode
 
 
 if __name__ == "__main__":

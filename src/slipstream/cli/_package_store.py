@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from slipstream._platform import make_private_folder
 from slipstream.errors import ConfigError, PackageError
 from slipstream.text import printable
 
@@ -66,7 +67,7 @@ class _Place:
                 f"{printable(str(self.settings.source))} names no central",
                 "add central to it, or give the package's file",
             )
-        self.store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.store.folder)
         with CentralClient(self.settings.central, self.store.folder, progress=_bar()) as client:
             yield client
 

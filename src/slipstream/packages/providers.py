@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipstream._platform import let_through, make_private_folder
 from slipstream.config import JsonValue, PluginConfig, SchemaProblem, settle_own
 from slipstream.errors import ConfigError, PackageError
 from slipstream.files import FileProblem, read_small
@@ -268,7 +269,10 @@ class Providers:
         if self.store.find(wanted) is None:
             self._fetch(wanted)
         ready = self._verified(provider, wanted)
-        ready.archive.unpack(self._data / _UNPACKED)
+        unpacked = self._data / _UNPACKED
+        ready.archive.unpack(unpacked)
+        if ready.config.user is not None:  # who has to get to the copy of the library that he runs
+            let_through(unpacked)
         return ready
 
     def check(self, interface: str) -> None:
@@ -359,7 +363,7 @@ class Providers:
 
     def _fetch(self, wanted: PackageName) -> None:
         central = self._require_source(wanted)
-        self.store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.store.folder)
         with CentralClient(central, self.store.folder) as client:
             archive, signatures = client.fetch(wanted)
         self.store.lock().require(archive)

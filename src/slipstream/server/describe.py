@@ -44,6 +44,7 @@ def status_of(plugin: Plugin, package: Packaged | None = None) -> dict[str, obje
         "counters": {**counted, "lag": counters.lag},
         "calls": None if calls is None else asdict(calls),
         "restarts": plugin.restarts,
+        "pid": plugin.pid,
         "callback": {"count": timed, "total_ns": total, "buckets": list(buckets)},
         "last_crash": None if crash is None else json.loads(crash.to_json()),
         "config": None if config is None else config_of(config),

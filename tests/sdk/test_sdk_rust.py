@@ -36,8 +36,8 @@ PANICS = {
 
 
 @pytest.fixture(scope="module")
-def panicker() -> Path:
-    return plugin_of_the_sdk("panicker")
+def panicker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plugin_of_the_sdk("panicker", tmp_path_factory.mktemp("panicker"))
 
 
 @pytest.fixture(params=["inline", "thread", "process"])

@@ -19,13 +19,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "slipstream/include/slipstream.h"
 WORKER = "slipstream/slipstream-worker"
+NOOP = "slipstream/slipstream-noop.so"
 CORE = "slipstream/_core.abi3.so"
 TYPES = {"slipstream/py.typed", "slipstream/_core.pyi", "slipstream/_native/cdef.pyi"}
 SHARED = {
     "slipstream/share/pkgconfig/slipstream.pc",
     "slipstream/share/cmake/slipstream/slipstream-config.cmake",
 }
-REQUIRED = SHARED | {CORE, WORKER, HEADER, "slipstream/include/slipstream.hpp"} | TYPES
+RUST = {
+    f"slipstream/sdk/rust/{path.relative_to(ROOT / 'sdk' / 'rust')}"
+    for path in (ROOT / "sdk" / "rust" / "slipstream-plugin").rglob("*")
+    if path.name == "Cargo.toml" or path.suffix == ".rs"
+}
+REQUIRED = SHARED | RUST | {CORE, WORKER, HEADER, "slipstream/include/slipstream.hpp", NOOP} | TYPES
 
 HOST = """
 import pathlib, subprocess, sys

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from slipstream.cli import cli
+from slipstream.cli import COMMANDS, cli
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = "commands.md"
@@ -29,7 +29,8 @@ def _names(option: click.Option) -> str:
     hidden = {"--no-" + name.removeprefix("--") for name in option.opts}
     names = [name for name in (*option.opts, *option.secondary_opts) if name not in hidden]
     takes = "" if option.is_flag or option.count else f" {option.make_metavar(_CONTEXT)}"
-    takes = takes.replace("|", "\\|")
+    if isinstance(option.type, click.Choice) and takes:
+        takes = " WORD"
     return ", ".join(f"`{name}{takes}`" for name in names)
 
 
@@ -41,6 +42,8 @@ def _says(option: click.Option) -> str:
     usual = option.get_help_extra(_CONTEXT).get("default")
     known = f" Default: `{usual}`." if usual is not None else ""
     needed = " Required." if option.required else ""
+    if isinstance(option.type, click.Choice) and not option.is_flag:
+        text = f"{text} One of {', '.join(f'`{word}`' for word in option.type.choices)}."
     named = f" Or `${option.envvar}`." if isinstance(option.envvar, str) else ""
     named = "" if str(option.envvar) in text else named
     return f"{text}{named}{known}{needed}".strip()
@@ -75,6 +78,11 @@ def table(name: str) -> str:
     return "\n".join(["| option | of | meaning |", "|---|---|---|", *rows])
 
 
+def _commands() -> str:
+    rows = [f"| [`{name}`](#{name}) | {says} |" for name, (_, says) in COMMANDS.items()]
+    return "\n".join(["| command | does |", "|---|---|", *rows])
+
+
 def page() -> str:
     """Return the page with its tables as they have to be."""
     text = (DOCS / PAGE).read_text(encoding="utf-8")
@@ -82,7 +90,8 @@ def page() -> str:
     parts = [first]
     for name, rest in zip(others[::2], others[1::2], strict=True):
         begin = f"<!-- options of {name}: made by tools/commands_page.py -->"
-        parts.append(f"{begin}\n\n{table(name)}\n\n{_END}{rest.partition(_END)[2]}")
+        made = _commands() if name == "all" else table(name)
+        parts.append(f"{begin}\n\n{made}\n\n{_END}{rest.partition(_END)[2]}")
     return "".join(parts)
 
 

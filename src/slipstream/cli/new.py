@@ -52,7 +52,13 @@ def _crate() -> dict[Path, str]:
 
 @click.command(epilog="Example: slipstream new counter --lang c && make -C counter test check")
 @click.argument("name", metavar="NAME")
-@click.option("--lang", type=click.Choice(list(LANGUAGES)), default="c", show_default=True)
+@click.option(
+    "--lang",
+    type=click.Choice(list(LANGUAGES)),
+    default="c",
+    show_default=True,
+    help="What it is written in.",
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),

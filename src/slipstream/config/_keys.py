@@ -37,6 +37,11 @@ class Mode(StrEnum):
     PROCESS = "process"
 
 
+NO_PROCESS_MODE: Final = (
+    'mode "process" exists on Linux only: on this system a plugin runs in the process of its host'
+)
+
+
 class Overflow(StrEnum):
     """What happens to a new event when the plugin's ring is full."""
 

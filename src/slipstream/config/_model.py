@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from slipstream._platform import HAS_PROCESS_MODE
 from slipstream.errors import (
     CannotOpenConfigFile,
     CannotReadConfigFile,
@@ -22,6 +23,7 @@ from ._formats import is_library, names_library, other_format
 from ._keys import (
     HOST,
     MEBIBYTE,
+    NO_PROCESS_MODE,
     RULES,
     Limits,
     Mode,
@@ -192,6 +194,10 @@ class PluginConfig:
                 "leave one of them out",
                 _place_of(document, "reload_close_first"),
                 at_key=True,
+            )
+        if self.mode is Mode.PROCESS and not HAS_PROCESS_MODE:
+            raise document.error(
+                ConfigError, NO_PROCESS_MODE, 'write mode: "thread"', _place_of(document, "mode")
             )
         for key in ("limits", "user"):
             where = _place_of(document, key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import subprocess
 import sys
@@ -49,7 +48,7 @@ def require_cargo() -> None:
         is_not_here(f"cargo does not work here: {text}")
 
 
-def plugin_of_the_sdk(name: str) -> Path:
+def plugin_of_the_sdk(name: str, copied_to: Path) -> Path:
     """The library of tests/plugins/NAME.rs with NAME_config.rs, in a project of `new`."""
     require_cargo()
     folder = ROOT / "build" / "rust-plugins"
@@ -68,9 +67,8 @@ def plugin_of_the_sdk(name: str) -> Path:
         _write(place / "src" / "lib.rs", (PLUGINS / f"{name}.rs").read_text())
         _write(place / "src" / "config.rs", (PLUGINS / f"{name}_config.rs").read_text())
         cargo(place, "build", "--release", "--quiet")
-        # A file of its own for each process: cargo may replace its own at any time.
-        copy = place / f"{name}-{os.getpid()}" / f"{name}.so"
-        copy.parent.mkdir(exist_ok=True)
+        # A file of its own: cargo may replace its own at any time.
+        copy = copied_to / f"{name}.so"
         copy.write_bytes(library.read_bytes())
     return copy
 

@@ -186,7 +186,7 @@ if __name__ == "__main__":
     for do in (what_the_core_asks_for_works, paths, streams, unmapped, stays, refusals, commands):
         try:
             result = {"test": do.__name__, "found": do()}
-        except BaseException:  # all of it is told
+        except BaseException:  # noqa: BLE001 - all of it is told
             result = {"test": do.__name__, "failed": traceback.format_exc()}
         sys.__stdout__.write(json.dumps(result) + "\n")
         sys.__stdout__.flush()

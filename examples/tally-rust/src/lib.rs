@@ -17,7 +17,8 @@ struct Tally {
 /// An identifier of Aleo is its length and then its letters: b"\x07credits\x04aleo".
 fn name(mut bytes: &[u8]) -> String {
     let mut parts = vec![];
-    while let Some((part, rest)) = bytes.split_first().and_then(|(n, rest)| rest.split_at_checked((*n).into())) {
+    while let Some((&len, rest)) = bytes.split_first() {
+        let (part, rest) = rest.split_at(rest.len().min(len.into()));
         parts.push(String::from_utf8_lossy(part));
         bytes = rest;
     }
@@ -26,7 +27,8 @@ fn name(mut bytes: &[u8]) -> String {
 
 impl Plugin for Tally {
     type Config = config::Config;
-    const KINDS: &'static [Kind] = &[Kind::MappingUpdate, Kind::MappingRemoval, Kind::StakingReward, Kind::Block, Kind::Payload];
+    const KINDS: &'static [Kind] =
+        &[Kind::MappingUpdate, Kind::MappingRemoval, Kind::StakingReward, Kind::Block, Kind::Payload];
     const FLAGS: &'static [Flag] = &[Flag::Prompt, Flag::MultiInstance];
     const OPTIONAL: &'static [&'static str] = &["slipstream.metrics/1"];
     const SAMPLE: &'static str = r#"{"max_mappings": 100}"#;

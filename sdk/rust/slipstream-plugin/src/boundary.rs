@@ -106,11 +106,13 @@ impl<P: Plugin> Instance<P> {
         body: impl FnOnce(&mut P) -> Result<T>,
     ) -> Result<T, Refusal> {
         let Some(plugin) = self.plugin.as_mut().filter(|_| !self.is_broken) else {
-            return Err((Status::Panic, format!("{function}: the plugin has panicked before")));
+            return Err((
+                Status::Panic,
+                format!("{function}: the plugin has panicked before"),
+            ));
         };
-        let call = || {
-            body(plugin).map_err(|error| (Status::of_error(&error), told(&text_of(&error))))
-        };
+        let call =
+            || body(plugin).map_err(|error| (Status::of_error(&error), told(&text_of(&error))));
         caught(&self.host, function, call).unwrap_or_else(|text| {
             self.is_broken = true;
             Err((Status::Panic, text))
@@ -355,4 +357,3 @@ unsafe fn bytes<'a>(data: *const u8, len: usize) -> &'a [u8] {
     }
     std::slice::from_raw_parts(data, len)
 }
-

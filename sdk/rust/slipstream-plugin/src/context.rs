@@ -64,7 +64,10 @@ pub(crate) fn of_thread<T>(host: &Host, body: impl FnOnce() -> T) -> T {
 /// The author's function that runs now, more precisely than the contract's.
 pub(crate) fn function(name: &'static str) {
     let host = CURRENT.get().host;
-    CURRENT.set(Current { host, function: name });
+    CURRENT.set(Current {
+        host,
+        function: name,
+    });
 }
 
 /// Calls `body` as `function`; a panic is its text.
@@ -121,13 +124,18 @@ fn hook(info: &PanicHookInfo<'_>) {
     if CURRENT.get().function.is_empty() {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("without a name").to_owned();
-        let text = format!("thread {name}: panic at {place}: {}", text_of(info.payload()));
+        let text = format!(
+            "thread {name}: panic at {place}: {}",
+            text_of(info.payload())
+        );
         with_host(|host| host.log(log::Level::Error, &text));
         return;
     }
     let mut room = [0; PLACE];
     let text = format!(" at {place}");
-    let cut = (0..=text.len().min(PLACE)).rev().find(|&end| text.is_char_boundary(end));
+    let cut = (0..=text.len().min(PLACE))
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
     let len = cut.unwrap_or(0);
     room[..len].copy_from_slice(&text.as_bytes()[..len]);
     AT.set((room, len));

@@ -77,7 +77,8 @@ impl Host {
     fn with<T>(&self, body: impl FnOnce(&Tables, *mut c_void) -> T) -> Option<T> {
         let held = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the table is there until `close`, which waits for the lock.
-        held.as_ref().map(|tables| body(tables, unsafe { (*tables.host).ctx }))
+        held.as_ref()
+            .map(|tables| body(tables, unsafe { (*tables.host).ctx }))
     }
 
     /// As `with`, in a table that not every host has.
@@ -164,12 +165,7 @@ impl Host {
         &self,
         name: &str,
         label: Option<&str>,
-        call: impl FnOnce(
-            &sys::slipstream_metrics_v1,
-            *mut c_void,
-            *const c_char,
-            *const c_char,
-        ) -> i32,
+        call: impl FnOnce(&sys::slipstream_metrics_v1, *mut c_void, *const c_char, *const c_char) -> i32,
     ) -> Status {
         // Longer ones the host would refuse.
         let (mut name_room, mut label_room) = ([0; 64], [0; 128]);
@@ -181,7 +177,11 @@ impl Host {
             Some(Some(label)) => label,
             Some(None) => return Status::InvalidArgument,
         };
-        match self.ask(|t| t.metrics, "", |table, ctx| call(table, ctx, name, label)) {
+        match self.ask(
+            |t| t.metrics,
+            "",
+            |table, ctx| call(table, ctx, name, label),
+        ) {
             Ok(done) => Status::of(done),
             Err(error) => Status::of_error(&error),
         }
@@ -192,68 +192,96 @@ impl Host {
         let why = why.into();
         let (status, text) = (Status::of_error(&why).number(), text_of(&why));
         let lacking = "the host does not offer slipstream.settle/1";
-        let done = self.ask(|t| t.settle, lacking, |table, ctx| {
-            // SAFETY: the text is readable for its length until the call returns.
-            unsafe { (table.reject)(ctx, ordinal, status, text.as_ptr().cast(), text.len()) }
-        })?;
+        let done = self.ask(
+            |t| t.settle,
+            lacking,
+            |table, ctx| {
+                // SAFETY: the text is readable for its length until the call returns.
+                unsafe { (table.reject)(ctx, ordinal, status, text.as_ptr().cast(), text.len()) }
+            },
+        )?;
         check(done, "reject")
     }
 
     /// Hands a message to the host, for a peer; a number for log lines.
     pub fn send(&self, via: Via, peer: &[u8], name: &[u8], body: &[u8]) -> Result<u64> {
         let mut ticket = 0;
-        let done = self.ask(|t| t.send, NO_PEERS, |table, ctx| {
-            let ((p, pl), (n, nl), (b, bl)) = (raw(peer), raw(name), raw(body));
-            // SAFETY: all are readable for their lengths until the call returns.
-            unsafe { (table.send)(ctx, via as u32, p, pl, n, nl, b, bl, &mut ticket) }
-        })?;
+        let done = self.ask(
+            |t| t.send,
+            NO_PEERS,
+            |table, ctx| {
+                let ((p, pl), (n, nl), (b, bl)) = (raw(peer), raw(name), raw(body));
+                // SAFETY: all are readable for their lengths until the call returns.
+                unsafe { (table.send)(ctx, via as u32, p, pl, n, nl, b, bl, &mut ticket) }
+            },
+        )?;
         check(done, "send").map(|()| ticket)
     }
 
     /// What the host knows of a peer.
     pub fn lookup(&self, peer: &[u8], field: PeerField) -> Result<Option<Vec<u8>>> {
-        self.found(|t| t.peers, "lookup", |table, ctx, buffer, len| {
-            let (p, pl) = raw(peer);
-            // SAFETY: the buffer has `len` bytes.
-            unsafe { (table.lookup)(ctx, p, pl, field as u32, buffer, len) }
-        })
+        self.found(
+            |t| t.peers,
+            "lookup",
+            |table, ctx, buffer, len| {
+                let (p, pl) = raw(peer);
+                // SAFETY: the buffer has `len` bytes.
+                unsafe { (table.lookup)(ctx, p, pl, field as u32, buffer, len) }
+            },
+        )
     }
 
     /// The peer number `index`, from 0; None behind the last.
     pub fn peer_at(&self, index: u32) -> Result<Option<Vec<u8>>> {
-        self.found(|t| t.peers, "peer_at", |table, ctx, buffer, len| {
-            // SAFETY: the buffer has `len` bytes.
-            unsafe { (table.peer_at)(ctx, index, buffer, len) }
-        })
+        self.found(
+            |t| t.peers,
+            "peer_at",
+            |table, ctx, buffer, len| {
+                // SAFETY: the buffer has `len` bytes.
+                unsafe { (table.peer_at)(ctx, index, buffer, len) }
+            },
+        )
     }
 
     /// The host's public key.
     pub fn public_key(&self) -> Result<Vec<u8>> {
-        let found = self.found(|t| t.identity, "public_key", |table, ctx, buffer, len| {
-            // SAFETY: the buffer has `len` bytes.
-            unsafe { (table.public_key)(ctx, buffer, len) }
-        })?;
+        let found = self.found(
+            |t| t.identity,
+            "public_key",
+            |table, ctx, buffer, len| {
+                // SAFETY: the buffer has `len` bytes.
+                unsafe { (table.public_key)(ctx, buffer, len) }
+            },
+        )?;
         found.ok_or_else(|| Status::NotFound.because("public_key: the host has none"))
     }
 
     /// Signs with the host's key, which is never seen.
     pub fn sign(&self, data: &[u8]) -> Result<[u8; sys::SIGNATURE_LEN as usize]> {
         let mut signature = [0; sys::SIGNATURE_LEN as usize];
-        let done = self.ask(|t| t.identity, NO_PEERS, |table, ctx| {
-            let (d, dl) = raw(data);
-            // SAFETY: a signature has SIGNATURE_LEN bytes.
-            unsafe { (table.sign)(ctx, d, dl, signature.as_mut_ptr()) }
-        })?;
+        let done = self.ask(
+            |t| t.identity,
+            NO_PEERS,
+            |table, ctx| {
+                let (d, dl) = raw(data);
+                // SAFETY: a signature has SIGNATURE_LEN bytes.
+                unsafe { (table.sign)(ctx, d, dl, signature.as_mut_ptr()) }
+            },
+        )?;
         check(done, "sign").map(|()| signature)
     }
 
     /// Opens a box that was sealed for this host; `Malformed` if it was not.
     pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>> {
-        let found = self.found(|t| t.identity, "open", |table, ctx, buffer, len| {
-            let (s, sl) = raw(sealed);
-            // SAFETY: the buffer has `len` bytes.
-            unsafe { (table.open)(ctx, s, sl, buffer, len) }
-        })?;
+        let found = self.found(
+            |t| t.identity,
+            "open",
+            |table, ctx, buffer, len| {
+                let (s, sl) = raw(sealed);
+                // SAFETY: the buffer has `len` bytes.
+                unsafe { (table.open)(ctx, s, sl, buffer, len) }
+            },
+        )?;
         found.ok_or_else(|| Status::NotFound.because("open: the host has no key"))
     }
 
@@ -278,7 +306,11 @@ impl Host {
         let lacking = "the host does not offer slipstream.config/1; use a newer host";
         let found = filled(what, |buffer, len| {
             self.ask(table, lacking, |table, ctx| {
-                let get = if is_data { table.data_dir } else { table.config_dir };
+                let get = if is_data {
+                    table.data_dir
+                } else {
+                    table.config_dir
+                };
                 // SAFETY: the buffer has `len` bytes.
                 unsafe { get(ctx, buffer.cast(), len) }
             })
@@ -288,7 +320,8 @@ impl Host {
     }
 
     /// Starts a thread as the contract wants it: it takes no signals, its log lines go to this host,
-    /// and so does its panic. Join it before `on_unload` returns.
+    /// and so does its panic. Join it before `on_unload` returns. What other threads log (a runtime's, say)
+    /// goes to the instance that was made last.
     pub fn spawn<T: Send + 'static>(
         &self,
         name: &str,

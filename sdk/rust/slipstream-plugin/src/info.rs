@@ -155,7 +155,10 @@ pub const fn info_len(info: &Info<'_>) -> usize {
 /// The info.
 #[doc(hidden)]
 pub const fn info<const N: usize>(info: &Info<'_>) -> [u8; N] {
-    let mut writer = Writer::<N> { bytes: [0; N], len: 0 };
+    let mut writer = Writer::<N> {
+        bytes: [0; N],
+        len: 0,
+    };
     writer.whole(info);
     writer.bytes
 }

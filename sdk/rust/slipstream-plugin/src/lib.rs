@@ -45,6 +45,7 @@ mod info;
 mod plugin;
 mod signals;
 mod status;
+#[rustfmt::skip]
 pub mod sys;
 pub mod testing;
 

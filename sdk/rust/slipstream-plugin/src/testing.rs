@@ -101,7 +101,14 @@ impl Harness {
         harness.call(|table| {
             let on_load = table.on_load.expect("always there");
             // SAFETY: the text is readable while the call lasts.
-            unsafe { on_load(table.instance, text.as_ptr().cast(), text.len(), sys::LOAD_START) }
+            unsafe {
+                on_load(
+                    table.instance,
+                    text.as_ptr().cast(),
+                    text.len(),
+                    sys::LOAD_START,
+                )
+            }
         })?;
         harness.is_loaded.set(true);
         Ok(harness)
@@ -279,7 +286,12 @@ pub fn staking_reward(staker: &[u8], validator: &[u8], reward: u64, new_stake: u
     let (staker, validator) = (Part::Span(Some(staker)), Part::Span(Some(validator)));
     let numbers = [Part::Number(reward), Part::Number(new_stake)];
     let [reward, new_stake] = numbers;
-    frame(sys::KIND_STAKING_REWARD, None, 0, &[staker, validator, reward, new_stake])
+    frame(
+        sys::KIND_STAKING_REWARD,
+        None,
+        0,
+        &[staker, validator, reward, new_stake],
+    )
 }
 
 /// A named payload.

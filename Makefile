@@ -16,6 +16,7 @@ requirements = $$($(python) tools/requirements.py $(1))
 core := $(VENV)/.core
 stamp_test := $(VENV)/.test
 stamp_lint := $(VENV)/.lint
+stamp_docs := $(VENV)/.docs
 
 native := $(shell find native -name "*.[ch]" -o -name "*.py" -o -name CMakeLists.txt) \
 	src/slipstream/_core.pyi
@@ -29,7 +30,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo hello test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan interop mutants retry stress dist clean distclean
+.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan interop mutants retry stress dist clean distclean windows cross wheels
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -60,8 +61,20 @@ $(stamp_lint): $(VENV)/.build
 	@$(pip) install --quiet $(call requirements,lint)
 	@touch $@
 
+$(stamp_docs): $(VENV)/.build pyproject.toml
+	@$(pip) install --quiet $(call requirements,docs)
+	@touch $@
+
 examples: $(VENV)/.build ## build the example plugins
 	@$(MAKE) -s -C examples -j$(JOBS) all
+
+docs: $(stamp_docs) ## build the site of the docs in build/site; broken links are errors
+	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build -f tools/site/mkdocs.yml
+	@echo 'build/site/index.html'
+
+pages: setup ## make the pages and pictures anew that are made of the code
+	@$(pip) install --quiet $(call requirements,check server)
+	@for tool in tools/*_page.py tools/pictures.py tools/house.py; do $(python) $$tool || exit 1; done
 
 demo: setup ## stream the Aleo mainnet's genesis block into SQLite and check the sums
 	@$(python) examples/demo/demo.py
@@ -127,6 +140,12 @@ packages: setup $(stamp_test) ## swap packages 10,000 times, kill their changes 
 	@SLIPSTREAM_SWAPS=10000 SLIPSTREAM_KILLS=500 SLIPSTREAM_LONG=1 $(python) -m pytest -q -s \
 		tests/packages/test_installed.py tests/packages/test_signatures.py $(ARGS)
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s -k killed tests/packages/test_hostile_centrals.py
+
+windows: setup $(stamp_test) ## run the core for Windows under wine, with 1,000 loads and unloads
+	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/windows $(ARGS)
+
+cross: setup $(stamp_test) ## build the core for every other system, in build/cross
+	@$(python) tools/cross.py linux-aarch64 musl-x86_64 windows-x86_64 macos-arm64 macos-x86_64
 
 kills: setup $(stamp_test) ## kill a daemon 200 times under a producer; nothing is lost or twice
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s tests/server/test_start_kills.py $(ARGS)

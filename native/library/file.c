@@ -52,7 +52,7 @@ bool ss_file_read(const char *path, const char *shown, ss_file *out, char *info,
     if (fd < 0) {
         ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot read %s: %s", shown,
                   errno == 0 ? "it is not a regular file" : strerror(errno));
-        return ss_advise(why, "check the path and its permissions: ls -l %s", shown);
+        return ss_advise(why, "check the path and its permissions: " SS_OS_LIST_FILE " %s", shown);
     }
     const ss_source source = {.fd = fd, .len = len};
     ss_file_look(&source, out);
@@ -63,37 +63,62 @@ bool ss_file_read(const char *path, const char *shown, ss_file *out, char *info,
     return true;
 }
 
+/* The kind of this system's libraries. */
+enum {
+    OWN_KIND = SS_OS_FORMAT == SS_OS_PE       ? SS_FILE_PE
+               : SS_OS_FORMAT == SS_OS_MACH_O ? SS_FILE_MACH_O
+                                              : SS_FILE_ELF
+};
+
+static bool check_machine(const char *shown, const ss_file *found, ss_refusal *why) {
+    const uint32_t own = ss_elf_own_machine();
+    const char *own_name = ss_elf_machine_name(own);
+    if (OWN_KIND == SS_FILE_ELF) {
+        if (found->kind == SS_FILE_ELF)
+            return true;
+        ss_refuse(why, SS_REFUSED_WRONG_ARCHITECTURE,
+                  "%s is built for %s (machine %u, %u bit), this host is %s (machine %u, %u bit)",
+                  shown, ss_elf_machine_name(found->machine), (unsigned)found->machine,
+                  (unsigned)found->bits, own_name, (unsigned)own, (unsigned)(8 * sizeof(void *)));
+        return ss_advise(why, "use the plugin's build for %s", own_name);
+    }
+    if (strcmp(found->machine_name, own_name) == 0)
+        return true;
+    ss_refuse(why, SS_REFUSED_WRONG_ARCHITECTURE, "%s is built for %s (%u bit), this host is %s",
+              shown, found->machine_name, (unsigned)found->bits, own_name);
+    return ss_advise(why, "use the plugin's build for %s", own_name);
+}
+
 bool ss_file_check_kind(const char *shown, const ss_file *found, ss_refusal *why) {
+    static const char own_build[] = "use the plugin's build for " SS_OS_SYSTEM;
     static const struct {
         const char *text;
         const char *hint;
     } kinds[] = {
+        [SS_FILE_ELF] = {"is a Linux library (ELF)", own_build},
         [SS_FILE_EMPTY] = {"is an empty file",
                            "build it again; an interrupted build or copy leaves such a file"},
-        [SS_FILE_OTHER] = {"is not a shared library",
-                           "libpath has to name the compiled plugin (.so), not its source"},
-        [SS_FILE_MACH_O] = {"is a macOS library (Mach-O)", "use the plugin's build for Linux"},
-        [SS_FILE_PE] = {"is a Windows library (PE)", "use the plugin's build for Linux"},
+        [SS_FILE_OTHER] = {"is not a shared library", "libpath has to name the compiled plugin "
+                                                      "(" SS_OS_SUFFIX "), not its source"},
+        [SS_FILE_MACH_O] = {"is a macOS library (Mach-O)", own_build},
+        [SS_FILE_PE] = {"is a Windows library (PE)", own_build},
         [SS_FILE_ARCHIVE] = {"is a static library (.a)", "link it as a shared library: cc -shared"},
         [SS_FILE_DAMAGED] = {"is a damaged ELF file: it ends too early, or contradicts itself",
                              "build or copy it again and compare the sizes"},
         [SS_FILE_OBJECT] = {"is an object file (.o)", "link it: cc -shared -o plugin.so plugin.o"},
         [SS_FILE_PROGRAM] = {"is a program, not a shared library",
                              "link it with -shared, and without -pie"},
+        [SS_FILE_FOREIGN] = {"is a Linux library (ELF)", own_build},
     };
-    if (found->kind == SS_FILE_ELF)
-        return true;
-    if (found->kind != SS_FILE_FOREIGN) {
-        ss_refuse(why, SS_REFUSED_NOT_A_LIBRARY, "%s %s", shown, kinds[found->kind].text);
-        return ss_advise(why, "%s", kinds[found->kind].hint);
-    }
-    const uint32_t own = ss_elf_own_machine();
-    ss_refuse(why, SS_REFUSED_WRONG_ARCHITECTURE,
-              "%s is built for %s (machine %u, %u bit), this host is %s (machine %u, %u bit)",
-              shown, ss_elf_machine_name(found->machine), (unsigned)found->machine,
-              (unsigned)found->bits, ss_elf_machine_name(own), (unsigned)own,
-              (unsigned)(8 * sizeof(void *)));
-    return ss_advise(why, "use the plugin's build for %s", ss_elf_machine_name(own));
+    const bool is_own = found->kind == OWN_KIND ||
+                        (OWN_KIND == SS_FILE_ELF && found->kind == SS_FILE_FOREIGN);
+    if (is_own && found->exports == SS_EXPORTS_DAMAGED)
+        return true; /* said by who looks at them */
+    if (is_own && !found->is_program)
+        return check_machine(shown, found, why);
+    const uint32_t kind = is_own ? SS_FILE_PROGRAM : found->kind;
+    ss_refuse(why, SS_REFUSED_NOT_A_LIBRARY, "%s %s", shown, kinds[kind].text);
+    return ss_advise(why, "%s", kinds[kind].hint);
 }
 
 static bool check_info(const char *shown, const ss_file *found, ss_refusal *why) {
@@ -157,7 +182,8 @@ bool ss_file_check_exports(const char *shown, const ss_file *found, ss_refusal *
     }
     ss_refuse(why, SS_REFUSED_NO_CONSTRUCTOR, "%s is a library, but does not export %s", shown,
               SLIPSTREAM_CONSTRUCTOR);
-    return ss_advise(why, "declare it with SLIPSTREAM_EXPORT and look at nm -D %s", shown);
+    return ss_advise(why, "declare it with SLIPSTREAM_EXPORT and look at " SS_OS_LIST_EXPORTS " %s",
+                     shown);
 }
 
 bool ss_file_check(const char *path, const char *shown, ss_file *out, ss_refusal *why) {

@@ -51,6 +51,7 @@ typedef struct ss_file {
     bool has_rust_constructor; /* _create_plugin */
     bool is_go;
     bool no_delete;
+    bool is_program;      /* PE, Mach-O: one that runs, or is still to be linked */
     uint32_t other_major; /* of another slipstream_create_plugin_vN, else 0 */
     uint32_t info;        /* SS_INFO_* */
     uint32_t info_len;    /* the JSON's, without what is before and behind it */

@@ -24,6 +24,8 @@ enum {
     EXPORT_KIND = 3,
     EXPORT_FROM_OTHER = 8,
     ULEB_MAX = 10,
+    TYPE_DYLIB = 6,
+    TYPE_BUNDLE = 8,
 };
 #define COMMAND_INFO_ONLY 0x80000022u
 #define COMMAND_TRIE 0x80000033u
@@ -310,10 +312,12 @@ static bool choose_slice(image *im, bool is_wide, ss_file *out) {
 }
 
 static bool look(image *im, ss_file *out) {
-    uint8_t head[8];
-    if (!get(im, 0, head, sizeof head))
+    uint8_t head[16];
+    if (!get(im, 0, head, 4))
         return false;
-    if (head[0] == 0xCA && (!choose_slice(im, head[3] == 0xBF, out) || !get(im, 0, head, 8)))
+    if (head[0] == 0xCA && !choose_slice(im, head[3] == 0xBF, out))
+        return false;
+    if (!get(im, 0, head, sizeof head))
         return false;
     if (memcmp(head + 1, "\xFA\xED\xFE", 3) != 0)
         return false;
@@ -321,6 +325,8 @@ static bool look(image *im, ss_file *out) {
     out->bits = im->is_64 ? 64 : 32;
     out->machine = slipstream_load_u32(head + 4);
     out->machine_name = machine_name(out->machine);
+    const uint32_t type = slipstream_load_u32(head + 12);
+    out->is_program = type != TYPE_DYLIB && type != TYPE_BUNDLE;
     return read_image(im);
 }
 

@@ -49,7 +49,8 @@ static bool advise(const ss_library *library, const char *reason, ss_refusal *wh
                                      "TMPDIR to another one"
                                    : "move the library to another filesystem");
     if (strstr(reason, "cannot open shared object file") == NULL || !elsewhere)
-        return ss_advise(why, "see which library or symbol is missing: ldd -r %s", shown);
+        return ss_advise(why, "see which library or symbol is missing: " SS_OS_LIST_NEEDED " %s",
+                         shown);
     return ss_advise(why, "the host may not write into the library's folder, so its copy lies in "
                           "%.*s, which is $ORIGIN there: let the host write into %.*s, or name "
                           "that in LD_LIBRARY_PATH",
@@ -83,7 +84,8 @@ ss_constructor ss_library_open(ss_library *library, ss_refusal *why) {
     if (symbol == NULL) {
         ss_refuse(why, SS_REFUSED_NO_CONSTRUCTOR, "%s does not export %s", shown,
                   SLIPSTREAM_CONSTRUCTOR);
-        ss_advise(why, "declare it with SLIPSTREAM_EXPORT and look at nm -D %s", shown);
+        ss_advise(why, "declare it with SLIPSTREAM_EXPORT and look at " SS_OS_LIST_EXPORTS " %s",
+                  shown);
     } else if (ss_os_find_not_executable(&address, 1) >= 0) {
         ss_refuse(why, SS_REFUSED_NO_CONSTRUCTOR,
                   "%s exports %s as a function, but it lies in memory that cannot be executed",

@@ -16,6 +16,7 @@ enum {
     MAGIC_32 = 0x10B,
     MAGIC_64 = 0x20B,
     SECTION_EXECUTABLE = 0x20000000,
+    IMAGE_DLL = 0x2000,
 };
 #define SECTION_WRITABLE 0x80000000u
 
@@ -183,6 +184,7 @@ static bool read_image(image *im, ss_file *out) {
         return false;
     out->machine = slipstream_load_u16(coff + 4);
     out->machine_name = machine_name(out->machine);
+    out->is_program = (slipstream_load_u16(coff + 22) & IMAGE_DLL) == 0;
     const uint64_t optional = header + sizeof coff;
     if (!ss_source_get(im->source, optional, magic, sizeof magic))
         return false;

@@ -23,10 +23,26 @@
 
 #include "platform/cpu.h"
 
+/* Kinds of libraries: SS_OS_FORMAT is one of them. */
+#define SS_OS_ELF 1
+#define SS_OS_PE 2
+#define SS_OS_MACH_O 3
+
 #if defined(__linux__)
 #include "platform/linux/inline.h"
+#elif defined(_WIN32)
+#include "platform/windows/inline.h"
+#elif defined(__APPLE__)
+#include "platform/macos/inline.h"
 #else
 #error "no folder of native/platform is for this system"
+#endif
+
+/* inline.h. What people call this system; the kind of its libraries, and how their names end; the
+ * commands that list who may read a file, which libraries one needs, and what it exports. */
+#if !defined(SS_OS_SYSTEM) || !defined(SS_OS_FORMAT) || !defined(SS_OS_SUFFIX) || \
+    !defined(SS_OS_LIST_FILE) || !defined(SS_OS_LIST_NEEDED) || !defined(SS_OS_LIST_EXPORTS)
+#error "the folder of this system says too little"
 #endif
 
 /* A point in time that never comes. */
@@ -223,6 +239,11 @@ bool ss_os_random(void *out, size_t len);
 /* A number of this process, not 0; each child of a fork has another one. Whoever makes something
  * that a child must not use notes it: what belongs to another process is nobody's here. */
 uint32_t ss_os_process(void);
+
+/* Who beside this user and the administrators could change a file, or a folder and what is in it, by
+ * its access list: a descriptor, or where that is -1 a path. 0: nobody; 1: `who` has a name; -1: that
+ * cannot be seen, `who` says why. Where there are modes instead, -1. */
+int32_t ss_os_who_may_write(const char *path, int fd, bool folder, char *who, size_t room);
 
 /* What failed when memory could not be had last, on this thread, as the system calls it. */
 const char *ss_os_refused_call(void);

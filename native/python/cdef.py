@@ -1,8 +1,9 @@
 """Makes the cffi extension's C source from the headers, which hold the only declarations.
 
-Run by the build: ``python cdef.py OUTPUT.c``. Between ``cdef:begin`` and ``cdef:end`` of
-each header stand only declarations and ``#define NAME literal``; in the contract's also
-``#if SLIPSTREAM_TARGET_MINOR``, whose parts a host has all of.
+Run by the build: ``python cdef.py OUTPUT.c [--no-process]``; where there is no process mode, its
+constants and types are there all the same, but none of its functions. Between ``cdef:begin`` and
+``cdef:end`` of each header stand only declarations and ``#define NAME literal``; in the contract's
+also ``#if SLIPSTREAM_TARGET_MINOR``, whose parts a host has all of.
 """
 
 from __future__ import annotations
@@ -76,20 +77,34 @@ def declarations(header_text: str) -> str:
     return part.replace("SLIPSTREAM_CALL", "")
 
 
-def all_declarations() -> str:
-    """Return everything that the extension's ``lib`` has, as C that cffi's parser takes."""
+def without_functions(text: str) -> str:
+    """Return declarations without those of functions."""
+    return re.sub(r"^\w[^;{}#]*\([^;{}]*\);", "", text, flags=re.MULTILINE)
+
+
+def all_declarations(*, process: bool = True) -> str:
+    """Return everything that the extension's ``lib`` has, as C that cffi's parser takes.
+
+    Args:
+        process: Whether there is process mode.
+    """
     folders = (NATIVE if "/" in header else NATIVE.parent / "include" for header in HEADERS)
     texts = [
         declarations((folder / header).read_text(encoding="utf-8"))
         for folder, header in zip(folders, HEADERS, strict=True)
     ]
+    if not process:
+        texts = [
+            without_functions(text) if header.startswith("process/") else text
+            for text, header in zip(texts, HEADERS, strict=True)
+        ]
     return "".join([*texts, CALLBACKS])
 
 
 def main() -> None:
     """Write the extension's source to the path given as the first argument."""
     ffi = cffi.FFI()
-    ffi.cdef(all_declarations())
+    ffi.cdef(all_declarations(process="--no-process" not in sys.argv))
     includes = "".join(f'#include "{header}"\n' for header in HEADERS)
     ffi.set_source("slipstream._core", includes, py_limited_api=True)
     ffi.emit_c_code(sys.argv[1])

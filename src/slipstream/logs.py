@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import sys
 import threading
 import time
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
-from slipstream._platform import write_patiently
+from slipstream._platform import at_fork_in_child, write_patiently
 from slipstream.errors import ConfigError, SlipstreamError
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class _StandardError:
 
     def __init__(self) -> None:
         self._begin()
-        os.register_at_fork(after_in_child=self._begin)  # the lock may be held for good there
+        at_fork_in_child(self._begin)  # the lock may be held for good there
 
     def _begin(self) -> None:
         self._lock = threading.Lock()

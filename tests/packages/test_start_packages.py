@@ -14,8 +14,9 @@ import pytest
 from slipstream.errors import SlipstreamError
 from slipstream.packages import minisign
 from slipstream.packages.build import build
+from slipstream.packages.flags import Flags
 from slipstream.packages.lock import Lock
-from slipstream.packages.providers import Flags, Providers
+from slipstream.packages.providers import Providers
 from slipstream.packages.settings import read_settings
 from slipstream.packages.trust import LOCAL, MINISIGN, read_signatures
 from slipstream.server.client import CallRefused, Client

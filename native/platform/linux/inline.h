@@ -9,6 +9,13 @@
 #include <stdint.h>
 #include <time.h>
 
+#define SS_OS_SYSTEM "Linux"
+#define SS_OS_FORMAT SS_OS_ELF
+#define SS_OS_SUFFIX ".so"
+#define SS_OS_LIST_FILE "ls -l"
+#define SS_OS_LIST_NEEDED "ldd -r"
+#define SS_OS_LIST_EXPORTS "nm -D"
+
 typedef pthread_t ss_os_thread;
 typedef pthread_mutex_t ss_os_mutex;
 typedef pthread_cond_t ss_os_condition;

@@ -107,4 +107,5 @@ def _disown() -> None:
         handle._finalizer.detach()  # noqa: SLF001 - of this very module
 
 
-os.register_at_fork(after_in_child=_disown)
+if hasattr(os, "register_at_fork"):  # where there are forks
+    os.register_at_fork(after_in_child=_disown)

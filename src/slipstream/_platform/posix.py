@@ -7,19 +7,28 @@ import errno
 import fcntl
 import grp
 import itertools
+import mmap
 import os
 import pwd
+import resource
 import select
 import signal
 import socket
 import stat
 import struct
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a program to stop."""
 
+HAS_PROCESS_MODE = sys.platform == "linux"
+"""Whether a plugin can run in a process of its own."""
+
+LIBRARY_SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
+"""How the names of libraries end."""
 
 _OPEN = Path("/proc/self/fd")
 
@@ -45,6 +54,30 @@ def create_private(path: str | os.PathLike[str]) -> int:
     """Create a file that was not there, for this user alone; returns its descriptor."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.open(path, flags, 0o600)
+
+
+def create_locked(draft: Path, path: Path) -> int:
+    """Create a file at `draft`, lock it, and give it its name; returns its descriptor.
+
+    So nobody finds one of that name that is not locked.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    descriptor = create_private(draft)
+    try:
+        lock(descriptor)
+        draft.rename(path)
+    except BaseException:
+        os.close(descriptor)
+        draft.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+def remove_locked(path: Path, descriptor: int) -> None:
+    """Remove and close a file that `create_locked` has made."""
+    path.unlink(missing_ok=True)
+    os.close(descriptor)
 
 
 def make_private_folder(path: str | os.PathLike[str]) -> None:
@@ -165,8 +198,9 @@ def lock(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def make_library(descriptor: int, *, shared: bool) -> None:
+def make_library(descriptor: int, path: Path, *, shared: bool) -> None:
     """Let an open file be loaded and not be written; by other users as well if it is `shared`."""
+    del path
     os.fchmod(descriptor, 0o555 if shared else 0o500)
 
 
@@ -288,6 +322,42 @@ def peer_user(connection: socket.socket) -> int | None:
     said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     user: int = _CREDENTIALS.unpack(said)[1]
     return user
+
+
+_LIMITS = {
+    "open files": resource.RLIMIT_NOFILE,
+    "processes": resource.RLIMIT_NPROC,
+    "locked memory": resource.RLIMIT_MEMLOCK,
+}
+
+
+def limit_of(which: str) -> tuple[int | None, int | None] | None:
+    """Return a limit and the most that it can be set to, None for none; None: there is no such."""
+    soft, hard = resource.getrlimit(_LIMITS[which])
+    infinite = resource.RLIM_INFINITY
+    return (None if soft == infinite else soft), (None if hard == infinite else hard)
+
+
+def map_executable(descriptor: int, size: int) -> None:
+    """Map a file as code, and let go of it.
+
+    Raises:
+        OSError: That is forbidden where it lies.
+    """
+    rights = mmap.PROT_READ | mmap.PROT_EXEC
+    mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=rights).close()
+
+
+def c_library() -> str | None:
+    """Name the C library, if it is one that unloads libraries; None: it is not."""
+    if sys.platform == "darwin":
+        return "that of macOS"
+    return os.confstr("CS_GNU_LIBC_VERSION")
+
+
+def at_fork_in_child(do: Callable[[], object]) -> None:
+    """Have this called in each child that is forked."""
+    os.register_at_fork(after_in_child=do)
 
 
 def wake_pipe() -> tuple[int, int]:

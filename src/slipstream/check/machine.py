@@ -9,9 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import mmap
-import os
 import platform
-import resource
 import sys
 import sysconfig
 import tempfile
@@ -22,6 +20,7 @@ from typing import NoReturn
 
 from slipstream import __version__
 from slipstream._native import ffi, lib, text
+from slipstream._platform import c_library, limit_of, map_executable
 
 _PAGE = mmap.PAGESIZE
 _FEWEST_FILES = 256
@@ -56,6 +55,23 @@ _CORE = {
         "libraries stay mapped in modes inline and thread; crash reports name no file",
     ),
     "setuid": (f"{_PROCESS}: `user` in a config", "workers run as the host's user"),
+    # Windows.
+    "MapViewOfFile": ("mode thread: the ring", ""),
+    "MEM_RESERVE_PLACEHOLDER": (
+        "mode thread: to map the ring twice in one step",
+        "it is tried again",
+    ),
+    "WaitOnAddress": ("mode thread: to wake a plugin's thread", ""),
+    "FlushProcessWriteBuffers": (
+        "mode thread: sending without a fence",
+        "a fence for each batch that is sent",
+    ),
+    "ReadProcessMemory": ("to check a plugin's pointers before they are used", ""),
+    "VirtualQuery": ("to check a plugin's functions", ""),
+    "CreateToolhelp32Snapshot": (
+        "to see whether a library keeps a thread",
+        "libraries stay mapped in modes inline and thread",
+    ),
 }
 
 
@@ -135,20 +151,18 @@ def _try_temp_folder() -> str:
     with tempfile.TemporaryFile() as file:
         file.write(bytes(_PAGE))
         file.flush()
-        protection = mmap.PROT_READ | mmap.PROT_EXEC
-        mmap.mmap(file.fileno(), _PAGE, flags=mmap.MAP_PRIVATE, prot=protection).close()
+        map_executable(file.fileno(), _PAGE)
     return tempfile.gettempdir()
 
 
-def _limit(which: int, fewest: int) -> str:
-    soft, hard = resource.getrlimit(which)
-
-    def text(number: int) -> str:
-        return "unlimited" if number == resource.RLIM_INFINITY else f"{number}"
-
-    if soft != resource.RLIM_INFINITY and soft < fewest:
+def _limit(which: str, fewest: int) -> str:
+    found = limit_of(which)
+    if found is None:
+        return "none on this system"
+    soft, hard = ("unlimited" if number is None else f"{number}" for number in found)
+    if found[0] is not None and found[0] < fewest:
         raise ValueError(f"only {soft}; at least {fewest} are wanted")
-    return f"{text(soft)}, at most {text(hard)}"
+    return f"{soft}, at most {hard}"
 
 
 def _about_python() -> str:
@@ -159,7 +173,7 @@ def _about_python() -> str:
 
 
 def _about_libc() -> str:
-    return os.confstr("CS_GNU_LIBC_VERSION") or _fail("not the GNU C library")
+    return c_library() or _fail("not the GNU C library")
 
 
 def _about_core() -> str:
@@ -178,17 +192,17 @@ _CHECKS = (
     ),
     _Check(
         "open files",
-        lambda: _limit(resource.RLIMIT_NOFILE, _FEWEST_FILES),
+        lambda: _limit("open files", _FEWEST_FILES),
         "several for each plugin",
         "raise it: ulimit -n 1024",
     ),
     _Check(
         "threads and processes",
-        lambda: _limit(resource.RLIMIT_NPROC, _FEWEST_THREADS),
+        lambda: _limit("processes", _FEWEST_THREADS),
         "one or two for each plugin",
         "raise it: ulimit -u 1024",
     ),
-    _Check("locked memory", lambda: _limit(resource.RLIMIT_MEMLOCK, 0), "for plugins that lock it"),
+    _Check("locked memory", lambda: _limit("locked memory", 0), "for plugins that lock it"),
     _Check("Python", _about_python, "the host"),
     _Check(
         "C library",

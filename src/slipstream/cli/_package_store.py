@@ -95,7 +95,7 @@ def verifying(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_flags(
         *, skip_verify: bool, local_verify: bool, public_key: str, first_use: bool, **more: Any
     ) -> Any:
-        from slipstream.packages.providers import Flags  # noqa: PLC0415 - `--help` is quicker
+        from slipstream.packages.flags import Flags  # noqa: PLC0415 - `--help` is quicker
 
         flags = Flags(
             skip_verify=skip_verify,

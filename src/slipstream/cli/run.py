@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
+from slipstream._platform import HAS_PROCESS_MODE
 from slipstream.config import Mode, PluginConfig, load_config
 from slipstream.errors import (
     CaptureError,
@@ -37,7 +38,7 @@ from ._tables import show_table
 if TYPE_CHECKING:
     from slipstream.delivery.crash_report import CrashReport
 
-DEFAULT_MODE = Mode.PROCESS
+DEFAULT_MODE = Mode.PROCESS if HAS_PROCESS_MODE else Mode.THREAD
 """The mode of plugins whose config names none."""
 
 BATCH_BYTES = 64 * 1024
@@ -173,6 +174,11 @@ class Run:
 
     def do(self, configs: Sequence[PluginConfig], progress: Progress) -> None:
         """Load, stream and flush; the manager's end unloads."""
+        if not HAS_PROCESS_MODE:
+            _log.warning(
+                "plugins run in threads of this process, and a crash of one ends it: mode process "
+                "exists on Linux only"
+            )
         try:
             with self.signals.interruptible():
                 for config in configs:

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from ._document import Document, JsonValue, shown, spell
 from ._editor import editor_schema
-from ._keys import GRANTS, Limits, Mode, Overflow, Reload, Restart, Retry, is_plugin_name
+from ._keys import (
+    GRANTS,
+    NO_PROCESS_MODE,
+    Limits,
+    Mode,
+    Overflow,
+    Reload,
+    Restart,
+    Retry,
+    is_plugin_name,
+)
 from ._model import MAX_CONFIG_BYTES, PluginConfig, config_of_bytes, load_config, parse_config
 from ._packed import pack
 from ._schema import ConfigSchema, SchemaProblem, settle_own
@@ -19,6 +29,7 @@ __all__ = [
     "GRANTS",
     "MASK",
     "MAX_CONFIG_BYTES",
+    "NO_PROCESS_MODE",
     "ConfigSchema",
     "Document",
     "JsonValue",

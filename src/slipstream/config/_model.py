@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from slipstream._platform import HAS_PROCESS_MODE
 from slipstream.errors import (
     CannotOpenConfigFile,
     CannotReadConfigFile,
@@ -22,6 +23,7 @@ from ._formats import is_library, names_library, other_format
 from ._keys import (
     HOST,
     MEBIBYTE,
+    NO_PROCESS_MODE,
     RULES,
     Limits,
     Mode,
@@ -47,29 +49,28 @@ class PluginConfig:
 
     Attributes:
         libpath: The library.
-        name: The name in this host; None takes the plugin's own.
-        mode: Where callbacks run; None takes the host's default.
+        name: The name in this host; None: the plugin's own.
+        mode: Where callbacks run; None: the host's.
         overflow: What happens when the ring is full.
-        ring_bytes: The ring's size, a power of two.
+        ring_bytes: The ring's size.
         block_timeout: How long a broadcast waits for room before the plugin counts as stalled.
-        dead_letter: The capture file for events that are refused for good; False keeps none,
-            None one in the plugin's data folder.
+        dead_letter: The capture file for events that are refused for good, or false for none; None:
+            one in the host's data folder.
         reload: The order of old and new version at a reload.
         reload_close_first: Whether the old version's library is closed before the new one's is
             opened, in a mode where both are part of the host.
-        callback_timeout: The longest that a callback may take; 0 is off.
+        callback_timeout: The longest that a callback may take.
         load_timeout: The longest that loading may take.
         unload_timeout: The longest that unloading may take.
         flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
-        grants: What the plugin may ask of the application: of send, peers, identity.sign and
-            identity.open.
+        grants: What the plugin may ask of the application.
         call_timeout: The longest that the plugin waits for an answer of the application.
         retry: How an event is offered again for which the plugin has asked.
         restart: How a crashed worker is started again.
         limits: What a worker may take.
-        user: The user that a worker runs as; None is the host's.
-        sha256: The library's digest in lower-case hexadecimal; None is not checked.
-        enabled: False leaves the plugin out.
+        user: The user that a worker runs as; None: the host's user.
+        sha256: The library's digest in hexadecimal; None: not checked.
+        enabled: Whether it is loaded at all.
         own: The plugin's own keys, as they stand in the file.
         source: The config file; None if there is none.
         folder: The folder from which relative paths count.
@@ -193,6 +194,10 @@ class PluginConfig:
                 "leave one of them out",
                 _place_of(document, "reload_close_first"),
                 at_key=True,
+            )
+        if self.mode is Mode.PROCESS and not HAS_PROCESS_MODE:
+            raise document.error(
+                ConfigError, NO_PROCESS_MODE, 'write mode: "thread"', _place_of(document, "mode")
             )
         for key in ("limits", "user"):
             where = _place_of(document, key)

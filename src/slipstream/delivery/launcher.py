@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slipstream.config import Mode
+from slipstream._platform import HAS_PROCESS_MODE
+from slipstream.config import NO_PROCESS_MODE, Mode
 from slipstream.delivery.inline import InlinePlugin
 from slipstream.delivery.process import ProcessPlugin
 from slipstream.delivery.thread import ThreadPlugin
+from slipstream.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,8 @@ def launch(
     Raises:
         SlipstreamError: It was refused, or did not start; nothing is left of it.
     """
+    if mode is Mode.PROCESS and not HAS_PROCESS_MODE:
+        raise ConfigError(NO_PROCESS_MODE, 'use mode: "thread"')
     plugin = _MODES[mode](host, config, config.name or path.stem)
     try:
         plugin.bring(config, path, accept)

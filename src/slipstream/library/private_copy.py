@@ -12,7 +12,6 @@ that was killed, and is removed when the next copy is made in that folder.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
@@ -23,11 +22,12 @@ from pathlib import Path
 
 from slipstream._native.handle import Handle
 from slipstream._platform import (
-    create_private,
+    create_locked,
     is_private_folder,
     lock,
     make_library,
     open_to_read,
+    remove_locked,
     user_folder,
 )
 from slipstream.errors import PluginLoadError, Refusal
@@ -77,7 +77,7 @@ class PrivateCopy(Handle[int]):
         self.original = original
         self._shared = shared
         self.path, descriptor = self._create(original, original.parents[apart])
-        super().__init__(descriptor, partial(_remove, self.path))
+        super().__init__(descriptor, partial(remove_locked, self.path))
         try:
             self.digest = self._fill(of or original)
             if expected is not None and self.digest != expected.lower():
@@ -130,15 +130,10 @@ class PrivateCopy(Handle[int]):
                         rest = rest[os.write(self.pointer, rest) :]
             finally:
                 os.close(descriptor)
-            make_library(self.pointer, shared=self._shared)
+            make_library(self.pointer, self.path, shared=self._shared)
         except OSError as error:
             raise _cannot_copy(self.original, error) from None
         return digest.hexdigest()
-
-
-def _remove(path: Path, descriptor: int) -> None:
-    path.unlink(missing_ok=True)
-    os.close(descriptor)
 
 
 def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
@@ -168,19 +163,8 @@ def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", stem)
     # Whoever swaps the folder cannot have laid one of that name into the other.
     name = f".{plain[:64]}.{os.getpid()}-{next(_numbers)}-{os.urandom(8).hex()}"
-    draft = folder / f"{name}.new"
     path = folder / f"{name}{_SUFFIX}"
-    with contextlib.suppress(FileNotFoundError):
-        draft.unlink()
-    descriptor = create_private(draft)
-    try:
-        lock(descriptor)
-        draft.rename(path)
-    except BaseException:
-        os.close(descriptor)
-        draft.unlink(missing_ok=True)
-        raise
-    return path, descriptor
+    return path, create_locked(folder / f"{name}.new", path)
 
 
 def _sweep(folder: Path) -> None:

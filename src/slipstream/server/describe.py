@@ -8,13 +8,16 @@ import time
 from dataclasses import asdict, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipstream.config import MASK, PluginConfig, masked
 from slipstream.events import EventKind
 from slipstream.frames import kind_name
 from slipstream.loaded import Plugin
-from slipstream.server.packages import Packaged
 from slipstream.status import PluginState
+
+if TYPE_CHECKING:
+    from slipstream.server.packages import Packaged
 
 RETRIED_TOO_LONG = 60.0
 """Seconds for which an event may be offered again before its plugin counts as not ready."""

@@ -242,7 +242,7 @@ ROUTES = (
     ),
     Route(
         *("GET", f"{_PLUGIN}/logs", "logs", "a plugin's last log lines", READ),
-        {JSON: {"type": "array", "items": _LINE}, EVENTS: _STRING},
+        {JSON: {"type": "array", "items": _LINE}, EVENTS: {}},
         query=(_FOLLOW, _LAST),
     ),
     Route(

@@ -122,20 +122,28 @@ def _check_core(platform: str, data: bytes) -> list[str]:
     if binary is None:
         return ["the core is no library"]
     problems = []
+    machine: object
+    exported: list[str]
+    needed: list[str]
     if isinstance(binary, lief.PE.Binary):
-        machine, exported = binary.header.machine, [e.name for e in binary.get_export().entries]
-        needed = [re.sub(r"\.dll$", "", name.lower()) for name in binary.libraries]
+        table = binary.get_export()
+        machine = binary.header.machine
+        exported = [] if table is None else [str(e.name) for e in table.entries]
+        needed = [re.sub(r"\.dll$", "", str(name).lower()) for name in binary.libraries]
     elif isinstance(binary, lief.MachO.Binary):
         machine = binary.header.cpu_type
-        exported = [s.name.lstrip("_") for s in binary.exported_symbols]
+        exported = [str(s.name).lstrip("_") for s in binary.exported_symbols]
         exported = [name for name in exported if name not in {"mh_dylib_header", "dso_handle"}]
-        needed = [library.name for library in binary.libraries]
+        needed = [str(library.name) for library in binary.libraries]
     elif isinstance(binary, lief.ELF.Binary):
-        machine, exported = binary.header.machine_type, [s.name for s in binary.exported_symbols]
+        machine = binary.header.machine_type
+        exported = [str(s.name) for s in binary.exported_symbols]
         exported = [name for name in exported if name not in {"_init", "_fini"}]
-        needed = binary.libraries
+        needed = [str(name) for name in binary.libraries]
         versions = [
-            v.name for r in binary.symbols_version_requirement for v in r.get_auxiliary_symbols()
+            str(v.name)
+            for r in binary.symbols_version_requirement
+            for v in r.get_auxiliary_symbols()
         ]
         numbers = [tuple(map(int, v[6:].split("."))) for v in versions if v.startswith("GLIBC_2")]
         if platform.startswith("manylinux") and max(numbers, default=GLIBC) > GLIBC:

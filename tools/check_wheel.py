@@ -128,7 +128,9 @@ def _check_core(platform: str, data: bytes) -> list[str]:
         machine, exported = binary.header.machine_type, [s.name for s in binary.exported_symbols]
         exported = [name for name in exported if name not in {"_init", "_fini"}]
         needed = binary.libraries
-        versions = [v.name for r in binary.symbols_version_requirement for v in r.get_auxiliary_symbols()]
+        versions = [
+            v.name for r in binary.symbols_version_requirement for v in r.get_auxiliary_symbols()
+        ]
         numbers = [tuple(map(int, v[6:].split("."))) for v in versions if v.startswith("GLIBC_2")]
         if platform.startswith("manylinux") and max(numbers, default=GLIBC) > GLIBC:
             problems.append(f"the core needs glibc {max(numbers)}")

@@ -130,7 +130,22 @@
       "a short buffer is TOO_LARGE and *len what is needed; no byte behind a text is written")     \
     X(CONFIG_UNTOUCHED, "config.untouched", "a call that is not OK leaves its output untouched")   \
     X(CONFIG_STATE, "config.state", "slipstream.config/1 is WRONG_STATE outside of on_load")       \
-    X(CONFIG_FOLDER, "config.folder", "config_dir and data_dir are absolute paths of folders")
+    X(CONFIG_FOLDER, "config.folder", "config_dir and data_dir are absolute paths of folders")     \
+    /* The functions of a host that has peers */                                                   \
+    X(PEERS_STATE, "peers.state",                                                                  \
+      "what a host with peers offers is WRONG_STATE when the plugin is not loaded")                \
+    X(PEERS_DENIED, "peers.denied", "what is not granted is DENIED (only with the key granted)")   \
+    X(PEERS_UNKNOWN, "peers.unknown",                                                              \
+      "an unknown peer or field is NOT_FOUND, and so is what comes after the last peer")           \
+    X(PEERS_BUFFER, "peers.buffer",                                                                \
+      "a short buffer is TOO_LARGE and *len what is needed; nothing is written behind")            \
+    X(PEERS_UNTOUCHED, "peers.untouched", "a call that is not OK leaves its output untouched")     \
+    X(SEND_HOW, "send.how", "another how than DIRECT and ROUTED is INVALID_ARGUMENT")              \
+    X(SEND_STATUS, "send.status",                                                                  \
+      "send gives OK, NOT_FOUND, RETRY, TOO_LARGE or DENIED")                \
+    X(IDENTITY_KEY, "identity.key", "public_key gives the same bytes each time")                   \
+    X(IDENTITY_SIGN, "identity.sign", "sign writes SLIPSTREAM_SIGNATURE_LEN bytes")                \
+    X(IDENTITY_OPEN, "identity.open", "open of what was not sealed for this host is MALFORMED")
 
 typedef enum probe_check_id {
 #define PROBE_NAME_OF(name, id, rule) name,

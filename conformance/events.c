@@ -296,8 +296,10 @@ int32_t take_run(probe *self, const slipstream_delivery *delivery, const uint8_t
         check_settle(self, &r);
         check_ack(self, &r);
         check_settle_acked(self, &r);
-        if (self->calls == 1)
+        if (self->calls == 1) {
             check_config_state(self, "on_broadcast");
+            check_peers(self);
+        }
         note_answer(self, &r);
     }
     pthread_mutex_unlock(&self->lock);

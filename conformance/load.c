@@ -36,6 +36,7 @@ static const struct {
     {"reject_every", offsetof(probe, reject_every), 0},
     {"undo_every", offsetof(probe, undo_every), 0},
     {"ack_every", offsetof(probe, ack_every), 3},
+    {"granted", offsetof(probe, granted), 16}, /* it was not said */
 };
 
 static bool text_at(const json *config, const char *key, char *out, size_t room) {

@@ -80,7 +80,7 @@ typedef struct probe {
     /* Its config */
     char report_path[PATH_ROOM], order_path[PATH_ROOM], claim[256];
     uint64_t kinds, one_thread, slow_ms, patience_ms, fail_load, panic_at, fatal_at, refuse_every,
-        retry_every, retry_times, reject_every, undo_every, ack_every;
+        retry_every, retry_times, reject_every, undo_every, ack_every, granted;
 
     /* The report */
     int report, second;
@@ -150,6 +150,8 @@ void unlock_second(probe *self);
 void check_order_file(probe *self, bool is_load);
 void check_config_extension(probe *self, const json *config);           /* config.c */
 void check_config_state(probe *self, const char *where);
+void check_peers(probe *self);            /* peers.c */
+void check_peers_state(probe *self);     /* in on_load and destroy */
 void history_open(probe *self, const char *path, uint32_t reason);      /* history.c */
 void history_close(probe *self);
 void history_note(probe *self, uint64_t ordinal, uint32_t kind, uint64_t hash);

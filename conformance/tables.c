@@ -171,4 +171,5 @@ void check_not_loaded(probe *self) {
         check(self, ACK_STATE, status == SLIPSTREAM_WRONG_STATE, "when not loaded ack gave %d",
               (int)status);
     check_reject_state(self);
+    check_peers_state(self);
 }

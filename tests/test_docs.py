@@ -1,178 +1,36 @@
 """What the pages show works: their commands run, their code compiles, their links lead somewhere.
 
-How a page is read. Each page is one session in a folder of its own, with links to `conformance`,
-`examples` and `include`; blocks run in the page's order:
-
-    ```c file=NAME         saved; so are cpp, python, json5 and text blocks that name a file
-    ```c                   compiled as it stands behind the header
-    ```python              run; output that follows in a ```text block is compared
-    ```json5               accepted as a plugin's config
-    ```console             each line with "$ " is run by bash and has to exit with 0; the lines
-                           below it are its output
-    ```                    a drawing
-
-Of output each line has to occur in its order; "..." stands for anything. `make` is only asked
-whether it knows what to do, because these tests are themselves run by it. A block below the
-comment ``<!-- not run: REASON -->`` is left out.
+`support/pages.py` says how a page is read.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-import slipstream
-from slipstream.config import parse_config
-from support.toolbox import gdb_trouble, trouble_with
+from support.pages import Session, blocks, missing_line
 
 ROOT = Path(__file__).resolve().parents[1]
-# These have tests of their own: config/test_config_docs.py, cli/test_cli_docs.py.
-ELSEWHERE = {"configuration.md", "commands.md"}
+# These have tests of their own: config/test_config_docs.py, cli/test_cli_docs.py, test_tutorial.py.
+ELSEWHERE = {"configuration.md", "commands.md", "tutorial.md"}
 ALL_PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")]
 )
 PAGES = [p for p in ALL_PAGES if p.parent != ROOT / "examples" and p.name not in ELSEWHERE]
 PAGES = [p for p in PAGES if ROOT / "examples" not in p.parents]
-SECONDS = 600
-# Tools that a machine without them may do without; the rest of the page is tested all the same.
-OPTIONAL = {"c++": lambda: trouble_with("c++"), "gdb": gdb_trouble}
-
-
-@dataclass(frozen=True)
-class Block:
-    line: int
-    language: str
-    file: str | None
-    text: str
-    reason: str | None
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page."""
-    text = page.read_text(encoding="utf-8")
-    pattern = r"(?:<!-- not run: (.+?) -->\n+)?^```(\S*)(?: file=(\S+))?\n(.*?)^```$"
-    for match in re.finditer(pattern, text, re.DOTALL | re.MULTILINE):
-        line = text.count("\n", 0, match.start(2)) + 1
-        yield Block(line, match[2], match[3], match[4], match[1])
-
-
-def missing_line(expected: str, actual: str) -> str | None:
-    """The first line of `expected` that does not occur in its order; None if all do."""
-    rest = iter(actual.splitlines())
-    for line in filter(None, map(str.strip, expected.splitlines())):
-        pattern = ".*".join(map(re.escape, line.split("...")))
-        if line != "..." and not any(re.search(pattern, found) for found in rest):
-            return line
-    return None
-
-
-class Session:
-    """A page's folder and what was run there."""
-
-    def __init__(self, page: Path, folder: Path) -> None:
-        self.page = page
-        self.folder = folder
-        self.output = ""
-        self.missing: set[str] = set()
-        for name in ("conformance", "examples", "include"):
-            (folder / name).symlink_to(ROOT / name)
-
-    def run(self, what: Block, *command: str) -> str:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        done = subprocess.run(
-            command,
-            check=False,
-            cwd=self.folder,
-            env={**os.environ, "PATH": path, "COLUMNS": "100"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=SECONDS,
-        )
-        shown = f"{self.page.name}:{what.line}: {command}\n{done.stdout}"
-        assert done.returncode == 0, shown
-        return done.stdout
-
-    def expect(self, what: Block, expected: str) -> None:
-        line = missing_line(expected, self.output)
-        shown = f"{self.page.name}:{what.line}: not in the output: {line}\n{self.output}"
-        assert line is None, shown
-
-    def take(self, block: Block) -> None:
-        if block.reason is not None:
-            return
-        if block.file is not None:
-            (self.folder / block.file).write_text(block.text, encoding="utf-8")
-            return
-        if not block.language:
-            return
-        kind = getattr(self, f"take_{block.language}", None)
-        assert kind is not None, f"{self.page.name}:{block.line}: what is ```{block.language}?"
-        kind(block)
-
-    def take_c(self, block: Block) -> None:
-        source = self.folder / f"line_{block.line}.c"
-        source.write_text(f"#include <slipstream.h>\n{block.text}", encoding="utf-8")
-        self.run(block, *self.compiler("-fsyntax-only"), source.name)
-
-    @staticmethod
-    def compiler(*flags: str) -> list[str]:
-        return [
-            "cc",
-            "-std=c11",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-I",
-            slipstream.get_include(),
-            *flags,
-        ]
-
-    def take_python(self, block: Block) -> None:
-        source = self.folder / f"line_{block.line}.py"
-        source.write_text(block.text, encoding="utf-8")
-        self.output = self.run(block, sys.executable, source.name)
-
-    def take_text(self, block: Block) -> None:
-        self.expect(block, block.text)
-
-    def take_json5(self, block: Block) -> None:
-        parse_config(block.text, folder=self.folder)
-
-    def take_console(self, block: Block) -> None:
-        for step in re.split(r"^\$ ", block.text, flags=re.MULTILINE):
-            if not step:
-                continue
-            # A command goes on in the next line after a backslash.
-            match = re.match(r"((?:.*\\\n)*.*)\n?", step)
-            assert match is not None
-            command, output = match[1], step[match.end() :]
-            tool = command.split()[0]
-            if tool in OPTIONAL and OPTIONAL[tool]():
-                self.missing.add(tool)
-                return  # what follows in this block needs what it would have made
-            if command.startswith("make "):
-                command = f"{command.replace('make', 'make --dry-run -C ' + str(ROOT), 1)}"
-                self.run(block, "bash", "-euo", "pipefail", "-c", command)
-                continue
-            self.output = self.run(block, "bash", "-euo", "pipefail", "-c", command)
-            self.expect(block, output)
 
 
 @pytest.mark.no_asan
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page: Path, tmp_path: Path) -> None:
     session = Session(page, tmp_path)
-    for block in blocks(page):
-        session.take(block)
+    try:
+        for block in blocks(page):
+            session.take(block)
+    finally:
+        session.end()
     if session.missing:
         pytest.skip(f"all but what needs {', '.join(sorted(session.missing))}, which is not here")
 

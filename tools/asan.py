@@ -39,7 +39,8 @@ OPTIONS = {
 
 def run(*command: str, **environment: str) -> int:
     """Run a command with variables on top of this process's own; return its exit code."""
-    return subprocess.run(command, check=False, env={**os.environ, **environment}).returncode
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
 
 
 def version() -> str:

@@ -25,6 +25,7 @@ import lief
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "slipstream/include/slipstream.h"
 WORKER = "slipstream/slipstream-worker"
+NOOP = "slipstream/slipstream-noop.so"
 CORE = "slipstream/_core.abi3.so"
 CORE_OF_WINDOWS = "slipstream/_core.pyd"
 TYPES = {"slipstream/py.typed", "slipstream/_core.pyi", "slipstream/_native/cdef.pyi"}
@@ -32,7 +33,12 @@ SHARED = {
     "slipstream/share/pkgconfig/slipstream.pc",
     "slipstream/share/cmake/slipstream/slipstream-config.cmake",
 }
-REQUIRED = SHARED | {HEADER, "slipstream/include/slipstream.hpp"} | TYPES
+RUST = {
+    f"slipstream/sdk/rust/{path.relative_to(ROOT / 'sdk' / 'rust')}"
+    for path in (ROOT / "sdk" / "rust" / "slipstream-plugin").rglob("*")
+    if path.name == "Cargo.toml" or path.suffix == ".rs"
+}
+REQUIRED = SHARED | RUST | {HEADER, "slipstream/include/slipstream.hpp"} | TYPES
 PROGRAMS = {WORKER, "slipstream/slipstream-check"}  # only Linux has mode process
 # What a core may need, by the start of its wheel's platform; for Linux with the newest version of
 # the C library's symbols.
@@ -79,7 +85,7 @@ def check_contents(wheel: Path) -> list[str]:
         }
         is_linux = "linux_" in wheel.name
         core = CORE_OF_WINDOWS if "-win_" in wheel.name else CORE
-        required = REQUIRED | sources | {core} | (PROGRAMS if is_linux else set())
+        required = REQUIRED | sources | {core} | (PROGRAMS | {NOOP} if is_linux else set())
         problems += [f"{name} is missing" for name in sorted(required - names)]
         problems += [f"{name} is of no use there" for name in PROGRAMS & names if not is_linux]
         problems += _check_record(archive)
@@ -116,20 +122,28 @@ def _check_core(platform: str, data: bytes) -> list[str]:
     if binary is None:
         return ["the core is no library"]
     problems = []
+    machine: object
+    exported: list[str]
+    needed: list[str]
     if isinstance(binary, lief.PE.Binary):
-        machine, exported = binary.header.machine, [e.name for e in binary.get_export().entries]
-        needed = [re.sub(r"\.dll$", "", name.lower()) for name in binary.libraries]
+        table = binary.get_export()
+        machine = binary.header.machine
+        exported = [] if table is None else [str(e.name) for e in table.entries]
+        needed = [re.sub(r"\.dll$", "", str(name).lower()) for name in binary.libraries]
     elif isinstance(binary, lief.MachO.Binary):
         machine = binary.header.cpu_type
-        exported = [s.name.lstrip("_") for s in binary.exported_symbols]
+        exported = [str(s.name).lstrip("_") for s in binary.exported_symbols]
         exported = [name for name in exported if name not in {"mh_dylib_header", "dso_handle"}]
-        needed = [library.name for library in binary.libraries]
+        needed = [str(library.name) for library in binary.libraries]
     elif isinstance(binary, lief.ELF.Binary):
-        machine, exported = binary.header.machine_type, [s.name for s in binary.exported_symbols]
+        machine = binary.header.machine_type
+        exported = [str(s.name) for s in binary.exported_symbols]
         exported = [name for name in exported if name not in {"_init", "_fini"}]
-        needed = binary.libraries
+        needed = [str(name) for name in binary.libraries]
         versions = [
-            v.name for r in binary.symbols_version_requirement for v in r.get_auxiliary_symbols()
+            str(v.name)
+            for r in binary.symbols_version_requirement
+            for v in r.get_auxiliary_symbols()
         ]
         numbers = [tuple(map(int, v[6:].split("."))) for v in versions if v.startswith("GLIBC_2")]
         if platform.startswith("manylinux") and max(numbers, default=GLIBC) > GLIBC:

@@ -190,10 +190,10 @@ static int32_t judge(ss_caller *caller, uint32_t what, uint32_t number, const ui
     if (!is_granted(caller, what))
         return SLIPSTREAM_DENIED;
     if (len == NULL || (buffer == NULL && *len > 0) || (question == NULL && question_len > 0) ||
-        (looks_up && (!is_field || question_len == 0)) || (what == SS_ASKS_OPEN && question == NULL))
+        (what == SS_ASKS_OPEN && question == NULL))
         return SLIPSTREAM_INVALID_ARGUMENT;
-    if (looks_up && question_len > SS_PEER_MAX)
-        return SLIPSTREAM_NOT_FOUND; /* nobody is called so */
+    if (looks_up && (!is_field || question_len == 0 || question_len > SS_PEER_MAX))
+        return SLIPSTREAM_NOT_FOUND; /* nobody is called so, or has that */
     if (question_len <= SS_QUESTION_MAX)
         return SLIPSTREAM_OK;
     *len = 0;

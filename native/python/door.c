@@ -42,6 +42,28 @@ static inline bool take_values(PyObject *const *args, bool has_word, ss_shape sh
            (!has_word || ss_door_u32(*args, &draft->word));
 }
 
+/* Is nothing of it other than what nearly everybody gives? It is asked of an event that nobody
+ * wants, a pointer for each value. */
+static inline bool are_plain(PyObject *const *args, ss_shape shape) {
+    bool plain = true;
+    for (unsigned i = 0; i < shape.spans; i++, args++)
+        plain &= PyBytes_CheckExact(*args) || (shape.optional >> i & 1 && *args == Py_None);
+    for (unsigned i = 0; i < shape.numbers; i++, args++)
+        plain &= PyLong_CheckExact(*args);
+    return plain && (PyLong_CheckExact(*args) || *args == Py_None);
+}
+
+/* What is wrong with an event is also told while nobody wants it: texts for bytes, mostly. */
+static __attribute__((noinline)) bool are_usable(PyObject *const *args, bool has_word,
+                                                 uint32_t kind) {
+    ss_draft draft;
+    Py_buffer views[SS_MAX_SPANS];
+    ss_door_no_views(views);
+    const bool usable = take_values(args, has_word, ss_frame_shape(kind), &draft, views);
+    ss_door_release(views);
+    return usable;
+}
+
 static inline size_t spans_len(const ss_draft *draft) {
     return draft->spans[0].len + draft->spans[1].len + draft->spans[2].len + draft->spans[3].len;
 }
@@ -55,7 +77,8 @@ send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t 
     if (count != needed && count != needed + 1)
         return ss_door_fail_count(name, arguments, count);
     if (!routed && !is_wanted(self, kind))
-        return unwanted(self);
+        return are_plain(args, shape) || are_usable(args, count != needed, kind) ? unwanted(self)
+                                                                                : NULL;
     Py_buffer views[SS_MAX_SPANS];
     ss_door_no_views(views);
     ss_draft draft;
@@ -100,18 +123,9 @@ static PyObject *send_frames(const door *self, const uint8_t *frames, size_t len
     return PyLong_FromUnsignedLongLong(what.sent.index);
 }
 
-/* Makes frames; see set_encoder. */
-static PyObject *encoder;
-
-/* An event as the bytes of one frame: as it is, or made by Python. A new reference; None
- * if nobody wants it. */
+/* See ss_door_frame_of. */
 static PyObject *as_frame(const door *self, PyObject *event) {
-    if (PyBytes_CheckExact(event))
-        return Py_NewRef(event);
-    if (encoder == NULL)
-        return PyErr_Format(PyExc_TypeError, "only bytes can be sent: set_encoder was not called");
-    return PyObject_CallFunction(encoder, "OK", event,
-                                 (unsigned long long)ss_sequencer_kinds(self->sequencer));
+    return ss_door_frame_of(event, ss_sequencer_kinds(self->sequencer));
 }
 
 static bool is_one_frame(const uint8_t *frame, size_t len) {
@@ -297,14 +311,6 @@ static PyObject *door_has_subscribers(PyObject *object, PyObject *kind) {
 
 /* ---- The module ------------------------------------------------------------------------ */
 
-static PyObject *set_encoder(PyObject *module, PyObject *function) {
-    (void)module;
-    PyObject *before = encoder;
-    encoder = Py_NewRef(function);
-    Py_XDECREF(before);
-    Py_RETURN_NONE;
-}
-
 #define FAST(name, function)                                                                       \
     { #name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL, SS_DOC_##name }
 #define PLAIN(name, function, flags)                                                               \
@@ -366,7 +372,7 @@ static PyMethodDef functions[] = {
     FAST(encode_frame, ss_door_encode_frame),
     FAST(decode_frame, ss_door_decode_frame),
     PLAIN(repeated_key, ss_door_repeated_key, METH_O),
-    PLAIN(set_encoder, set_encoder, METH_O),
+    FAST(set_encoder, ss_door_set_encoder),
     PLAIN(park, ss_door_park, METH_O),
     PLAIN(raise_parked, ss_door_raise_parked, METH_NOARGS),
     {NULL, NULL, 0, NULL},

@@ -163,3 +163,47 @@ PyObject *ss_door_repeated_key(PyObject *module, PyObject *line) {
         Py_RETURN_NONE;
     return PyBytes_FromStringAndSize(key, (Py_ssize_t)len);
 }
+
+/* ---- Events of Python -------------------------------------------------------------------- */
+
+/* Makes frames, and of each class of events its kind and its attributes that are bytes. */
+static PyObject *encoder;
+static PyObject *fields;
+
+PyObject *ss_door_set_encoder(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    PyObject *const before[] = {encoder, fields};
+    (void)module;
+    if (count != 2)
+        return ss_door_fail_count("set_encoder", SS_ARGUMENTS_set_encoder, count);
+    encoder = Py_NewRef(args[0]);
+    fields = Py_NewRef(args[1]);
+    Py_XDECREF(before[0]);
+    Py_XDECREF(before[1]);
+    Py_RETURN_NONE;
+}
+
+static bool has_only_bytes(PyObject *event, PyObject *of) {
+    bool plain = true;
+    for (Py_ssize_t i = 1; plain && i < PyTuple_Size(of); i++) {
+        PyObject *value = PyObject_GetAttr(event, PyTuple_GetItem(of, i));
+        plain = value != NULL && (PyBytes_CheckExact(value) || value == Py_None);
+        Py_XDECREF(value);
+    }
+    if (!plain)
+        PyErr_Clear();
+    return plain;
+}
+
+PyObject *ss_door_frame_of(PyObject *event, uint64_t kinds) {
+    if (PyBytes_CheckExact(event))
+        return Py_NewRef(event);
+    if (encoder == NULL)
+        return PyErr_Format(PyExc_TypeError, "only bytes can be sent: set_encoder was not called");
+    PyObject *of = PyDict_GetItem(fields, (PyObject *)Py_TYPE(event));
+    if (of != NULL && (kinds >> PyLong_AsLong(PyTuple_GetItem(of, 0)) & 1) == 0) {
+        if (has_only_bytes(event, of))
+            Py_RETURN_NONE;
+        kinds = UINT64_MAX; /* what is wrong with it is told, wanted or not */
+    }
+    return PyObject_CallFunction(encoder, "OK", event, (unsigned long long)kinds);
+}

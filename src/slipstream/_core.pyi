@@ -249,12 +249,18 @@ def repeated_key(line: bytes, /) -> bytes | None:
         line: JSON, as a decoder has found.
     """
 
-def set_encoder(encoder: Callable[[object, int], bytes | None], /) -> None:
+def set_encoder(
+    encoder: Callable[[object, int], bytes | None],
+    fields: dict[type, tuple[int | str, ...]],
+    /,
+) -> None:
     """Say what makes a frame of an event that is not bytes.
 
     Args:
         encoder: Gets the event and the bit set of the kinds that are wanted; returns the frame,
             or None if the event's kind is not among them.
+        fields: Of a class whose events all have one kind that number, and the names of what is
+            bytes in it: it is not asked about events that nobody wants and that hold nothing else.
     """
 
 def park(error: BaseException, /) -> None:

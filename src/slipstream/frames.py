@@ -128,7 +128,8 @@ def _encoder(of: type[Event]) -> Callable[[Any, int], bytes | None]:
 def _encode_app(event: AppEvent, kinds: int) -> bytes | None:
     if event.kind not in APP_KINDS:
         raise _native.status_error(lib.SLIPSTREAM_INVALID_ARGUMENT, "frame")
-    return _encode_any_app(event, kinds)
+    # What is wrong with an event is also told while nobody wants it, as the core does for others.
+    return _encode_any_app(event, kinds if type(event.data) is bytes else _ALL_KINDS)
 
 
 def _encode_gap(event: Gap, _kinds: int) -> bytes:
@@ -171,7 +172,14 @@ def _encode_for_door(event: object, kinds: int) -> bytes | None:
     raise TypeError(f"{message}; use the dataclasses of slipstream.events or a frame's bytes")
 
 
-_native.set_encoder(_encode_for_door)
+_native.set_encoder(
+    _encode_for_door,
+    {
+        of: (int(kind), *(span.name for span in of.layout.spans))
+        for kind, of in CLASSES.items()
+        if kind not in HOST_ONLY
+    },
+)
 
 
 def encode(event: Event) -> bytes:

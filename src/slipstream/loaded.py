@@ -155,6 +155,11 @@ class Plugin:
         return self.delivery.restarts
 
     @property
+    def pid(self) -> int | None:
+        """The process of its worker, for a debugger say; None in other modes."""
+        return self.delivery.pid or None
+
+    @property
     def last_crash(self) -> CrashReport | None:
         """What is known of the last time its worker has crashed; None if it has not."""
         return self.delivery.last_crash

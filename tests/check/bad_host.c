@@ -24,7 +24,7 @@ static const struct {
     const char *mode, *variant, *more[12];
 } modes[] = {
     {"good", "probe", {MANY}},
-    {"good-single", "probe-single", {CLAIM}},
+    {"good-single", "probe-single", {CLAIM, "granted", "0"}},
     {"good-batch", "probe-batch", {MANY}},
     {"good-ack", "probe-ack", {MANY, "ack_every", "1"}},
     {"order.load", "probe", {CLAIM}},
@@ -126,6 +126,16 @@ static const struct {
     {"config.untouched", "probe", {CLAIM}},
     {"config.state", "probe", {CLAIM}},
     {"config.folder", "probe", {CLAIM}},
+    {"peers.state", "probe", {CLAIM, "granted", "15"}},
+    {"peers.denied", "probe", {CLAIM, "granted", "7"}},
+    {"peers.unknown", "probe", {CLAIM, "granted", "15"}},
+    {"peers.buffer", "probe", {CLAIM, "granted", "15"}},
+    {"peers.untouched", "probe", {CLAIM, "granted", "15"}},
+    {"send.how", "probe", {CLAIM, "granted", "15"}},
+    {"send.status", "probe", {CLAIM, "granted", "15"}},
+    {"identity.key", "probe", {CLAIM, "granted", "15"}},
+    {"identity.sign", "probe", {CLAIM, "granted", "15"}},
+    {"identity.open", "probe", {CLAIM, "granted", "15"}},
 };
 
 typedef struct instance {

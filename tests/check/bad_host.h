@@ -28,6 +28,9 @@ extern void (*in_ack)(void);     /* called by ack, while the plugin is loaded */
 void host_table(slipstream_host *table, void *ctx);
 void lock_log(bool wanted);
 
+/* bad_peers.c: the extensions of a host that has peers. */
+const void *peers_extension(const char *id);
+
 /* bad_frames.c: one frame, good but for the mode; its length. */
 size_t write_frame(uint32_t kind, uint64_t sequence, uint64_t ordinal, uint8_t *out);
 

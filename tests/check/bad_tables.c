@@ -163,6 +163,9 @@ static const void *get_extension(void *ctx, const char *id) {
         return &metrics;
     if (strcmp(id, SLIPSTREAM_EXT_SETTLE) == 0)
         return &settle;
+    const void *peers = peers_extension(id);
+    if (peers != NULL)
+        return peers;
     return is("extension.unknown") && strncmp(id, "org.", 4) == 0 ? &metrics : NULL;
 }
 

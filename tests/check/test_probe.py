@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slipstream import PluginManager, PluginState, SlipstreamError
+from slipstream import PluginManager, PluginState, Services, SlipstreamError
 from slipstream.events import (
     AppEvent,
     Block,
@@ -23,6 +23,7 @@ from slipstream.events import (
     PeerSeen,
     StakingReward,
 )
+from support.calling import Directory, Key, Sender
 from support.gated import wait_until
 from support.logs import capture_logs
 from support.making import ROOT, run_make
@@ -96,6 +97,27 @@ def test_a_life_with_a_reload(
     assert [text for text in wrong if not text.startswith(TRIED_ON_PURPOSE)] == []
     assert not {"settle.reject", "run.undone"} - probed.tried() or variant in VARIANTS[:2]
     assert not {"ack.lower", "ack.state"} - probed.tried() or variant != "probe-ack"
+
+
+GRANTS = {"send": 1, "peers": 2, "identity.sign": 4, "identity.open": 8}
+
+
+@pytest.mark.parametrize("grants", [[], ["send", "identity.sign"], list(GRANTS)])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_host_with_peers(probed: Probed, mode: str, grants: list[str]) -> None:
+    services = Services(peers=Directory(), control=Sender(), identity=Key())
+    granted = sum(GRANTS[one] for one in grants)
+    with PluginManager(services=services) as manager:
+        config = probed.config("probe", mode=mode, grants=grants, granted=granted)
+        manager.load_plugin(config)
+        manager.broadcast_many(EVENTS)
+        manager.flush(240)
+    probed.assert_kept(1)
+    tried = {one for one in probed.tried() if one.startswith(("peers.", "send.", "identity."))}
+    assert "peers.state" in tried
+    assert ("peers.unknown" in tried) == ("peers" in grants)
+    assert ("identity.open" in tried) == ("identity.open" in grants)
+    assert ("peers.denied" in tried) == (grants != list(GRANTS))
 
 
 @pytest.mark.parametrize("variant", ["probe", "probe-batch", "probe-ack"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.cargo import TARGET, keep_versions, require_cargo
 from support.toolbox import gdb_trouble, is_not_here
 
 
@@ -36,16 +37,27 @@ def make(folder: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("lang", ["c", "cpp"])
-def test_it_makes_a_project_that_works(tmp_path: Path, lang: str) -> None:
+@pytest.mark.parametrize("lang", ["c", "cpp", "rust"])
+def test_it_makes_a_project_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lang: str
+) -> None:
+    if lang == "rust":
+        require_cargo()
+        monkeypatch.setenv("CARGO_TARGET_DIR", str(TARGET))
     done = slipstream(tmp_path, "new", "my-first.one", "--lang", lang)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("\nNext: make -C my-first.one test check\n")
     folder = tmp_path / "my-first.one"
+    if lang == "rust":
+        keep_versions(folder)
     assert not [
-        file for file in folder.iterdir() if re.search("@[A-Z]+@", file.name + file.read_text())
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and re.search("@[A-Z]+@", file.name + file.read_text())
     ]
-    assert "2 passed" in make(folder, "test")
+    told = make(folder, "test")
+    assert "\n2 passed" in told, told
+    assert lang != "rust" or "test result: ok. 2 passed" in told
     told = make(folder, "run")
     assert "2 blocks; the last has 2 bytes" in told
     assert "4 blocks in all, 0 lost" in told

@@ -49,3 +49,9 @@ def test_help_is_light() -> None:
     modules = imported_by(code)
     assert "click" in modules
     assert modules & (HEAVY | {"slipstream.manager", "slipstream.streams"}) == set()
+
+
+def test_a_daemon_without_packages_does_not_import_them() -> None:
+    modules = imported_by("import slipstream.server.daemon")
+    found = {name for name in modules if name.startswith("slipstream.packages.")}
+    assert found == {"slipstream.packages.flags"}

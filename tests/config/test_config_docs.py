@@ -13,11 +13,12 @@ from slipstream.errors import ConfigError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 SOURCE = "/etc/slipstream/postgres.json5"
-ROWS = re.findall(r"^\| \[?`(\w+)`[^|]*\| ([^|]+) \| ([^|]+) \|(?:.*)\|$", PAGE, re.MULTILINE)
-NESTED = {
-    **dict.fromkeys(("initial_delay", "max_delay", "max_crashes", "window"), "restart"),
-    **dict.fromkeys(("memory", "open_files", "core_files"), "limits"),
-}
+TABLES = re.findall(r"^<!-- (\w+): made by .*?$(.*?)^<!-- end", PAGE, re.DOTALL | re.MULTILINE)
+ROWS = [
+    (table, *row)
+    for table, text in TABLES
+    for row in re.findall(r"^\| \[?`(\w+)`[^|]*\| [^|]+ \| ([^|]+) \| .* \|$", text, re.MULTILINE)
+]
 
 
 def _parse(text: str) -> object:
@@ -25,21 +26,21 @@ def _parse(text: str) -> object:
 
 
 def test_every_key_has_its_row_and_its_section() -> None:
-    assert {row[0] for row in ROWS if row[0] not in NESTED} == set(RULES)
-    assert {row[0] for row in ROWS} >= set(NESTED)
-    for key in RULES:
+    assert {key for table, key, _ in ROWS if table == "host"} == set(RULES)
+    for key, rule in RULES.items():
+        assert {inner for table, inner, _ in ROWS if table == key} == set(rule.parts)
         assert re.search(rf"^### .*`{key}`", PAGE, re.MULTILINE), key
 
 
-@pytest.mark.parametrize(("key", "default"), [(row[0], row[2]) for row in ROWS])
-def test_the_defaults_are_those_of_the_code(key: str, default: str) -> None:
+@pytest.mark.parametrize(("table", "key", "default"), ROWS)
+def test_the_defaults_are_those_of_the_code(table: str, key: str, default: str) -> None:
     code = re.fullmatch(r"`(.*)`", default)
     if code is None:
-        assert default in {"required", "none", "no limit", "not checked"} or "'s" in default
+        assert default in {"required", "no limit", "not checked"} or "'s" in default
         return
     entry = f"{key}: {code[1]}"
-    if key in NESTED:
-        entry = f"{NESTED[key]}: {{ {entry} }}"
+    if table != "host":
+        entry = f"{table}: {{ {entry} }}"
     assert _parse(f'{{ libpath: "x", {entry} }}') == _parse('{ libpath: "x" }')
 
 

@@ -13,7 +13,7 @@ from slipstream import PluginManager, Services, Via
 from support.calling import Calling, Directory, Key, Sender, until
 
 SOURCE = Path(__file__).resolve().parents[1] / "plugins" / "caller.rs"
-OK, NOT_FOUND, INVALID, MALFORMED, TOO_LARGE, DENIED = 0, -3, -5, -7, -9, -15
+OK, NOT_FOUND, MALFORMED, TOO_LARGE, DENIED = 0, -3, -7, -9, -15
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_each_function(library: Path, tmp_path: Path, mode: str) -> None:
         assert caller.do("lookup bob 2 3")[1:] == (OK, 3, b"Bob")
         assert caller.do("lookup bob 2 2")[1:3] == (TOO_LARGE, 3)
         assert caller.do("lookup carol 1 100").status == NOT_FOUND
-        assert caller.do("lookup bob 3 100").status == INVALID
+        assert caller.do("lookup bob 3 100").status == NOT_FOUND
         assert caller.do("peer_at 1 100")[1:] == (OK, 5, b"carol")
         assert caller.do("peer_at 2 100").status == NOT_FOUND
         assert caller.do("public_key 32")[1:] == (OK, 32, b"P" * 32)

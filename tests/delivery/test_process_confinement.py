@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import pty
+import pwd
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 from io import FileIO
+from pathlib import Path
 
 import pytest
 
-from slipstream import AppEvent, PluginManager, PluginState, frames
+from slipstream import AppEvent, ConfigError, PluginManager, PluginState, frames
 from support.logs import capture_logs
 from support.oracle import EXPLICIT_ACK, Oracle, command
 from support.workers import Sender, one_report, wait
@@ -52,7 +56,7 @@ def test_a_worker_has_nothing_of_the_host(oracle, tmp_path, monkeypatch) -> None
 
 HOST_AT_A_TERMINAL = """
 import logging, os, sys, time
-from slipstream import AppEvent, PluginManager
+from slipstream import AppEvent, ConfigError, PluginManager
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 assert os.open("/dev/tty", os.O_RDWR) >= 0
 with PluginManager(insecure_paths=True) as manager:
@@ -236,3 +240,70 @@ def test_a_flood_is_held_back_and_blocks_nobody(manager, oracle) -> None:
         )
     assert plugin.delivery.restarts == 0
     assert sum(line["event"].startswith("flood") for line in logs) < 50_000, "of 100,000"
+
+
+KEEPER = """
+#include <fcntl.h>
+#include <slipstream.h>
+#include <string.h>
+#include <unistd.h>
+
+static const slipstream_host *host;
+static int32_t on_load(void *i, const char *text, size_t text_len, uint32_t reason) {
+    const slipstream_config_v1 *config = slipstream_extension(host, SLIPSTREAM_EXT_CONFIG);
+    char path[4096] = "";
+    size_t len = sizeof path - 16;
+    (void)i, (void)text, (void)text_len, (void)reason;
+    if (config->data_dir(host->ctx, path, &len) != SLIPSTREAM_OK)
+        return slipstream_fail(host, SLIPSTREAM_FATAL, "no data folder");
+    strcat(path, "/kept");
+    const int file = open(path, O_RDWR | O_CREAT, 0600);
+    return file >= 0 && close(file) == 0 ? SLIPSTREAM_OK
+                                         : slipstream_fail(host, SLIPSTREAM_FATAL, path);
+}
+static int32_t on_unload(void *i, uint32_t ms) { (void)i, (void)ms; return SLIPSTREAM_OK; }
+static uint64_t events(void *i) { (void)i; return ~(uint64_t)0; }
+static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t *f, size_t n) {
+    (void)i, (void)d, (void)f, (void)n;
+    return SLIPSTREAM_OK;
+}
+static void destroy(void *i) { (void)i; }
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
+    static const slipstream_plugin table = {
+        sizeof table, SLIPSTREAM_ABI_MINOR, 0, 0, NULL, "keeper", "1.0.0", destroy, on_load,
+        on_unload, events, on_broadcast, NULL, NULL};
+    host = given;
+    return &table;
+}
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_another_user_has_a_folder_of_its_own(compile_plugin) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are closed to others
+        folder = Path(name)
+        folder.chmod(0o711)
+        data, library = folder / "data", folder / "keeper.so"
+        shutil.copy(compile_plugin(KEEPER, name="keeper"), library)
+        config = {"libpath": str(library), "user": "nobody", "mode": "process"}
+        # Whatever lies there in place of the folder, no user is given what is another's.
+        outside = folder / "outside"
+        outside.mkdir(mode=0o700)
+        with PluginManager(insecure_paths=True, data_dir=data) as manager:
+            (data / "keeper").mkdir(mode=0o700, parents=True)
+            (data / "keeper" / "user-nobody").symlink_to(outside)
+            with pytest.raises(ConfigError, match="cannot make the data folder"):
+                manager.load_plugin(config)
+            (data / "keeper" / "user-nobody").unlink()
+            folder.chmod(0o700)
+            with pytest.raises(ConfigError, match=f"he may not pass through {folder}"):
+                manager.load_plugin(config)
+            folder.chmod(0o711)
+            manager.load_plugin(config)
+            own = data / "keeper" / "user-nobody"
+            uid = pwd.getpwnam("nobody").pw_uid
+            assert [path.stat().st_uid for path in (own.parent, own, own / "kept")] == [0, uid, uid]
+            manager.unload_plugin("keeper")
+            manager.load_plugin({**config, "user": "root"})
+            assert (data / "keeper" / "user-root" / "kept").stat().st_uid == 0
+        assert outside.stat().st_uid == 0

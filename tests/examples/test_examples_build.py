@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import pytest
 from examples_tools import EXAMPLES, ROOT, make
 from support.toolbox import require
 
-NAMES = ["minimal", "tally", "ledger", "mailbox", "hello", "tally-cpp", "tally-rust"]
+IN_C = ["minimal", "tally", "ledger", "mailbox", "hello", "postgres"]
+NAMES = [*IN_C, "tally-cpp", "tally-rust"]
+LIBPQ = shutil.which("pg_config")
 STRICT = ["-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
 
 
 def library(built: Path, name: str) -> Path:
     path = built / name / f"{name}.so"
-    if name in {"tally-cpp", "tally-rust"} and not path.exists():
-        pytest.skip("no compiler for it on this machine")
+    if name in {"tally-cpp", "tally-rust", "postgres"} and not path.exists():
+        pytest.skip("no compiler or library for it on this machine")
     return path
 
 
@@ -74,15 +77,19 @@ def test_readme_has_about_ten_lines_and_its_commands_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("name", ["minimal", "tally", "ledger", "mailbox", "hello"])
+@pytest.mark.parametrize("name", IN_C)
 @pytest.mark.parametrize("standard", ["c11", "c17"])
 def test_compiles_without_a_warning(compiler: str, name: str, standard: str) -> None:
     require(compiler, "-fsyntax-only")
+    if name == "postgres" and LIBPQ is None:
+        pytest.skip("no libpq on this machine")
+    libpq = [] if LIBPQ is None else ["-I", output(LIBPQ, "--includedir").strip()]
     output(
         compiler,
         f"-std={standard}",
         *["-O2", "-fsyntax-only", "-Wall", "-Wextra", "-pedantic", "-Werror", *STRICT],
         f"-I{ROOT / 'include'}",
+        *libpq,
         *map(str, sorted((EXAMPLES / name).glob("*.c"))),
     )
 
@@ -96,6 +103,7 @@ def test_asan_copies_go_to_their_own_folder(tmp_path: Path) -> None:
         "ledger.so",
         "mailbox.so",
         "minimal.so",
+        *(["postgres.so"] if LIBPQ else []),
         "tally.so",
     ]
     assert "__asan_init" in output("nm", "-D", str(tmp_path / "ledger.so"))
@@ -112,6 +120,12 @@ def test_without_cargo_the_rust_example_is_left_out() -> None:
     done = make("rust", CARGO="no-such-cargo")
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
     assert "tally-rust and host-rust skipped" in done.stdout
+
+
+def test_without_libpq_its_example_is_left_out() -> None:
+    done = make("-B", "postgres/postgres.so", "pg_config=")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert "postgres skipped" in done.stdout
 
 
 def test_without_a_cpp_compiler_its_example_is_left_out() -> None:

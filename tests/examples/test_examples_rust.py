@@ -1,4 +1,4 @@
-"""The Rust plugin in the real host: the table of its C twin, its panic, its unmapping."""
+"""The Rust plugin in the real host: the counts of its C twin, its unmapping."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipstream import PluginManager, PluginState
+from slipstream import PluginManager
 from slipstream.streams import read_events
 from support.logs import capture_logs
 
@@ -18,20 +18,22 @@ RUST = sorted((EXAMPLES / "tally-rust").glob("*.so"))
 needs_cargo = pytest.mark.skipif(not RUST, reason="tally-rust is not built: no cargo here")
 
 
-def table_of(library: Path, **own: object) -> tuple[list[str], PluginState]:
-    """What the plugin logs on the genesis stream, and its state before it is unloaded."""
+def table_of(library: Path) -> list[str]:
+    """What the plugin logs on the genesis stream."""
     with capture_logs() as logs, PluginManager(insecure_paths=True) as manager:
-        plugin = manager.load_plugin({"libpath": str(library), **own})
+        manager.load_plugin({"libpath": str(library)})
         manager.broadcast_many(list(read_events(str(GENESIS), on_warning=pytest.fail)))
-        state = plugin.state
-    return [line["event"] for line in logs if not line["event"].startswith("plugin ")], state
+    return [line["event"] for line in logs]
 
 
 @needs_cargo
-def test_it_logs_the_table_of_its_c_twin() -> None:
+def test_it_counts_as_its_c_twin_does() -> None:
     ours = table_of(RUST[0])
-    assert ours == table_of(EXAMPLES / "tally" / "tally.so")
-    assert "397 events, 0 lost" in ours[0]
+    assert "397 events, 0 lost" in ours
+    for line in table_of(EXAMPLES / "tally" / "tally.so"):
+        words = line.split()
+        if words and words[0] == "credits.aleo":
+            assert f"{int(words[2]) + int(words[3])} credits.aleo/{words[1]}" in ours
 
 
 @needs_cargo
@@ -40,8 +42,7 @@ def test_it_is_really_unmapped() -> None:
     assert ".tally-rust." not in Path("/proc/self/maps").read_text(encoding="utf-8")
 
 
-@needs_cargo
-def test_a_panic_is_caught_at_the_boundary() -> None:
-    lines, state = table_of(RUST[0], panic_at=5)
-    assert state is PluginState.FAILED
-    assert any("PANIC (-17)" in line and "panic: event 5" in line for line in lines)
+def test_it_has_at_most_eighty_lines() -> None:
+    source = (EXAMPLES / "tally-rust" / "src" / "lib.rs").read_text(encoding="utf-8")
+    assert source.count("\n") <= 80
+    assert "#![forbid(unsafe_code)]" in source

@@ -21,9 +21,10 @@ from slipstream.packages import minisign
 from slipstream.packages.build import build
 from slipstream.packages.central import CentralClient, Patience
 from slipstream.packages.central_folder import make_central
+from slipstream.packages.flags import Flags
 from slipstream.packages.lock import Lock
 from slipstream.packages.names import PackageName
-from slipstream.packages.providers import Flags, Providers
+from slipstream.packages.providers import Providers
 from slipstream.packages.settings import Central as Where
 from slipstream.packages.settings import read_settings
 from slipstream.packages.store import Store

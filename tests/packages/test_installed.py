@@ -18,8 +18,9 @@ from slipstream.errors import PackageError, SlipstreamError
 from slipstream.packages import minisign
 from slipstream.packages.archive import Archive
 from slipstream.packages.build import build
+from slipstream.packages.flags import Flags
 from slipstream.packages.names import PackageName
-from slipstream.packages.providers import Flags, Providers
+from slipstream.packages.providers import Providers
 from slipstream.packages.settings import read_settings
 from slipstream.packages.store import Store, parse_name
 from slipstream.packages.trust import LOCAL, TrustedKey, read_signatures

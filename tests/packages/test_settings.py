@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from slipstream.errors import ConfigError, PackageError
+from slipstream.packages.flags import Flags
 from slipstream.packages.minisign import generate
-from slipstream.packages.providers import Flags, Providers
+from slipstream.packages.providers import Providers
 from slipstream.packages.settings import (
     Central,
     PluginSettings,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,9 @@ import pytest
 from slipstream.errors import SlipstreamError
 from slipstream.packages import minisign
 from slipstream.packages.build import build
+from slipstream.packages.flags import Flags
 from slipstream.packages.lock import Lock
-from slipstream.packages.providers import Flags, Providers
+from slipstream.packages.providers import Providers
 from slipstream.packages.settings import read_settings
 from slipstream.packages.trust import LOCAL, MINISIGN, read_signatures
 from slipstream.server.client import CallRefused, Client
@@ -250,3 +254,35 @@ def test_start_refuses_what_is_not_verified(place: Place) -> None:
     lock.unlink()
     with pytest.raises(SlipstreamError, match="is not in"):
         place.providers(skip_verify=True).prepare("greeter")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_package_s_worker_is_of_another_user(library, key) -> None:
+    """Who may read neither the settings nor what else is in the data folder of the daemon."""
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        os.chmod(folder, 0o711)
+        place = Place(Path(folder), library, key)
+        data = place.folder / "data"
+        data.mkdir(mode=0o700)
+        place.install("1.0.0", "1.1.0")
+        host = {"user": "nobody"}
+        hello = {"name": "hello", "version": "1.0.0", "config": {"language": "en"}, "host": host}
+        place.want("1.0.0", greeter=hello)
+        with place.start() as daemon:
+            assert daemon.wait() == 3
+            assert f"he may not pass through {data}" in daemon.log.read_text()
+            assert f"next: run: chmod o+x {data};" in daemon.log.read_text()
+        data.chmod(0o701)
+        with place.start() as daemon, place.client() as client:
+            daemon.ready()
+            for version in ("1.0.0", "1.1.0", "1.0.0"):
+                if version != client.status("greeter")["version"]:
+                    client.upgrade("greeter", version)
+                status = client.status("greeter")
+                assert (status["state"], status["version"]) == ("running", version)
+                assert Path(f"/proc/{status['pid']}").stat().st_uid == nobody
+            own = data / "plugins" / "greeter" / "user-nobody"
+            assert (own.stat().st_uid, own.stat().st_mode & 0o777) == (nobody, 0o700)
+            assert own.parent.stat().st_uid == 0
+            assert daemon.end() == 0

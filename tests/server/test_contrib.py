@@ -97,3 +97,9 @@ def test_the_unit_gives_options_that_there_are() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_unit_runs_only_what_every_system_has() -> None:
+    """A small Debian has no /bin/kill, and a reload that needs one fails there."""
+    programs = re.findall(r"^Exec\w+=(\S+)", UNIT.read_text(), re.MULTILINE)
+    assert set(programs) == {"/opt/slipstream/bin/slipstream", "/bin/sh"}

@@ -47,8 +47,11 @@ def place(tmp_path):
     os.link(outside / "secret.json5", inside / "hard.json5")
     os.link(inside / "sub" / "deep.json5", inside / "hard-inside.json5")
     os.mkfifo(inside / "fifo.json5")
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as listening:
-        os.chdir(inside)
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX) as listening,
+        contextlib.chdir(inside),
+    ):
         listening.bind("socket.json5")
     with contextlib.suppress(PermissionError):
         os.mknod(inside / "device.json5", 0o600 | 0o020000, os.makedev(1, 3))

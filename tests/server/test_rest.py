@@ -251,6 +251,19 @@ def test_every_change_is_written_down(host) -> None:
     assert host.audit.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_head_of_what_streams_ends(host) -> None:
+    """Its connection serves the next request, and nobody follows."""
+    host.load()
+    dead = f"{host.base}/gated/dead-letters"
+    with host.client() as client:
+        for _ in range(3):
+            answer = client.head(f"{host.base}/gated/logs?follow=1&lines=0")
+            assert (answer.status_code, answer.text) == (200, "")
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert client.head(dead).status_code == client.get(dead).status_code == 200
+        assert not host.app.lines.followers
+
+
 def test_logs_are_followed(host) -> None:
     host.load()
     with host.client() as client:

@@ -106,7 +106,7 @@ def test_faults_have_exit_codes(options: list[str], code: int, tmp_path: Path) -
 
 def test_a_good_config_is_said_to_be_good(tally: Path) -> None:
     done = run("--check-config", "--insecure-paths", "--slipstream-config", tally, "--network", "1")
-    assert (done.returncode, done.stdout) == (0, "nothing is wrong: 1 plugins\n")
+    assert (done.returncode, done.stdout) == (0, "nothing is wrong: 1 plugin\n")
 
 
 def test_a_second_daemon_is_told_who_holds_the_folder_and_a_taken_port(tmp_path: Path) -> None:

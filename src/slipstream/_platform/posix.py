@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import grp
 import itertools
@@ -95,12 +96,71 @@ def make_private_folder(path: str | os.PathLike[str]) -> None:
 
 
 def narrow_folder(path: Path) -> bool:
-    """Let only this user look into a folder of his own; says whether others could before."""
+    """Let only this user look into a folder of his own; says whether others could before.
+
+    Who may pass through it, and do no more, still may.
+    """
     info = path.lstat()
-    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or not info.st_mode & 0o077:
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or not info.st_mode & 0o066:
         return False
     path.chmod(0o700)
     return True
+
+
+def make_folder_of(user: str, path: Path) -> None:
+    """Make a folder for another user alone; the one above has to be there, and to be this user's.
+
+    Raises:
+        OSError: That cannot be done, or there is no such user.
+    """
+    entry = _user(user)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(folder).st_uid != entry.pw_uid:
+            os.fchown(folder, entry.pw_uid, entry.pw_gid)
+    finally:
+        os.close(folder)
+
+
+def let_through(path: Path) -> None:
+    """Let others pass through a folder, to what they may read in it, without seeing what is there.
+
+    Raises:
+        OSError: That cannot be done.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & stat.S_IXOTH:
+        path.chmod(mode | stat.S_IXOTH)
+
+
+def who_bars(path: Path, user: str) -> Path | None:
+    """Find the first folder above a file through which a user cannot pass; None if there is none.
+
+    A folder with an access list may let him through by that: it counts as open.
+
+    Raises:
+        OSError: One of them cannot be looked at, or there is no such user.
+    """
+    entry = _user(user)
+    groups = os.getgrouplist(user, entry.pw_gid)
+    for folder in reversed(path.absolute().parents):
+        info = folder.stat()
+        if info.st_uid == entry.pw_uid:
+            needed = stat.S_IXUSR
+        else:
+            needed = stat.S_IXGRP if info.st_gid in groups else stat.S_IXOTH
+        if entry.pw_uid != 0 and not info.st_mode & needed and _access_list(str(folder)) is None:
+            return folder
+    return None
+
+
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise OSError(errno.ENOENT, f"there is no user {name}") from None
 
 
 def open_for_append(path: str | os.PathLike[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -101,6 +102,26 @@ def narrow_folder(path: Path) -> bool:
     """Leave a folder of this user's as it is: his profile lets nobody else in."""
     del path
     return False
+
+
+def make_folder_of(user: str, path: Path) -> None:
+    """Refuse to make a folder for another user: only a worker process runs as one.
+
+    Raises:
+        OSError: Always.
+    """
+    raise OSError(errno.ENOTSUP, f"no folder for {user} can be made here", str(path))
+
+
+def let_through(path: Path) -> None:
+    """Do nothing: no plugin runs as another user."""
+    del path
+
+
+def who_bars(path: Path, user: str) -> Path | None:
+    """Say nothing: no plugin runs as another user."""
+    del path, user
+    return None
 
 
 def open_for_append(path: str | os.PathLike[str]) -> int:

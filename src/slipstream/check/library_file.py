@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipstream.config import PluginConfig, load_config, resolve_secrets, settle_own
 from slipstream.errors import PluginLoadError, SlipstreamError
@@ -24,6 +25,9 @@ from slipstream.library import (
     read_file,
     verify_digest,
 )
+
+if TYPE_CHECKING:
+    from slipstream.config import JsonValue
 
 CONFIG_ENDINGS = (".json5", ".json", ".toml", ".yaml", ".yml")
 """A file that ends so is read as a config; what is no JSON5 is refused in words of configs."""
@@ -95,7 +99,9 @@ def _look_at_file(library: Path, config: PluginConfig | None) -> Iterator[Step]:
     yield Step("file", ok=True, detail=str(file))
     if info is None:
         return
-    yield Step("info", ok=True, detail=f"{info.name} {info.version}, {describe(info)}")
+    keys = [] if info.config_schema is None else describe_keys(info.config_schema)
+    about = [f"{info.name} {info.version}, {describe(info)}", *(f"key {key}" for key in keys)]
+    yield Step("info", ok=True, detail="\n".join(about))
     if config is not None and info.config_schema is not None:
         settle_own(config, info.config_schema)
         yield Step("keys", ok=True, detail="the plugin's own keys are as its info says")
@@ -106,6 +112,18 @@ def describe(info: PluginInfo) -> str:
     kinds = "any kind" if info.kinds is None else f"kinds {_words(map(kind_name, info.kinds))}"
     grants = f", wants {_words(info.grants)}" if info.grants else ""
     return f"{kinds}{grants}"
+
+
+def describe_keys(schema: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield a text for each key that a schema names: what it may be and, below, what it is for."""
+    properties, required = schema.get("properties"), schema.get("required")
+    needed = required if isinstance(required, list) else []
+    for name, one in (properties if isinstance(properties, dict) else {}).items():
+        rules = dict(one) if isinstance(one, dict) else {}
+        text = rules.pop("description", None)
+        said = ", ".join(f"{rule} {json.dumps(value)}" for rule, value in rules.items())
+        about = "" if text is None else f"\n    {text}"
+        yield f"{name}{' (required)' if name in needed else ''}: {said}{about}"
 
 
 def _words(words: Iterable[str]) -> str:

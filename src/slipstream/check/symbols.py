@@ -75,6 +75,13 @@ def symbolize(report: Mapping[str, object]) -> Iterator[Call]:
         yield Call(module, offset, _functions(tool, file, offset) if module else ())
 
 
+def name_of(file: Path, offset: int) -> str:
+    """Return the function of an offset in a file, ``function at file:line``; "" if not known."""
+    tool = shutil.which("addr2line")
+    functions = () if tool is None else _functions(tool, file, offset)
+    return functions[0] if functions else ""
+
+
 def _functions(tool: str, file: Path, offset: int) -> tuple[str, ...]:
     try:
         address = _address_of(file, offset)

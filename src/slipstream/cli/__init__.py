@@ -24,6 +24,7 @@ from ._output import close_streams, emit, set_apart
 # The commands: the module that holds each, and a line for the list of them. A module is imported
 # when its command is wanted, since some need a while for that.
 COMMANDS = {
+    "bench": ("bench", "Measure what an event costs with a plugin."),
     "check": ("check", "Try whether plugins keep the contract."),
     "checks": ("checks", "List the checks, and explain one."),
     "completion": ("completion", "Write a completion script for bash, zsh or fish."),

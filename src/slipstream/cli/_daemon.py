@@ -21,20 +21,24 @@ _OPTIONS = (
         metavar="DIR",
         envvar="SLIPSTREAM_DATA_DIR",
         type=click.Path(path_type=Path),
-        help="The daemon's folder, whose admin socket is used; by default that of the network.",
+        help="The daemon's data folder; by default $SLIPSTREAM_DATA_DIR, else that of the network.",
     ),
     click.option(
         "--network", metavar="NAME", default="", help="mainnet (the default), testnet or canary."
     ),
     click.option(
-        "--url", metavar="URL", default="", envvar="SLIPSTREAM_URL", help="Instead: its REST."
+        "--url",
+        metavar="URL",
+        default="",
+        envvar="SLIPSTREAM_URL",
+        help="Instead of the folder: where its REST is.",
     ),
     click.option(
         "--token-file",
         metavar="FILE",
         envvar="SLIPSTREAM_TOKEN_FILE",
         type=click.Path(path_type=Path),
-        help="Holds the token that goes with --url.",
+        help="The file with the token for --url.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text."),
 )

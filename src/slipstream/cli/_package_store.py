@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from slipstream._platform import make_private_folder
 from slipstream.errors import ConfigError, PackageError
 from slipstream.text import printable
 
@@ -66,7 +67,7 @@ class _Place:
                 f"{printable(str(self.settings.source))} names no central",
                 "add central to it, or give the package's file",
             )
-        self.store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.store.folder)
         with CentralClient(self.settings.central, self.store.folder, progress=_bar()) as client:
             yield client
 
@@ -94,7 +95,7 @@ def verifying(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_flags(
         *, skip_verify: bool, local_verify: bool, public_key: str, first_use: bool, **more: Any
     ) -> Any:
-        from slipstream.packages.providers import Flags  # noqa: PLC0415 - `--help` is quicker
+        from slipstream.packages.flags import Flags  # noqa: PLC0415 - `--help` is quicker
 
         flags = Flags(
             skip_verify=skip_verify,

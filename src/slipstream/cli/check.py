@@ -73,46 +73,52 @@ _path = click.Path(path_type=Path)
 @click.command(epilog="Example: slipstream check --quick ./libmine.so")
 @click.argument("files", metavar="FILE...", nargs=-1, type=_path)
 @click.option("--quick", is_flag=True, help="Only the checks that take no time.")
-@click.option("--only", metavar="REGEX", callback=_pattern, help="Only checks whose id has this.")
-@click.option("--skip", metavar="REGEX", callback=_pattern, help="No checks whose id has this.")
+@click.option("--only", metavar="REGEX", callback=_pattern, help="Only checks whose id matches.")
+@click.option(
+    "--skip", metavar="REGEX", callback=_pattern, help="Leave out checks whose id matches."
+)
 @click.option(
     "--config", metavar="FILE", type=_path,
-    help="What on_load gets: the plugin's own keys, or a whole config.",
+    help="What on_load gets: the plugin's own keys, or a whole config file. By default the sample "
+    "config of the plugin's info.",
 )  # fmt: skip
 @click.option(
     "--events",
     metavar="FILE",
     type=click.Path(),
-    help="Events of the plugin's own kinds that it accepts.",
+    help="Events that the plugin accepts: JSON lines or a capture.",
 )
-@click.option("--quirks", metavar="FILE", type=_path, help="What the plugin declares to be.")
+@click.option("--quirks", metavar="FILE", type=_path, help="What the plugin says of itself.")
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0, 2**63 - 1), default=DEFAULT_SEED,
-    show_default=True, help="Of all that is left to chance.",
+    show_default=True, help="The start of all random choices.",
 )  # fmt: skip
 @click.option(
-    "--jobs", metavar="N", type=click.IntRange(1, 64), help="Checks at a time; default: cores."
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    help="So many checks at a time; by default one for each core.",
 )
 @click.option(
     "--repeat", metavar="N", type=click.IntRange(1), default=1,
-    help="Try each check N times; the verdict has to be the same.",
+    help="Try each check N times. If the verdict changes, the checker has failed.",
 )  # fmt: skip
 @click.option(
     "--fail-on", type=click.Choice(LEVELS), default=LEVELS[0], show_default=True,
     help="The lightest findings that make the exit code 1.",
 )  # fmt: skip
-@click.option("--fuzz", "fuzzes", is_flag=True, help="Instead: give it events that are made up.")
+@click.option("--fuzz", "fuzzes", is_flag=True, help="Instead: send it made-up events.")
 @click.option(
     "--duration", metavar="T", callback=_duration, default="60s", show_default=True,
     help="How long --fuzz goes on: 90s, 10m, 2h.",
 )  # fmt: skip
 @click.option(
     "--repeat-input", metavar="FILE", type=_path,
-    help="Instead: give it an event that was kept because it crashed.",
+    help="Instead: send it an event that was kept because it crashed. The library may be left out.",
 )  # fmt: skip
 @click.option(
     "--output", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=".", help="Where events go that it crashes with; default: here.",
+    default=".", help="Where --fuzz writes events that crash the plugin; by default here.",
 )  # fmt: skip
 @click.option("--json", "as_object", is_flag=True, help="Write one JSON object instead of text.")
 @click.option("--junit", metavar="FILE", type=_path, help="Write a report for CI systems, too.")

@@ -17,6 +17,11 @@ def _shared(kind: str) -> str:
     return str(Path(get_include()).parent / "share" / kind)
 
 
+def rust_sdk() -> Path:
+    """The folder of the crate for plugins in Rust."""
+    return Path(get_include()).parent / "sdk" / "rust" / "slipstream-plugin"
+
+
 _ANSWERS = {
     "include": ("The folder of slipstream.h.", get_include),
     "cflags": (
@@ -32,6 +37,7 @@ _ANSWERS = {
         "The folder of the CMake config, for slipstream_DIR.",
         lambda: _shared("cmake/slipstream"),
     ),
+    "rust-sdk": ("The folder of the crate slipstream-plugin, for cargo.", lambda: str(rust_sdk())),
 }
 
 
@@ -48,7 +54,7 @@ def config(context: click.Context, /, *, library: Path | None, schema: bool, **a
     FILE is a library, whose own keys the schema has, too. Answers are in one line, in the order of
     the options below.
     """
-    wanted = [name for name in _ANSWERS if asked[name]]
+    wanted = [name for name in _ANSWERS if asked[name.replace("-", "_")]]
     if schema == bool(wanted):
         raise click.UsageError("ask for --schema, or for some of the others", context)
     if schema:

@@ -12,6 +12,7 @@ import click
 
 from slipstream.check.inspection import Inspection
 from slipstream.check.inspection import inspect as look_into
+from slipstream.check.library_file import describe_keys
 from slipstream.library import kind_name
 from slipstream.text import printable
 
@@ -135,22 +136,9 @@ def _info_rows(info: PluginInfo) -> Iterator[tuple[str, str]]:
         if text:
             yield what, text
     if info.config_schema is not None:
-        yield "config keys", "\n".join(_keys(info.config_schema)) or "none"
+        yield "config keys", "\n".join(describe_keys(info.config_schema)) or "none"
     if info.sample_config is not None:
         yield "sample config", _pretty(info.sample_config)
-
-
-def _keys(schema: Mapping[str, JsonValue]) -> Iterator[str]:
-    """The keys that a schema names, each with what it may be; --json has the schema itself."""
-    properties, required = schema.get("properties"), schema.get("required")
-    needed = required if isinstance(required, list) else []
-    for name, one in (properties if isinstance(properties, dict) else {}).items():
-        rules = dict(one) if isinstance(one, dict) else {}
-        text = rules.pop("description", None)
-        said = ", ".join(f"{rule} {json.dumps(value)}" for rule, value in rules.items())
-        yield f"{name}{' (required)' if name in needed else ''}: {said}"
-        if text is not None:
-            yield f"    {text}"
 
 
 def _pretty(values: Mapping[str, JsonValue]) -> str:

@@ -188,9 +188,15 @@ _steering("flush", "has acknowledged everything", "Wait until a plugin has ackno
 
 @plugins.command()
 @_name
-@click.option("--follow", "-f", is_flag=True, help="Go on with lines that come.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with lines as they come.")
 @click.option(
-    "--lines", "-n", type=click.IntRange(0, 1000), default=100, show_default=True, metavar="N"
+    "--lines",
+    "-n",
+    type=click.IntRange(0, 1000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="The last N lines.",
 )
 @reaches_daemon
 def logs(*, client: Client, as_json: bool, name: str, follow: bool, lines: int) -> None:
@@ -222,9 +228,11 @@ def crashes(*, client: Client, as_json: bool, name: str) -> None:
 @plugins.command("dead-letters")
 @_name
 @click.option(
-    "--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the oldest."
+    "--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the N oldest."
 )
-@click.option("--limit", type=click.IntRange(0, 100_000), default=1000, metavar="N")
+@click.option(
+    "--limit", type=click.IntRange(0, 100_000), default=1000, metavar="N", help="At most N."
+)
 @reaches_daemon
 def dead_letters(*, client: Client, as_json: bool, name: str, skip: int, limit: int) -> None:
     """Show what a plugin refused, the oldest first; with --json one object for each."""

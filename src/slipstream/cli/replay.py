@@ -32,7 +32,7 @@ _log = logging.getLogger("slipstream")
     "--speed",
     metavar="N",
     default="",
-    help="So many times as fast as the events' times say; 5000/s: so many events a second.",
+    help="2: twice as fast as the times in the events; 5000/s: 5,000 events a second.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a line.")
 def replay(*, file: str, to: str, speed: str, as_json: bool) -> int:

@@ -72,16 +72,19 @@ def _mapping(
     callback=_mapping,
     help="Only changes of this mapping, such as account or credits.aleo/account.",
 )
-@click.option("--limit", metavar="N", type=click.IntRange(min=0), help="At most so many events.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=0), help="At most N events.")
 @click.option(
     "--from",
     "first",
     metavar="SEQUENCE",
     type=click.IntRange(min=0),
     default=0,
-    help="Only events of this sequence number and above.",
+    help="Only events of this sequence and above. Sequences count from 1; seq in JSON lines is "
+    "one less.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON lines that run and show read.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON lines, which every command reads."
+)
 def show(  # noqa: PLR0913 - the options of the command
     *,
     file: str,

@@ -52,14 +52,14 @@ _OPTIONS = (
         "--plugins",
         metavar="URI",
         default="",
-        help="Settings of plugins that come out of packages: file:///... or a path.",
+        help="Settings of plugins that come in packages: file:///... or a path.",
     ),
     click.option(
         "--config",
         "node_config",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="A node's TOML file with these settings under [Node.Plugins].",
+        help="A node's TOML file that has these settings under [Node.Plugins].",
     ),
     click.option(
         "--network",
@@ -72,7 +72,7 @@ _OPTIONS = (
     click.option(
         "--client", "node", flag_value="client", default=True, help="The node is a client."
     ),
-    click.option("--prover", "node", flag_value="prover", help="The node is a prover."),
+    click.option("--prover", "node", flag_value="prover", help="The node is a prover: no plugins."),
     click.option(
         "--data-dir",
         metavar="DIR",
@@ -85,14 +85,17 @@ _OPTIONS = (
         metavar="FILE",
         type=click.Path(),
         default="",
-        help="Send the events of a file; - for standard input.",
+        help="Send the events of a file; - is standard input. At its end the daemon goes on.",
     ),
-    click.option("--loop", is_flag=True, help="Begin the file again at its end."),
+    click.option(
+        "--loop", is_flag=True, help="Begin the file again at its end, with new sequences."
+    ),
     click.option(
         "--speed",
         metavar="N",
         default="",
-        help="So many times as fast as the events' times say; 5000/s: so many events a second.",
+        help="2: twice as fast as the times in the events; 5000/s: 5,000 events a second. Without "
+        "it: as fast as plugins take them.",
     ),
     click.option(
         "--listen",
@@ -104,9 +107,9 @@ _OPTIONS = (
         "--record",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Append all events to a capture, too, before plugins get them.",
+        help="Append all events to a capture, too; what is not recorded is not settled.",
     ),
-    click.option("--listen-insecure", is_flag=True, help="Let --listen be reached by others, too."),
+    click.option("--listen-insecure", is_flag=True, help="Let --listen be reached by others."),
     click.option(
         "--listen-group",
         default="",
@@ -117,7 +120,8 @@ _OPTIONS = (
         "--listen-mode",
         default="",
         metavar="MODE",
-        help="The mode of those files: 0600 by default, 0660 with --listen-group.",
+        help="The mode of those files: 0600 by default, 0660 with --listen-group. If every user "
+        "may write to them, --listen-insecure is needed.",
     ),
     click.option(
         "--rest",
@@ -150,7 +154,7 @@ _OPTIONS = (
         "cors_origins",
         multiple=True,
         metavar="ORIGIN",
-        help="Pages of this origin may call REST.",
+        help="Pages of this origin may call REST; may be given several times.",
     ),
     click.option(
         "--config-dir",
@@ -170,10 +174,10 @@ _OPTIONS = (
         "--jwt-timestamp",
         type=int,
         metavar="SECONDS",
-        help="When the token of this start counts as issued.",
+        help="When the token of this start counts as issued, in seconds since 1970.",
     ),
     click.option("--nojwt", is_flag=True, help="Need no tokens; on a loopback address only."),
-    click.option("--nobanner", is_flag=True, help="Neither print nor write a token."),
+    click.option("--nobanner", is_flag=True, help="Neither print a token nor write it to a file."),
     click.option("--metrics-open", is_flag=True, help="/metrics needs no token."),
     click.option(
         "--stop-timeout",
@@ -181,7 +185,7 @@ _OPTIONS = (
         default=30.0,
         show_default=True,
         metavar="SECONDS",
-        help="The longest wait for plugins at the end.",
+        help="The longest wait for plugins at the end; then they are unloaded.",
     ),
     click.option(
         "--log-file",
@@ -225,7 +229,8 @@ def start(settings: Settings, /, *, check_config: bool, log_file: Path | None, *
     _refuse(understood, check_config=check_config)
     if check_config:
         wanted = [] if understood.packages is None else understood.packages.providers
-        emit(f"nothing is wrong: {len(understood.configs) + len(wanted)} plugins\n")
+        number = len(understood.configs) + len(wanted)
+        emit(f"nothing is wrong: {number} plugin{'' if number == 1 else 's'}\n")
         return 0
     reopen = _nothing if log_file is None else _to_file(log_file)
     daemon = Daemon(understood, show=_show, reopen_log=reopen)

@@ -39,10 +39,10 @@ _COLOURS = {"running": "green", "paused": "cyan", "loading": "cyan", "unloading"
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="Between two looks.",
+    help="The time between two looks.",
 )
 @click.option(
-    "--count", type=click.IntRange(1), metavar="N", help="End after so many looks; else q ends it."
+    "--count", type=click.IntRange(1), metavar="N", help="End after N looks; without it q ends it."
 )
 @reaches_daemon
 def top(*, client: Client, as_json: bool, interval: float, count: int | None) -> None:

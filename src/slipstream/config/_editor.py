@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+def told(kind: type) -> dict[str, str]:
+    """Return what the docstring of a class says of each of its attributes."""
+    _, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
+    found = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", attributes, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
 def editor_schema(own: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the schema of a config file.
 
@@ -21,6 +30,9 @@ def editor_schema(own: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     usual = {one.name: one.default for one in fields(PluginConfig) if one.default is not MISSING}
     keys: dict[str, Any] = {name: dict(rule.form) for name, rule in RULES.items()}
+    for name, text in told(PluginConfig).items():
+        if name in keys:
+            keys[name]["description"] = text.partition("; None:")[0].rstrip(".")
     for name, value in usual.items():
         if name in keys and isinstance(value, bool | int | float | str):
             keys[name]["default"] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeGuard, TypeVar
@@ -91,11 +91,11 @@ class Restart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a worker process may take; None is no limit.
+    """What a worker process may take.
 
     Attributes:
-        memory: Bytes of address space, on top of what the ring needs.
-        open_files: Open file descriptors.
+        memory: Bytes of address space, on top of what the ring needs; None: no limit.
+        open_files: Open file descriptors; None: no limit.
         core_files: May the kernel write a core file when it crashes? As large as the host's
             hard limit allows.
     """
@@ -149,10 +149,14 @@ class Rule:
     Attributes:
         read: Checks a value; returns what is made of it.
         form: The same as JSON Schema, for editors.
+        expected: The same in words, as they stand behind "must be".
+        parts: The rules of the keys in it, where it is an object.
     """
 
     read: Callable[[Setting], object]
     form: Mapping[str, object]
+    expected: str
+    parts: Mapping[str, Rule] = field(default_factory=dict)
 
     def __call__(self, setting: Setting) -> object:
         """Check a value."""
@@ -194,28 +198,35 @@ def _is_whole(value: JsonValue) -> TypeGuard[int]:
 
 
 def _seconds(low: float, high: float, example: str, *, off: bool = False) -> Rule:
+    expected = f"{'0 (off) or ' if off else ''}a number of seconds from {low:g} to {high:g}"
+
     def read(setting: Setting) -> float:
         value = setting.value
         if _is_number(value) and (low <= value <= high or (off and value == 0)):
             return float(value)
-        zero = "0 (off) or " if off else ""
-        raise setting.refusal(f"{zero}a number of seconds from {low:g} to {high:g}", example)
+        raise setting.refusal(expected, example)
 
     form: dict[str, object] = {"type": "number", "minimum": low, "maximum": high}
-    return Rule(read, {"anyOf": [{"const": 0}, form]} if off else form)
+    return Rule(read, {"anyOf": [{"const": 0}, form]} if off else form, expected)
 
 
 def _count(low: int, high: int, example: str) -> Rule:
+    expected = f"a whole number from {low} to {high}"
+
     def read(setting: Setting) -> int:
         value = setting.value
         if _is_whole(value) and low <= value <= high:
             return value
-        raise setting.refusal(f"a whole number from {low} to {high}", example)
+        raise setting.refusal(expected, example)
 
-    return Rule(read, {"type": "integer", "minimum": low, "maximum": high})
+    return Rule(read, {"type": "integer", "minimum": low, "maximum": high}, expected)
 
 
 def _size(low: int, high: int, example: str, *, power_of_two: bool = False) -> Rule:
+    kind = "a power of two" if power_of_two else "a number of bytes"
+    span = f"{kind} from {_with_unit(low)} to {_with_unit(high)}"
+    expected = f"{span}, as bytes or as text with B, KiB, MiB or GiB"
+
     def read(setting: Setting) -> int:
         value = setting.value
         if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
@@ -223,12 +234,10 @@ def _size(low: int, high: int, example: str, *, power_of_two: bool = False) -> R
         fits = not power_of_two or (_is_whole(value) and value.bit_count() == 1)
         if fits and _is_whole(value) and low <= value <= high:
             return value
-        kind = "a power of two" if power_of_two else "a number of bytes"
-        span = f"{kind} from {_with_unit(low)} to {_with_unit(high)}"
-        raise setting.refusal(f"{span}, as bytes or as text with B, KiB, MiB or GiB", example)
+        raise setting.refusal(expected, example)
 
     number = {"type": "integer", "minimum": low, "maximum": high}
-    return Rule(read, {"anyOf": [number, _text_form(_SIZE)]})
+    return Rule(read, {"anyOf": [number, _text_form(_SIZE)]}, expected)
 
 
 def _text_form(pattern: re.Pattern[str]) -> dict[str, object]:
@@ -252,7 +261,7 @@ def _choice(kind: type[StrEnum]) -> Rule:
         meant = closest(value.casefold(), words) if isinstance(value, str) else None
         raise setting.refusal(expected, f'"{meant or words[0]}"')
 
-    return Rule(read, {"enum": words})
+    return Rule(read, {"enum": words}, expected)
 
 
 def _matching(pattern: re.Pattern[str], expected: str, example: str) -> Rule:
@@ -262,30 +271,34 @@ def _matching(pattern: re.Pattern[str], expected: str, example: str) -> Rule:
             return value
         raise setting.refusal(expected, example)
 
-    return Rule(read, _text_form(pattern))
+    return Rule(read, _text_form(pattern), expected)
 
 
 def _digest() -> Rule:
     rule = _matching(
         _DIGEST, "the 64 hexadecimal digits that sha256sum prints", '"e3b0c44298fc1c14…"'
     )
-    return Rule(lambda setting: str(rule(setting)).lower(), rule.form)
+    return Rule(lambda setting: str(rule(setting)).lower(), rule.form, rule.expected)
 
 
 def _flag() -> Rule:
+    expected = "true or false"
+
     def read(setting: Setting) -> bool:
         if isinstance(setting.value, bool):
             return setting.value
-        raise setting.refusal("true or false", "false")
+        raise setting.refusal(expected, "false")
 
-    return Rule(read, {"type": "boolean"})
+    return Rule(read, {"type": "boolean"}, expected)
 
 
 def _path(example: str, kind: type[ConfigError]) -> Rule:
+    expected = "the path of a file"
+
     def read(setting: Setting) -> Path:
         value = setting.value
         if not isinstance(value, str) or not value.strip() or "\0" in value:
-            raise setting.refusal("the path of a file", example, kind)
+            raise setting.refusal(expected, example, kind)
         # The folder is resolved, so that ".." counts from where a link leads; the name is
         # kept, so that a link to the current version stays one.
         folder, name = os.path.split(os.path.join(setting.folder, value))
@@ -293,30 +306,33 @@ def _path(example: str, kind: type[ConfigError]) -> Rule:
         try:
             path.encode()
         except UnicodeEncodeError:
-            expected = "a path in UTF-8, and so must the folders above it"
-            raise setting.refusal(expected, example, kind) from None
+            unusual = "a path in UTF-8, and so must the folders above it"
+            raise setting.refusal(unusual, example, kind) from None
         return Path(path)
 
-    return Rule(read, {"type": "string", "minLength": 1})
+    return Rule(read, {"type": "string", "minLength": 1}, expected)
 
 
 def _path_or_false(example: str) -> Rule:
     read_path = _path(example, ConfigError)
+    expected = "the path of a file, or false"
 
     def read(setting: Setting) -> object:
         if isinstance(setting.value, bool):
             if setting.value:
-                raise setting.refusal("the path of a file, or false", example)
+                raise setting.refusal(expected, example)
             return False
         return read_path(setting)
 
-    return Rule(read, {"anyOf": [read_path.form, {"const": False}]})
+    return Rule(read, {"anyOf": [read_path.form, {"const": False}]}, expected)
 
 
 def _section(kind: Callable[..., _T], rules: dict[str, Rule], example: str) -> Rule:
+    expected = "an object"
+
     def read(setting: Setting) -> _T:
         if not isinstance(setting.value, dict):
-            raise setting.refusal("an object", example)
+            raise setting.refusal(expected, example)
         for key in setting.value:
             if key not in rules:
                 meant = closest(key, rules)
@@ -330,18 +346,20 @@ def _section(kind: Callable[..., _T], rules: dict[str, Rule], example: str) -> R
         return kind(**read_keys(setting, rules))
 
     forms = {name: dict(rule.form) for name, rule in rules.items()}
-    return Rule(read, {"type": "object", "properties": forms, "additionalProperties": False})
+    form = {"type": "object", "properties": forms, "additionalProperties": False}
+    return Rule(read, form, expected, rules)
 
 
 GRANTS: Final = ("send", "peers", "identity.sign", "identity.open")
 """What an operator may grant a plugin."""
+_GRANTS: Final = f"a list of some of {', '.join(GRANTS)}"
 
 
 def _grants(setting: Setting) -> tuple[str, ...]:
     value = setting.value
     known = isinstance(value, list) and all(grant in GRANTS for grant in value)
     if not isinstance(value, list) or not known or len(set(map(str, value))) < len(value):
-        raise setting.refusal(f"a list of some of {', '.join(GRANTS)}", '["send", "peers"]')
+        raise setting.refusal(_GRANTS, '["send", "peers"]')
     return tuple(map(str, value))
 
 
@@ -363,7 +381,7 @@ RULES: Final[dict[str, Rule]] = {
     "load_timeout": _seconds(0.1, _HOUR, "30"),
     "unload_timeout": _seconds(0.1, _HOUR, "10"),
     "grants": Rule(
-        _grants, {"type": "array", "items": {"enum": list(GRANTS)}, "uniqueItems": True}
+        _grants, {"type": "array", "items": {"enum": list(GRANTS)}, "uniqueItems": True}, _GRANTS
     ),
     "call_timeout": _seconds(0.01, _HOUR, "2"),
     "flush_interval": _seconds(0.01, _HOUR, "1"),

@@ -49,29 +49,28 @@ class PluginConfig:
 
     Attributes:
         libpath: The library.
-        name: The name in this host; None takes the plugin's own.
-        mode: Where callbacks run; None takes the host's default.
+        name: The name in this host; None: the plugin's own.
+        mode: Where callbacks run; None: the host's.
         overflow: What happens when the ring is full.
-        ring_bytes: The ring's size, a power of two.
+        ring_bytes: The ring's size.
         block_timeout: How long a broadcast waits for room before the plugin counts as stalled.
-        dead_letter: The capture file for events that are refused for good; False keeps none,
-            None one in the plugin's data folder.
+        dead_letter: The capture file for events that are refused for good, or false for none; None:
+            one in the host's data folder.
         reload: The order of old and new version at a reload.
         reload_close_first: Whether the old version's library is closed before the new one's is
             opened, in a mode where both are part of the host.
-        callback_timeout: The longest that a callback may take; 0 is off.
+        callback_timeout: The longest that a callback may take.
         load_timeout: The longest that loading may take.
         unload_timeout: The longest that unloading may take.
         flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
-        grants: What the plugin may ask of the application: of send, peers, identity.sign and
-            identity.open.
+        grants: What the plugin may ask of the application.
         call_timeout: The longest that the plugin waits for an answer of the application.
         retry: How an event is offered again for which the plugin has asked.
         restart: How a crashed worker is started again.
         limits: What a worker may take.
-        user: The user that a worker runs as; None is the host's.
-        sha256: The library's digest in lower-case hexadecimal; None is not checked.
-        enabled: False leaves the plugin out.
+        user: The user that a worker runs as; None: the host's user.
+        sha256: The library's digest in hexadecimal; None: not checked.
+        enabled: Whether it is loaded at all.
         own: The plugin's own keys, as they stand in the file.
         source: The config file; None if there is none.
         folder: The folder from which relative paths count.
@@ -248,7 +247,7 @@ def load_config(path: str | os.PathLike[str]) -> PluginConfig:
                 f"the config file {shown_path} {problem.reason}",
                 "correct the path, or let the user that runs the host read the file",
             ) from None
-        if names_library(source):
+        if names_library(source) and not source.is_dir():
             raise _library_given(source) from None
         raise CannotReadConfigFile(
             f"the config file {shown_path} {problem.reason}",
@@ -276,6 +275,11 @@ def config_of_bytes(content: bytes, source: Path) -> PluginConfig:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" in content and content[:2] not in {b"\xff\xfe", b"\xfe\xff"}:  # else UTF-16
+            raise CannotReadConfigFile(
+                f"{shown_path} is no text, and so no config file",
+                'give the JSON5 file that names the library: { libpath: "./libplugin.so" }',
+            ) from None
         line = content.count(b"\n", 0, error.start) + 1
         raise CannotReadConfigFile(
             f"the config file {shown_path} is not UTF-8: byte 0x{content[error.start]:02x} "

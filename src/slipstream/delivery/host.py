@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream import _native
-from slipstream._platform import make_private_folder
+from slipstream._platform import let_through, make_folder_of, make_private_folder
 from slipstream.delivery.hurry import Hurry
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.delivery.supervisor import Supervisor
@@ -81,8 +81,14 @@ class Host:
         """Return a plugin's own folder, which need not be there; None if there are none."""
         return None if self.data_dir is None else self.data_dir / name
 
-    def make_folder(self, name: str) -> Path | None:
+    def make_folder(self, name: str, user: str | None = None) -> Path | None:
         """Return a plugin's own folder, and make it where it is missing.
+
+        Args:
+            name: The plugin's name.
+            user: As whom it runs, if not as this user. It gets a folder within that one, which
+                stays with the host: what the host writes there no plugin can put a link in
+                place of.
 
         Raises:
             ConfigError: That cannot be done.
@@ -92,6 +98,11 @@ class Host:
         folder = self.data_dir / name
         try:
             make_private_folder(folder)
+            if user is not None:
+                let_through(self.data_dir)
+                let_through(folder)
+                folder = folder / f"user-{user}"
+                make_folder_of(user, folder)
         except OSError as error:
             raise ConfigError(
                 f"cannot make the data folder {folder}: {error.strerror}",

@@ -72,6 +72,11 @@ class Delivery(ABC):
         return 0
 
     @property
+    def pid(self) -> int:
+        """Its worker's process; 0 where it has none."""
+        return 0
+
+    @property
     def last_crash(self) -> CrashReport | None:
         """What is known of the last time."""
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from slipstream import _native
 from slipstream._native import lib
+from slipstream._platform import who_bars
 from slipstream.config import Mode, Overflow, Reload, plugin_config, settle_own
 from slipstream.delivery.description import Description, Identity
 from slipstream.delivery.instance import Instance, LoadReason
@@ -133,6 +134,7 @@ class Reloadable(Delivery, Generic[V]):
         copy = self._copied(path, config)
         try:
             _require_services(copy, self._host)
+            _require_way(copy.path, config.user)
             own = settle_own(config, None if copy.info is None else copy.info.config_schema)
             _native.hide(own.forms)
         except BaseException:
@@ -148,9 +150,10 @@ class Reloadable(Delivery, Generic[V]):
             self._tell_grants(fresh)
             self._host.pump.names[fresh.log_id] = self.name
             self._check(fresh)
-            data_dir = self._host.make_folder(self.name)
+            data_dir = self._host.make_folder(self.name, config.user)
+            _require_way(data_dir, config.user)
             if self.present is None:
-                tell_of_waiting(data_dir, self.name, self._host.pump)
+                tell_of_waiting(self._host.folder(self.name), self.name, self._host.pump)
             settled = plugin_config(config, self.name, resolved=own)
             self._write_letters(fresh)
         except BaseException:
@@ -243,6 +246,25 @@ class Reloadable(Delivery, Generic[V]):
             settled: The config for its `on_load`, packed.
             data_dir: The plugin's own folder, if it has one.
         """
+
+
+def _require_way(path: Path | None, user: str | None) -> None:
+    """Refuse a plugin that is to run as a user who cannot get to a file of his.
+
+    Raises:
+        ConfigError: He cannot.
+    """
+    if path is None or user is None:
+        return
+    try:
+        folder = who_bars(path, user)
+    except OSError:
+        return  # there is no such user, which its worker says
+    if folder is not None:
+        raise ConfigError(
+            f"the user {user} cannot get to {path}: he may not pass through {folder}",
+            f"run: chmod o+x {folder}; or use a folder that is open to him",
+        )
 
 
 def _require_services(copy: PrivateCopy, host: Host) -> None:

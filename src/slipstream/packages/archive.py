@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Self
 
+from slipstream._platform import make_private_folder
 from slipstream.errors import PackageError, PluginLoadError
 from slipstream.library import PluginInfo, read_file
 from slipstream.packages import meta
@@ -183,7 +184,7 @@ class Archive:
         library = self.place_in(below)
         folder = library.parent
         try:
-            below.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(below)
             if not self._lies_in(folder):
                 self._lay_down(folder)
         except OSError as error:

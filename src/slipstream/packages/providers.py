@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipstream._platform import let_through, make_private_folder
 from slipstream.config import JsonValue, PluginConfig, SchemaProblem, settle_own
 from slipstream.errors import ConfigError, PackageError
 from slipstream.files import FileProblem, read_small
@@ -20,6 +21,7 @@ from slipstream.packages import archive as archives
 from slipstream.packages import disk
 from slipstream.packages.archive import Archive
 from slipstream.packages.central import CentralClient
+from slipstream.packages.flags import Flags
 from slipstream.packages.lock import FILE as LOCK
 from slipstream.packages.names import PackageName
 from slipstream.packages.settings import (
@@ -35,40 +37,6 @@ from slipstream.packages.trust import TrustedKey, read_key
 from slipstream.text import printable
 
 _CURRENT, _PINNED, _UNPACKED = "current.json", "pinned", "packages"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
-    """How packages are verified, as the command line says.
-
-    Attributes:
-        skip_verify: Signatures are left out.
-        local_verify: Signature and key are those on this disk.
-        public_key: The key for that; "" is the usual one.
-        trust_on_first_use: A key that only the central gives is taken once, and pinned.
-    """
-
-    skip_verify: bool = False
-    local_verify: bool = False
-    public_key: str = ""
-    trust_on_first_use: bool = False
-
-    def check(self) -> None:
-        """Refuse those that exclude each other.
-
-        Raises:
-            ConfigError: They do; the texts are Quorum's.
-        """
-        if self.skip_verify and self.local_verify:
-            raise ConfigError(
-                "only --plugins.skipverify or --plugins.localverify must be set",
-                "leave out --plugins.skipverify",
-            )
-        if self.public_key and not self.local_verify:
-            raise ConfigError(
-                "--plugins.localverify is required for setting --plugins.publickey",
-                "add --plugins.localverify, or name the key in the settings",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +236,10 @@ class Providers:
         if self.store.find(wanted) is None:
             self._fetch(wanted)
         ready = self._verified(provider, wanted)
-        ready.archive.unpack(self._data / _UNPACKED)
+        unpacked = self._data / _UNPACKED
+        ready.archive.unpack(unpacked)
+        if ready.config.user is not None:  # who has to get to the copy of the library that he runs
+            let_through(unpacked)
         return ready
 
     def check(self, interface: str) -> None:
@@ -359,7 +330,7 @@ class Providers:
 
     def _fetch(self, wanted: PackageName) -> None:
         central = self._require_source(wanted)
-        self.store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.store.folder)
         with CentralClient(central, self.store.folder) as client:
             archive, signatures = client.fetch(wanted)
         self.store.lock().require(archive)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slipstream._platform import lock as lock_file
-from slipstream._platform import open_for_append
+from slipstream._platform import make_private_folder, open_for_append
 from slipstream.errors import PackageError
 from slipstream.packages.archive import Archive
 from slipstream.packages.disk import sweep, write_whole
@@ -118,7 +118,7 @@ class Store:
     def _changing(self) -> Iterator[None]:
         """Let nobody else change the folder meanwhile; removes what killed runs have left."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             held = open_for_append(self.folder / ".lock")
         except OSError as error:
             raise PackageError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from slipstream.errors import ConfigError
 from slipstream.server.actions import Actions
@@ -117,6 +117,8 @@ class AdminApp(Surface):
         if route.body is not None:
             asked.named = await self._named(request, route)
         response: Response = await getattr(self._actions, route.name)(asked)
+        if request.method == "HEAD" and isinstance(response, StreamingResponse):
+            return _without_stream(response)
         return response
 
     def _address(self, request: Request) -> str:
@@ -217,6 +219,13 @@ class AdminApp(Surface):
 def _has_body(request: Request) -> bool:
     headers = request.headers
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _without_stream(response: StreamingResponse) -> Response:
+    """Return its head alone: what makes the body may never end, and is not begun."""
+    head = Response(status_code=response.status_code, headers=response.headers)
+    del head.headers["content-length"]  # which nobody knows
+    return head
 
 
 def _allow(routes: Mapping[str, Route]) -> str:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from slipstream.config import PluginConfig
 from slipstream.errors import CannotOpenConfigFile, ConfigError, SlipstreamError
-from slipstream.server.packages import Packages
 from slipstream.server.settings import Options, read_config, read_packages
 
 if TYPE_CHECKING:
     from slipstream.manager import PluginManager
+    from slipstream.server.packages import Packages
 
 
 @dataclass(slots=True)
@@ -53,6 +53,8 @@ class Configs:
         self._safe_mode = options.safe_mode
         self.packages: Packages | None = None
         if options.plugins or options.node_config is not None:
+            from slipstream.server.packages import Packages  # noqa: PLC0415 - only where they are
+
             read = functools.partial(read_packages, options)
             self.packages = Packages(
                 manager, read, options.flags, data, safe_mode=options.safe_mode

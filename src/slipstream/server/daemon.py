@@ -281,7 +281,7 @@ class Daemon:
         if self._options.safe_mode:
             said["safe_mode"] = "every plugin is paused"
         self._say(logging.INFO, "ready", said)
-        self._notify.tell("READY=1", f"STATUS={len(self._manager.plugins)} plugins")
+        self._notify.tell("READY=1", f"STATUS=plugins: {len(self._manager.plugins)}")
         self._is_ready.set()
 
     async def _open_sources(self) -> None:

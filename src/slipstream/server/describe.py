@@ -8,13 +8,16 @@ import time
 from dataclasses import asdict, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipstream.config import MASK, PluginConfig, masked
 from slipstream.events import EventKind
 from slipstream.frames import kind_name
 from slipstream.loaded import Plugin
-from slipstream.server.packages import Packaged
 from slipstream.status import PluginState
+
+if TYPE_CHECKING:
+    from slipstream.server.packages import Packaged
 
 RETRIED_TOO_LONG = 60.0
 """Seconds for which an event may be offered again before its plugin counts as not ready."""
@@ -44,6 +47,7 @@ def status_of(plugin: Plugin, package: Packaged | None = None) -> dict[str, obje
         "counters": {**counted, "lag": counters.lag},
         "calls": None if calls is None else asdict(calls),
         "restarts": plugin.restarts,
+        "pid": plugin.pid,
         "callback": {"count": timed, "total_ns": total, "buckets": list(buckets)},
         "last_crash": None if crash is None else json.loads(crash.to_json()),
         "config": None if config is None else config_of(config),

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from slipstream.config import PluginConfig
 from slipstream.errors import ChangeUnderWay, PackageError, PluginNotLoaded, SlipstreamError
+from slipstream.packages.flags import Flags
 from slipstream.packages.names import PackageName, version_key
-from slipstream.packages.providers import Flags, Prepared, Providers
+from slipstream.packages.providers import Prepared, Providers
 from slipstream.packages.store import parse_name
 
 if TYPE_CHECKING:

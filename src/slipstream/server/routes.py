@@ -83,7 +83,9 @@ STATUS: Schema = _object(
     config_file=_NULLABLE,
     kinds={"type": "array", "items": _STRING},
     counters=_COUNTERS,
+    calls={"type": ["object", "null"]},
     restarts=_COUNT,
+    pid={"type": ["integer", "null"]},
     callback=_object(count=_COUNT, total_ns=_COUNT, buckets={"type": "array", "items": _COUNT}),
     last_crash={"type": ["object", "null"]},
     config={"type": ["object", "null"]},
@@ -240,7 +242,7 @@ ROUTES = (
     ),
     Route(
         *("GET", f"{_PLUGIN}/logs", "logs", "a plugin's last log lines", READ),
-        {JSON: {"type": "array", "items": _LINE}, EVENTS: _STRING},
+        {JSON: {"type": "array", "items": _LINE}, EVENTS: {}},
         query=(_FOLLOW, _LAST),
     ),
     Route(

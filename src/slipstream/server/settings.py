@@ -8,18 +8,21 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipstream._platform import group_number
 from slipstream.config import PluginConfig, load_config, settle_own
 from slipstream.errors import ConfigError, SlipstreamError
 from slipstream.library import check_library_path, judge, verify_digest
-from slipstream.packages.providers import Flags, Providers
-from slipstream.packages.settings import PluginSettings, path_of_uri, read_settings
+from slipstream.packages.flags import Flags
 from slipstream.server.data_dir import usual_folder
 from slipstream.server.origins import Origins
 from slipstream.server.sources.addresses import Address, is_loopback, parse_address, parse_host_port
 from slipstream.server.sources.pace import Speed, parse_speed
 from slipstream.server.token_files import TokenFiles
+
+if TYPE_CHECKING:
+    from slipstream.packages.settings import PluginSettings
 
 NETWORKS = ("mainnet", "testnet", "canary")
 USAGE, NOT_STARTED = 2, 3
@@ -190,6 +193,9 @@ def read_packages(options: Options) -> PluginSettings:
     Raises:
         ConfigError: It cannot be used.
     """
+    # Late, here and below: a daemon without packages starts sooner.
+    from slipstream.packages.settings import path_of_uri, read_settings  # noqa: PLC0415
+
     options.flags.check()
     if options.plugins and options.node_config is not None:
         raise ConfigError("only --plugins or --config must be set", "leave out one of them")
@@ -224,6 +230,8 @@ def _packages(found: Settings) -> None:
 
 def _check_packages(found: Settings, settings: PluginSettings, where: str) -> None:
     """Verify the packages that are here; what is to be fetched is seen when it has come."""
+    from slipstream.packages.providers import Providers  # noqa: PLC0415
+
     options = found.options
     data = (options.data_dir or usual_folder(options.network)).absolute()
     try:

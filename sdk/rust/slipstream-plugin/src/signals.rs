@@ -1,0 +1,44 @@
+//! A plugin's threads block all signals: those are the host's.
+
+#[cfg(unix)]
+mod unix {
+    use std::ffi::c_int;
+
+    /// As large as the sigset_t of any system.
+    #[repr(C, align(16))]
+    #[derive(Clone, Copy)]
+    struct Set([u64; 16]);
+
+    extern "C" {
+        fn sigfillset(set: *mut Set) -> c_int;
+        fn pthread_sigmask(how: c_int, set: *const Set, old: *mut Set) -> c_int;
+    }
+
+    const SIG_SETMASK: c_int = if cfg!(target_os = "linux") { 2 } else { 3 };
+
+    /// Until it is dropped, this thread takes no signal; a thread that is started inherits that.
+    pub struct Blocked(Set);
+
+    pub fn block_all() -> Blocked {
+        let (mut all, mut old) = (Set([0; 16]), Set([0; 16]));
+        // SAFETY: both sets have room for the system's own.
+        unsafe {
+            sigfillset(&mut all);
+            pthread_sigmask(SIG_SETMASK, &all, &mut old);
+        }
+        Blocked(old)
+    }
+
+    impl Drop for Blocked {
+        fn drop(&mut self) {
+            // SAFETY: the set that pthread_sigmask gave.
+            unsafe { pthread_sigmask(SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+        }
+    }
+}
+
+#[cfg(unix)]
+pub(crate) use unix::block_all;
+
+#[cfg(not(unix))]
+pub(crate) fn block_all() {}

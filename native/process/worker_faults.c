@@ -123,7 +123,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     if (!__atomic_compare_exchange_n(&fault->signal, &none, number, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST)) {
         if (thread != fault->thread) /* the first one has still to write */
-            syscall(SYS_pause);
+            syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0); /* pause, which not every machine has */
         die_of(none); /* we could not find the calls: what is there has to do */
     }
     fault->thread = thread;

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "windows"
 STREAM = ROOT / "examples" / "streams" / "mainnet_genesis.jsonl"
 FLAGS = ["-O1", "-std=c11", "-fvisibility=hidden", "-shared", "-I", str(ROOT / "include")]
-CYCLES = 1000 if os.environ.get("SLIPSTREAM_LONG") else 20
+CYCLES = 200 if os.environ.get("SLIPSTREAM_LONG") else 20
 MISSING = 77
 
 pytestmark = pytest.mark.no_asan

@@ -152,8 +152,8 @@ class Watched:
         for row in self.rows:
             rates = list(self._rates[row["name"]])[-wide:]
             body.append((row["state"], _line(row) + _spark(rates, marks)))
-            for line in textwrap.wrap(row["reason"], max(20, columns - 4)):
-                body.append(("", "    " + line))
+            reason = textwrap.wrap(row["reason"], max(20, columns - 4))
+            body += [("", f"    {line}") for line in reason]
         if lines:
             room = max(1, lines - len(out))
             self.first = max(0, min(self.first, len(body) - room))

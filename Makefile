@@ -159,6 +159,14 @@ dist: $(VENV)/.build ## build dist/*.whl and check it in a clean environment
 		--config-settings=build-dir=build/wheel --wheel-dir dist .
 	@$(python) tools/check_wheel.py dist/*.whl
 
+wheels: setup $(stamp_test) ## build dist/*.whl for every system on this one, and check each
+	@rm -rf dist
+	@$(pip) install --quiet $(call requirements,wheels)
+	@$(python) tools/wheels.py $(ARGS)
+	@$(python) tools/check_wheel.py dist/*.whl
+	@$(python) -m abi3audit --strict dist/*.whl
+	@for wheel in dist/*linux*.whl; do $(python) -m auditwheel show $$wheel >/dev/null || exit 1; done
+
 clean: ## remove what was built
 	@$(MAKE) -s -C examples clean
 	@rm -rf build dist $(core) src/slipstream/_native/cdef.pyi

@@ -104,7 +104,8 @@ def _type(annotation: object) -> str:
 
 def _entries(lines: list[str]) -> Iterator[str]:
     """The entries of a section as list items."""
-    entries = re.split(r"\n(?=\S)", inspect.cleandoc("\n".join(["", *lines])))
+    text = inspect.cleandoc("\n".join(["", *lines])).replace("``", "`")
+    entries = re.split(r"\n(?=\S)", text)
     for entry in entries:
         name, colon, rest = " ".join(entry.split()).partition(": ")
         yield (

@@ -2,12 +2,16 @@
 
 python tools/check_wheel.py dist/slipstream-....whl
 
-It is installed into a new environment in a folder for temporary files, where the header's own
-example is compiled against the installed header and loaded.
+Its core has to be for the system and machine of its name, export nothing but what Python asks for,
+and need nothing but what every such system has. Where the wheel is for this machine, it is
+installed into a new environment in a folder for temporary files, where the header's own example is
+compiled against the installed header and loaded.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import subprocess
@@ -16,11 +20,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import lief
+
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "slipstream/include/slipstream.h"
 WORKER = "slipstream/slipstream-worker"
 NOOP = "slipstream/slipstream-noop.so"
 CORE = "slipstream/_core.abi3.so"
+CORE_OF_WINDOWS = "slipstream/_core.pyd"
 TYPES = {"slipstream/py.typed", "slipstream/_core.pyi", "slipstream/_native/cdef.pyi"}
 SHARED = {
     "slipstream/share/pkgconfig/slipstream.pc",
@@ -31,7 +38,19 @@ RUST = {
     for path in (ROOT / "sdk" / "rust" / "slipstream-plugin").rglob("*")
     if path.name == "Cargo.toml" or path.suffix == ".rs"
 }
-REQUIRED = SHARED | RUST | {CORE, WORKER, HEADER, "slipstream/include/slipstream.hpp", NOOP} | TYPES
+REQUIRED = SHARED | RUST | {HEADER, "slipstream/include/slipstream.hpp"} | TYPES
+PROGRAMS = {WORKER, "slipstream/slipstream-check"}  # only Linux has mode process
+# What a core may need, by the start of its wheel's platform; for Linux with the newest version of
+# the C library's symbols.
+NEEDED = {
+    "win": r"python3|kernel32|advapi32|bcrypt|api-ms-win-(core-synch|crt)-[\w-]+",
+    "macosx": r"@rpath/_core\.abi3\.so|/usr/lib/libSystem\.B\.dylib",
+    "musllinux": r"libc\.so",
+    "manylinux": r"lib(c|m|dl|pthread|rt)\.so\.\d|ld-linux-[\w-]+\.so\.\d",
+    "linux": r"lib(c|m|dl|pthread|rt|gcc_s)\.so\.\d|ld-linux-[\w-]+\.so\.\d",
+}
+GLIBC = (2, 28)  # that of manylinux_2_28
+MACHINES = {"x86_64": "X86_64", "amd64": "AMD64", "aarch64": "AARCH64", "arm64": "ARM64"}
 
 HOST = """
 import pathlib, subprocess, sys
@@ -64,7 +83,14 @@ def check_contents(wheel: Path) -> list[str]:
             for path in (ROOT / "src").rglob("*")
             if path.is_file() and path.suffix not in {".pyc", ".so"}
         }
-        problems += [f"{name} is missing" for name in sorted((REQUIRED | sources) - names)]
+        is_linux = "linux_" in wheel.name
+        core = CORE_OF_WINDOWS if "-win_" in wheel.name else CORE
+        required = REQUIRED | sources | {core} | (PROGRAMS | {NOOP} if is_linux else set())
+        problems += [f"{name} is missing" for name in sorted(required - names)]
+        problems += [f"{name} is of no use there" for name in PROGRAMS & names if not is_linux]
+        problems += _check_record(archive)
+        if core in names:
+            problems += _check_core(wheel.stem.split("-")[-1], archive.read(core))
         allowed = re.compile(r"slipstream/|slipstream-[^/]+\.dist-info/")
         problems += [f"{name} does not belong there" for name in names if not allowed.match(name)]
         if HEADER in names and archive.read(HEADER) != (ROOT / "include/slipstream.h").read_bytes():
@@ -75,6 +101,66 @@ def check_contents(wheel: Path) -> list[str]:
             if not any(name.endswith(f"/licenses/{license_file}") for name in names):
                 problems.append(f"{license_file} is missing")
     return problems
+
+
+def _check_record(archive: zipfile.ZipFile) -> list[str]:
+    """Compare what RECORD says with what is there."""
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+    listed = dict(line.split(",")[:2] for line in archive.read(name).decode().splitlines())
+    listed.pop(name, None)
+    found = {}
+    for other in archive.namelist():
+        if other != name:
+            digest = hashlib.sha256(archive.read(other)).digest()
+            found[other] = "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return [f"{one} is not as RECORD has it" for one, _ in sorted(found.items() ^ listed.items())]
+
+
+def _check_core(platform: str, data: bytes) -> list[str]:
+    """Return what is wrong with the core in a wheel for a platform."""
+    binary = lief.parse(data)
+    if binary is None:
+        return ["the core is no library"]
+    problems = []
+    machine: object
+    exported: list[str]
+    needed: list[str]
+    if isinstance(binary, lief.PE.Binary):
+        table = binary.get_export()
+        machine = binary.header.machine
+        exported = [] if table is None else [str(e.name) for e in table.entries]
+        needed = [re.sub(r"\.dll$", "", str(name).lower()) for name in binary.libraries]
+    elif isinstance(binary, lief.MachO.Binary):
+        machine = binary.header.cpu_type
+        exported = [str(s.name).lstrip("_") for s in binary.exported_symbols]
+        exported = [name for name in exported if name not in {"mh_dylib_header", "dso_handle"}]
+        needed = [str(library.name) for library in binary.libraries]
+    elif isinstance(binary, lief.ELF.Binary):
+        machine = binary.header.machine_type
+        exported = [str(s.name) for s in binary.exported_symbols]
+        exported = [name for name in exported if name not in {"_init", "_fini"}]
+        needed = [str(name) for name in binary.libraries]
+        versions = [
+            str(v.name)
+            for r in binary.symbols_version_requirement
+            for v in r.get_auxiliary_symbols()
+        ]
+        numbers = [tuple(map(int, v[6:].split("."))) for v in versions if v.startswith("GLIBC_2")]
+        if platform.startswith("manylinux") and max(numbers, default=GLIBC) > GLIBC:
+            problems.append(f"the core needs glibc {max(numbers)}")
+    (wanted,) = (value for key, value in MACHINES.items() if platform.endswith(key))
+    if wanted not in str(machine):
+        problems.append(f"the core is for {machine}, its name says {platform}")
+    if [name for name in exported if not name.startswith("PyInit_")]:
+        problems.append(f"the core exports {exported}")
+    may = re.compile(NEEDED[re.split(r"_", platform, maxsplit=1)[0]])
+    problems += [f"the core needs {name}" for name in needed if not may.fullmatch(name)]
+    return problems
+
+
+def runs_here(wheel: Path) -> bool:
+    """Say whether a wheel is for this machine and its C library."""
+    return bool(re.search(rf"-(manylinux\w*|linux)_{os.uname().machine}\.whl$", wheel.name))
 
 
 def check_installed(wheel: Path) -> None:
@@ -108,8 +194,11 @@ def main() -> int:
         if problems:
             print(f"{wheel}:", *problems, sep="\n  ", file=sys.stderr)
             return 1
-        check_installed(wheel)
-        print(f"{wheel}: complete, and works in a new environment")
+        if runs_here(wheel):
+            check_installed(wheel)
+            print(f"{wheel}: complete, and works in a new environment")
+        else:
+            print(f"{wheel}: complete; not run, for it is for another system")
     return 0
 
 

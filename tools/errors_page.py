@@ -166,8 +166,15 @@ def refused() -> Iterator[tuple[str, Row]]:
             yield name, (text, "")
 
 
+_INLINE = ROOT / "native" / "platform" / "linux" / "inline.h"
+_C_NAMES = dict(
+    re.findall(r'^#define (SS_OS_\w+) ("[^"]*")', _INLINE.read_text(encoding="utf-8"), re.MULTILINE)
+)
+
+
 def _c_text(rest: str) -> str:
     """The format of a call, the alternatives of a condition with a stroke between them."""
+    rest = re.sub(r"\bSS_OS_\w+", lambda found: _C_NAMES.get(found[0], found[0]), rest)
     runs = re.findall(r'((?:"(?:[^"\\]|\\.)*"\s*|\b[A-Z_]{6,}\b\s*(?="))+)', rest)
     texts = ["".join(_C_TEXT.findall(run)).replace('\\"', '"') for run in runs]
     shown = [re.sub(r"%[-+.*\d]*(?:zu|l*[uds]|c)|%\w", "\0", text) for text in texts]

@@ -27,7 +27,7 @@ _FENCE = re.compile(r"^( *)```(\w+) file=(\S+)$", re.MULTILINE)
 _LANGUAGES = {".h": "c", ".c": "c", ".hpp": "cpp", ".cpp": "cpp", ".rs": "rust", ".json": "json",
               ".service": "ini", ".yml": "yaml", ".py": "python", ".xsd": "xml"}  # fmt: skip
 _ASIDE = InclusionLevel.NOT_IN_NAV
-_UNSEARCHED = "---\nsearch: {exclude: true}\n---\n"
+_UNSEARCHED = "---\nsearch: {exclude: true}\nhide: [toc]\n---\n"
 _IMAGES = {".svg", ".png"}
 
 

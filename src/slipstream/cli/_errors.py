@@ -131,10 +131,31 @@ def _told(error: BaseException) -> tuple[str, str, int]:
 def _not_understood(error: click.UsageError) -> tuple[str, str]:
     command = error.ctx.command_path if error.ctx else "slipstream"
     if not isinstance(error, click.NoSuchOption):
-        return error.format_message(), f"{command} --help"
-    meant = _meant(error)
-    asked = f"did you mean {meant}? " if meant else ""
+        message = error.format_message()
+        asked = _command_meant(error) if message.startswith("No such command") else ""
+        return message, f"{asked}{command} --help"
+    if error.ctx is not None and error.ctx.parent is None:
+        asked = f"options stand behind their command: slipstream run {error.option_name} ...; "
+    else:
+        meant = _meant(error)
+        asked = f"did you mean {meant}? " if meant else ""
     return f"No such option '{error.option_name}'", f"{asked}{command} --help"
+
+
+def _command_meant(error: click.UsageError) -> str:
+    """Return the question whether another command was meant, or what to do with a file."""
+    from slipstream.config import closest  # noqa: PLC0415 - only for mistakes
+
+    given = error.message.split("'")[1]
+    if given.endswith((".json5", ".json")):
+        return f"to load a plugin: slipstream run --slipstream-config {given} EVENTS; "
+    if given.endswith((".so", ".dylib", ".dll")):
+        return f"to try a plugin: slipstream check {given}; "
+    context = error.ctx
+    group = None if context is None else context.command
+    names = group.list_commands(context) if isinstance(group, click.Group) and context else []
+    near = closest(given, names)
+    return f"did you mean {near}? " if near and "Did you mean" not in error.message else ""
 
 
 def _meant(error: click.NoSuchOption) -> str:

@@ -247,7 +247,7 @@ def load_config(path: str | os.PathLike[str]) -> PluginConfig:
                 f"the config file {shown_path} {problem.reason}",
                 "correct the path, or let the user that runs the host read the file",
             ) from None
-        if names_library(source):
+        if names_library(source) and not source.is_dir():
             raise _library_given(source) from None
         raise CannotReadConfigFile(
             f"the config file {shown_path} {problem.reason}",
@@ -275,6 +275,11 @@ def config_of_bytes(content: bytes, source: Path) -> PluginConfig:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" in content and content[:2] not in {b"\xff\xfe", b"\xfe\xff"}:  # else UTF-16
+            raise CannotReadConfigFile(
+                f"{shown_path} is no text, and so no config file",
+                'give the JSON5 file that names the library: { libpath: "./libplugin.so" }',
+            ) from None
         line = content.count(b"\n", 0, error.start) + 1
         raise CannotReadConfigFile(
             f"the config file {shown_path} is not UTF-8: byte 0x{content[error.start]:02x} "

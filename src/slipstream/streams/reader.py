@@ -224,6 +224,10 @@ def _bad_json(raw: bytes, error: Exception) -> Unreadable:
         return Unreadable(
             f"{lone} is one half of a character", "write both halves, or the character itself"
         )
+    if b"libpath" in raw:
+        return Unreadable(
+            "that is a plugin's config, and no event", "give it behind --slipstream-config"
+        )
     if not raw.endswith(b"\n"):
         return Unreadable(
             "cut off inside of the line", "its writer was stopped in the middle; remove the line"

@@ -1,0 +1,270 @@
+"""Typical mistakes: each is answered with what is wrong, where, and the right next step."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slipstream.cli import main
+
+GOOD = 'libpath: "tally.so"'
+CONFIGS = {
+    "good": GOOD,
+    "no-libpath": 'name: "x"',
+    "typo": 'libpaht: "tally.so"',
+    "short-typo": f'{GOOD}, mod: "inline"',
+    "mode": f'{GOOD}, mode: "fork"',
+    "type": "libpath: 7",
+    "unquoted": "libpath: tally.so",
+    "twice": f'{GOOD}, mode: "inline", mode: "thread"',
+    "variable": f'{GOOD}, log_every: "env://NO_SUCH_VARIABLE"',
+    "secret": f'{GOOD}, log_every: "file://nowhere"',
+    "own-typo": f"{GOOD}, log_evry: 1",
+    "own-range": f"{GOOD}, log_every: -1",
+    "ring": f'{GOOD}, ring_bytes: "17MiB"',
+    "seconds": f"{GOOD}, unload_timeout: -1",
+    "user-inline": f'{GOOD}, mode: "inline", user: "nobody"',
+    "user": f'{GOOD}, mode: "process", user: "no-such-user"',
+    "digest": f'{GOOD}, sha256: "{"0" * 64}"',
+    "off": f"{GOOD}, enabled: false",
+    "name": f'{GOOD}, name: "My Plugin"',
+    "restart": f"{GOOD}, restart: {{max_crash: 3}}",
+    "overflow": f'{GOOD}, overflow: "drop"',
+    "open-folder": 'libpath: "open/tally.so"',
+}
+# Libraries that are none, or not for here: a config of that name gives each to `run`.
+LIBRARIES = {
+    "missing": ("does not exist", "build it, or correct libpath"),
+    "picture": ("is not a shared library", "the compiled plugin (.so), not its source"),
+    "text": ("is not a shared library", "the compiled plugin (.so), not its source"),
+    "python": ("is not a shared library", "the compiled plugin (.so), not its source"),
+    "empty": ("is an empty file", "an interrupted build or copy"),
+    "cut": ("is a damaged ELF file", "copy it again and compare the sizes"),
+    "arm": ("is built for AArch64", "this host is", "use the plugin's build for"),
+    "archive": ("is a static library (.a)", "cc -shared"),
+    "object": ("is an object file (.o)", "link it: cc -shared"),
+    "program": ("is a program, not a shared library", "link it with -shared"),
+    "windows": ("is a Windows library (PE)", "use the plugin's build for Linux"),
+    "mac": ("is a macOS library", "use the plugin's build for Linux"),
+    "other": ("does not export slipstream_create_plugin_v1", "SLIPSTREAM_EXPORT"),
+    "rust": ("a Rust-ABI plugin of snarkVM or Geyser", "give it slipstream_create_plugin_v1"),
+    "dangling": ("does not exist", "build it, or correct libpath"),
+    "folder": ("is a folder, not a file", "name a shared library"),
+    "old": ("needs a host of ABI 1.99 or newer", "install a newer slipstream"),
+}
+RUN = "run --slipstream-config"
+START = "start --data-dir state --client --network mainnet --check-config --slipstream-config"
+# The command, what it exits with, and what its answer says, the next step among it.
+MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
+    # Commands and options, their order
+    ("strat", 2, ("No such command 'strat'", "did you mean start?")),
+    ("good.json5", 2, ("No such command", "run --slipstream-config good.json5 EVENTS")),
+    ("tally.so", 2, ("No such command", "slipstream check tally.so")),
+    ("--slipstream-config good.json5 run", 2, ("options stand behind their command",)),
+    ("plugins relaod tally", 2, ("No such command 'relaod'", "eload")),
+    ("run", 2, ("EVENTS", "slipstream run --help")),
+    ("run events.jsonl", 2, ("--slipstream-config", "slipstream run --help")),
+    (f"{RUN} good.json5", 2, ("Missing argument 'EVENTS'", "slipstream run --help")),
+    ("run --config good.json5 events.jsonl", 2, ("did you mean --slipstream-config?",)),
+    (
+        f"{RUN} good.json5 {RUN[4:]} good.json5 events.jsonl",
+        2,
+        ("is given twice", "another `name`"),
+    ),
+    ("--log-level loud run", 2, ("'loud' is not one of 'trace'",)),
+    ("new tally --lang java", 2, ("'java' is not one of 'c'", "slipstream new --help")),
+    ("completion tcsh", 2, ("'tcsh' is not one of 'bash'",)),
+    ("config", 2, ("ask for --schema", "slipstream config --help")),
+    ("check", 2, ("name a library, or a config file",)),
+    ("check --only nonsense tally.so", 2, ("no check is left", "slipstream checks lists them")),
+    ("checks --explain events.overread", 2, ("did you mean events.over-read?",)),
+    # Configs
+    (
+        f"{RUN} nowhere.json5 events.jsonl",
+        3,
+        ("nowhere.json5", "does not exist", "correct the path"),
+    ),
+    (f"{RUN} tally.so events.jsonl", 3, ("is a library, and not the config", "libpath:")),
+    (f"{RUN} x.toml events.jsonl", 3, ("is written in TOML", "write it as JSON5")),
+    (f"{RUN} x.yaml events.jsonl", 3, ("is written in YAML", "write it as JSON5")),
+    (f"{RUN} picture.png events.jsonl", 3, ("is no text, and so no config", "the JSON5 file")),
+    (f"{RUN} folder.so events.jsonl", 3, ("folder", "JSON5 text file")),
+    (f"{RUN} empty.json5 events.jsonl", 3, ("the config is empty", "write at least")),
+    (f"{RUN} comma.json5 events.jsonl", 3, ("comma.json5:3:3", "put a comma between")),
+    (f"{RUN} array.json5 events.jsonl", 3, ("one object with keys, not an array",)),
+    (f"{RUN} big.json5 events.jsonl", 3, ("is larger than 64 KiB",)),
+    (f"{RUN} no-libpath.json5 events.jsonl", 3, ("libpath is not set", "add libpath")),
+    (f"{RUN} typo.json5 events.jsonl", 3, ("typo.json5:1:2", 'did you mean "libpath"?')),
+    (f"{RUN} short-typo.json5 events.jsonl", 3, ('unknown key "mod"', 'write "mode"')),
+    (f"{RUN} mode.json5 events.jsonl", 3, ('"inline", "thread" or "process"', "write for example")),
+    (f"{RUN} type.json5 events.jsonl", 3, ("must be the path of a file, not 7",)),
+    (f"{RUN} unquoted.json5 events.jsonl", 3, ("is not a value", "put text in quotes")),
+    (f"{RUN} twice.json5 events.jsonl", 3, ("mode is set twice", "keep one of the two")),
+    (f"{RUN} variable.json5 events.jsonl", 3, ("NO_SUCH_VARIABLE is not set", "set NO_SUCH_")),
+    (f"{RUN} secret.json5 events.jsonl", 3, ("the file nowhere does not exist", "put the secret")),
+    (f"{RUN} own-typo.json5 events.jsonl", 3, ('did you mean "log_every"?', "slipstream inspect")),
+    (f"{RUN} own-range.json5 events.jsonl", 3, ("must be at least 0", "slipstream inspect")),
+    (f"{RUN} ring.json5 events.jsonl", 3, ("a power of two", 'ring_bytes: "16MiB"')),
+    (f"{RUN} seconds.json5 events.jsonl", 3, ("a number of seconds from 0.1", "for example")),
+    (f"{RUN} user-inline.json5 events.jsonl", 3, ("has no effect in mode", 'mode: "process"')),
+    (f"{RUN} user.json5 events.jsonl", 3, ("there is no user no-such-user", "getent passwd")),
+    (f"{RUN} digest.json5 events.jsonl", 3, ("has SHA-256", "update `sha256`")),
+    (f"{RUN} off.json5 events.jsonl", 3, ("no plugin is left to run", "set enabled: true")),
+    (f"{RUN} name.json5 events.jsonl", 3, ("1 to 63 of the characters", 'name: "my-plugin"')),
+    (f"{RUN} restart.json5 events.jsonl", 3, ("not a key of restart", 'mean "max_crashes"?')),
+    (f"{RUN} overflow.json5 events.jsonl", 3, ('not "drop"', 'overflow: "block"')),
+    # Rights
+    (f"{RUN} open-folder.json5 events.jsonl", 3, ("open", "chmod")),
+    # Libraries
+    *((f"{RUN} {name}-library.json5 events.jsonl", 3, words) for name, words in LIBRARIES.items()),
+    ("inspect nowhere.so", 1, ("No such file or directory", "check the path")),
+    ("inspect python.so", 1, ("is not a shared library", "not its source")),
+    ("doctor nowhere.so", 1, ("does not exist", "build it, or correct libpath")),
+    ("doctor typo.json5", 1, ('did you mean "libpath"?', 'write "libpath"')),
+    ("config --schema nowhere.so", 3, ("No such file or directory", "check the path")),
+    # Events
+    (f"{RUN} good.json5 nowhere.jsonl", 4, ("No such file or directory", "name a capture")),
+    (f"{RUN} good.json5 folder.so", 4, ("Is a directory", "name a capture")),
+    (f"{RUN} good.json5 picture.png", 4, ("neither a capture nor JSON lines", "name a capture")),
+    (f"{RUN} good.json5 tally.so", 4, ("neither a capture", "slipstream doctor FILE")),
+    (f"{RUN} good.json5 good.json5", 4, ("a plugin's config, and no event", "--slipstream-config")),
+    (f"{RUN} good.json5 empty.jsonl", 4, ("is empty", "whether its writer has run")),
+    ("show kind.jsonl", 4, ("the kind 'Nonsense' is unknown", "known: MappingUpdate")),
+    ("show field.jsonl", 4, ("line 1: a Block needs block_hex", "examples/streams")),
+    ("show hex.jsonl", 4, ("is not hexadecimal", "two digits for each byte")),
+    ("show half.jsonl", 4, ("cut off inside of the line", "remove the line")),
+    ("show events.jsonl --limit many", 2, ("'many' is not a valid integer",)),
+    ("convert events.jsonl /nowhere/out.slip", 4, ("/nowhere/out.slip", "in a folder with room")),
+    ("convert events.jsonl good.json5", 4, ("File exists", "a file that does not exist yet")),
+    # Without a daemon, and daemons
+    ("plugins list --url http://127.0.0.1:1", 1, ("no answer", "slipstream start")),
+    (f"{START} good.json5 --rest nonsense", 2, ("'nonsense' is no address", "HOST:PORT")),
+    (f"{START} typo.json5", 3, ("did you mean",)),
+    (f"{START} missing-library.json5", 3, ("does not exist", "build it")),
+    (f"{START.replace('mainnet', 'moonnet')} good.json5", 2, ("none of mainnet, testnet",)),
+    (f"{START.replace('client', 'prover')} good.json5", 2, ("a prover finalizes no blocks",)),
+    ("token list --data-dir nowhere", 2, ("'nowhere' does not exist",)),
+    ("replay events.jsonl --to x.sock", 2, ("is no address", "unix:PATH or tcp:HOST:PORT")),
+    # Others
+    ("new My-Plugin", 2, ("is no name for a plugin", "a-z, 0-9")),
+    ("new ../plugin", 2, ("is no name for a plugin", "a-z, 0-9")),
+    ("new folder.so", 1, ("is there already", "--folder")),
+    ("symbolize nowhere.json", 1, ("No such file or directory", "check the path")),
+    ("symbolize good.json5", 1, ("is no crash report", "crash-NAME-TIME.json")),
+    ("package build nowhere", 2, ("'nowhere' does not exist",)),
+]
+
+OLD = """
+#include <slipstream.h>
+static void destroy(void *i) { (void)i; }
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    static const slipstream_plugin table = {.struct_size = sizeof table, .min_host_minor = 99,
+                                            .name = "old", .version = "1", .destroy = destroy};
+    (void)host;
+    return &table;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, examples: Path, compile_plugin) -> Path:
+    """A folder with everything that may be mistaken for something else."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    tally = (examples / "tally" / "tally.so").read_bytes()
+    lines = (examples / "streams" / "mainnet_derived_blocks_1_to_5.jsonl").read_bytes()
+    picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1@"
+    machine = struct.pack("<H", 62 if tally[18] == 183 else 183)
+    files = {
+        "tally.so": tally,
+        "picture.png": picture,
+        "picture.so": picture,
+        "text.so": b"hello\n",
+        "python.so": b"def f():\n    pass\n",
+        "empty.so": b"",
+        "cut.so": tally[:2000],
+        "arm.so": tally[:18] + machine + tally[20:],
+        "windows.so": b"MZ" + bytes(200),
+        "mac.so": bytes.fromhex("cffaedfe0c000001") + bytes(200),
+        "x.toml": b'libpath = "tally.so"\n',
+        "x.yaml": b"libpath: tally.so\n",
+        "empty.json5": b"",
+        "comma.json5": b'{\n  libpath: "tally.so"\n  mode: "inline"\n}\n',
+        "array.json5": b"[1]",
+        "big.json5": b"// " + b"x" * 70_000 + b"\n{}",
+        "events.jsonl": b"".join(lines.splitlines(keepends=True)[:3]),
+        "empty.jsonl": b"",
+        "kind.jsonl": b'{"kind":"Nonsense"}\n',
+        "field.jsonl": b'{"kind":"Block"}\n',
+        "hex.jsonl": b'{"kind":"Block","block_hex":"zz","block_height":1}\n',
+        "half.jsonl": b'{"kind":"Block","block_hex":"00","block_hei',
+        "a.c": b"int f(void);\nint f(void) { return 1; }\n",
+        "r.c": b"void _create_plugin(void);\nvoid _create_plugin(void) {}\n",
+    }
+    configs = {f"{name}.json5": f"{{{text}}}" for name, text in CONFIGS.items()}
+    configs |= {f"{name}-library.json5": f'{{libpath: "{name}.so"}}' for name in LIBRARIES}
+    for name, content in (files | {n: t.encode() for n, t in configs.items()}).items():
+        (folder / name).write_bytes(content)
+    shutil.copy(shutil.which("true"), folder / "program.so")
+    shutil.copy(compile_plugin(OLD), folder / "old.so")
+    (folder / "dangling.so").symlink_to("nowhere")
+    (folder / "folder.so").mkdir()
+    (folder / "open").mkdir()
+    shutil.copy(folder / "tally.so", folder / "open")
+    (folder / "open").chmod(0o777)
+    script = """cc -c a.c -o object.so && ar rc archive.so object.so
+        cc -shared -fPIC a.c -o other.so && cc -shared -fPIC r.c -o rust.so"""
+    subprocess.run(script, shell=True, cwd=folder, check=True, timeout=120)
+    return folder
+
+
+def answer(words: str, folder: Path) -> tuple[int, str]:
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setenv("COLUMNS", "200")
+        stack.enter_context(contextlib.chdir(folder))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(out))
+        code = main(words.split())
+    return code, out.getvalue()
+
+
+@pytest.mark.parametrize(("words", "code", "said"), MISTAKES, ids=[one[0] for one in MISTAKES])
+def test_a_mistake_has_its_next_step(words: str, code: int, said, place: Path) -> None:
+    found, text = answer(words, place)
+    for part in said:
+        assert part in text
+    assert found == code
+    assert "next: " in text
+    assert "Traceback" not in text
+    assert "internal error" not in text
+
+
+def test_there_are_many() -> None:
+    assert len({words for words, _, _ in MISTAKES}) == len(MISTAKES) >= 60
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk on this machine")
+def test_a_full_disk(place: Path) -> None:
+    command = "exec slipstream show events.jsonl --json > /dev/full"
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        command,
+        check=False,
+        shell=True,
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+    assert "next: make room" in done.stderr

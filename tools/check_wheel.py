@@ -91,7 +91,7 @@ def check_contents(wheel: Path) -> list[str]:
         problems += _check_record(archive)
         if core in names:
             problems += _check_core(wheel.stem.split("-")[-1], archive.read(core))
-        allowed = re.compile(r"slipstream/|slipstream-[^/]+\.dist-info/")
+        allowed = re.compile(r"slipstream(_pytest)?/|slipstream-[^/]+\.dist-info/")
         problems += [f"{name} does not belong there" for name in names if not allowed.match(name)]
         if HEADER in names and archive.read(HEADER) != (ROOT / "include/slipstream.h").read_bytes():
             problems.append(f"{HEADER} is not the one in include/")

@@ -103,7 +103,11 @@ def killing(nodes: list[Node], every: float) -> Iterator[list[int]]:
     end, kills = threading.Event(), [0]
 
     def kill() -> None:
-        while not end.wait(every):
+        pause = every
+        while not end.wait(pause):
+            # Where a worker takes longer to start than it may live, it gets nothing done: it is
+            # given a little more time after each kill.
+            pause *= 1.05
             kills[0] += sum(node.kill_worker() for node in nodes)
 
     killer = threading.Thread(target=kill)

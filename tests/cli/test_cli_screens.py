@@ -10,12 +10,15 @@ import io
 import os
 import re
 import unittest.mock
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from slipstream.cli import COMMANDS, cli, main
+from slipstream.cli._output import emit
 from slipstream.cli._tables import show_table
+from slipstream.cli.top import Watched
 from slipstream.server import Tokens
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +48,34 @@ def a_row(_folder: Path) -> str:
     return ""
 
 
+class Daemon:
+    """What a daemon says of its plugins; time goes on between two looks."""
+
+    network = "mainnet"
+
+    def plugins(self) -> list[dict[str, object]]:
+        callback = {"buckets": [0] * 10 + [900, 90, 10]}
+        common = {"callback": callback, "restarts": 3}
+        counters = {"acknowledged": 12_345, "lag": 1250}
+        return [
+            {"name": "ledger", "state": "running", "reason": "", "counters": counters, **common},
+            {
+                "name": "a-plugin-with-a-long-name",
+                "state": PLUGIN["state"],
+                "reason": PLUGIN["reason"],
+                "counters": {"acknowledged": 7, "lag": 10**9},
+                **common,
+            },
+        ]
+
+
+def a_look(_folder: Path) -> str:
+    watched = Watched(Daemon())
+    watched.look()
+    emit(watched.text(int(os.environ["COLUMNS"])) + "\n")
+    return ""
+
+
 # What is shown, by name: the words of a command, with {} for what is made for it.
 SHOWN = {
     "run": (f"run --slipstream-config {TALLY} {EVENTS}", None),
@@ -52,9 +83,10 @@ SHOWN = {
     "inspect": ("inspect examples/tally/tally.so", None),
     "doctor": (f"doctor {TALLY}", None),
     "doctor-refuses": ("doctor /dev/null", None),
-    "checks": ("checks binary.kind", None),
+    "checks": ("checks --explain binary.kind", None),
     "tokens": ("token list --data-dir {}", tokens),
     "plugins": ("", a_row),
+    "top": ("", a_look),
 }
 # What is another on each machine, or at each time.
 VOLATILE = [
@@ -66,10 +98,11 @@ VOLATILE = [
     (r"[\d,]+ bytes", "N bytes"),
     (r"this machine:(.|\n)*(?=^\S+:)", ""),  # some lack something
     (r"all \d+ steps", "all N steps"),
+    (r"\d\d:\d\d:\d\d UTC", "HH:MM:SS UTC"),
 ]
 
 
-def screen(words: str, columns: int) -> str:
+def screen(words: str, columns: int, made: Callable[[Path], str] = a_row) -> str:
     out = io.StringIO()
     with (
         unittest.mock.patch.dict(os.environ, COLUMNS=str(columns)),
@@ -80,7 +113,7 @@ def screen(words: str, columns: int) -> str:
         if words:
             main(words.split())
         else:
-            a_row(ROOT)
+            made(ROOT)
     return out.getvalue()
 
 
@@ -89,7 +122,7 @@ def screen(words: str, columns: int) -> str:
 def test_a_screen_is_as_it_was_kept(name: str, columns: int, tmp_path: Path, examples) -> None:
     words, made = SHOWN[name]
     given = made(tmp_path) if made is not None and words else ""
-    text = screen(words.format(given), columns)
+    text = screen(words.format(given), columns, made or a_row)
     for pattern, instead in VOLATILE:
         text = re.sub(pattern, instead, text, flags=re.MULTILINE)
     kept = SCREENS / f"{name}-{columns}.txt"
@@ -100,8 +133,13 @@ def test_a_screen_is_as_it_was_kept(name: str, columns: int, tmp_path: Path, exa
 
 @pytest.mark.parametrize("columns", [80, 60])
 def test_no_line_is_wider_than_the_screen(columns: int, tmp_path: Path, examples) -> None:
-    """Events are lines of their own width: `show` is for pipes, too."""
-    shown = [words.format(tokens(tmp_path)) for words, _ in SHOWN.values() if "show " not in words]
+    """Events are lines of their own width: `show` is for pipes, too; so is code to be copied."""
+    own = ("show ", "--explain ")
+    shown = [
+        words.format(tokens(tmp_path))
+        for words, _ in SHOWN.values()
+        if not any(one in words for one in own)
+    ]
     context = cli.make_context("slipstream", [], resilient_parsing=True)
     for name in COMMANDS:
         below = getattr(cli.get_command(context, name), "commands", {})

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import sys
+import textwrap
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -151,8 +152,8 @@ class Watched:
         for row in self.rows:
             rates = list(self._rates[row["name"]])[-wide:]
             body.append((row["state"], _line(row) + _spark(rates, marks)))
-            if row["reason"]:
-                body.append(("", "    " + row["reason"]))
+            reason = textwrap.wrap(row["reason"], max(20, columns - 4))
+            body += [("", f"    {line}") for line in reason]
         if lines:
             room = max(1, lines - len(out))
             self.first = max(0, min(self.first, len(body) - room))

@@ -1,6 +1,6 @@
 // Made from slipstream.h by tools/rust_bindings.py; do not edit.
 //! The contract as it is in C: what the header says of a name holds here.
-#![allow(non_camel_case_types, missing_docs)]
+#![allow(non_camel_case_types, missing_docs, clippy::identity_op)]
 
 use std::ffi::{c_char, c_void, CStr};
 use std::mem::size_of;

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from slipstream import _native, frames
 from slipstream._native import lib
+from slipstream._platform import LIBRARY_SUFFIX
 from slipstream.check.given import subject_of
 from slipstream.check.library_file import CONFIG_ENDINGS
 from slipstream.check.samples import usual
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from slipstream.events import Event
     from slipstream.loaded import Plugin
 
-NOOP = Path(_native.MODULE_FILE).resolve().with_name("slipstream-noop.so")
+NOOP = Path(_native.MODULE_FILE).resolve().with_name(f"slipstream-noop{LIBRARY_SUFFIX}")
 MODES = ("inline", "thread", "process")
 
 _RUN = 256  # events that are handed over at once

@@ -85,8 +85,8 @@ def test_kinds_that_nobody_wants_are_not_even_encoded(manager, compile_plugin, t
     native = Recorder(compile_plugin, tmp_path, kinds="0x8")
     plugin = manager.load_plugin(native.config())
     assert [k for k in range(64) if manager.has_subscribers(k)] == [EventKind.BLOCK]
-    manager.broadcast(MappingUpdate("not", "even", "bytes", "here"))
-    manager.mapping_update(None, None, None, None, "no height")
+    manager.broadcast(MappingUpdate(b"no", b"bytes", b"are", b"copied", "no height"))
+    manager.mapping_update(b"no", b"bytes", b"are", b"copied", 7)
     assert manager.broadcast_many([*SOME, AppEvent(63, b"")]) == 6
     assert native.ordinals == [1]
     assert plugin.counters.accepted == 1

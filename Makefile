@@ -141,7 +141,7 @@ packages: setup $(stamp_test) ## swap packages 10,000 times, kill their changes 
 		tests/packages/test_installed.py tests/packages/test_signatures.py $(ARGS)
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s -k killed tests/packages/test_hostile_centrals.py
 
-windows: setup $(stamp_test) ## run the core for Windows under wine, with 200 loads and unloads
+windows: setup $(stamp_test) ## run the core for Windows under wine (apt-get install wine64)
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/windows $(ARGS)
 
 cross: setup $(stamp_test) ## build the core for Windows and macOS, in build/cross

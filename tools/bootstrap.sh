@@ -6,8 +6,8 @@
 # What Debian has to provide and is missing is installed with apt-get, as root or by a sudo that
 # asks for no password; otherwise the command to type is named and nothing is changed. Without
 # anything missing no network is needed. --tests also wants a second compiler (clang) with its
-# sanitizers, g++ and gdb, which some tests use, and a browser, promtool, two shells, gpg, minisign,
-# PostgreSQL and wine; what needs them is skipped where those are missing.
+# sanitizers, g++ and gdb, which some tests use, and a browser, promtool, two shells, gpg, minisign
+# and PostgreSQL; what needs them is skipped where those are missing.
 #
 # Whether a tool is there is found out by using it as the build and the tests do: a compiler is of
 # no use without its libraries, which are packages of their own.
@@ -71,8 +71,6 @@ optional_packages() {
     # Debian's pg_config without a server comes with libpq-dev alone.
     pg_config --includedir >/dev/null 2>&1 || echo libpq-dev
     [ -x "$(pg_config --bindir 2>/dev/null)/initdb" ] || echo postgresql
-    command -v wine64 >/dev/null || command -v wine >/dev/null || [ -x /usr/lib/wine/wine64 ] ||
-        echo wine64
     program | makes gcc -x c || echo gcc libc6-dev
     program cstdio | makes g++ -x c++ || echo g++
     program cstdio | makes c++ -x c++ || echo g++

@@ -171,3 +171,11 @@ def test_the_module_s_own_example(compile_plugin, tmp_path) -> None:
         host.flush()
         assert host.acknowledged == 1
         assert not host.misbehaviour
+
+
+def test_a_fake_host_is_loaded_once(examples) -> None:
+    with FakeHost(examples / "minimal" / "minimal.so") as host:
+        with pytest.raises(PluginFailed, match="loaded before") as caught:
+            host.load()
+        assert "`with FakeHost(...)` loads it" in caught.value.hint
+        assert host.deliver(Block(b"b", 1)).ok

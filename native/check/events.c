@@ -33,11 +33,12 @@ static bool comes_again(int32_t status) {
            status == SLIPSTREAM_TIMEOUT;
 }
 
-static void tell_rejections(ss_guest *guest, int32_t status) {
+/* Of a run from `first` on, and with EXPLICIT_ACK of those before it. */
+static void tell_rejections(ss_guest *guest, int32_t status, uint64_t first) {
     ss_rejection *rejections;
     const size_t count = ss_host_take_rejections(&guest->host.settle, &rejections);
     for (size_t i = 0; i < count; i++) {
-        if (status == SLIPSTREAM_OK)
+        if (status == SLIPSTREAM_OK || rejections[i].ordinal < first)
             ss_note(SS_PLAYED_REJECTED, rejections[i].status, rejections[i].ordinal, 0,
                     rejections[i].text, rejections[i].len);
         ss_rejection_free(&rejections[i]);
@@ -69,7 +70,7 @@ static int32_t call(ss_guest *guest, uint32_t place, const slipstream_delivery *
         trace->table_len = placed.len;
     }
     ss_host_enter(&guest->host, ss_os_self());
-    guest->host.settle.delivery = &later.known;
+    ss_host_settle_begin(&guest->host.settle, &later.known, plugin->flags);
     ss_call_begins();
     const int32_t status = plugin->on_broadcast(plugin->instance, given, frames, len);
     ss_call_ends();
@@ -77,7 +78,7 @@ static int32_t call(ss_guest *guest, uint32_t place, const slipstream_delivery *
     ss_host_leave(&guest->host);
     if ((place & SS_PLAY_PLACE_DELIVERY) != 0)
         ss_place_leave(&placed);
-    tell_rejections(guest, status);
+    tell_rejections(guest, status, delivery->first_ordinal);
     return status;
 }
 

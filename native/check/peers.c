@@ -161,15 +161,14 @@ static int32_t lookup(void *ctx, const uint8_t *peer, size_t peer_len, uint32_t 
         return status;
     if (peer == NULL || peer_len == 0)
         return wrong(guest, "lookup", "without a peer");
-    if (field != SLIPSTREAM_PEER_PUBLIC_KEY && field != SLIPSTREAM_PEER_NAME)
-        return wrong(guest, "lookup", "for a field that there is not");
     const int32_t room = check_room(guest, "lookup", buffer, len);
     if (room != SLIPSTREAM_OK || status != SLIPSTREAM_OK)
         return room != SLIPSTREAM_OK ? room : status;
     const size_t at = find(guest, peer, peer_len);
     const char *found = at == PEERS                           ? NULL
                         : field == SLIPSTREAM_PEER_PUBLIC_KEY ? known[at].key
-                                                              : known[at].name;
+                        : field == SLIPSTREAM_PEER_NAME       ? known[at].name
+                                                              : NULL;
     if (found == NULL)
         return SLIPSTREAM_NOT_FOUND;
     return give(guest, (const uint8_t *)found, strlen(found), buffer, len);

@@ -69,11 +69,18 @@ static bool is_in_run(const ss_host *host, uint64_t ordinal) {
            ordinal > atomic_load_explicit(&host->acked, memory_order_relaxed);
 }
 
+static bool is_unacked(const ss_host *host, uint64_t ordinal) {
+    return ordinal <= atomic_load_explicit(&host->delivered, memory_order_acquire) &&
+           ordinal > atomic_load_explicit(&host->acked, memory_order_relaxed);
+}
+
 static uint32_t judge(ss_host *host, uint64_t ordinal) {
     ss_host_settle *settle = &host->settle;
     if (settle->judge != NULL)
         return (uint32_t)settle->judge(settle->context, ordinal);
-    return is_in_run(host, ordinal) ? SS_JUDGED_RUNNING : SS_JUDGED_UNKNOWN;
+    if (settle->until_acked ? is_unacked(host, ordinal) : is_in_run(host, ordinal))
+        return SS_JUDGED_RUNNING;
+    return SS_JUDGED_UNKNOWN;
 }
 
 static int32_t reject(void *ctx, uint64_t ordinal, int32_t status, const char *text, size_t len) {
@@ -115,6 +122,14 @@ static int32_t reject(void *ctx, uint64_t ordinal, int32_t status, const char *t
     if (answer != SLIPSTREAM_OK || known == SS_JUDGED_DONE)
         ss_rejection_free(&rejection);
     return answer;
+}
+
+void ss_host_settle_begin(ss_host_settle *settle, const slipstream_delivery *delivery,
+                          uint32_t flags) {
+    ss_lock_take(&settle->lock); /* any thread may reject meanwhile */
+    settle->delivery = delivery;
+    settle->until_acked = (flags & SLIPSTREAM_FLAG_EXPLICIT_ACK) != 0;
+    ss_lock_release(&settle->lock);
 }
 
 size_t ss_host_take_rejections(ss_host_settle *settle, ss_rejection **out) {

@@ -20,6 +20,7 @@ typedef struct ss_host_settle {
      * something was rejected; NULL where nobody does. */
     const slipstream_delivery *delivery;
     bool *noticed;
+    bool until_acked; /* those of earlier runs, too, as long as they are not acknowledged */
     /* With EXPLICIT_ACK, from a ring: what is known of an ordinal that was delivered. */
     int32_t (*judge)(void *context, uint64_t ordinal);
     void (*late)(void *context, const ss_rejection *rejection);
@@ -35,6 +36,9 @@ typedef struct ss_host_settle {
 #define SS_JUDGED_RUNNING 1 /* in the run that is under way */
 #define SS_JUDGED_DONE 2    /* delivered before, and not acknowledged */
 
+/* Before on_broadcast, of who tries a plugin, and keeps what it was given as a ring does. */
+void ss_host_settle_begin(ss_host_settle *settle, const slipstream_delivery *delivery,
+                          uint32_t flags);
 /* Those of the run that has returned OK, in the order of their ordinals, and from now on the
  * caller's: free each with ss_rejection_free, then the array. How many. */
 size_t ss_host_take_rejections(ss_host_settle *settle, ss_rejection **out);

@@ -264,7 +264,7 @@ void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, con
     atomic_store_explicit(&self->host.delivered, delivery->first_ordinal + delivery->count - 1,
                           memory_order_release);
     enter(self);
-    self->host.settle.delivery = delivery;
+    ss_host_settle_begin(&self->host.settle, delivery, table->flags);
     self->status = table->on_broadcast(table->instance, delivery, frames, len);
     self->host.settle.delivery = NULL;
     leave(self);
@@ -272,7 +272,7 @@ void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, con
         log_rejections(self);
     else if (self->status != SLIPSTREAM_IGNORED)
         keep_error(self, "on_broadcast", self->status);
-    ss_host_forget_rejections(&self->host.settle, 0);
+    ss_host_forget_rejections(&self->host.settle, delivery->first_ordinal);
     if (self->status == SLIPSTREAM_PANIC)
         set_life(self, SS_UNLOADED); /* nothing but destroy may follow */
 }
@@ -288,6 +288,7 @@ void ss_plugin_flush(ss_plugin *self, uint32_t timeout_ms) {
     const int32_t status = table->flush(table->instance, timeout_ms);
     self->host.settle.is_off = false;
     leave(self);
+    log_rejections(self);
     if (status == SLIPSTREAM_OK)
         ss_host_raise_acked(&self->host, delivered);
     else

@@ -18,7 +18,11 @@ pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
 ON_PURPOSE = {
     "lifecycle.reasons": {"load.reason"},
     "lifecycle.exit": {"order.no-destroy"},
-    "contract.panic": {"order.no-unload", "settle.state"},
+    # After a PANIC its host is that of a loaded plugin.
+    "contract.panic": {
+        *("order.no-unload", "settle.state"),
+        *("peers.state", "peers.buffer", "peers.untouched"),
+    },
     "contract.reject": {"frame.len", "payload.read"},
     "contract.reserved": {"extension.table"},
     "hostile.kinds": {"kind.unsubscribed"},
@@ -56,6 +60,8 @@ def test_the_checker_keeps_the_contract(tmp_path: Path) -> None:
         run(subject, name, tmp_path / name)
         loaded += bool(probed.calls("on_load"))
         broken = {line["violation"]: line["text"] for line in probed.of("violation")}
+        # It opens whatever it is given, so that what a plugin does with the content is tried, too.
+        broken.pop("identity.open", None)
         meant = {key for key in broken if key in ON_PURPOSE.get(name, ())}
         assert {key: broken[key] for key in broken.keys() - meant} == {}, name
         assert meant == ON_PURPOSE.get(name, set()), name

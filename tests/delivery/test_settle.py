@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from slipstream import Block, frames
+from slipstream.testing import FakeHost
 from support.gated import wait_until
 from support.letters import letters_in
 from support.logs import capture_logs
@@ -150,3 +151,18 @@ def test_many_more_than_may_be_under_way(manager, load, tmp_path, mode) -> None:
     assert (plugin.counters.dead, plugin.counters.dead_unkept) == (64, 0)
     letters = letters_in(tmp_path / "data" / "settler" / "dead-letters.slip")
     assert [letter.why["ordinal"] for letter in letters] == list(range(1, 65))
+
+
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_fake_host_takes_them_until_acknowledged_as_well(compile_plugin, tmp_path, late) -> None:
+    flags = f"-DFLAGS={BATCH | EXPLICIT_ACK}"
+    library = compile_plugin("settler.c", "-D_GNU_SOURCE", "-pthread", flags, name="settler")
+    config = {"log": str(tmp_path / "log"), "status": -3, "rejects": [2, 4, 9], "late": late}
+    with FakeHost(library, config) as host:
+        for height in range(1, 6):
+            host.deliver(Block(b"b", height))
+        host.flush()
+        told = [line for line in host.logs if "was rejected" in line.text]
+    where = "flush" if late == 1 else "thread"
+    assert lines(tmp_path, where) == [[2, 0, 0], [4, 0, 0]]
+    assert len(told) == 2

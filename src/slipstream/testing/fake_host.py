@@ -15,7 +15,7 @@ from slipstream.config import PluginConfig, ResolvedConfig, plugin_config, settl
 from slipstream.delivery.description import Description
 from slipstream.delivery.instance import Instance, LoadReason
 from slipstream.delivery.instance import Mapping as Mapped
-from slipstream.errors import PluginFailed
+from slipstream.errors import ClosedError, PluginFailed
 from slipstream.events import Event
 from slipstream.library import PrivateCopy
 from slipstream.logs import LogLine, LogPump
@@ -131,6 +131,7 @@ class FakeHost(Handle[list[Instance]]):
         Raises:
             PluginLoadError: It was refused.
             PluginStartError: Its `on_load` failed.
+            PluginFailed: It was loaded before.
         """
         if not self.pointer:
             self.open()
@@ -138,7 +139,15 @@ class FakeHost(Handle[list[Instance]]):
         settled = plugin_config(
             self._config, self._name or instance.description.name, resolved=self._own
         )
-        instance.load(settled, self._data_dir, reason)
+        try:
+            instance.load(settled, self._data_dir, reason)
+        except ClosedError:
+            if self.is_closed:
+                raise
+            raise PluginFailed(
+                "the plugin was loaded before",
+                "make another FakeHost; `with FakeHost(...)` loads it by itself",
+            ) from None
         return instance.description
 
     def _live(self) -> Instance:

@@ -71,8 +71,11 @@ def build() -> int:
 
 def lay_out() -> None:
     """Put links to the Python files, and the extension, where they can be imported from."""
-    shutil.rmtree(PACKAGE, ignore_errors=True)
+    shutil.rmtree(PACKAGE.parent, ignore_errors=True)
     PACKAGE.mkdir(parents=True)
+    for other in (ROOT / "src").iterdir():  # the plugin of pytest's, whose entry point is in .venv
+        if other.name != PACKAGE.name:
+            (PACKAGE.parent / other.name).symlink_to(other)
     for entry in (ROOT / "src" / "slipstream").iterdir():
         (PACKAGE / entry.name).symlink_to(entry)
     (PACKAGE / "include").symlink_to(ROOT / "include")

@@ -147,11 +147,12 @@ def test_gpg_verifies_ours(package, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    assert run(program, "--batch", "--import", tmp_path / "pub", home=home).returncode == 0
-    done = run(program, "--batch", "--verify", tmp_path / "sig", tmp_path / "sum", home=home)
+    alone = ["--batch", "--no-autostart"]  # no agent is left behind
+    assert run(program, *alone, "--import", tmp_path / "pub", home=home).returncode == 0
+    done = run(program, *alone, "--verify", tmp_path / "sig", tmp_path / "sum", home=home)
     assert done.returncode == 0, done
     (tmp_path / "sum").write_text("0" * 64)
-    done = run(program, "--batch", "--verify", tmp_path / "sig", tmp_path / "sum", home=home)
+    done = run(program, *alone, "--verify", tmp_path / "sig", tmp_path / "sum", home=home)
     assert done.returncode != 0
 
 

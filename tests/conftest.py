@@ -60,8 +60,11 @@ _FOLDER = Path.cwd()
 def pytest_runtest_teardown() -> Iterator[None]:
     """A test that leaves the folder fails itself, and not another one after it."""
     yield
-    if not Path.cwd().samefile(_FOLDER):
+    try:
         left = Path.cwd()
+    except FileNotFoundError:
+        left = Path("a folder that is gone")
+    if left != _FOLDER:
         os.chdir(_FOLDER)
         pytest.fail(f"the test, or a fixture that it set up, left the process in {left}")
 

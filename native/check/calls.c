@@ -1,5 +1,6 @@
 #include "check/calls.h"
 
+#include "check/events.h"
 #include "check/guest.h"
 #include "check/memory.h"
 #include "check/notes.h"
@@ -324,6 +325,7 @@ static void flush(void *argument) {
         enter(guest);
         status = plugin->flush(plugin->instance, step->a);
         leave(guest);
+        ss_events_rejected(guest, status, UINT64_MAX); /* flush may reject what it cannot write */
         if (status == SLIPSTREAM_OK)
             ss_host_raise_acked(&guest->host, atomic_load(&guest->host.delivered));
     }

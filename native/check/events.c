@@ -33,8 +33,7 @@ static bool comes_again(int32_t status) {
            status == SLIPSTREAM_TIMEOUT;
 }
 
-/* Of a run from `first` on, and with EXPLICIT_ACK of those before it. */
-static void tell_rejections(ss_guest *guest, int32_t status, uint64_t first) {
+void ss_events_rejected(ss_guest *guest, int32_t status, uint64_t first) {
     ss_rejection *rejections;
     const size_t count = ss_host_take_rejections(&guest->host.settle, &rejections);
     for (size_t i = 0; i < count; i++) {
@@ -78,7 +77,7 @@ static int32_t call(ss_guest *guest, uint32_t place, const slipstream_delivery *
     ss_host_leave(&guest->host);
     if ((place & SS_PLAY_PLACE_DELIVERY) != 0)
         ss_place_leave(&placed);
-    tell_rejections(guest, status, delivery->first_ordinal);
+    ss_events_rejected(guest, status, delivery->first_ordinal);
     return status;
 }
 

@@ -299,6 +299,8 @@ void ss_plugin_unload(ss_plugin *self, uint32_t timeout_ms) {
     self->status = SLIPSTREAM_OK;
     if (atomic_load(&self->host.life) == SS_LOADED)
         call_on_unload(self, timeout_ms);
+    if (self->host.settle.until_acked) /* those that came after the last run */
+        log_rejections(self);
 }
 
 void ss_plugin_destroy(ss_plugin *self) {

@@ -1,21 +1,10 @@
-/* fault: signals that end the process. What runs in their handlers makes only system calls: the
- * process may be in any state. */
-#include "platform/platform.h"
+/* fault: what a handler of signals asks: the process's mappings, and where a thread was. It makes
+ * only system calls: the process may be in any state. */
+#include "platform/posix/inner.h"
 
 #include <fcntl.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
-
-enum {
-    STACK = 64 * 1024,
-    TELL_MS = 2000, /* for the one thread to tell, until another's fault ends the process */
-};
-
-static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 
 /* ---- The process's mappings -------------------------------------------------------------- */
 
@@ -70,14 +59,10 @@ void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context) {
         close(maps);
 }
 
-/* ---- Handlers ----------------------------------------------------------------------------- */
+/* ---- Where a thread was ------------------------------------------------------------------ */
 
-static void (*tell)(int number, uintptr_t pc);
-static struct sigaction earlier[sizeof deadly / sizeof deadly[0]];
-static _Atomic(uintptr_t) teller; /* the thread whose fault is being told of */
-static _Atomic uint32_t is_told;
-
-static uintptr_t pc_of(const ucontext_t *machine) {
+uintptr_t ss_os_fault_pc(const void *context) {
+    const ucontext_t *machine = context;
 #if defined(__x86_64__)
     return (uintptr_t)machine->uc_mcontext.gregs[REG_RIP];
 #elif defined(__aarch64__)
@@ -86,75 +71,4 @@ static uintptr_t pc_of(const ucontext_t *machine) {
     (void)machine;
     return 0;
 #endif
-}
-
-static void on_fault(int number, siginfo_t *info, void *context) {
-    uintptr_t nobody = 0;
-    if (atomic_compare_exchange_strong(&teller, &nobody, ss_os_self())) {
-        tell(number, pc_of(context));
-        atomic_store(&is_told, 1);
-    }
-    for (uint32_t ms = 0; ms < TELL_MS && nobody != 0 && nobody != ss_os_self() &&
-                          atomic_load(&is_told) == 0; ms++)
-        ss_os_sleep_ns(1000000);
-    /* Whoever wanted it before us gets it now: when what has failed is tried again, or, where
-     * somebody has sent it, because we do. */
-    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-        if (deadly[i] == number)
-            sigaction(number, &earlier[i], NULL);
-    if (info->si_code <= 0)
-        raise(number);
-}
-
-/* Pages of its own: sanitizers give the stack of a thread that ends back as such. */
-void *ss_os_use_fault_stack(void) {
-    stack_t stack;
-    if (sigaltstack(NULL, &stack) != 0 || (stack.ss_flags & SS_DISABLE) == 0)
-        return NULL;
-    void *pages = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED)
-        return NULL;
-    stack = (stack_t){.ss_sp = pages, .ss_size = STACK};
-    sigaltstack(&stack, NULL);
-    return pages;
-}
-
-void ss_os_leave_fault_stack(void *pages) {
-    const stack_t none = {.ss_flags = SS_DISABLE};
-    stack_t now;
-    if (pages == NULL || sigaltstack(NULL, &now) != 0 || now.ss_sp != pages)
-        return; /* somebody has another one now, and may come back to ours */
-    sigaltstack(&none, NULL);
-    munmap(pages, STACK);
-}
-
-void ss_os_tell_faults(void (*told)(int number, uintptr_t pc)) {
-    struct sigaction action = {.sa_sigaction = on_fault,
-                               .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK)};
-    if (tell != NULL)
-        return;
-    tell = told;
-    ss_os_use_fault_stack();
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-        sigaction(deadly[i], &action, &earlier[i]);
-}
-
-void ss_os_write_error(const char *before, const char *text, size_t len) {
-    struct iovec parts[] = {{(void *)(uintptr_t)before, strlen(before)},
-                            {(void *)(uintptr_t)text, len},
-                            {(void *)(uintptr_t) "\n", 1}};
-    struct iovec *left = parts;
-    struct iovec *const end = parts + 3;
-    while (left < end) {
-        ssize_t n = writev(STDERR_FILENO, left, (int)(end - left));
-        if (n <= 0)
-            return;
-        for (; left < end && (size_t)n >= left->iov_len; left++)
-            n -= (ssize_t)left->iov_len;
-        if (left < end) {
-            left->iov_base = (char *)left->iov_base + n;
-            left->iov_len -= (size_t)n;
-        }
-    }
 }

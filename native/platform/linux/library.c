@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <link.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,39 +48,6 @@ void ss_os_library_close(void *library) {
     atomic_fetch_add(&in_loader, 1);
     dlclose(library);
     atomic_fetch_sub(&in_loader, 1);
-}
-
-int ss_os_signal_into(const ss_os_range *code, size_t count) {
-    for (int number = 1; number <= SIGRTMAX; number++) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) != 0)
-            continue;
-        const uintptr_t function = (uintptr_t)action.sa_sigaction;
-        for (size_t i = 0; i < count; i++)
-            if (function >= code[i].start && function < code[i].end)
-                return number;
-    }
-    return 0;
-}
-
-static const int stop_signals[2] = {SIGINT, SIGTERM};
-
-void ss_os_get_stop_handlers(ss_os_stop_handlers *out) {
-    for (size_t i = 0; i < 2; i++)
-        sigaction(stop_signals[i], NULL, &out->actions[i]);
-}
-
-const char *ss_os_put_back_stop_handlers(const ss_os_stop_handlers *kept) {
-    const char *changed = NULL;
-    for (size_t i = 0; i < 2; i++) {
-        struct sigaction now;
-        if (sigaction(stop_signals[i], NULL, &now) != 0 ||
-            now.sa_sigaction == kept->actions[i].sa_sigaction)
-            continue;
-        sigaction(stop_signals[i], &kept->actions[i], NULL);
-        changed = stop_signals[i] == SIGINT ? "SIGINT" : "SIGTERM";
-    }
-    return changed;
 }
 
 static bool is_of_path(const ss_os_mapping *m, void *path) {

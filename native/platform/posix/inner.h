@@ -1,0 +1,10 @@
+/* inner: what the systems that have POSIX give to what they share. */
+#ifndef SS_PLATFORM_POSIX_INNER_H
+#define SS_PLATFORM_POSIX_INNER_H
+
+#include "platform/platform.h"
+
+/* Where a signal has found its thread, by the context that its handler got; 0: not known. */
+uintptr_t ss_os_fault_pc(const void *context);
+
+#endif

@@ -1,7 +1,7 @@
 /* config.c - slipstream.config/1, held against the config that the probe has read itself.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <stdio.h>
 #include <stdlib.h>

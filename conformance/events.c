@@ -1,7 +1,7 @@
 /* events.c - on_broadcast: is it what comes next, and may it come like this?
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* frames.c - is a frame what the header says?
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * it, so the host must not make it wait for on_unload.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <errno.h>
 #include <signal.h>

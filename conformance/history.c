@@ -2,7 +2,7 @@
  * restarted and a reloaded plugin go on with.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * config, and can hold slipstream.config/1 against it.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* load.c - what on_load is given; the probe's own config.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <fcntl.h>
 #include <stdio.h>

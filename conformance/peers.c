@@ -1,7 +1,7 @@
 /* peers.c - what a host that has peers offers; each call may be DENIED, or have to wait too long.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "probe.h"
+#include "instance.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,6 @@
 #endif
 
 enum { A_BROADCAST = 1, ANOTHER_CALL = 1 << 16 };
-
-_Thread_local int in_host;
 
 /* Every instance since the library was opened, the newest first: so that a call that comes too
  * late is seen, and does no harm. */

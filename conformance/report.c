@@ -1,7 +1,7 @@
 /* report.c - what the probe has found: lines of JSON in the file `report`, and the host's log.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -19,6 +19,8 @@ static const struct {
     PROBE_CHECKS(PROBE_ROW_OF)
 #undef PROBE_ROW_OF
 };
+
+_Thread_local int in_host;
 
 static void escape(const char *text, char *out, size_t room) {
     size_t at = 0;

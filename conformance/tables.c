@@ -1,7 +1,7 @@
 /* tables.c - the host's table, its extensions, and what does not need an event to be tried.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "probe.h"
+#include "instance.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /*
- * probe.h - what the parts of the probe share. The probe is a plugin that holds its host to
- * slipstream.h; docs/conformance-host.md tells how to run it.
+ * instance.h - an instance of the probe, which all of its parts share. The probe is a plugin that
+ * holds its host to slipstream.h; docs/conformance-host.md tells how to run it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef PROBE_H
-#define PROBE_H
+#ifndef INSTANCE_H
+#define INSTANCE_H
 
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE

@@ -1,13 +1,11 @@
 //! The host, and those of its extensions that it offers.
 
-use crate::context;
 use crate::status::{check, text_of, Error, Result, Status};
 use crate::sys;
 use std::ffi::{c_char, c_void, CStr};
 use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::thread::{Builder, JoinHandle};
 
 /// The host. A clone is as good as the original, on any thread; when the plugin is gone, all that it
 /// does is answer `WrongState`.
@@ -317,22 +315,6 @@ impl Host {
         })?;
         let path = found.ok_or_else(|| Status::NotFound.because("the host has no such folder"))?;
         Ok(path_of(path))
-    }
-
-    /// Starts a thread as the contract wants it: it takes no signals, its log lines go to this host,
-    /// and so does its panic. Join it before `on_unload` returns. What other threads log (a runtime's, say)
-    /// goes to the instance that was made last.
-    pub fn spawn<T: Send + 'static>(
-        &self,
-        name: &str,
-        body: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<JoinHandle<T>> {
-        let host = self.clone();
-        let start = move || context::of_thread(&host, body);
-        let blocked = crate::signals::block_all();
-        let started = Builder::new().name(name.to_owned()).spawn(start);
-        drop(blocked);
-        Ok(started?)
     }
 
     pub(crate) fn is(&self, other: &Host) -> bool {

@@ -43,11 +43,11 @@ mod event;
 mod host;
 mod info;
 mod plugin;
-mod signals;
 mod status;
 #[rustfmt::skip]
 pub mod sys;
 pub mod testing;
+mod threads;
 
 pub use boundary::*;
 pub use event::*;

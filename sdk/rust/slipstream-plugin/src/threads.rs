@@ -1,4 +1,27 @@
-//! A plugin's threads block all signals: those are the host's.
+//! A plugin's own threads. They block all signals: those are the host's.
+
+use crate::context;
+use crate::host::Host;
+use crate::status::Result;
+use std::thread::{Builder, JoinHandle};
+
+impl Host {
+    /// Starts a thread as the contract wants it: it takes no signals, its log lines go to this host,
+    /// and so does its panic. Join it before `on_unload` returns. What other threads log (a runtime's, say)
+    /// goes to the instance that was made last.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        name: &str,
+        body: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>> {
+        let host = self.clone();
+        let start = move || context::of_thread(&host, body);
+        let blocked = block_all();
+        let started = Builder::new().name(name.to_owned()).spawn(start);
+        drop(blocked);
+        Ok(started?)
+    }
+}
 
 #[cfg(unix)]
 mod unix {
@@ -38,7 +61,7 @@ mod unix {
 }
 
 #[cfg(unix)]
-pub(crate) use unix::block_all;
+use unix::block_all;
 
 #[cfg(not(unix))]
-pub(crate) fn block_all() {}
+fn block_all() {}

@@ -25,15 +25,21 @@ static void limit(int resource, uint64_t value) {
     setrlimit((__rlimit_resource_t)resource, &wanted);
 }
 
+static void ignore(int number) {
+    (void)number;
+}
+
 /* Who is in the terminal's session could write into it as if it were typed, above all as another
- * user than the host; and SIGHUP may come to all of a session. */
+ * user than the host; and SIGHUP may come to all of a session. It is handled, not ignored: what a
+ * plugin starts would inherit that. */
 void ss_worker_leave_terminal(void) {
     const int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (terminal >= 0) {
         ioctl(terminal, TIOCNOTTY);
         close(terminal);
     }
-    signal(SIGHUP, SIG_IGN);
+    const struct sigaction nothing = {.sa_handler = ignore, .sa_flags = SA_RESTART};
+    sigaction(SIGHUP, &nothing, NULL);
 }
 
 bool ss_worker_map(const ss_start *start, ss_view *view) {

@@ -51,7 +51,7 @@ def test_a_worker_has_nothing_of_the_host(oracle, tmp_path, monkeypatch) -> None
     assert "SECRET_OF_THE_HOST" not in environment
     assert "PATH" in environment
     signals = [line for line in lines if line.startswith("blocked ")]
-    assert signals == ["blocked 0, ignored 1, group 1, session 0, terminal 0"], "but for SIGHUP"
+    assert signals == ["blocked 0, ignored 0, group 1, session 0, terminal 0"]
 
 
 HOST_AT_A_TERMINAL = """

@@ -80,7 +80,7 @@ def test_a_fall_in_a_callback_names_the_plugin(compile_plugin, mode, fall, numbe
     library = compile_plugin(FALLS, f'-DFALL="{fall}"', name="falls")
     done = run_python(HOST, library, mode)
     assert done.returncode == -number
-    told = re.search(r"^slipstream: signal (\d+) in a call of plugin falls, last ordinal 3, at "
+    told = re.search(r"^slipstream: signal (\d+) in on_broadcast of plugin falls, last ordinal 3, at "
                      r"(\S+) \+ 0x([0-9a-f]+)$", done.stderr, re.MULTILINE)  # fmt: skip
     assert told, done.stderr
     assert int(told[1]) == number
@@ -95,7 +95,7 @@ def test_a_fall_in_a_callback_names_the_plugin(compile_plugin, mode, fall, numbe
 def test_a_fall_in_on_load_and_on_a_thread_of_the_plugin_s_own(compile_plugin, mode) -> None:
     done = run_python(HOST, compile_plugin(FALLS, '-DFALL="load"', name="falls"), mode)
     assert done.returncode == -signal.SIGSEGV
-    assert "slipstream: signal 11 in a call of plugin falls, at " in done.stderr
+    assert "slipstream: signal 11 in on_load of plugin falls, at " in done.stderr
     library = compile_plugin(FALLS, '-DFALL="thread"', name="falls")
     done = run_python(HOST, library, mode)
     assert done.returncode == -signal.SIGSEGV
@@ -126,4 +126,4 @@ def test_the_commands_have_it(compile_plugin, examples, tmp_path) -> None:
         capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert done.returncode == -signal.SIGSEGV, done.stderr
-    assert "slipstream: signal 11 in a call of plugin falls, last ordinal 3" in done.stderr
+    assert "slipstream: signal 11 in on_broadcast of plugin falls, last ordinal 3" in done.stderr

@@ -225,7 +225,9 @@ static int32_t flush(ss_acks *acks, int32_t *status) {
         return GO_ON;
     host->error_len = 0;
     atomic_store_explicit(&acks->control->flushing, 1, memory_order_relaxed);
+    atomic_store_explicit(&host->function, "flush", memory_order_relaxed);
     *status = consumer->table->flush(consumer->table->instance, consumer->flush_timeout_ms);
+    atomic_store_explicit(&host->function, NULL, memory_order_relaxed);
     ss_os_end_if_forked(host->process);
     atomic_store_explicit(&acks->control->flushing, 0, memory_order_relaxed);
     const uint64_t now = ss_os_now_ns();

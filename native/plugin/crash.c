@@ -1,5 +1,6 @@
 #include "plugin/crash.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -11,6 +12,7 @@ enum {
 
 static _Atomic(ss_host *) hosts[HOSTS];
 static _Atomic uint32_t is_telling; /* what stands in `hosts` is being looked at */
+static _Atomic uint32_t tells_exits;
 
 void ss_crash_add(ss_host *host) {
     for (size_t i = 0; i < HOSTS; i++) {
@@ -105,6 +107,20 @@ static void tell_all_lines(void) {
     }
 }
 
+/* In which function of which plugin. */
+static void add_call(text *t, const ss_host *host) {
+    const char *function = atomic_load(&host->function);
+    const uint64_t ordinal = atomic_load(&host->delivered);
+    add(t, " in ");
+    add(t, function == NULL ? "on_broadcast" : function);
+    add(t, " of plugin ");
+    add(t, host->name[0] != '\0' ? host->name : "that is not constructed yet");
+    if (ordinal != 0) {
+        add(t, ", last ordinal ");
+        add_number(t, ordinal, 10);
+    }
+}
+
 static void tell(int number, uintptr_t pc) {
     place p = {.pc = pc};
     text t = {0};
@@ -113,15 +129,10 @@ static void tell(int number, uintptr_t pc) {
     ss_os_walk_maps(look, &p);
     add(&t, "slipstream: signal ");
     add_number(&t, (uint64_t)number, 10);
-    add(&t, host == NULL ? " outside of any plugin's call" : " in a call of plugin ");
-    if (host != NULL) {
-        const uint64_t ordinal = atomic_load(&host->delivered);
-        add(&t, host->name[0] != '\0' ? host->name : "that is not constructed yet");
-        if (ordinal != 0) {
-            add(&t, ", last ordinal ");
-            add_number(&t, ordinal, 10);
-        }
-    }
+    if (host == NULL)
+        add(&t, " outside of any plugin's call");
+    else
+        add_call(&t, host);
     add(&t, ", at ");
     add(&t, p.found ? p.file : "");
     add(&t, p.found ? " + 0x" : "0x");
@@ -131,6 +142,21 @@ static void tell(int number, uintptr_t pc) {
     atomic_store(&is_telling, 0);
 }
 
+/* exit() runs this on the thread that called it. */
+static void tell_exit(void) {
+    text t = {0};
+    atomic_store(&is_telling, 1);
+    const ss_host *host = called();
+    if (host != NULL && host->process == ss_os_process()) {
+        add(&t, "slipstream: exit was called");
+        add_call(&t, host);
+        ss_os_write_error("", t.data, t.len);
+    }
+    atomic_store(&is_telling, 0);
+}
+
 void ss_crash_tell_all(void) {
     ss_os_tell_faults(tell);
+    if (atomic_exchange(&tells_exits, 1) == 0)
+        atexit(tell_exit);
 }

@@ -34,6 +34,7 @@ typedef struct ss_host {
     _Atomic uint32_t stopping;
     _Atomic uint32_t explicit_ack;
     _Atomic uintptr_t caller; /* thread of the host's current call, 0 outside of one */
+    _Atomic(const char *) function; /* that it calls; NULL: on_broadcast */
     _Atomic uint64_t delivered; /* last ordinal that was handed over */
     _Atomic uint64_t acked;
     /* Where events come from a ring: whom to tell of an ack, and the ring's own word that

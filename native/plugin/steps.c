@@ -11,13 +11,15 @@
 enum { CLAIMS_MAX = 1024, CLAIM_ROOM = 256 };
 
 /* Around every call into the plugin. */
-static void enter(ss_plugin *self) {
+static void enter(ss_plugin *self, const char *function) {
+    atomic_store_explicit(&self->host.function, function, memory_order_relaxed);
     ss_host_enter(&self->host, ss_os_self());
 }
 
 static void leave(ss_plugin *self) {
     ss_os_end_if_forked(self->host.process);
     ss_host_leave(&self->host);
+    atomic_store_explicit(&self->host.function, NULL, memory_order_relaxed);
 }
 
 static void set_life(ss_plugin *self, uint32_t life) {
@@ -52,7 +54,7 @@ static void read_claims(ss_plugin *self) {
     char name[CLAIM_ROOM];
     if (table->get_extension == NULL)
         return;
-    enter(self);
+    enter(self, "get_extension");
     const void *extension = table->get_extension(table->instance, SLIPSTREAM_EXT_PAYLOAD);
     uintptr_t name_at = 0;
     const bool readable = extension != NULL &&
@@ -68,6 +70,7 @@ static void read_claims(ss_plugin *self) {
             "its table of %s is too small, unreadable or has no name_at; nothing is "
             "routed to it",
             SLIPSTREAM_EXT_PAYLOAD);
+    atomic_store_explicit(&self->host.function, "name_at", memory_order_relaxed);
     for (uint32_t i = 0; self->claims != NULL && i < CLAIMS_MAX; i++) {
         const char *claim = payload.name_at(table->instance, i);
         if (claim == NULL)
@@ -93,7 +96,7 @@ static int32_t call_on_unload(ss_plugin *self, uint32_t timeout_ms) {
     set_life(self, SS_UNLOADING);
     atomic_store_explicit(&self->host.stopping, 1, memory_order_relaxed);
     if (table->on_unload != NULL) {
-        enter(self);
+        enter(self, "on_unload");
         status = table->on_unload(table->instance, timeout_ms);
         leave(self);
     }
@@ -122,7 +125,7 @@ static void open_plugin(ss_plugin *self) {
     if (create == NULL)
         return;
     tell_replaced(self);
-    enter(self);
+    enter(self, SLIPSTREAM_CONSTRUCTOR);
     const slipstream_plugin *table = create(&self->host.table);
     leave(self);
     if (table == NULL) {
@@ -202,7 +205,7 @@ static void load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
     }
     set_life(self, SS_LOADING);
     if (table->on_load != NULL) {
-        enter(self);
+        enter(self, "on_load");
         const int32_t status = table->on_load(table->instance, self->host.config.json,
                                               self->host.config.json_len, reason);
         leave(self);
@@ -214,7 +217,7 @@ static void load(ss_plugin *self, char *config, size_t len, uint32_t reason) {
     if (self->status != SLIPSTREAM_OK)
         return;
     if (table->subscribed_events != NULL) {
-        enter(self);
+        enter(self, "subscribed_events");
         self->kinds = table->subscribed_events(table->instance);
         leave(self);
     }
@@ -263,7 +266,7 @@ void ss_plugin_deliver(ss_plugin *self, const slipstream_delivery *delivery, con
     }
     atomic_store_explicit(&self->host.delivered, delivery->first_ordinal + delivery->count - 1,
                           memory_order_release);
-    enter(self);
+    enter(self, "on_broadcast");
     ss_host_settle_begin(&self->host.settle, delivery, table->flags);
     self->status = table->on_broadcast(table->instance, delivery, frames, len);
     self->host.settle.delivery = NULL;
@@ -283,7 +286,7 @@ void ss_plugin_flush(ss_plugin *self, uint32_t timeout_ms) {
     if (table->flush == NULL || atomic_load(&self->host.life) != SS_LOADED)
         return;
     const uint64_t delivered = atomic_load_explicit(&self->host.delivered, memory_order_relaxed);
-    enter(self);
+    enter(self, "flush");
     self->host.settle.is_off = true;
     const int32_t status = table->flush(table->instance, timeout_ms);
     self->host.settle.is_off = false;
@@ -308,7 +311,7 @@ void ss_plugin_destroy(ss_plugin *self) {
     if (!self->table.destroyable)
         return;
     self->table.destroyable = false;
-    enter(self);
+    enter(self, "destroy");
     table->destroy(table->instance);
     leave(self);
     set_life(self, SS_UNLOADED);

@@ -691,9 +691,10 @@ class PluginManager(metaclass=_ShowsNative):
 def enable_crash_handler() -> None:
     """Tell on standard error, from now on, if this process falls: by SIGSEGV, SIGABRT and the like.
 
-    The line names the plugin that was being called in mode inline or thread, the last ordinal that
-    it got, and the file and offset of the instruction; behind it stand the log lines that nobody
-    has read. Then whoever handled the signal before gets it. The commands do this by themselves.
+    The line names the function and the plugin that was being called in mode inline or thread, the
+    last ordinal that it got, and the file and offset of the instruction; behind it stand the log
+    lines that nobody has read. Then whoever handled the signal before gets it. Where a plugin
+    calls exit(), function and plugin are told, too. The commands do this by themselves.
     """
     _native.lib.ss_crash_tell_all()
 

@@ -103,6 +103,17 @@ def test_each_kind(tmp_path: Path) -> None:
     assert [line.split()[:2] for line in lines[:3]] == [["7", "3"], ["7", "-"], ["7", "5"]]
 
 
+def test_full_cuts_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    with CaptureWriter(path) as writer:
+        writer.write(frames.encode(AppEvent(40, b"\xff" * 1000, 5, META)))
+        writer.write(frames.encode(Payload(b"n", b"b" * 1000, None, 5, META)))
+    assert [len(line) < 500 for line in show(path)[1:]] == [True, True]
+    first, second = show(path, "--full")[1:]
+    assert first.endswith("ff" * 1000)
+    assert second.endswith("b" * 1000)
+
+
 def test_the_time_of_an_event(tmp_path: Path) -> None:
     meta = Meta(stream=1, sequence=1, time_ns=1_700_000_000_123_456_789)
     (line,) = shown(tmp_path, Block(b"", 1, meta))

@@ -34,8 +34,10 @@ static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
                             const uint8_t *frames, size_t len) {
     pthread_t thread;
     (void)unused, (void)frames, (void)len;
-    if (delivery->first_ordinal < 3)
+    if (delivery->first_ordinal < 3 || strcmp(FALL, "flush") == 0)
         return SLIPSTREAM_OK;
+    if (strcmp(FALL, "exit") == 0)
+        exit(7);
     for (int i = 0; i < 500; i++)
         host->log(host->ctx, SLIPSTREAM_LOG_INFO, "about to fall", 13);
     if (strcmp(FALL, "abort") == 0)
@@ -48,10 +50,18 @@ static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
     where_it_falls();
     return SLIPSTREAM_OK;
 }
+static int32_t flush(void *unused, uint32_t timeout_ms) {
+    (void)unused, (void)timeout_ms;
+    where_it_falls();
+    return SLIPSTREAM_OK;
+}
 const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
-    static const slipstream_plugin table = {
-        sizeof table, SLIPSTREAM_ABI_MINOR, 0, 0, NULL, "falls", "1", destroy, on_load, NULL,
-        subscribed_events, on_broadcast, NULL, NULL};
+    static slipstream_plugin table;
+    table = (slipstream_plugin){
+        .struct_size = sizeof table, .name = "falls", .version = "1", .destroy = destroy,
+        .flags = strcmp(FALL, "flush") == 0 ? SLIPSTREAM_FLAG_EXPLICIT_ACK : 0,
+        .on_load = on_load, .subscribed_events = subscribed_events,
+        .on_broadcast = on_broadcast, .flush = flush};
     host = given;
     return &table;
 }
@@ -80,7 +90,7 @@ def test_a_fall_in_a_callback_names_the_plugin(compile_plugin, mode, fall, numbe
     library = compile_plugin(FALLS, f'-DFALL="{fall}"', name="falls")
     done = run_python(HOST, library, mode)
     assert done.returncode == -number
-    told = re.search(r"^slipstream: signal (\d+) in a call of plugin falls, last ordinal 3, at "
+    told = re.search(r"^slipstream: signal (\d+) in on_broadcast of plugin falls, last ordinal 3, at "
                      r"(\S+) \+ 0x([0-9a-f]+)$", done.stderr, re.MULTILINE)  # fmt: skip
     assert told, done.stderr
     assert int(told[1]) == number
@@ -95,12 +105,23 @@ def test_a_fall_in_a_callback_names_the_plugin(compile_plugin, mode, fall, numbe
 def test_a_fall_in_on_load_and_on_a_thread_of_the_plugin_s_own(compile_plugin, mode) -> None:
     done = run_python(HOST, compile_plugin(FALLS, '-DFALL="load"', name="falls"), mode)
     assert done.returncode == -signal.SIGSEGV
-    assert "slipstream: signal 11 in a call of plugin falls, at " in done.stderr
+    assert "slipstream: signal 11 in on_load of plugin falls, at " in done.stderr
     library = compile_plugin(FALLS, '-DFALL="thread"', name="falls")
     done = run_python(HOST, library, mode)
     assert done.returncode == -signal.SIGSEGV
     told = r"slipstream: signal 11 outside of any plugin's call, at \S+falls\S+ \+ 0x"
     assert re.search(told, done.stderr), done.stderr
+
+
+def test_a_fall_in_flush_and_an_exit(compile_plugin) -> None:
+    for mode in ("inline", "thread"):
+        done = run_python(HOST, compile_plugin(FALLS, '-DFALL="flush"', name="falls"), mode)
+        assert done.returncode == -signal.SIGSEGV
+        assert "slipstream: signal 11 in flush of plugin falls, last ordinal " in done.stderr
+        done = run_python(HOST, compile_plugin(FALLS, '-DFALL="exit"', name="falls"), mode)
+        assert done.returncode == 7
+        told = "slipstream: exit was called in on_broadcast of plugin falls, last ordinal 3\n"
+        assert told in done.stderr
 
 
 def test_two_threads_fall_at_once(compile_plugin) -> None:
@@ -126,4 +147,4 @@ def test_the_commands_have_it(compile_plugin, examples, tmp_path) -> None:
         capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert done.returncode == -signal.SIGSEGV, done.stderr
-    assert "slipstream: signal 11 in a call of plugin falls, last ordinal 3" in done.stderr
+    assert "slipstream: signal 11 in on_broadcast of plugin falls, last ordinal 3" in done.stderr

@@ -83,4 +83,4 @@ manager.flush(60)
     library = compile_plugin(DEEP, *FLAGS, '-DWHERE="callback"')
     done = run_python(code, str(library))
     assert done.returncode == -signal.SIGSEGV
-    assert "signal 11 in a call of plugin deep, last ordinal 1, at " in done.stderr
+    assert "signal 11 in on_broadcast of plugin deep, last ordinal 1, at " in done.stderr

@@ -202,6 +202,8 @@ def test_each_form_of_a_config(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HELLO", '{"language": "es"}')
     monkeypatch.setenv("HELLO_FILE", "a b.json")
     monkeypatch.setenv("WORDS", "just words")
+    monkeypatch.setenv("BROKEN", '{"password": hunter2}')
+    monkeypatch.setenv("OPEN", '{"password": "hunter2" "x"}')
     english, spanish = {"language": "en"}, {"language": "es"}
     cases: list[tuple[object, object, str]] = [
         ({"a": [1, None]}, {"a": [1, None]}, ""),
@@ -227,6 +229,8 @@ def test_each_form_of_a_config(tmp_path: Path, monkeypatch) -> None:
         ("env://HELLO?type=dir", "does not name an environment variable"),
         ("file://none.json", "does not exist"),
         ("{broken", "its config is no JSON"),
+        ("env://BROKEN", '"\\*\\*\\*" is not a value'),
+        ("env://OPEN", 'expected a "," or "}"'),
     ):
         with pytest.raises(ConfigError, match=text):
             config(tmp_path, value)

@@ -120,7 +120,9 @@ def _verdict(report: Report, fail_on: Level) -> str:
     code = report.exit_code(fail_on)
     if code == CHECKER_FAILED:
         return "no verdict: the checker failed"
-    part = "" if report.whole else f" (of {len(report.results)} checks that were chosen)"
+    count = len(report.results)
+    chosen = "the one check that was chosen" if count == 1 else f"{count} checks that were chosen"
+    part = "" if report.whole else f" (of {chosen})"
     if report.level is None and report.subject.foreign and not report.findings():
         return f"no verdict: {report.subject.foreign}"
     untried = report.counts[Verdict.UNTRIED]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from slipstream.library import kinds_in_words
 from slipstream.text import printable
+
+from ._tables import screen_width, wrap
 
 if TYPE_CHECKING:
     from slipstream.packages.archive import Archive
@@ -38,14 +41,19 @@ def described(found: Archive) -> dict[str, object]:
 
 
 def lines_of(said: dict[str, object]) -> str:
-    """Return it as lines for people."""
+    """Return it as lines for people, no wider than their screen."""
     width = max(map(len, said))
     shown = {
         key: " ".join(map(str, value)) if isinstance(value, list) else value
         for key, value in said.items()
         if value not in (None, [])
     }
-    return "".join(
-        f"{key:<{width}}  {printable(value if isinstance(value, str) else json.dumps(value))}\n"
-        for key, value in shown.items()
-    )
+    lines = []
+    if kinds := said.get("kinds"):
+        shown["kinds"] = kinds_in_words(cast("list[int]", kinds))
+    for name, value in shown.items():
+        text = printable(value if isinstance(value, str) else json.dumps(value))
+        for part in wrap(text, screen_width() - width - 2):
+            lines.append(f"{name:<{width}}  {part}\n")
+            name = ""  # noqa: PLW2901 - it stands before the first line alone
+    return "".join(lines)

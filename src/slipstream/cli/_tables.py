@@ -80,7 +80,7 @@ def _indent(line: str, width: int) -> str:
 def _wide(heads: Sequence[str], rows: list[list[tuple[str, str]]]) -> list[int]:
     """Return how wide each column is."""
     return [
-        max([_cells(head), *(_cells(line) for row in rows for line in row[at][0].splitlines())])
+        max([cells(head), *(cells(line) for row in rows for line in row[at][0].splitlines())])
         for at, head in enumerate(heads)
     ]
 
@@ -121,7 +121,7 @@ def _as_blocks(
 ) -> Iterator[str]:
     """Each row: its first cell, and below it the others, each with its head."""
     margin = " " * _GAP
-    wide = max(map(_cells, heads[1:]))
+    wide = max(map(cells, heads[1:]))
     for at, row in enumerate(rows):
         if at:
             yield ""
@@ -141,11 +141,11 @@ def _coloured(text: str, colour: str) -> str:
 
 
 def _padded(text: str, wide: int, *, to_right: bool = False, colour: str = "") -> str:
-    blanks, shown = " " * (wide - _cells(text)), _coloured(text, colour)
+    blanks, shown = " " * (wide - cells(text)), _coloured(text, colour)
     return blanks + shown if to_right else shown + blanks
 
 
-def _cells(text: str) -> int:
+def cells(text: str) -> int:
     """Return how many columns a text takes on a terminal."""
     if text.isascii():
         return len(text)
@@ -153,3 +153,22 @@ def _cells(text: str) -> int:
         0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF")
         for one in text
     )
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text with its middle left out, if it is wider than that."""
+    if cells(text) <= width:
+        return text
+    return f"{_begin(text, width // 2)}…{_begin(text[::-1], width - width // 2 - 1)[::-1]}"
+
+
+def cut_end(text: str, width: int) -> str:
+    """Return a text with its end left out, if it is wider than that."""
+    return text if cells(text) <= width else f"{_begin(text, width - 1)}…"
+
+
+def _begin(text: str, width: int) -> str:
+    text = text[: max(0, width)]  # no character that is shown is narrower than a column
+    while cells(text) > width:
+        text = text[:-1]
+    return text

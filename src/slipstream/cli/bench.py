@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from slipstream.check.bench import MODES, Plan, measure
+from slipstream.check.bench import MODES, Cost, Plan, measure
 from slipstream.check.given import events_of
 
 from ._output import emit
@@ -88,7 +89,12 @@ def bench(  # noqa: PLR0913 - the options of the command
     if as_json:
         found = [asdict(cost) | {"own": cost.own, "ratio": cost.ratio} for cost in costs]
         emit(json.dumps({"library": str(file), "unit": "ns", "modes": found}) + "\n")
-        return
+    else:
+        show_costs(costs)
+
+
+def show_costs(costs: Iterable[Cost]) -> None:
+    """Show what an event costs in each mode."""
     show_table(
         ("mode", "plugin", "no-op", "own", "ratio"),
         [

@@ -13,7 +13,7 @@ import click
 from slipstream.check.inspection import Inspection
 from slipstream.check.inspection import inspect as look_into
 from slipstream.check.library_file import describe_keys
-from slipstream.library import kind_name
+from slipstream.library import kind_name, kinds_in_words
 from slipstream.text import printable
 
 from ._output import emit
@@ -121,7 +121,7 @@ def _info_rows(info: PluginInfo) -> Iterator[tuple[str, str]]:
     yield "plugin", f"{info.name} {info.version}"
     yield "flags", unsaid if info.flags is None else " ".join(info.flags) or "none"
     kinds = info.kinds
-    yield "kinds", unsaid if kinds is None else " ".join(map(kind_name, kinds)) or "none"
+    yield "kinds", unsaid if kinds is None else kinds_in_words(kinds)
     for what, words in (
         ("requires", info.requires),
         ("optional", info.optional),

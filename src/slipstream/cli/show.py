@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,12 +21,15 @@ from slipstream.streams.dead_letters import REDELIVERED, dead_letter_of
 from slipstream.text import printable
 
 from ._output import emit, say
+from ._tables import cells, cut, cut_end, screen_width
 
 LINES_ENDING = ".jsonl"
 
 _STANDARD = Path("-")
 _TEXT_SHOWN = 400
 _BYTES_SHOWN = 64
+_ROOMY = 120  # columns of a terminal from which on numbers are aligned and times whole
+_LEAST = 9  # characters that are left of what is cut in the middle
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BREAK = re.compile(r"\s*\n\s*")
 
@@ -82,6 +87,7 @@ def _mapping(
     help="Only events of this sequence and above. Sequences count from 1; seq in JSON lines is "
     "one less.",
 )
+@click.option("--full", is_flag=True, help="Cut nothing, however long it is.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Write JSON lines, which every command reads."
 )
@@ -92,13 +98,17 @@ def show(  # noqa: PLR0913 - the options of the command
     mapping: tuple[bytes | None, bytes] | None,
     limit: int | None,
     first: int,
+    full: bool,
     as_json: bool,
 ) -> None:
     """Show the events of FILE: JSON lines, a capture (dead letters too), or - for stdin.
 
     Each event is a line: sequence, height, kind and what it says. Aleo values are shown as
-    text, other bytes in hexadecimal.
+    text, other bytes in hexadecimal. On a terminal, long values are cut in the middle so that
+    the line fits. Elsewhere only what is very long is cut: after 64 bytes or 400 characters.
     """
+    width = screen_width() if sys.stdout.isatty() and not full else None
+    look = _Look(full=full, width=width)
     with EventFile(file, on_warning=say) as source:
         shown = 0
         stream = -1
@@ -116,7 +126,7 @@ def show(  # noqa: PLR0913 - the options of the command
                 if event.meta.stream not in (0, stream):  # marks and gaps stand in none
                     stream = event.meta.stream
                     emit(click.style(f"stream {stream:016x}", dim=True) + "\n")
-                emit(_shown(event) + "\n")
+                emit(look.line(event) + "\n")
             shown += 1
             if shown == limit:
                 return
@@ -144,20 +154,60 @@ def _is_of(event: Event, program: bytes | None, mapping: bytes) -> bool:
 # ---- One event as one line -------------------------------------------------------------------
 
 
-def _shown(event: Event) -> str:
-    kind = frames.kind_name(event.kind)
-    height = event.block_height
-    parts = [
-        click.style(f"{event.meta.sequence:>8}", dim=True),
-        f"{'-' if height is None else height:>8}",
-        click.style(f"{kind:<14}", fg=_COLOURS.get(kind, "magenta")),
-        _said(event),
-    ]
-    if event.meta.time_ns:
-        parts.insert(1, click.style(_time(event.meta.time_ns), dim=True))
-    if event.meta.flags & frames.ROUTED:
-        parts.append("(routed)")
-    return "  ".join(parts)
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How events are shown.
+
+    Attributes:
+        full: Nothing is cut.
+        width: The columns that a line may have; None: as many as it wants.
+    """
+
+    full: bool = False
+    width: int | None = None
+
+    def line(self, event: Event) -> str:
+        """Return an event as one line."""
+        kind = frames.kind_name(event.kind)
+        narrow = self.width is not None and self.width < _ROOMY
+        wide, gap = (5, " ") if narrow else (8, "  ")
+        height = "-" if event.block_height is None else event.block_height
+        # Each with its colour.
+        parts = [(f"{event.meta.sequence:>{wide}}", "")]
+        if event.meta.time_ns:
+            parts.append((_time(event.meta.time_ns, clock=narrow), ""))
+        parts.append((f"{height:>{wide}}", "-"))
+        parts.append((f"{kind:<14}", _COLOURS.get(kind, "magenta")))
+        end = f"{gap}(routed)" if event.meta.flags & frames.ROUTED else ""
+        left = None
+        if self.width is not None:
+            left = self.width - sum(len(text) + len(gap) for text, _ in parts) - len(end)
+        return gap.join([*(_coloured(*part) for part in parts), self._said(event, left) + end])
+
+    def _said(self, event: Event, width: int | None) -> str:
+        if isinstance(event, Mark) and (letter := dead_letter_of(event)) is not None:
+            said = letter.said + (", redelivered" if event.name == REDELIVERED else "")
+            return said if width is None else cut_end(said, max(1, width))
+        layout = event.layout
+        absent = any(getattr(event, span.name) is None for span in layout.spans)
+        template = layout.said_without if absent else layout.said
+        values = _Values(event, full=self.full)
+        said = template.format_map(values)
+        if width is None or cells(said) <= width:
+            return said
+        low, high = _LEAST, max(_LEAST, width)
+        while low < high:
+            values.limit = (low + high + 1) // 2
+            fits = cells(template.format_map(values)) <= width
+            low, high = (values.limit, high) if fits else (low, values.limit - 1)
+        values.limit = low
+        return cut_end(template.format_map(values), max(1, width))
+
+
+def _coloured(text: str, colour: str) -> str:
+    if colour == "-":
+        return text
+    return click.style(text, fg=colour) if colour else click.style(text, dim=True)
 
 
 _COLOURS = {
@@ -170,19 +220,18 @@ _COLOURS = {
 }
 
 
-def _said(event: Event) -> str:
-    if isinstance(event, Mark) and (letter := dead_letter_of(event)) is not None:
-        return letter.said + (", redelivered" if event.name == REDELIVERED else "")
-    layout = event.layout
-    absent = any(getattr(event, span.name) is None for span in layout.spans)
-    return (layout.said_without if absent else layout.said).format_map(_Shown(event))
+class _Values:
+    """An event's attributes by name, as they are shown.
 
+    Attributes:
+        limit: How wide one that is bytes may be; longer ones lose their middle. None: as it is.
+    """
 
-class _Shown:
-    """An event's attributes by name, as they are shown."""
-
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, *, full: bool) -> None:
+        self.limit: int | None = None
         self._event = event
+        self._full = full
+        self._read: dict[str, tuple[str, str, str]] = {}
 
     def __getitem__(self, name: str) -> object:
         value = getattr(self._event, name)
@@ -190,37 +239,44 @@ class _Shown:
             return ", ".join(str(reason.name).lower().replace("_", " ") for reason in value)
         if not isinstance(value, bytes):
             return value
-        return _block(value) if name == "block" else _text(self._event, name)
+        if name not in self._read:
+            self._read[name] = _read(self._event, name, full=self._full)
+        before, text, after = self._read[name]
+        return before + (text if self.limit is None else cut(text, self.limit)) + after
 
 
-def _block(block: bytes) -> str:
-    try:
-        prefix = aleo.BlockPrefix.from_bytes(block)
-    except AleoFormatError:
-        return f"{len(block):,} bytes: {_hex(block)}"
-    return f"{len(block):,} bytes: {aleo.encode_id('ab', prefix.block_hash)}"
+def _read(event: Event, name: str, *, full: bool) -> tuple[str, str, str]:
+    """Return a field as text in one line, else in hexadecimal; and what stands around it."""
+    value = getattr(event, name)
+    if name == "block":
+        size = f"{len(value):,} bytes: "
+        try:
+            prefix = aleo.BlockPrefix.from_bytes(value)
+        except AleoFormatError:
+            text, after = _hex(value, full=full)
+            return size, text, after
+        return size, aleo.encode_id("ab", prefix.block_hash), ""
+    said = streams.text_of(event, name)
+    if said is None:
+        return ("", *_hex(value, full=full))
+    text = printable(_BREAK.sub(" ", said))  # never a control character
+    if full or len(text) <= _TEXT_SHOWN:
+        return "", text, ""
+    return "", text[:_TEXT_SHOWN], f"… ({len(text):,} characters)"
 
 
-def _text(event: Event, name: str) -> str:
-    """Show a field as text in one line, else in hexadecimal; never a control character."""
-    text = streams.text_of(event, name)
-    if text is None:
-        return _hex(getattr(event, name))
-    text = printable(_BREAK.sub(" ", text))
-    return text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}… ({len(text):,} characters)"
+def _hex(data: bytes, *, full: bool) -> tuple[str, str]:
+    if full or len(data) <= _BYTES_SHOWN:
+        return f"0x{data.hex()}", ""
+    return f"0x{data[:_BYTES_SHOWN].hex()}", f"… ({len(data):,} bytes)"
 
 
-def _hex(data: bytes) -> str:
-    more = f"… ({len(data):,} bytes)" if len(data) > _BYTES_SHOWN else ""
-    return f"0x{data[:_BYTES_SHOWN].hex()}{more}"
-
-
-def _time(time_ns: int) -> str:
+def _time(time_ns: int, *, clock: bool) -> str:
     try:
         moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
     except OverflowError:
         return f"{time_ns} ns"
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
+    return f"{moment:%H:%M:%S}" if clock else f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 # ---- convert ---------------------------------------------------------------------------------

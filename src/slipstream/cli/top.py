@@ -28,7 +28,10 @@ _KEPT = 60
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = "_.-=+*#@"
 _IN, _OUT = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-_HEAD = f"{'plugin':<15} {'state':<11} {'ev/s':>7} {'lag':>7} {'p50':>6} {'p99':>6} {'rst':>4} "
+_WIDE = {"plugin": -15, "state": -11, "ev/s": 7, "lag": 7, "p50": 6, "p99": 6, "rst": 4}
+"""How wide each column is; a negative one is aligned to the left."""
+_SPARED = ("p50", "rst", "p99", "lag", "ev/s")  # what a narrow screen goes without, in this order
+_LEAST_RATE = 4  # columns of the rate, below which it is left out
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns"))
 _COLOURS = {"running": "green", "paused": "cyan", "loading": "cyan", "unloading": "cyan"}
 
@@ -49,8 +52,9 @@ _COLOURS = {"running": "green", "paused": "cyan", "loading": "cyan", "unloading"
 def top(*, client: Client, as_json: bool, interval: float, count: int | None) -> None:
     """Show state, events a second, lag, callback times and restarts of each plugin, live.
 
-    Keys: q quits, the arrows scroll. Where standard output is no terminal, each look is written
-    below the one before. With --json each look is one object on a line.
+    Keys: q quits, the arrows scroll. A narrow screen goes without some columns: first without p50,
+    then without rst. Where standard output is no terminal, each look is written below the one
+    before. With --json each look is one object on a line.
     """
     watched = Watched(client)
     looks = range(count) if count is not None else iter(int, 1)
@@ -145,13 +149,15 @@ class Watched:
         head = f"slipstream top - {now} UTC - {calm} of {len(self.rows)} running"
         out = [head + ("   q quits" if is_screen else "")]
         if self.problem is not None:
-            out.append(f"{self.problem.message}")
-        out.append(_HEAD + "rate")
-        wide = max(4, columns - len(_HEAD))
+            out += textwrap.wrap(self.problem.message, max(20, columns))
+        names = _columns(columns)
+        left = columns - len(_line(names, {})) - 1
+        wide = left if left >= _LEAST_RATE else 0
+        out.append(_line(names, {name: name for name in names}) + (" rate" if wide else ""))
         body: list[tuple[str, str]] = []
         for row in self.rows:
-            rates = list(self._rates[row["name"]])[-wide:]
-            body.append((row["state"], _line(row) + _spark(rates, marks)))
+            rates = list(self._rates[row["name"]])[-wide:] if wide else []
+            body.append((row["state"], f"{_line(names, _cells(row))} {_spark(rates, marks)}"))
             reason = textwrap.wrap(row["reason"], max(20, columns - 4))
             body += [("", f"    {line}") for line in reason]
         if lines:
@@ -168,12 +174,32 @@ class Watched:
         return "\n".join(shown)
 
 
-def _line(row: dict[str, Any]) -> str:
-    return (
-        f"{row['name'][:15]:<15} {row['state']:<11} {_short(row['events_per_second']):>7} "
-        f"{_short(row['lag']):>7} {_time(row['callback_p50_ns']):>6} "
-        f"{_time(row['callback_p99_ns']):>6} {_short(row['restarts']):>4} "
+def _columns(columns: int) -> list[str]:
+    """Return the names of the columns that a screen has room for."""
+    names = list(_WIDE)
+    for spared in _SPARED:
+        if len(_line(names, {})) > columns:
+            names.remove(spared)
+    return names
+
+
+def _line(names: list[str], cells: dict[str, str]) -> str:
+    return " ".join(
+        f"{cells.get(name, ''):{'<' if _WIDE[name] < 0 else '>'}{abs(_WIDE[name])}}"
+        for name in names
     )
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "plugin": row["name"][:15],
+        "state": row["state"],
+        "ev/s": _short(row["events_per_second"]),
+        "lag": _short(row["lag"]),
+        "p50": _time(row["callback_p50_ns"]),
+        "p99": _time(row["callback_p99_ns"]),
+        "rst": _short(row["restarts"]),
+    }
 
 
 def _short(number: float) -> str:

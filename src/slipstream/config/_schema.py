@@ -252,11 +252,21 @@ class ConfigSchema:
             return ResolvedConfig(own, resolved.secrets)
         path, problem, hint, at_key = found
         # What the file has, which for a secret is only the reference to it.
-        written = _at(config.own, path)
+        written = None if config.own_from else _at(config.own, path)
         if not at_key and not isinstance(written, dict | list | None):
             problem = f"{problem}, not {shown(written)}"
         hint = f"{hint}; the plugin says so: slipstream inspect {config.libpath.name}"
         raise config.error(f"{spell(path)} {problem}", hint, path, at_key=at_key)
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The texts that the schema itself has for values: all may know them."""
+        for part in _parts_of(self.schema):
+            named = [part.get(key) for key in ("const", "default")]
+            for key in ("enum", "examples"):
+                several = part.get(key)
+                named += several if isinstance(several, list) else []
+            yield from (text for text in named if isinstance(text, str))
 
     def filled(self, values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """Return values with what the schema has for keys that are missing."""
@@ -318,6 +328,15 @@ def _inside(keyword: str, value: JsonValue, path: KeyPath) -> Iterator[tuple[Key
         yield from (((*path, name), inner) for name, inner in value.items())
     elif keyword in _SEVERAL and isinstance(value, list):
         yield from (((*path, at), inner) for at, inner in enumerate(value))
+
+
+def _parts_of(schema: JsonValue) -> Iterator[dict[str, JsonValue]]:
+    """A schema, and all that stand in it."""
+    if isinstance(schema, dict):
+        yield schema
+        for keyword, value in schema.items():
+            for _, inner in _inside(keyword, value, ()):
+                yield from _parts_of(inner)
 
 
 def _size(value: JsonValue) -> int:
@@ -428,4 +447,7 @@ def settle_own(config: PluginConfig, schema: Mapping[str, JsonValue] | None) -> 
         ConfigError: A secret is not to be had, or the keys are not what the plugin takes.
     """
     resolved = resolve_secrets(config.own, config.folder, source=config.source)
-    return resolved if schema is None else ConfigSchema(schema).settle(config, resolved)
+    judged = None if schema is None else ConfigSchema(schema)
+    if config.own_from:
+        resolved = resolved.wholly_secret(() if judged is None else judged.names)
+    return resolved if judged is None else judged.settle(config, resolved)

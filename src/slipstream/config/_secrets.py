@@ -22,7 +22,7 @@ from ._document import JsonValue, KeyPath, shown, spell
 from ._packed import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ._model import PluginConfig
 
@@ -32,6 +32,8 @@ MAX_SECRETS_BYTES: Final = 1024 * KIBIBYTE
 
 MASK: Final = "***"
 _SHORTEST_LINE: Final = 8
+_ORDINARY: Final = frozenset({"true", "false", "null", "none"})
+_NUMBER: Final = re.compile(r"[-+]?[0-9][0-9._,]{0,6}")
 
 _REFERENCE: Final = re.compile(r"(env|file)://(.*)", re.DOTALL)
 _VARIABLE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\?type=file)?")
@@ -43,7 +45,7 @@ class ResolvedConfig:
 
     Attributes:
         own: The keys, for the plugin only.
-        secrets: The values that were resolved.
+        secrets: The values that were resolved; of a config that is a secret as a whole, all texts.
     """
 
     own: dict[str, JsonValue]
@@ -64,6 +66,24 @@ class ResolvedConfig:
             lines = (line.strip() for line in secret.splitlines())
             found |= {line for line in lines if len(line) >= _SHORTEST_LINE}
         return found
+
+    def wholly_secret(self, public: Iterable[str] = ()) -> ResolvedConfig:
+        """Return the same keys with each of their texts as a secret.
+
+        That is for keys that come from a file or a variable as a whole, of which nobody has said
+        which are secret. Left out are texts that only say what a number, true, false or null says:
+        they stand in too many lines that have nothing to do with the config.
+
+        Args:
+            public: Texts that are none, because the plugin's own library names them.
+        """
+        known = set(public)
+        found = [
+            text
+            for text in _texts(self.own)
+            if text not in known and text.lower() not in _ORDINARY and not _NUMBER.fullmatch(text)
+        ]
+        return ResolvedConfig(self.own, tuple(dict.fromkeys([*self.secrets, *found])))
 
     def __repr__(self) -> str:
         return f"<ResolvedConfig of {len(self.own)} keys with {len(self.secrets)} secrets>"
@@ -224,3 +244,12 @@ def _replace(value: JsonValue, path: KeyPath, by: Callable[[str, KeyPath], str])
     if isinstance(value, dict):
         return {key: _replace(item, (*path, key), by) for key, item in value.items()}
     return value
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    """All texts in a value; keys are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slipstream.library.file import REFUSALS, LibraryFile, judge, read_file
-from slipstream.library.info import PluginInfo, kind_name
+from slipstream.library.info import PluginInfo, kind_name, kinds_in_words
 from slipstream.library.path import check_library_path, verify_digest
 from slipstream.library.private_copy import PrivateCopy
 
@@ -15,6 +15,7 @@ __all__ = [
     "check_library_path",
     "judge",
     "kind_name",
+    "kinds_in_words",
     "read_file",
     "verify_digest",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
@@ -52,6 +52,22 @@ def _numbers(prefix: str, but: tuple[str, ...] = ()) -> dict[str, int]:
 
 FLAGS = _numbers("SLIPSTREAM_FLAG_")
 KINDS = _numbers("SLIPSTREAM_KIND_", ("APP_FIRST", "APP_LAST"))
+
+
+def kinds_in_words(kinds: Iterable[int]) -> str:
+    """Return kinds of events by their names; those of an application as ranges of numbers."""
+    words: list[str] = []
+    first = last = -1
+    for kind in sorted(kinds):
+        name = kind_name(kind)
+        if name != str(kind):
+            words.append(name)
+        elif words and kind == last + 1:
+            words[-1], last = f"{first}-{kind}", kind
+        else:
+            words.append(name)
+            first = last = kind
+    return " ".join(words) or "none"
 
 
 def kind_name(kind: int) -> str:

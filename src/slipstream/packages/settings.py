@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from slipstream.config import (
+    MASK,
     MAX_CONFIG_BYTES,
     Document,
     JsonValue,
@@ -44,6 +45,8 @@ _KEYS = {
     "provider": ("name", "version", "config", "host"),
     "trust": ("key", "names", "origin"),
 }
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
+_SHORT = 6  # a quoted sign of JSON, and no secret
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -455,11 +458,16 @@ def _of_text(text: str, provider: Provider) -> dict[str, JsonValue]:
     try:
         root = Document(None, text=f'{{"config": {text}\n}}').root["config"]
     except ConfigError as error:
-        told = error.message.partition("\n")[0]  # an excerpt could show what is secret
+        # An excerpt could show what is secret, and so could what is quoted.
+        told = _QUOTED.sub(_hidden, error.message.partition("\n")[0])
         raise ConfigError(
             f"{provider.interface}: its config is no JSON: {told}", error.hint
         ) from None
     return _own(root)
+
+
+def _hidden(quoted: re.Match[str]) -> str:
+    return quoted[0] if len(quoted[0]) < _SHORT else f'"{MASK}"'
 
 
 def _own(value: JsonValue) -> dict[str, JsonValue]:

@@ -25,8 +25,8 @@ from slipstream.status import Metric
 from slipstream.testing.fake_host import Answer
 
 _TOLD = re.compile(
-    rb"signal \d+ in a call of plugin (?P<plugin>[^,\n]+).*"
-    rb", at (?P<module>.+) \+ 0x(?P<at>[0-9a-f]+)"
+    rb"slipstream: (?:signal \d+|exit was called) in (?P<call>\w+) of plugin (?P<plugin>[^,\n]+)"
+    rb"(?:.*, at (?P<module>.+) \+ 0x(?P<at>[0-9a-f]+))?"
 )
 _LATE = "did not return within"
 _START = 60.0  # seconds, for a Python and a slow machine
@@ -225,7 +225,9 @@ class IsolatedHost:
         if told is not None:
             if not told["plugin"].startswith(b"that is"):
                 self._name = told["plugin"].decode(errors="replace")
-            function = self._function(told["module"].decode(), int(told["at"], 16))
+            call = told["call"].decode()
+            if told["module"] is not None:
+                function = self._function(told["module"].decode(), int(told["at"], 16))
         how = f"fell by {died_of}" if died_of else f"has ended its process, with {-number},"
         text = f"{self._name} {how} in {call}" + (f", in {function}" if function else "")
         lines = printed.decode(errors="replace").splitlines()[-_LINES:]

@@ -30,7 +30,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan interop mutants retry stress dist clean distclean windows cross wheels
+.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan fuzz interop mutants retry stress dist clean distclean windows cross wheels
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -123,6 +123,9 @@ managers: setup $(stamp_test) ## let two managers load 100,000 times at once, an
 
 asan: setup $(stamp_test) ## run the tests that go through the core with ASan and UBSan in it
 	@$(python) tools/asan.py $(ARGS)
+
+fuzz: setup $(stamp_test) ## feed the parsers of foreign bytes with libFuzzer, 20 minutes each; writes build/fuzz.json
+	@$(python) tests/fuzz/fuzz.py $(ARGS)
 
 interop: setup ## compare the Aleo codec with snarkVM's own crates, which cargo fetches and builds
 	@$(python) tools/interop.py $(ARGS)

@@ -27,7 +27,12 @@ enum {
     METRICS_EVERY_MS = 1000,
 };
 
+/* How far it is: each message of the host has its turn. ENDED: the consumer has returned; OVER: it
+ * was refused, or is unloaded, and only the end is left. */
+enum stage { NEW, OPENED, LOADED, RUNNING, ENDED, OVER };
+
 static struct worker {
+    enum stage stage;
     ss_start start;
     ss_log_queue *log;
     ss_instance *instance;
@@ -44,6 +49,12 @@ static struct worker {
 
 static void host_is_gone(void) {
     _exit(SS_EXIT_HOST_GONE);
+}
+
+/* What the host says makes sense, or there is nothing to be done. */
+static void expect(bool sense) {
+    if (!sense)
+        _exit(SS_EXIT_PROTOCOL);
 }
 
 /* Sends one message; `wait` false drops it when the host does not read. */
@@ -113,15 +124,14 @@ static bool set_hatch(void) {
 static void on_start(const char *data, size_t len) {
     const char *end = data + len;
     const char *at = data + sizeof worker.start;
-    if (len < sizeof worker.start)
-        _exit(SS_EXIT_PROTOCOL);
+    expect(len >= sizeof worker.start);
+    worker.stage = OVER;
     memcpy(&worker.start, data, sizeof worker.start);
     const char *path = ss_next_text(&at, end);
     const char *shown = ss_next_text(&at, end);
     const char *config_dir = ss_next_text(&at, end);
     const char *user = ss_next_text(&at, end);
-    if (at != end)
-        _exit(SS_EXIT_PROTOCOL);
+    expect(at == end);
     if (!ss_worker_map(&worker.start, &worker.consumer.view)) {
         refuse(SS_REFUSED_CANNOT_OPEN, "the worker cannot map the ring: no address space or memory",
                "use a smaller `ring_bytes`, or raise `limits.memory`");
@@ -161,6 +171,7 @@ static void on_start(const char *data, size_t len) {
     ss_body_start(&body, &opened, sizeof opened);
     ss_body_add_text(&body, info.name);
     ss_body_add_text(&body, info.version);
+    worker.stage = OPENED;
     tell(SS_TO_HOST_OPENED, 0, body.data, body.len, true);
 }
 
@@ -182,6 +193,7 @@ static void on_config(const char *data, size_t len) {
 static void on_load(uint32_t reason, const char *data, size_t len) {
     const char *data_dir = ss_next_text(&data, data + len);
     ss_body body;
+    worker.stage = OVER;
     ss_body_start(&body, NULL, 0);
     if (data_dir[0] != '\0' && ss_instance_set_data_dir(worker.instance, data_dir) != SLIPSTREAM_OK)
         _exit(SS_EXIT_SET_UP);
@@ -205,6 +217,7 @@ static void on_load(uint32_t reason, const char *data, size_t len) {
         tell(SS_TO_HOST_FAILED_LOAD, (uint64_t)(int64_t)info.status, body.data, body.len, true);
         return;
     }
+    worker.stage = LOADED;
     worker.consumer.kinds = info.kinds;
     const char *claim;
     for (uint32_t i = 0; (claim = ss_instance_claim(worker.instance, i)) != NULL; i++)
@@ -236,6 +249,7 @@ static void consume(void *unused) {
 }
 
 static void on_run(void) {
+    worker.stage = RUNNING;
     worker.consumer.table = ss_instance_table(worker.instance);
     worker.consumer.host = ss_instance_host(worker.instance);
     worker.consumer.flush_idle_ms = worker.start.flush_idle_ms;
@@ -253,6 +267,7 @@ static void on_ended(void) {
     if (read(worker.ended, &count, sizeof count) != sizeof count)
         _exit(SS_EXIT_SET_UP); /* the plugin has closed it */
     finish_step();
+    worker.stage = ENDED;
     tell(SS_TO_HOST_ENDED, worker.end_reason, NULL, 0, true);
 }
 
@@ -277,6 +292,7 @@ static void send_metrics(void) {
 
 static void on_unload(uint32_t timeout_ms) {
     ss_body body;
+    worker.stage = OVER;
     ss_instance_unload(worker.instance, timeout_ms);
     finish_step();
     send_metrics();
@@ -300,27 +316,31 @@ static void on_exit_asked(void) {
 /* ---- The loop ---------------------------------------------------------------------- */
 
 static void on_message(const ss_message *head, const char *data) {
+    const enum stage stage = worker.stage;
     switch (head->type) {
     case SS_TO_WORKER_START:
+        expect(stage == NEW);
         on_start(data, head->len);
         break;
     case SS_TO_WORKER_CONFIG:
+        expect(stage == OPENED);
         on_config(data, head->len);
         break;
     case SS_TO_WORKER_LOAD:
+        expect(stage == OPENED);
         on_load((uint32_t)head->number, data, head->len);
         break;
     case SS_TO_WORKER_RUN:
+        expect(stage == LOADED);
         on_run();
         break;
     case SS_TO_WORKER_UNLOAD:
+        expect(stage == ENDED);
         on_unload((uint32_t)head->number);
         break;
-    case SS_TO_WORKER_EXIT:
-        on_exit_asked();
-        break;
     default:
-        _exit(SS_EXIT_PROTOCOL);
+        expect(head->type == SS_TO_WORKER_EXIT && stage != RUNNING);
+        on_exit_asked();
     }
 }
 

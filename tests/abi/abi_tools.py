@@ -15,7 +15,7 @@ REPO = HERE.parents[1]
 INCLUDE = REPO / "include"
 HEADER = INCLUDE / "slipstream.h"
 FROZEN = HERE / "slipstream-1.0.h"
-FUZZER = REPO / "tests" / "native" / "fuzz_frame.c"
+FUZZER = REPO / "tests" / "fuzz" / "frame.c"
 EXAMPLE = REPO / "examples" / "minimal" / "minimal.c"
 
 C_STANDARDS = ("c11", "c17", "c2x")

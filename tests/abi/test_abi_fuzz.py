@@ -20,7 +20,8 @@ from test_abi_frames import MUTANTS
 RUNS = int(os.environ.get("SLIPSTREAM_FUZZ_RUNS", "200000"))
 FLAGS = ("-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror", "-g", "-O1", *SANITIZERS)
 # Quicker to compile, and enough to see a byte too far.
-MUTANT_FLAGS = ("-std=c11", "-fsanitize=address", "-DFUZZ_MAIN")
+MUTANT_FLAGS = ("-std=c11", "-fsanitize=address")
+DRIVER = FUZZER.with_name("driver.c")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,9 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def build(compiler: str, include: Path, folder: Path, *flags: str) -> Path:
     program = folder / "fuzz_frame"
-    succeed((compiler, *flags, "-I", include, FUZZER, "-o", program))
+    libfuzzer = "-fsanitize=fuzzer" in flags
+    sources = (FUZZER,) if libfuzzer else (FUZZER, DRIVER)
+    succeed((compiler, *flags, "-I", include, *sources, "-o", program))
     return program
 
 
@@ -41,7 +44,7 @@ def test_mutated_frames_under_the_sanitizers(
     compiler: str, tmp_path: Path, seeds: list[Path]
 ) -> None:
     require(compiler, *SANITIZERS)
-    program = build(compiler, INCLUDE, tmp_path, *FLAGS, "-DFUZZ_MAIN")
+    program = build(compiler, INCLUDE, tmp_path, *FLAGS)
     summary = succeed((program, str(RUNS), "1", *seeds)).decode()
     numbers = [int(number) for number in re.findall(r"\d+", summary)]
     runs, frames, views, malformed = numbers

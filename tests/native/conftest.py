@@ -6,16 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from support.making import run_make
-
-HERE = Path(__file__).resolve().parent
+from support.making import make_native_tests
 
 
 @pytest.fixture(scope="session")
-def built(pytestconfig: pytest.Config) -> Path:
-    """The programs of tests/native; only what has changed is compiled again."""
-    folder = pytestconfig.rootpath / "build" / "native-tests"
-    done = run_make(HERE, "-s", "-j2", f"BUILD={folder}")
-    assert done is not None, "no make on this machine"
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
+def built() -> Path:
+    """The programs of tests/native."""
+    return make_native_tests()

@@ -35,7 +35,16 @@ def run_make(
             [tool, "--no-print-directory", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1200,
             check=False,
             env={**os.environ, **environment},
         )
+
+
+def make_native_tests(*targets: str) -> Path:
+    """The programs of tests/native and tests/fuzz; only what has changed is compiled again."""
+    folder = ROOT / "build" / "native-tests"
+    done = run_make(ROOT / "tests" / "native", "-s", "-j2", f"BUILD={folder}", *targets)
+    assert done is not None, "no make on this machine"
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder

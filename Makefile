@@ -30,7 +30,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan fuzz interop mutants retry stress dist clean distclean windows cross wheels
+.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots floods managers soak packages asan fuzz interop mutants retry stress dist clean distclean windows cross wheels
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -117,6 +117,9 @@ faults: setup $(stamp_test) ## break workers 2,000 times, check that nothing is 
 
 hostile: setup $(stamp_test) ## send 105,000 hostile requests to a daemon while events stream; every answer is checked
 	@$(python) tests/stress/hostile.py $(ARGS)
+
+floods: setup $(stamp_test) ## a million calls of the application from eight threads, in each mode; writes build/floods.json
+	@$(python) tests/stress/floods.py $(ARGS)
 
 managers: setup $(stamp_test) ## let two managers load 100,000 times at once, and hear only their own
 	@$(python) tests/stress/fault_managers.py $(ARGS)

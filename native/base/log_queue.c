@@ -236,7 +236,7 @@ void ss_log_queue_put(ss_log_queue *q, uint32_t level, uint32_t log_id, const ch
 void ss_log_queue_relay(ss_log_queue *q, int64_t time_ns, uint32_t level, uint32_t log_id,
                         const char *text, size_t len, uint64_t whole) {
     const int64_t now = (int64_t)ss_os_wall_ns();
-    if (time_ns > now || now - time_ns > OLDEST_S * INT64_C(1000000000))
+    if (time_ns > now || time_ns < now - OLDEST_S * INT64_C(1000000000)) /* it may be any number */
         time_ns = now;
     /* The worker keeps to the rates itself; this is for one that does not. */
     if (ss_log_queue_wants(q, level) &&

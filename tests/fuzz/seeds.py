@@ -147,9 +147,11 @@ def _channel() -> Iterator[bytes]:
     of_current = bytes([9 + 16])
     refusal = of_current + _said(REFUSAL, struct.pack("=iII", -9, 1, 1) + b"no", 1)
     log = of_current + _said(LOG, struct.pack("=qQ", 5, 4) + b"line", 2)
+    old = of_current + _said(LOG, struct.pack("=qQ", -(2**63), 4) + b"line", 2)
     metric = of_current + _said(METRIC, struct.pack("=I", 0) + b"name\0label\0", 7)
     unload = bytes([2]) + of_current + _said(ENDED, number=1) + of_current + _said(UNLOADED)
     yield runs + refusal + log + metric + bytes([5]) + unload + bytes([7 + 16, 0])
+    yield runs + old  # was once subtracted from the time that it is
     yield opened + say + _said(FAILED_LOAD, b"no\0", 65527) + bytes([5])
     yield say + _said(REFUSED, b"what\0hint\0", 3) + bytes([0]) + opened
     yield runs + bytes([0]) + opened + bytes([1 + 32]) + loaded + bytes([7, 255]) + bytes(255)

@@ -121,6 +121,11 @@ class Calling:
         until(told)
         return told()[0]
 
+    def answers(self) -> dict[int, int]:
+        """How often each status was answered, of the last flood."""
+        pairs = (pair.split(":") for pair in self.lines()[-1].data.decode().split())
+        return {int(status): int(count) for status, count in pairs}
+
     def wait(self, count: int) -> list[Line]:
         """Wait for so many lines."""
         until(lambda: len(self.lines()) >= count)

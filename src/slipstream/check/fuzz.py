@@ -145,7 +145,7 @@ def load(path: Path) -> tuple[Path | None, bytes]:
         head, _, data = data.removeprefix(_MAGIC).partition(b"\n")
         try:
             library = Path(json.loads(head)["library"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise SlipstreamError(f"{shown} is damaged", "take another copy of it") from None
     if len(data) < _HEADER:
         raise SlipstreamError(f"{shown} is no input of slipstream check", "check the path")

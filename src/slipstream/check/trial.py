@@ -224,8 +224,11 @@ class Trial:
                 yield f"{step.says} returned {answer(call)}"
 
     def event_failures(self, played: Play) -> Iterator[str]:
-        """Yield the calls of on_broadcast that were answered with a failure."""
-        return self.failures(played, *_EVENTS)
+        """Yield the calls of on_broadcast that failed, and the events that were rejected."""
+        yield from self.failures(played, *_EVENTS)
+        for rejection in played.of(lib.SS_PLAYED_REJECTED):
+            says = played.steps[rejection.step].says
+            yield f"{says}: it rejected ordinal {rejection.a} with {answer(rejection)}"
 
     def not_whole_life(self, played: Play) -> Iterator[str]:
         """Yield the calls but on_broadcast that did not answer OK."""

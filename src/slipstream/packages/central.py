@@ -81,7 +81,9 @@ class _Part:
 
     def __post_init__(self) -> None:
         self.notes = self.path.with_name(f"{self.path.name}.json")
-        with contextlib.suppress(FileProblem, ValueError, KeyError, TypeError, OSError):
+        with contextlib.suppress(
+            FileProblem, ValueError, KeyError, TypeError, OSError, RecursionError
+        ):
             said = json.loads(read_small(self.notes, 4096))
             self.tag, self.size = str(said["tag"]), self.path.stat().st_size
 

@@ -74,7 +74,7 @@ class Lock:
             packages = {str(name): Locked(**one) for name, one in said["packages"].items()}
             if not all(_DIGEST.fullmatch(one.sha256) for one in packages.values()):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise PackageError(
                 f"the lock {where} is damaged, or of another version of slipstream",
                 "restore it from version control",

@@ -154,7 +154,7 @@ class Providers:
         try:
             said = json.loads(read_small(self._data / _CURRENT, 1024 * 1024))
             return {name: _Current(**one) for name, one in said.items()}
-        except (FileProblem, ValueError, TypeError, AttributeError):
+        except (FileProblem, ValueError, TypeError, AttributeError, RecursionError):
             return {}  # the settings count
 
     def version_of(self, interface: str) -> str:

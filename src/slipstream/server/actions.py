@@ -310,16 +310,20 @@ def _digest(manager: PluginManager, name: str) -> str | None:
 
 
 def _crashes(plugin: Plugin) -> list[object]:
-    found: list[object] = []
+    found: list[tuple[float, int, object]] = []
     folder = plugin.folder
     if folder is not None:
         for file in folder.glob(f"crash-{plugin.name}-*.json"):
-            with contextlib.suppress(OSError, ValueError):  # removed or written meanwhile
-                found.append(json.loads(file.read_text(encoding="utf-8")))
-        found.sort(key=lambda report: -report["time"] if isinstance(report, dict) else 0.0)
+            # Removed or written meanwhile, or by the plugin, whose folder it is.
+            with contextlib.suppress(
+                OSError, ValueError, RecursionError, KeyError, TypeError, OverflowError
+            ):
+                report = json.loads(file.read_text(encoding="utf-8"))
+                found.append((-float(report["time"]), len(found), report))
+        found.sort()
     if not found and plugin.last_crash is not None:
-        found.append(json.loads(plugin.last_crash.to_json()))
-    return found
+        return [json.loads(plugin.last_crash.to_json())]
+    return [report for _, _, report in found]
 
 
 def _letters(file: Path | None, skip: int, limit: int) -> Iterator[bytes]:

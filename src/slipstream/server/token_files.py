@@ -193,7 +193,7 @@ class Followed(Generic[T]):
             if data != text + _seal(text):
                 raise ValueError(seal)
             return self._read(text.decode("ascii"))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return self._lost("is empty" if not data else "is cut off or damaged")
 
     def _lost(self, reason: str) -> ConfigError:

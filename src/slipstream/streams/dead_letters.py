@@ -70,7 +70,7 @@ def dead_letter_of(mark: Mark) -> DeadLetter | None:
         return None
     try:
         return _decoder.decode(mark.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import platform
 import re
 from dataclasses import replace
 
@@ -282,9 +283,16 @@ def host_calls(trial: Trial) -> Findings:
             yield line.words
 
 
+# SLIPSTREAM_PANIC in code for x86-64: as a number of 32 bits; push and pop, where size counts.
+_PANICS = (lib.SLIPSTREAM_PANIC.to_bytes(4, "little", signed=True), b"\x6a\xef\x58")
+
+
 @check("contract.panic")
 def panic(trial: Trial) -> Findings:
-    """Only destroy follows a panic."""
+    """Only destroy follows a panic, in a plugin that may return one."""
+    code = trial.subject.path.read_bytes()
+    if platform.machine() == "x86_64" and not any(number in code for number in _PANICS):
+        trial.skip("it never returns PANIC: that number stands nowhere in it")
     script = trial.loaded()
     trial.send(script)
     script.destroy()

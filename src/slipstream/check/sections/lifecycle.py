@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from slipstream._native import lib
+from slipstream.check import samples
 from slipstream.check.script import Script
 from slipstream.check.trial import Findings, Trial, answer, check
 from slipstream.config import JsonValue, pack
@@ -229,11 +231,12 @@ def unload_time(trial: Trial) -> Findings:
 
 @check("lifecycle.second-instance")
 def second_instance(trial: Trial) -> Findings:
-    """Two at once, as far as it allows that."""
+    """Two at once, as far as it allows that; then the first one alone, with its own host."""
+    multiple = trial.subject.has("MULTI_INSTANCE")
     script = trial.loaded()
-    script.construct(1)
+    second = script.construct(1)
     frames = list(trial.subject.samples())
-    if trial.subject.has("MULTI_INSTANCE"):
+    if multiple:
         script.load(trial.subject.config(name="second"), 1, says="the second instance")
         script.subscribed(1)
         for at, frame in enumerate(frames, 1):
@@ -242,14 +245,24 @@ def second_instance(trial: Trial) -> Findings:
             script.deliver(frame, ordinal=at, says="the first instance")
         script.unload(1)
     script.destroy(1)
-    given = len(frames) if trial.subject.has("MULTI_INSTANCE") else 0
+    given = len(frames) if multiple else 0
     for at, frame in enumerate(frames, given + 1):
         script.deliver(frame, ordinal=at, says="after a second instance was destroyed")
+    asides = set()  # what these are answered is looked at elsewhere
+    if frames:  # it may have an error to tell, and it has one host to tell it to
+        unreadable = next(samples.truncated(frames[0]))
+        asides.add(script.deliver(unreadable, ordinal=given + len(frames) + 1))
     trial.end(script)
-    multiple = trial.subject.has("MULTI_INSTANCE")
     played = trial.play(script, may_refuse=not multiple)
-    for failure in trial.failures(played):
+    refusal = played.one(lib.SS_PLAYED_CALL, second)
+    if not multiple and refusal is not None and refusal.text:
+        asides.add(second)
+    of_interest = tuple(p for p in played.played if p.step not in asides)
+    for failure in trial.failures(replace(played, played=of_interest)):
         yield f"with two instances: {failure}"
+    for late in played.of(lib.SS_PLAYED_LATE_CALL):
+        words = f"it called {late.words} of the second one's host, after that one was destroyed"
+        yield f"with two instances: {words}"
 
 
 @check("lifecycle.exit")

@@ -30,7 +30,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots floods managers soak packages asan fuzz interop mutants retry stress dist clean distclean windows cross wheels
+.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots floods managers soak packages asan fuzz interop mutants retry stress dist clean distclean test-windows test-macos wheels
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -147,11 +147,11 @@ packages: setup $(stamp_test) ## swap packages 10,000 times, kill their changes 
 		tests/packages/test_installed.py tests/packages/test_signatures.py $(ARGS)
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s -k killed tests/packages/test_hostile_centrals.py
 
-windows: setup $(stamp_test) ## run the core for Windows under wine (apt-get install wine64)
+test-windows: setup $(stamp_test) ## run the core for Windows under wine (apt-get install wine64)
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/windows $(ARGS)
 
-cross: setup $(stamp_test) ## build the core for Windows and macOS, in build/cross
-	@$(python) tools/cross.py windows-x86_64 macos-arm64 macos-x86_64
+test-macos: setup $(stamp_test) ## build the core for macOS, arm64 and x86-64, and look at what it exports and needs
+	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/macos $(ARGS)
 
 kills: setup $(stamp_test) ## kill a daemon 200 times under a producer; nothing is lost or twice
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s tests/server/test_start_kills.py $(ARGS)

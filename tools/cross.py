@@ -124,7 +124,8 @@ def build(name: str, *, quickly: bool = False) -> Path:
         [*cmake, "--install", str(folder / "cmake"), "--prefix", str(stage)],
     ):
         done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
+        # A warning of CMake, of the compiler or of the linker is an error.
+        if done.returncode != 0 or "warning:" in (done.stdout + done.stderr).lower():
             print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
             raise SystemExit(f"cross: {name} cannot be built")
     shutil.copytree(

@@ -30,11 +30,11 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan interop mutants retry stress dist clean distclean windows cross wheels
+.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots managers soak packages asan interop mutants retry stress dist clean distclean windows test-aarch64 cross wheels
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
 		while IFS='|' read -r name text; do printf '%-24s%s\n' "$$name" "$$text"; done
 
 setup: $(core) examples ## make .venv, build the core, install the package editable, build the examples
@@ -143,6 +143,10 @@ packages: setup $(stamp_test) ## swap packages 10,000 times, kill their changes 
 
 windows: setup $(stamp_test) ## run the core for Windows under wine (apt-get install wine64)
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/windows $(ARGS)
+
+test-aarch64: setup $(stamp_test) ## run the core for Linux aarch64 under qemu-user, with Debian's Python for it
+	@tools/bootstrap.sh $(VENV) --needs qemu-aarch64 qemu-user
+	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/elsewhere/test_aarch64.py $(ARGS)
 
 cross: setup $(stamp_test) ## build the core for Windows and macOS, in build/cross
 	@$(python) tools/cross.py windows-x86_64 macos-arm64 macos-x86_64

@@ -30,11 +30,11 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots floods managers soak packages asan fuzz interop mutants retry stress dist clean distclean test-windows test-macos wheels
+.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots floods managers soak packages asan fuzz interop mutants retry stress dist clean distclean test-windows test-macos test-aarch64 wheels
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | \
 		while IFS='|' read -r name text; do printf '%-24s%s\n' "$$name" "$$text"; done
 
 setup: $(core) examples ## make .venv, build the core, install the package editable, build the examples
@@ -152,6 +152,10 @@ test-windows: setup $(stamp_test) ## run the core for Windows under wine (apt-ge
 
 test-macos: setup $(stamp_test) ## build the core for macOS, arm64 and x86-64, and look at what it exports and needs
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/macos $(ARGS)
+
+test-aarch64: setup $(stamp_test) ## run the core for Linux aarch64 under qemu-user, with Debian's Python for it
+	@tools/bootstrap.sh $(VENV) --needs qemu-aarch64 qemu-user
+	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/elsewhere/test_aarch64.py $(ARGS)
 
 kills: setup $(stamp_test) ## kill a daemon 200 times under a producer; nothing is lost or twice
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s tests/server/test_start_kills.py $(ARGS)

@@ -2,6 +2,7 @@
 # Makes the folder for Python packages, and sees to it that this machine can build slipstream.
 #
 #   tools/bootstrap.sh VENV [--tests]
+#   tools/bootstrap.sh VENV --needs PROGRAM PACKAGE     only that: what one kind of test runs with
 #
 # What Debian has to provide and is missing is installed with apt-get, as root or by a sudo that
 # asks for no password; otherwise the command to type is named and nothing is changed. Without
@@ -108,6 +109,13 @@ install_packages() {
     $sudo env DEBIAN_FRONTEND=noninteractive \
         apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2
 }
+
+if [ "$tests" = --needs ]; then
+    command -v "${3:?}" >/dev/null || install_packages "${4:?}" && exit
+    say "this machine lacks ${4:?}"
+    say "  next: sudo apt-get update && sudo apt-get install -y ${4:?}"
+    exit 1
+fi
 
 if [ -n "${PYTHON:-}" ] && ! is_new_enough "$PYTHON"; then
     say "PYTHON=$PYTHON is not Python $oldest or newer"

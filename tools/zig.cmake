@@ -9,3 +9,8 @@ set(CMAKE_C_COMPILER_AR ${SLIPSTREAM_TOOLS}/ar)
 set(CMAKE_RANLIB ${SLIPSTREAM_TOOLS}/ranlib)
 set(CMAKE_C_COMPILER_RANLIB ${SLIPSTREAM_TOOLS}/ranlib)
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+if(SLIPSTREAM_SYSTEM STREQUAL Linux)
+  foreach(kind EXE MODULE SHARED)
+    set(CMAKE_${kind}_LINKER_FLAGS_RELEASE_INIT -s)  # what debuggers want is most of the size
+  endforeach()
+endif()

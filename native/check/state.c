@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <fenv.h>
 #include <locale.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -72,6 +71,21 @@ static size_t read_file(const char *path, char *out, size_t room) {
 
 /* ---- The parts ----------------------------------------------------------------------------- */
 
+/* NULL: it has none. C libraries have a function for it since 2020, or not at all. */
+static const char *signal_name(int number) {
+    static const char names[][7] = {
+        [SIGHUP] = "HUP",   [SIGINT] = "INT",       [SIGQUIT] = "QUIT",     [SIGILL] = "ILL",
+        [SIGTRAP] = "TRAP", [SIGABRT] = "ABRT",     [SIGBUS] = "BUS",       [SIGFPE] = "FPE",
+        [SIGKILL] = "KILL", [SIGUSR1] = "USR1",     [SIGSEGV] = "SEGV",     [SIGUSR2] = "USR2",
+        [SIGPIPE] = "PIPE", [SIGALRM] = "ALRM",     [SIGTERM] = "TERM",     [SIGSTKFLT] = "STKFLT",
+        [SIGCHLD] = "CHLD", [SIGCONT] = "CONT",     [SIGSTOP] = "STOP",     [SIGTSTP] = "TSTP",
+        [SIGTTIN] = "TTIN", [SIGTTOU] = "TTOU",     [SIGURG] = "URG",       [SIGXCPU] = "XCPU",
+        [SIGXFSZ] = "XFSZ", [SIGVTALRM] = "VTALRM", [SIGPROF] = "PROF",     [SIGWINCH] = "WINCH",
+        [SIGPOLL] = "POLL", [SIGPWR] = "PWR",       [SIGSYS] = "SYS",
+    };
+    return number < (int)(sizeof names / sizeof names[0]) ? names[number] : NULL;
+}
+
 static void signals(lines *out) {
     for (int number = 1; number < NSIG; number++) {
         struct sigaction action;
@@ -81,7 +95,7 @@ static void signals(lines *out) {
                                   ? (const void *)(uintptr_t)action.sa_sigaction
                                   : (const void *)(uintptr_t)action.sa_handler;
         add(out, "the handler of %s is %s (%p)\n",
-            sigabbrev_np(number) != NULL ? sigabbrev_np(number) : "a real-time signal",
+            signal_name(number) != NULL ? signal_name(number) : "a real-time signal",
             handler == (const void *)(uintptr_t)SIG_DFL   ? "the default"
             : handler == (const void *)(uintptr_t)SIG_IGN ? "to ignore it"
                                                           : "a function",
@@ -94,7 +108,7 @@ static void mask(lines *out) {
     pthread_sigmask(SIG_SETMASK, NULL, &set);
     for (int number = 1; number < 32; number++)
         if (sigismember(&set, number) == 1)
-            add(out, "%s is blocked\n", sigabbrev_np(number));
+            add(out, "%s is blocked\n", signal_name(number));
 }
 
 static void locales(lines *out) {
@@ -105,7 +119,9 @@ static void locales(lines *out) {
 
 static void floats(lines *out) {
     add(out, "the rounding mode is %d\n", fegetround());
+#if defined(__GLIBC__)
     add(out, "the exceptions that trap are %d\n", fegetexcept());
+#endif
 #if defined(__x86_64__)
     enum { FLAGS = 0x3F };
     add(out, "the control word of the floating-point unit is %#x\n",
@@ -195,7 +211,7 @@ static void thread_mask(lines *out, const char *id) {
     const uint64_t set = strtoull(blocked + strlen("SigBlk:"), NULL, 16);
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         if ((set >> (wanted[i] - 1) & 1) == 0) {
-            add(out, "the thread %s does not block %s\n", id, sigabbrev_np(wanted[i]));
+            add(out, "the thread %s does not block %s\n", id, signal_name(wanted[i]));
             return;
         }
 }
@@ -341,7 +357,7 @@ void ss_state_compare(uint32_t at, uint32_t parts) {
 static void runs(lines *out, const char *id) {
     char path[64];
     char text[512];
-    if (atoi(id) == gettid())
+    if (atoi(id) == ss_os_thread_own_id())
         return;
     snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", id);
     read_file(path, text, sizeof text);
@@ -354,15 +370,4 @@ bool ss_state_others_run(void) {
     memset(&now, 0, sizeof now);
     each_name("/proc/self/task", runs, &now);
     return now.used > 0;
-}
-
-static char maps[4 << 20];
-
-void ss_state_heap(uint64_t *bytes, uint64_t *mappings) {
-    const struct mallinfo2 heap = mallinfo2();
-    *bytes = heap.uordblks + heap.hblkhd;
-    *mappings = 0;
-    read_file("/proc/self/maps", maps, sizeof maps);
-    for (const char *at = maps; *at != '\0'; at += strcspn(at, "\n") + 1)
-        ++*mappings;
 }

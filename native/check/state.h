@@ -14,7 +14,7 @@ void ss_state_compare(uint32_t at, uint32_t parts);
 /* Whether another thread of the process runs, or would if the machine let it. */
 bool ss_state_others_run(void);
 
-/* Bytes of the heap in use, mappings of the process. */
+/* Bytes of the heap in use, where the C library tells (else 0), and mappings of the process. */
 void ss_state_heap(uint64_t *bytes, uint64_t *mappings);
 
 #endif

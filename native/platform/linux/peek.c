@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -158,7 +159,7 @@ size_t ss_os_thread_ids(int *ids, size_t room) {
 }
 
 int ss_os_thread_own_id(void) {
-    return gettid();
+    return (int)syscall(SYS_gettid); /* glibc has a function for it since 2.30 */
 }
 
 static bool read_task_file(int id, const char *name, char *out, size_t room) {

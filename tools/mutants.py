@@ -64,11 +64,24 @@ TESTS = {
     "native/sequencer": f"{_DELIVERY} delivery/test_inline.py delivery/test_overflow.py "
     f"delivery/test_fanout.py {_NATIVE}",
     "native/process": f"{_DELIVERY} {_PROCESS} delivery/test_failing_calls.py {_NATIVE}",
+    "native/peers": f"delivery/test_peers.py delivery/test_peers_process.py {_NATIVE}",
+    "native/check": "check/test_trial.py check/test_checker_as_host.py check/test_strangers.py "
+    "check/test_fuzz.py",
     "native/python": "native/test_door.py test_events.py delivery/test_inline.py",
     "src/slipstream/aleo": "aleo",
     "src/slipstream/cli": "cli",
-    "src/slipstream/check": "cli/test_cli_doctor.py cli/test_cli_inspect.py library "
+    "src/slipstream/check": "check/test_given.py check/test_report.py check/test_trial.py "
+    "check/test_checker_as_host.py cli/test_cli_doctor.py cli/test_cli_inspect.py library "
     "cli/test_cli_symbolize.py",
+    "src/slipstream/packages": "packages/test_settings.py packages/test_building.py "
+    "packages/test_hostile_archives.py packages/test_installed.py packages/test_signatures.py "
+    "packages/test_hostile_centrals.py packages/test_package_commands.py",
+    "src/slipstream/peers.py": "delivery/test_peers_python.py delivery/test_peers.py",
+    "src/slipstream/server/sources": "server/test_listen.py server/test_settled_streams.py "
+    "server/test_start_life.py",
+    "src/slipstream/server": "server/test_rest.py server/test_tokens.py server/test_metrics.py "
+    "server/test_origins.py server/test_openapi.py server/test_waiting.py server/test_serving.py "
+    "server/test_start_life.py server/test_start_trouble.py",
     "src/slipstream/config": "config native/test_config_extension.py",
     "src/slipstream/library": "library",
     "src/slipstream/testing": "test_testing.py",

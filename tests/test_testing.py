@@ -179,3 +179,13 @@ def test_a_fake_host_is_loaded_once(examples) -> None:
             host.load()
         assert "`with FakeHost(...)` loads it" in caught.value.hint
         assert host.deliver(Block(b"b", 1)).ok
+
+
+def test_what_is_delivered_one_by_one(examples, tmp_path) -> None:
+    with FakeHost(examples / "minimal" / "minimal.so") as host:
+        for wrong in ("text", [Block(b"a block", 1)]):
+            with pytest.raises(TypeError, match=f"{type(wrong).__name__} is not an event; deliver"):
+                host.deliver(wrong)
+        assert host.deliver(Block(b"a block", 1), Block(b"another", 2)).ok
+    with pytest.raises(PluginLoadError, match=r"nowhere.so does not exist\n  next: build it"):
+        FakeHost(tmp_path / "nowhere.so").open()

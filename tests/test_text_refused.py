@@ -83,3 +83,8 @@ def test_other_buffers_and_other_mistakes() -> None:
                 manager.block(bytearray(b"b"), wrong)
         with pytest.raises(TypeError, match="an integer is required"):
             manager.staking_reward(b"s", b"v", "1", 2, 3)
+
+
+def test_one_path_is_no_list_of_paths() -> None:
+    with pytest.raises(TypeError, match=r"given as a list of paths: \['tally.json5'\]"):
+        PluginManager.from_config_files("tally.json5")

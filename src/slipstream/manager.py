@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from slipstream import _native
 from slipstream._native import Door
-from slipstream.config import GRANTS, Limits, Mode, PluginConfig, load_config
+from slipstream.config import GRANTS, Limits, Mode, PluginConfig, load_config, load_configs
 from slipstream.delivery.host import Host
 from slipstream.delivery.launcher import LibraryPlugin, launch
 from slipstream.delivery.python import InlinePython, PythonPlugin, checked_name
@@ -202,13 +202,12 @@ class PluginManager(metaclass=_ShowsNative):
             services=services,
         )
         try:
-            for path in paths:
-                config = load_config(path)
+            for config in load_configs(paths):
                 if config.enabled:
                     manager.load_plugin(config)
                 else:
                     left_out = "plugin left out: enabled is false"
-                    manager._pump.say(logging.INFO, left_out, {"config": str(path)})
+                    manager._pump.say(logging.INFO, left_out, {"config": str(config.source)})
         except BaseException:
             manager.close()
             raise
@@ -395,8 +394,9 @@ class PluginManager(metaclass=_ShowsNative):
     ) -> Plugin:
         """Load a plugin's library anew and let it take over.
 
-        The new one is opened and checked before the old one is touched. Ordinals and
-        counters go on. Events that come while neither is loaded are told by a GAP.
+        The new one is opened and checked before the old one is touched. Ordinals and counters go
+        on. Events that come while neither is loaded wait in the ring. In mode inline, which has
+        none, a GAP tells the new one of them.
 
         Args:
             name: Its name in this host.
@@ -496,7 +496,10 @@ class PluginManager(metaclass=_ShowsNative):
         return list(self.plugins)
 
     def pause(self, name: str, *, wait: float | None = None) -> None:
-        """Hold a plugin's events back; what comes meanwhile is told to it by a GAP.
+        """Hold a plugin's events back.
+
+        In mode inline a GAP tells the plugin which events it has missed. In the other modes they
+        wait in its ring; only when that is full, they are lost, and told.
 
         Args:
             name: Its name in this host.

@@ -72,7 +72,7 @@ def test_a_plugin_for_another_machine(tmp_path: Path, examples) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: path.mkdir(), "it is not a regular file"),
+        (lambda path: path.mkdir(), "it is a folder"),
         (lambda path: None, "No such file"),
         (lambda path: path.write_bytes(b""), "is an empty file"),
         (lambda path: path.write_bytes(b"#!/bin/sh\n"), "is not a shared library"),

@@ -73,6 +73,13 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     ("run", 2, ("EVENTS", "slipstream run --help")),
     ("run events.jsonl", 2, ("--slipstream-config", "slipstream run --help")),
     (f"{RUN} good.json5", 2, ("Missing argument 'EVENTS'", "slipstream run --help")),
+    ("run good.json5 events.jsonl", 2, ("by its option: --slipstream-config good.json5",)),
+    (f"{RUN} good.json5 typo.json5 events.jsonl", 2, ("its option: --slipstream-config typo",)),
+    ("start good.json5", 2, ("by its option: --slipstream-config good.json5", "start --help")),
+    ("start --mainnet", 2, ("did you mean --network mainnet?",)),
+    ("help run", 2, ("No such command 'help'", "slipstream --help")),
+    ("show --kind Blok events.jsonl", 2, ("'Blok' is unknown; known: MappingUpdate",)),
+    ("show --mapping a.b.c events.jsonl", 2, ("is not an identifier", "credits.aleo/account")),
     ("run --config good.json5 events.jsonl", 2, ("did you mean --slipstream-config?",)),
     (
         f"{RUN} good.json5 {RUN[4:]} good.json5 events.jsonl",
@@ -98,6 +105,8 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     (f"{RUN} picture.png events.jsonl", 3, ("is no text, and so no config", "the JSON5 file")),
     (f"{RUN} folder.so events.jsonl", 3, ("folder", "JSON5 text file")),
     (f"{RUN} empty.json5 events.jsonl", 3, ("the config is empty", "write at least")),
+    (f"{RUN} good.json5,x.json5 events.jsonl", 3, ("does not exist", "by an option of its own")),
+    (f"{RUN}=~/good.json5 events.jsonl", 3, ("does not exist", "no shell has expanded")),
     (f"{RUN} comma.json5 events.jsonl", 3, ("comma.json5:3:3", "put a comma between")),
     (f"{RUN} array.json5 events.jsonl", 3, ("one object with keys, not an array",)),
     (f"{RUN} big.json5 events.jsonl", 3, ("is larger than 64 KiB",)),
@@ -147,6 +156,10 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     # Without a daemon, and daemons
     ("plugins list --url http://127.0.0.1:1", 1, ("no answer", "slipstream start")),
     (f"{START} good.json5 --rest nonsense", 2, ("'nonsense' is no address", "HOST:PORT")),
+    (f"{START} good.json5 --rest 3030", 2, ("'3030' is no address", "such as 127.0.0.1:3030")),
+    (f"{START} good.json5 --rest 0.0.0.0:80", 2, ("tokens would cross the network", "--tls-cert")),
+    (f"{START} good.json5 --listen x.sock", 2, ("'x.sock' is no address", "write unix:PATH")),
+    (f"{START} good.json5 --events nowhere.jsonl", 2, ("cannot be read", "its path and mode")),
     (f"{START} typo.json5", 3, ("did you mean",)),
     (f"{START} missing-library.json5", 3, ("does not exist", "build it")),
     (f"{START.replace('mainnet', 'moonnet')} good.json5", 2, ("none of mainnet, testnet",)),
@@ -159,7 +172,14 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     ("new folder.so", 1, ("is there already", "--folder")),
     ("symbolize nowhere.json", 1, ("No such file or directory", "check the path")),
     ("symbolize good.json5", 1, ("is no crash report", "crash-NAME-TIME.json")),
+    ("new my plugin", 2, ("unexpected extra argument (plugin)", "slipstream new --help")),
     ("package build nowhere", 2, ("'nowhere' does not exist",)),
+    ("package install hello 1.0.0", 3, ("plugins.json does not exist", "by --plugins")),
+    ("config cflags", 2, ("did you mean --cflags?", "slipstream config --help")),
+    ("config --includes", 2, ("did you mean --include?",)),
+    ("inspect folder.so", 1, ("it is a folder", "name the library in it")),
+    ("doctor folder.so", 1, ("is a folder, not a file", "let libpath name a shared library")),
+    ("bench a.c", 3, ("is not a shared library", "the compiled plugin (.so), not its source")),
 ]
 
 OLD = """

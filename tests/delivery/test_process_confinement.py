@@ -296,7 +296,7 @@ def test_another_user_has_a_folder_of_its_own(compile_plugin) -> None:
                 manager.load_plugin(config)
             (data / "keeper" / "user-nobody").unlink()
             folder.chmod(0o700)
-            with pytest.raises(ConfigError, match=f"he may not pass through {folder}"):
+            with pytest.raises(ConfigError, match=f"this user may not pass through {folder}"):
                 manager.load_plugin(config)
             folder.chmod(0o711)
             manager.load_plugin(config)

@@ -271,7 +271,7 @@ def test_a_package_s_worker_is_of_another_user(library, key) -> None:
         place.want("1.0.0", greeter=hello)
         with place.start() as daemon:
             assert daemon.wait() == 3
-            assert f"he may not pass through {data}" in daemon.log.read_text()
+            assert f"this user may not pass through {data}" in daemon.log.read_text()
             assert f"next: run: chmod o+x {data};" in daemon.log.read_text()
         data.chmod(0o701)
         with place.start() as daemon, place.client() as client:

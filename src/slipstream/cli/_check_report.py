@@ -151,5 +151,6 @@ def _skips(report: Report) -> Iterator[str]:
         some = ", ".join(ids) if len(ids) <= 4 else f"{len(ids)} checks"
         yield click.style(wrapped(f"skipped: {some}: {why}", 2), dim=True)
     if waiting:
-        said = f"skipped: {waiting} checks need others, which do not pass"
+        need = "1 check needs another" if waiting == 1 else f"{waiting} checks need others"
+        said = f"skipped: {need}, which did not pass or {'was' if waiting == 1 else 'were'} skipped"
         yield click.style(wrapped(said, 2), dim=True)

@@ -32,6 +32,7 @@ NOT_STARTED = 3
 BAD_EVENTS = 4
 CHECKER_FAILED = 4
 
+_NETWORKS = ("mainnet", "testnet", "canary")
 _NOT_STARTED = (
     ConfigError,
     PackageError,
@@ -133,7 +134,7 @@ def _not_understood(error: click.UsageError) -> tuple[str, str]:
     if not isinstance(error, click.NoSuchOption):
         message = error.format_message()
         asked = _command_meant(error) if message.startswith("No such command") else ""
-        return message, f"{asked}{command} --help"
+        return message, f"{asked or _config_meant(error)}{command} --help"
     if error.ctx is not None and error.ctx.parent is None:
         asked = f"options stand behind their command: slipstream run {error.option_name} ...; "
     else:
@@ -158,9 +159,34 @@ def _command_meant(error: click.UsageError) -> str:
     return f"did you mean {near}? " if near and "Did you mean" not in error.message else ""
 
 
+def _config_meant(error: click.UsageError) -> str:
+    """Return what to do with a config that stands there without its option."""
+    context = error.ctx
+    if context is None or "--slipstream-config" not in _options_of(context.command):
+        return ""
+    given = [word for value in context.params.values() for word in _words(value)]
+    extra = error.message.partition("extra argument")[2].strip("s ()").split()
+    named = [word for key in ("configs", "config_path") for word in _words(context.params.get(key))]
+    configs = [
+        word
+        for word in (*given, *extra)
+        if word.endswith((".json5", ".json")) and word not in named
+    ]
+    return f"name a config by its option: --slipstream-config {configs[0]}; " if configs else ""
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [str(one) for one in value]
+    return [] if value is None else [str(value)]
+
+
 def _meant(error: click.NoSuchOption) -> str:
     """Return the option that was meant: one that ends so, and best takes a value, or is near."""
     options = {} if error.ctx is None else _options_of(error.ctx.command)
+    value = error.option_name.lstrip("-")
+    if value in _NETWORKS and "--network" in options:
+        return f"--network {value}"
     ends = [name for name in options if name.endswith(error.option_name[1:])]
     best = sorted(ends, key=lambda name: (not options[name], len(name)))
     return next(iter(best or error.possibilities or ()), "")

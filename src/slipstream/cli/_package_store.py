@@ -182,8 +182,8 @@ def _placed(command: Callable[..., Any]) -> Callable[..., Any]:
 def install(*, place: _Place, what: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Verify a package, keep it, and write it into plugins.lock.
 
-    A file is taken as it is, NAME VERSION is fetched from the central; without either, all that
-    the settings want and that is not installed is fetched.
+    PACKAGE is a file. NAME VERSION is fetched from the central. Without either, all that the
+    settings want is fetched, unless it is installed.
     """
     done: list[Archive] = []
     if len(what) == 1:
@@ -257,8 +257,7 @@ def _tell(done: list[Archive], word: str, *, as_json: bool) -> None:
 def update(*, place: _Place, what: tuple[str, ...], as_json: bool) -> None:
     """Fetch the newest version of what the settings want, or of NAME, and lock it, too.
 
-    Which version runs does not change by it: that is said by the settings, or by slipstream plugins
-    upgrade.
+    This does not change which version runs: the settings say that, or slipstream plugins upgrade.
     """
     if len(what) > 2:
         raise click.UsageError("give a name, or a name and a version")
@@ -349,7 +348,14 @@ def remove(*, place: _Place, name: str, version: str) -> None:
 
 
 @click.command(epilog="Example: slipstream package prune --keep 2 --plugins plugins.json")
-@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, metavar="N")
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="How many versions of each stay.",
+)
 @_placed
 def prune(*, place: _Place, keep: int) -> None:
     """Remove all but the newest versions of each package; what is used stays."""

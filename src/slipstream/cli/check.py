@@ -88,7 +88,7 @@ _path = click.Path(path_type=Path)
     type=click.Path(),
     help="Events that the plugin accepts: JSON lines or a capture.",
 )
-@click.option("--quirks", metavar="FILE", type=_path, help="What the plugin says of itself.")
+@click.option("--quirks", metavar="FILE", type=_path, help="Why the plugin is unusual.")
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0, 2**63 - 1), default=DEFAULT_SEED,
     show_default=True, help="The start of all random choices.",
@@ -145,7 +145,7 @@ def check(  # noqa: PLR0913 - the options of the command
     """Try whether each FILE, a plugin in any language, keeps the contract of slipstream.h.
 
     FILE is a library, or a config file (.json5, .json). Each check runs in a process of its own.
-    What is found is told with the rule that it breaks and how to mend it. Exits with 0 if the
+    Each finding names the rule that is broken, and says how to repair it. Exits with 0 if the
     plugin is conformant, 1 if not, 2 for wrong usage, 3 if it cannot be tried here, 4 if the
     checker itself failed.
     """

@@ -51,10 +51,12 @@ _ANSWERS = {
 def config(context: click.Context, /, *, library: Path | None, schema: bool, **asked: bool) -> None:
     """Say what a plugin is built with, and what its config file may hold.
 
-    FILE is a library, whose own keys the schema has, too. Answers are in one line, in the order of
-    the options below.
+    If you name FILE, a library, the schema has its own keys, too. Answers are in one line, in the
+    order of the options below.
     """
     wanted = [name for name in _ANSWERS if asked[name.replace("-", "_")]]
+    if library is not None and not schema and str(library) in _ANSWERS:
+        raise click.UsageError(f"{library} is no file; did you mean --{library}?", context)
     if schema == bool(wanted):
         raise click.UsageError("ask for --schema, or for some of the others", context)
     if schema:

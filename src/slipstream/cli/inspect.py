@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 def inspect(*, files: tuple[Path, ...], as_json: bool) -> int:
     """Show all that each FILE says: its format, its digest, and the plugin's own info.
 
-    FILE is a library for any system, or a config file (.json5, .json), which is held against the
-    info of its library. Nothing of a library runs. Exits with 1 if one is refused; that it is for
-    another system or machine is no fault of it.
+    FILE is a library for any system, or a config file (.json5, .json). A config is compared with
+    the info of its library. Nothing of a library runs. Exits with 1 if a file is refused. A library
+    for another system or machine is not refused for that.
     """
     found = [look_into(file) for file in files]
     ok = all(one.problem is None for one in found)

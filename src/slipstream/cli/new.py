@@ -54,7 +54,7 @@ def _crate() -> dict[Path, str]:
 @click.argument("name", metavar="NAME")
 @click.option(
     "--lang",
-    type=click.Choice(list(LANGUAGES)),
+    type=click.Choice(list(LANGUAGES), case_sensitive=False),
     default="c",
     show_default=True,
     help="What it is written in.",

@@ -50,7 +50,7 @@ def package() -> None:
     metavar="NAME",
     help="What it is made for; may be given several times.",
 )
-@click.option("--anywhere", is_flag=True, help="It is for whichever system and machine.")
+@click.option("--anywhere", is_flag=True, help="It is for every system and machine.")
 @_json
 def build(  # noqa: PLR0913 - the options of the command
     *,
@@ -92,7 +92,8 @@ def inspect(*, file: Path, as_json: bool) -> None:
 def keygen(*, out: Path, name: str, openpgp: str) -> None:
     """Make a key for signing packages: NAME.key is secret, NAME.pub is for whoever installs.
 
-    It is one of minisign, and the secret one has no password; minisign makes some with one.
+    The key is one of minisign. The secret one has no password; minisign itself makes keys with a
+    password.
     """
     from slipstream.packages import minisign  # noqa: PLC0415 - as above
     from slipstream.packages import openpgp as pgp  # noqa: PLC0415 - as above
@@ -169,7 +170,7 @@ def sign(*, file: Path, key: Path) -> None:
 )
 @_json
 def verify(*, file: Path, keys: tuple[Path, ...], as_json: bool) -> None:
-    """Say who has signed a package; it fails unless it is one of the keys."""
+    """Say who has signed a package; fails unless it was signed by one of the keys."""
     from slipstream.packages.archive import Archive  # noqa: PLC0415 - as above
     from slipstream.packages.trust import LOCAL, read_key, read_signatures, signer_of  # noqa: PLC0415
 
@@ -183,9 +184,10 @@ def verify(*, file: Path, keys: tuple[Path, ...], as_json: bool) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("files", metavar="[PACKAGE]...", nargs=-1, type=click.Path(path_type=Path))
 def central(*, folder: Path, files: tuple[Path, ...]) -> None:
-    """Lay packages into a folder that any web server serves as a plugin central, by HTTPS.
+    """Make a plugin central: a folder that any web server can serve by HTTPS.
 
-    Signatures beside them come along; index.json is made of all packages that are there then.
+    Copies packages into DIR, with the signatures that lie beside them. index.json lists all
+    packages that are there.
     """
     from slipstream.packages.central_folder import make_central  # noqa: PLC0415 - as above
 

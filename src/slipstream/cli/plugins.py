@@ -28,8 +28,8 @@ _LEFT_OUT = {"counters", "callback", "config", "last_crash", "metrics", "kinds"}
 def plugins() -> None:
     """See and steer the plugins of a running daemon.
 
-    It is reached by the admin socket in its data folder, which needs no token, or by --url with
-    --token-file.
+    The commands use the admin socket in the daemon's data folder, which needs no token. From
+    another machine, use --url and --token-file.
     """
 
 
@@ -139,7 +139,7 @@ def _say_version(name: str, done: dict[str, Any], *, as_json: bool) -> None:
 @click.argument("version", metavar="VERSION")
 @reaches_daemon
 def upgrade(*, client: Client, as_json: bool, name: str, version: str) -> None:
-    """Let another installed version of a plugin's package serve, from now on."""
+    """Run another installed version of a plugin's package, from now on."""
     _say_version(name, _changing(lambda: client.upgrade(name, version)), as_json=as_json)
 
 
@@ -147,7 +147,7 @@ def upgrade(*, client: Client, as_json: bool, name: str, version: str) -> None:
 @_name
 @reaches_daemon
 def rollback(*, client: Client, as_json: bool, name: str) -> None:
-    """Let the version of a plugin's package that served before serve again."""
+    """Run the version of a plugin's package again that ran before."""
     _say_version(name, _changing(lambda: client.steer(name, "rollback")), as_json=as_json)
 
 

@@ -32,9 +32,9 @@ def _say(level: int, text: str, fields: dict[str, object]) -> None:
 def record(*, source: str, file: Path, as_json: bool) -> int:
     """Record the events of SOURCE in FILE, a new capture.
 
-    SOURCE is unix:PATH or tcp:HOST:PORT, where producers connect as they do to a daemon, until
-    Ctrl-C or SIGTERM; or a file of events, or - for standard input. What producers are told to be
-    settled is on the disk.
+    SOURCE is a file of events, or - for standard input. It may also be unix:PATH or tcp:HOST:PORT:
+    then producers connect there as they do to a daemon, until Ctrl-C or SIGTERM. They are told that
+    an event is settled when it is on the disk.
     """
     is_address = source.startswith(("unix:", "tcp:"))
     address = parse_address(source) if is_address else source

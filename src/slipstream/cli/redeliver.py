@@ -55,10 +55,10 @@ def redeliver(  # noqa: PLR0913 - the options of the command
     data_dir: Path | None,
     no_progress: bool,
 ) -> int:
-    """Load a plugin and offer it again what it refused: the dead letters in FILE that are its own.
+    """Load a plugin and offer it again what it refused: its own dead letters in FILE.
 
-    Each event comes with its stream and sequence, as it was. Once all are settled they are marked
-    in FILE as redelivered; what the plugin refuses again is a new dead letter. If it is broken
+    Each event has its old stream and sequence. When all are settled, they are marked in FILE as
+    redelivered. If the plugin refuses an event again, that is a new dead letter. If you break it
     off, nothing is marked.
     """
     result = Report()

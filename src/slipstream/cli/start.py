@@ -109,7 +109,11 @@ _OPTIONS = (
         metavar="FILE",
         help="Append all events to a capture, too; what is not recorded is not settled.",
     ),
-    click.option("--listen-insecure", is_flag=True, help="Let --listen be reached by others."),
+    click.option(
+        "--listen-insecure",
+        is_flag=True,
+        help="Allow --listen where other users or machines can connect.",
+    ),
     click.option(
         "--listen-group",
         default="",
@@ -141,7 +145,7 @@ _OPTIONS = (
         metavar="N",
         help="Requests a second from one address; 0 is no limit.",
     ),
-    click.option("--rest-insecure", is_flag=True, help="Serve REST to others without TLS."),
+    click.option("--rest-insecure", is_flag=True, help="Serve REST to other machines without TLS."),
     click.option(
         "--tls-cert",
         type=click.Path(path_type=Path),
@@ -162,7 +166,7 @@ _OPTIONS = (
         multiple=True,
         metavar="DIR",
         type=click.Path(),
-        help="Config files that REST may name lie below it; by default the folders of those given.",
+        help="REST may load configs from below this folder; by default the folders of those given.",
     ),
     click.option(
         "--jwt-secret",
@@ -176,7 +180,7 @@ _OPTIONS = (
         metavar="SECONDS",
         help="When the token of this start counts as issued, in seconds since 1970.",
     ),
-    click.option("--nojwt", is_flag=True, help="Need no tokens; on a loopback address only."),
+    click.option("--nojwt", is_flag=True, help="Require no tokens; only on a loopback address."),
     click.option("--nobanner", is_flag=True, help="Neither print a token nor write it to a file."),
     click.option("--metrics-open", is_flag=True, help="/metrics needs no token."),
     click.option(
@@ -219,7 +223,7 @@ def _with_options(command: Any) -> Any:
 @verifying
 @click.pass_obj
 def start(settings: Settings, /, *, check_config: bool, log_file: Path | None, **given: Any) -> int:
-    """Run plugins for as long as it takes: a daemon.
+    """Run plugins as a daemon, until it is stopped.
 
     Events come from a file, standard input, or producers (docs/producers.md). SIGTERM and SIGINT
     end it, SIGHUP reads the configs again, SIGUSR1 opens the log file anew.

@@ -80,7 +80,7 @@ def token() -> None:
     type=_seconds,
     default="30d",
     show_default=True,
-    help="Ends after that.",
+    help="How long it is good.",
 )
 @_json
 def issue(  # noqa: PLR0913 - the options of the command
@@ -92,7 +92,7 @@ def issue(  # noqa: PLR0913 - the options of the command
     life: float,
     as_json: bool,
 ) -> None:
-    """Issue a token for SUBJECT, whoever uses it; it is written to standard output."""
+    """Issue a token, and write it to standard output. SUBJECT says who uses it."""
     text = _tokens(data_dir, network).issue(subject, scopes or _SCOPES.split(), life=life)
     emit(json.dumps({"token": text}) + "\n" if as_json else f"{text}\n")
 
@@ -102,7 +102,7 @@ def issue(  # noqa: PLR0913 - the options of the command
 @_network
 @_json
 def list_(*, data_dir: Path, network: str, as_json: bool) -> None:
-    """List the tokens that have not ended, without the tokens themselves, which nobody keeps."""
+    """List the tokens that are still good. The tokens themselves are kept nowhere."""
     found = _tokens(data_dir, network).issued()
     if as_json:
         emit(json.dumps([_shown(one) for one in found]) + "\n")
@@ -122,7 +122,7 @@ def list_(*, data_dir: Path, network: str, as_json: bool) -> None:
 @_network
 @_json
 def revoke(*, jti: str, data_dir: Path, network: str, as_json: bool) -> None:
-    """Accept the token with the number JTI no more; `list` shows the numbers."""
+    """Revoke the token with the number JTI. `list` shows the numbers."""
     known = _tokens(data_dir, network).revoke(jti)
     if as_json:
         emit(json.dumps({"revoked": jti, "known": known is not None}) + "\n")
@@ -140,12 +140,13 @@ def revoke(*, jti: str, data_dir: Path, network: str, as_json: bool) -> None:
     type=_seconds,
     default="1d",
     show_default=True,
-    help="Tokens of the key before are good for so long; 0: no more.",
+    help="How long tokens of the present key stay good; 0: they end at once.",
 )
 @_json
 def rotate(*, data_dir: Path, network: str, grace: float, as_json: bool) -> None:
-    """Sign with a new key from now on. Tokens of the key before the last one end at once.
+    """Sign with a new key from now on.
 
+    Tokens of the present key stay good for the time of --grace, those of older keys end at once.
     With --grace 0 all tokens end, and files that are missing or damaged are made anew.
     """
     key = _tokens(data_dir, network, check=False).rotate(grace)

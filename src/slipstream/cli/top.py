@@ -52,8 +52,8 @@ _COLOURS = {"running": "green", "paused": "cyan", "loading": "cyan", "unloading"
 def top(*, client: Client, as_json: bool, interval: float, count: int | None) -> None:
     """Show state, events a second, lag, callback times and restarts of each plugin, live.
 
-    Keys: q quits, the arrows scroll. A narrow screen goes without some columns: first without p50,
-    then without rst. Where standard output is no terminal, each look is written below the one
+    Keys: q quits, the arrows scroll. A narrow screen goes without some columns: first p50, then
+    rst, p99, lag and ev/s. If standard output is no terminal, each look is written below the one
     before. With --json each look is one object on a line.
     """
     watched = Watched(client)

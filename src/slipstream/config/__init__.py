@@ -19,7 +19,14 @@ from ._keys import (
     Retry,
     is_plugin_name,
 )
-from ._model import MAX_CONFIG_BYTES, PluginConfig, config_of_bytes, load_config, parse_config
+from ._model import (
+    MAX_CONFIG_BYTES,
+    PluginConfig,
+    config_of_bytes,
+    load_config,
+    load_configs,
+    parse_config,
+)
 from ._packed import pack
 from ._schema import ConfigSchema, SchemaProblem, settle_own
 from ._secrets import MASK, ResolvedConfig, masked, plugin_config, resolve_secrets
@@ -48,6 +55,7 @@ __all__ = [
     "is_misspelt",
     "is_plugin_name",
     "load_config",
+    "load_configs",
     "masked",
     "pack",
     "parse_config",

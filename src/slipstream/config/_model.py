@@ -38,7 +38,7 @@ from ._keys import (
 from ._typos import closest, is_slip_of, is_spelling_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_CONFIG_BYTES: Final = 64 * KIBIBYTE
 
@@ -245,7 +245,11 @@ def load_config(path: str | os.PathLike[str]) -> PluginConfig:
         if not problem.found:
             raise CannotOpenConfigFile(
                 f"the config file {shown_path} {problem.reason}",
-                "correct the path, or let the user that runs the host read the file",
+                'no shell has expanded the "~": write a space before it, or the whole path'
+                if str(path).startswith("~")
+                else "give each config file by an option of its own"
+                if "," in str(path)
+                else "correct the path, or let the user that runs the host read the file",
             ) from None
         if names_library(source) and not source.is_dir():
             raise _library_given(source) from None
@@ -254,6 +258,24 @@ def load_config(path: str | os.PathLike[str]) -> PluginConfig:
             f"give a JSON5 text file of at most {MAX_CONFIG_BYTES // KIBIBYTE} KiB",
         ) from None
     return config_of_bytes(content, source)
+
+
+def load_configs(paths: Iterable[str | os.PathLike[str]]) -> Iterator[PluginConfig]:
+    """Reads config files, each when it is asked for.
+
+    Args:
+        paths: The files.
+
+    Yields:
+        Their configs.
+
+    Raises:
+        TypeError: It is one path, and no list of them.
+        ConfigError: As for `load_config`.
+    """
+    if isinstance(paths, str | os.PathLike):
+        raise TypeError(f"config files are given as a list of paths: [{str(paths)!r}]")
+    yield from map(load_config, paths)
 
 
 def config_of_bytes(content: bytes, source: Path) -> PluginConfig:

@@ -252,7 +252,7 @@ def _require_way(path: Path | None, user: str | None) -> None:
     """Refuse a plugin that is to run as a user who cannot get to a file of his.
 
     Raises:
-        ConfigError: He cannot.
+        ConfigError: The user cannot.
     """
     if path is None or user is None:
         return
@@ -262,8 +262,8 @@ def _require_way(path: Path | None, user: str | None) -> None:
         return  # there is no such user, which its worker says
     if folder is not None:
         raise ConfigError(
-            f"the user {user} cannot get to {path}: he may not pass through {folder}",
-            f"run: chmod o+x {folder}; or use a folder that is open to him",
+            f"the user {user} cannot get to {path}: this user may not pass through {folder}",
+            f"run: chmod o+x {folder}; or use a folder that is open to this user",
         )
 
 

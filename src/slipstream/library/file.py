@@ -98,6 +98,12 @@ def read_file(path: Path, shown: Path | None = None) -> LibraryFile:
     name = bytes(shown)
     if not is_open_path(path):
         path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise PluginLoadError(
+            f"cannot read {shown}: it is a folder",
+            "name the library in it",
+            Refusal.CANNOT_OPEN,
+        )
     found, why = ffi.new("ss_file *"), ffi.new("ss_refusal *")
     info = ffi.new("char[]", bytes(lib.SLIPSTREAM_INFO_MAX))
     if not lib.ss_file_read(bytes(path), name, found, info, why):

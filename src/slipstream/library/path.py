@@ -97,7 +97,7 @@ def verify_digest(path: str | os.PathLike[str], expected: str) -> None:
     except OSError as error:
         raise PluginLoadError(
             f"the digest of {name} cannot be checked: {error.strerror}",
-            "see that the file can be read",
+            "make sure that the file can be read",
             Refusal.CANNOT_OPEN,
         ) from None
     if actual != expected.lower():

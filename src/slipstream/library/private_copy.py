@@ -137,6 +137,12 @@ class PrivateCopy(Handle[int]):
 
 
 def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
+    if not original.exists():
+        return PluginLoadError(
+            f"the library {original} does not exist",
+            "build it, or correct its path",
+            Refusal.CANNOT_OPEN,
+        )
     return PluginLoadError(
         f"cannot make a private copy of {original}: {error.strerror}",
         "check that the file can be read and that its folder, or the folder for temporary "

@@ -262,7 +262,7 @@ class Providers:
             raise PackageError(
                 f"{archive.name} is made for {', '.join(interfaces)}, and not for "
                 f"{provider.interface}",
-                "mend the settings",
+                "correct the settings",
             )
         own, own_from = config_of(provider, self.settings.source.absolute().parent)
         library = archive.place_in(self._data / _UNPACKED)
@@ -307,7 +307,8 @@ class Providers:
             settle_own(config, schema)
         except SchemaProblem as problem:
             raise PackageError(
-                f"{archive.name} has a config_schema that is none: {problem}", "mend the package"
+                f"{archive.name} has a config_schema that hosts do not take: {problem}",
+                "correct the package",
             ) from None
 
     def _require_source(self, wanted: PackageName) -> Central:

@@ -101,4 +101,4 @@ def _pieces(descriptor: int, name: str) -> Iterator[bytes]:
         while piece := os.read(descriptor, _PIECE):
             yield piece
     except OSError as error:
-        raise PackageError(f"{name} cannot be read: {error.strerror}", "see its disk") from None
+        raise PackageError(f"{name} cannot be read: {error.strerror}", "check its disk") from None

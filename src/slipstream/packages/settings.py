@@ -164,7 +164,8 @@ def read_settings(path: Path, *, in_node: bool = False) -> PluginSettings:
         content = read_small(path, 16 * MAX_CONFIG_BYTES)
     except FileProblem as problem:
         raise ConfigError(
-            f"the plugins' settings {where} {problem.reason}", "name a file that this user may read"
+            f"the plugins' settings {where} {problem.reason}",
+            "name a file that this user may read by --plugins; docs/packages.md shows one",
         ) from None
     try:
         text = content.decode("utf-8-sig")
@@ -442,7 +443,7 @@ def _content(path: Path, interface: str) -> str:
         content = read_small(path, MAX_CONFIG_BYTES)
     except FileProblem as problem:
         raise ConfigError(
-            f"{interface}: the config {where} {problem.reason}", "mend config in the settings"
+            f"{interface}: the config {where} {problem.reason}", "correct config in the settings"
         ) from None
     try:
         return content.decode("utf-8-sig")

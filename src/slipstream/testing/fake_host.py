@@ -234,6 +234,9 @@ def _end(pump: LogPump, timeout: float, opened: list[Instance]) -> None:
 def _frame(event: Event | bytes, ordinal: int) -> bytes:
     if isinstance(event, bytes):
         return event
+    if not hasattr(event, "meta"):
+        what = type(event).__name__
+        raise TypeError(f"{what} is not an event; deliver takes events, one behind the other")
     if event.meta.stream == 0:
         event = replace(event, meta=replace(event.meta, stream=1, sequence=ordinal))
     return frames.encode(event)

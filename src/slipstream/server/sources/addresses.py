@@ -143,7 +143,10 @@ def parse_host_port(rest: str, whole: str = "") -> Address:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{whole or rest!r} is no address", _FORM if whole else "write HOST:PORT")
+        raise ConfigError(
+            f"{whole or rest!r} is no address",
+            _FORM if whole else "write HOST:PORT, such as 127.0.0.1:3030",
+        )
     return Address(host=host, port=int(port))
 
 

@@ -116,23 +116,35 @@ class FileProducer:
             CaptureError: The file cannot be read.
             NotSettled: There was no headway for a minute.
         """
-        pause = 0.1
+        pause, was_there = 0.1, False
         while True:
             seen = self._position()
             try:
                 with self._to.connect(CONNECT_WITHIN) as connected:
+                    was_there = True
                     connected.setblocking(False)  # noqa: FBT003 - its only argument
                     self._once(Connection(connected))
             except (OSError, _Broken, BadProducer) as error:
                 if self._position() != seen:
                     self._headway, pause = time.monotonic(), 0.1
-                if self._file == "-" or time.monotonic() - self._headway > PATIENCE:
+                if isinstance(error, OSError) and error.strerror:
+                    error = _Broken(error.strerror)
+                too_late = self._file == "-" or time.monotonic() - self._headway > PATIENCE
+                if too_late and not was_there:
+                    raise NotSettled(
+                        f"{self._to} takes no connection: {error}",
+                        f"is it running? slipstream start --listen {self._to}",
+                    ) from None
+                if too_late:
                     raise NotSettled(
                         f"{self._to} did not take everything: {error}",
                         "look at the daemon's log and at its plugins; then run this again, "
                         "which goes on where it was",
                     ) from None
-                self._warn(f"the connection to {self._to} broke, trying again: {error}")
+                what = f"the connection to {self._to} broke"
+                if not was_there:
+                    what = f"{self._to} takes no connection yet"
+                self._warn(f"{what}, trying again: {error}")
             else:
                 return
             time.sleep(pause)

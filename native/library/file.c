@@ -177,7 +177,7 @@ bool ss_file_check_exports(const char *shown, const ss_file *found, ss_refusal *
                   "%s exports _create_plugin: it is a Rust-ABI plugin of snarkVM or Geyser, whose "
                   "layout only the compiler that built it knows",
                   shown);
-        return ss_advise(why, "give it %s, as slipstream.h says; the plugin's functions can stay",
+        return ss_advise(why, "give it %s, as docs/porting.md shows; the plugin's functions can stay",
                          SLIPSTREAM_CONSTRUCTOR);
     }
     ss_refuse(why, SS_REFUSED_NO_CONSTRUCTOR, "%s is a library, but does not export %s", shown,

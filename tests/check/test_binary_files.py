@@ -114,6 +114,7 @@ def test_a_library_of_another_kind_is_named(tmp_path: Path, code: str, said: str
     ("holds", "said"),
     [
         ("/registry/src/agave-geyser-plugin-interface-2", "it is a Geyser plugin of Solana"),
+        ("Error updating slot status. Error message: (", "it is a Geyser plugin of Solana"),
         ("_ZN35snarkvm_slipstream_plugin_interface27", "it is a plugin of snarkVM"),
         ("/src/snark/geyser.rs", ""),
     ],

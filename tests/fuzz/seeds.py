@@ -110,6 +110,8 @@ def _hatch_plugin() -> Iterator[bytes]:
     answer = bytes([0, 0, 0, 0, 8, 0]) + bytes(96)
     ask = bytes([2, 0, 64, 4, 1])
     yield answer + ask + answer + bytes([2, 3, 64, 4, 1]) + bytes([1, 0, 0, 1, 3, 1, 4, 4, 9])
+    for length in (_native.lib.SS_QUESTION_MAX, _native.lib.SS_QUESTION_MAX + 1, 2**32 - 1):
+        yield struct.pack("<4BIB", 0, 0, 0, 255, length, 0) + bytes(96) + ask
     yield bytes([3, 1, 4, 4, 200]) * 6 + bytes([1, 255]) + bytes(8) + bytes([3, 2, 1, 1, 1])
 
 

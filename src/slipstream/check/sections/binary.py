@@ -31,9 +31,16 @@ _OTHERS = (
     (re.compile(r"sqlite3_\w*_?init"), "an extension of SQLite"),
     (re.compile(r"Pg_magic_func"), "an extension of PostgreSQL"),
 )  # what else exports such a name
-# By the names of the crate and of the trait, which panics and symbols hold; not if it is stripped.
+# By the names of the crate and of the trait, which symbols hold, and perhaps panics of a stripped
+# library; and by the texts of Geyser's errors, as agave-geyser-plugin-interface 2.3 has them.
 _RUST_PLUGINS = (
-    (re.compile(rb"geyser.plugin.interface|GeyserPlugin"), "a Geyser plugin of Solana"),
+    (
+        re.compile(
+            rb"geyser.plugin.interface|GeyserPlugin"
+            rb"|Error updating (account|slot status|transaction)\. Error message: "
+        ),
+        "a Geyser plugin of Solana",
+    ),
     (re.compile(rb"slipstream.plugin.interface|SlipstreamPlugin"), "a plugin of snarkVM"),
 )
 # What languages put among the exports of every library, whether its author wants it or not.

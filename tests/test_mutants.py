@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("folder, pattern", [("native", "*.c"), ("src/slipstream", "*.py")])
+@pytest.mark.parametrize(("folder", "pattern"), [("native", "*.c"), ("src/slipstream", "*.py")])
 def test_every_file_has_tests(monkeypatch, folder, pattern) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import mutants  # noqa: PLC0415 - a program, not a package
+    import mutants
 
     monkeypatch.setattr(mutants, "TREE", ROOT)
     files = [str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob(pattern)]

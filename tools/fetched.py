@@ -1,4 +1,4 @@
-"""Fetches what tests need of other systems: each into a folder that is there whole, or not at all."""
+"""Fetches what tests need of other systems: each into a folder that is whole, or not there."""
 
 from __future__ import annotations
 

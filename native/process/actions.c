@@ -63,8 +63,8 @@ static void run_next(ss_supervised *w, bool flush_each) {
     w->info.kinds = p->kinds;
     w->info.pid = p->pid;
     w->info.generation++;
-    snprintf(w->name, sizeof w->name, "%s", p->name);
-    snprintf(w->version, sizeof w->version, "%s", p->version);
+    snprintf(w->info.name, sizeof w->info.name, "%s", p->name);
+    snprintf(w->info.version, sizeof w->info.version, "%s", p->version);
     free(w->claims);
     w->claims = p->claims;
     w->claims_len = p->claims_len;
@@ -126,7 +126,7 @@ static void say_exit(ss_supervised *w) {
 /* ---- Deciding and doing ---------------------------------------------------------------- */
 
 static void quarantine(ss_supervised *w, const ss_action *action) {
-    char reason[sizeof w->reason];
+    char reason[sizeof w->info.reason];
     snprintf(reason, sizeof reason, "%u crashes within %.0f s, the last: %s",
              (uint32_t)action->number, (double)w->spec->values.window_ms / 1000, action->text);
     ss_supervised_log(w, SLIPSTREAM_LOG_ERROR,
@@ -136,7 +136,7 @@ static void quarantine(ss_supervised *w, const ss_action *action) {
 
 static const char *reason_of(const ss_supervised *w, const ss_action *action) {
     if (action->text == NULL)
-        return w->text;
+        return w->info.text;
     const bool ended = w->at.state == SS_SUPERVISED_UNLOADED && action->text[0] == '\0';
     return ended ? w->unload_problem : action->text;
 }

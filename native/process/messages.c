@@ -13,7 +13,7 @@ static void on_refused(ss_supervised *w, const ss_message *head, const char *dat
     const bool failed_load = head->type == SS_TO_HOST_FAILED_LOAD;
     ss_event event = {.type = SS_SAID_REFUSED};
     char text[SS_MESSAGE_MAX];
-    char hint[sizeof w->hint];
+    char hint[sizeof w->info.hint];
     ss_show_text(text, sizeof text, &data, end);
     ss_show_text(hint, sizeof hint, &data, end);
     if (failed_load)

@@ -13,7 +13,7 @@ void ss_supervised_note_change(ss_supervised *w) {
 void ss_supervised_show(ss_supervised *w, const char *reason) {
     const uint32_t state = w->at.state;
     w->info.since_ns = (int64_t)ss_os_wall_ns();
-    snprintf(w->reason, sizeof w->reason, "%s", reason);
+    snprintf(w->info.reason, sizeof w->info.reason, "%s", reason);
     /* Who cannot deliver must not hold up the broadcaster either. */
     if (state == SS_SUPERVISED_QUARANTINED)
         ss_queue_hold_nobody(w->queue, SLIPSTREAM_GAP_QUARANTINED);
@@ -25,7 +25,7 @@ void ss_supervised_show(ss_supervised *w, const char *reason) {
 void ss_supervised_expect(ss_supervised *w) {
     w->info.refusal = SS_REFUSED_NOTHING;
     w->info.status = SLIPSTREAM_OK;
-    w->text[0] = w->hint[0] = '\0';
+    w->info.text[0] = w->info.hint[0] = '\0';
 }
 
 void ss_supervised_refuse(ss_supervised *w, const ss_event *event) {
@@ -34,8 +34,8 @@ void ss_supervised_refuse(ss_supervised *w, const ss_event *event) {
     if (w->info.refusal != SS_REFUSED_NOTHING)
         return;
     w->info.refusal = event->refusal;
-    snprintf(w->text, sizeof w->text, "%s", event->text);
-    snprintf(w->hint, sizeof w->hint, "%s", event->hint);
+    snprintf(w->info.text, sizeof w->info.text, "%s", event->text);
+    snprintf(w->info.hint, sizeof w->info.hint, "%s", event->hint);
 }
 
 uint32_t ss_supervised_log_id(const ss_supervised *w) {
@@ -58,33 +58,27 @@ int32_t ss_supervised_wait(ss_supervised *w, uint64_t changes, uint32_t ms) {
 }
 
 void ss_supervised_describe(ss_supervised *w, ss_supervised_info *out) {
-    const char *const from[] = {w->name, w->version, w->reason, w->text, w->hint};
+    const ss_supervised_info *info = &w->info;
     ss_os_mutex_lock(&w->supervisor->lock);
-    for (int i = 0; i < 5; i++)
-        snprintf(w->shown[i], sizeof w->shown[i], "%s", from[i]);
-    *out = w->info;
+    memcpy(out, info, offsetof(ss_supervised_info, text)); /* of that, only what is used */
+    snprintf(out->text, sizeof out->text, "%s", info->text);
     out->state = w->at.state;
     out->busy = w->at.plan != SS_PLAN_NONE;
     out->next_opened = ss_is_opened(&w->at);
     out->reports = w->report_count;
     ss_os_mutex_unlock(&w->supervisor->lock);
-    out->name = w->shown[0];
-    out->version = w->shown[1];
-    out->reason = w->shown[2];
-    out->text = w->shown[3];
-    out->hint = w->shown[4];
 }
 
-const char *ss_supervised_claim(ss_supervised *w, uint32_t index) {
+bool ss_supervised_claim(ss_supervised *w, uint32_t index, char *out, size_t room) {
     const char *found = NULL;
     ss_os_mutex_lock(&w->supervisor->lock);
     for (size_t at = 0; at < w->claims_len && found == NULL; at += strlen(w->claims + at) + 1)
         if (index-- == 0)
             found = w->claims + at;
     if (found != NULL)
-        snprintf(w->shown[4], sizeof w->shown[4], "%s", found);
+        snprintf(out, room, "%s", found);
     ss_os_mutex_unlock(&w->supervisor->lock);
-    return found == NULL ? NULL : w->shown[4];
+    return found != NULL;
 }
 
 int32_t ss_supervised_metric(ss_supervised *w, uint32_t index, ss_metric *out) {
@@ -118,8 +112,8 @@ static void keep_opened(ss_supervised *w, const ss_event *event) {
     if (ss_is_opened(&w->at)) {
         w->info.next_flags = p->flags;
         w->info.next_min_host_minor = opened.min_host_minor;
-        snprintf(w->name, sizeof w->name, "%s", p->name);
-        snprintf(w->version, sizeof w->version, "%s", p->version);
+        snprintf(w->info.name, sizeof w->info.name, "%s", p->name);
+        snprintf(w->info.version, sizeof w->info.version, "%s", p->version);
     }
 }
 

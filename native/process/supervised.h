@@ -13,8 +13,10 @@
 enum {
     REPORTS_MAX = 16,
     METRICS_MAX = 128,
-    PROBLEM_ROOM = 2 * SLIPSTREAM_ERROR_MAX + 64, /* a text of the plugin, and who says it */
+    PROBLEM_ROOM = sizeof((ss_supervised_info *)NULL)->reason,
 };
+
+_Static_assert(sizeof((ss_supervised_info *)NULL)->text == SS_MESSAGE_MAX, "what a worker says");
 
 #define MS UINT64_C(1000000)
 
@@ -42,17 +44,10 @@ struct ss_supervised {
     metric metrics[METRICS_MAX];
     uint32_t metric_count;
     ss_supervised_info info;
-    char name[SLIPSTREAM_NAME_MAX + 1];
-    char version[SLIPSTREAM_NAME_MAX + 1];
-    char reason[PROBLEM_ROOM];
     char last_end[256]; /* how the current generation before this one ended */
     char unload_problem[PROBLEM_ROOM]; /* what on_unload returned last; "" */
-    char text[SS_MESSAGE_MAX];
-    char hint[1024];
     char *claims;
     size_t claims_len;
-    /* Copies that describe gives out. */
-    char shown[5][SS_MESSAGE_MAX];
 };
 
 struct ss_supervisor {

@@ -25,7 +25,7 @@
 typedef struct ss_supervisor ss_supervisor;
 typedef struct ss_supervised ss_supervised;
 
-/* What is known of a worker. Texts are valid until the next call for the same worker. */
+/* What is known of a worker: a copy, which nothing changes later. */
 typedef struct ss_supervised_info {
     uint32_t state;
     uint32_t refusal;     /* SS_REFUSED_* of the generation that was asked for last */
@@ -43,11 +43,12 @@ typedef struct ss_supervised_info {
     uint32_t busy;        /* a load, reload or unload is under way */
     uint32_t reports;     /* crash reports that wait to be taken */
     uint64_t dead_letters;
-    const char *name;
-    const char *version;
-    const char *reason;   /* of the state */
-    const char *text;     /* what went wrong with it: a refusal, the plugin's own error */
-    const char *hint;
+    char name[SLIPSTREAM_NAME_MAX + 1];
+    char version[SLIPSTREAM_NAME_MAX + 1];
+    char hint[1024];
+    char reason[2 * SLIPSTREAM_ERROR_MAX + 64]; /* of the state: the plugin's text, and who says it */
+    char text[16 * SLIPSTREAM_ERROR_MAX + 64];  /* what went wrong with it: a refusal, the plugin's
+                                                 * own error */
 } ss_supervised_info;
 
 /* `program` is slipstream-worker. NULL when there is no thread to be had. */
@@ -76,8 +77,8 @@ int32_t ss_supervised_resume(ss_supervised *supervised);
 /* Waits until `changes` is another number than this; OK or TIMEOUT. */
 int32_t ss_supervised_wait(ss_supervised *supervised, uint64_t changes, uint32_t ms);
 void ss_supervised_describe(ss_supervised *supervised, ss_supervised_info *out);
-/* The payload name number `index` that it claims; NULL ends the list. */
-const char *ss_supervised_claim(ss_supervised *supervised, uint32_t index);
+/* The payload name number `index` that it claims; false ends the list. */
+bool ss_supervised_claim(ss_supervised *supervised, uint32_t index, char *out, size_t room);
 int32_t ss_supervised_metric(ss_supervised *supervised, uint32_t index, ss_metric *out);
 /* Takes the oldest crash report; NOT_FOUND if there is none. */
 int32_t ss_supervised_take_report(ss_supervised *supervised, ss_report *out);

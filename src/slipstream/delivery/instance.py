@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from slipstream._native.cdef import Pointer, char, ss_instance, ss_instance_info, ss_metric
+    from slipstream._native.cdef import ss_instance, ss_instance_info, ss_metric
     from slipstream.config import PluginConfig
     from slipstream.delivery.desk import Desk
     from slipstream.library import PrivateCopy
@@ -98,19 +98,6 @@ class Mapping(enum.IntEnum):
     )
     STUCK = 100, "stays mapped: a call into it did not return"
     UNCLOSED = 101, "stays mapped for now: no thread to be had for closing it (see ulimit -u)"
-
-
-def claims_of(pointer: P, claim: Callable[[P, int], Pointer[char]]) -> tuple[bytes, ...]:
-    """Return the payload names that a plugin claims.
-
-    Args:
-        pointer: What has been loaded.
-        claim: The core's function that gives them one by one.
-    """
-    found: list[bytes] = []
-    while (name := claim(pointer, len(found))) != ffi.NULL:
-        found.append(ffi.string(name))
-    return tuple(found)
 
 
 def metrics_of(handle: Handle[P], read: Callable[[P, int, ss_metric], int]) -> list[Metric]:
@@ -291,8 +278,10 @@ class Instance(Handle["ss_instance"]):
                 f"{_native.text(info.text)}",
                 "the text is the plugin's own; look at its part of the config",
             )
-        claims = claims_of(self.pointer, lib.ss_instance_claim)
-        self.description = replace(self.description, kinds=info.kinds, claims=claims)
+        claims: list[bytes] = []
+        while (name := lib.ss_instance_claim(self.pointer, len(claims))) != ffi.NULL:
+            claims.append(ffi.string(name))
+        self.description = replace(self.description, kinds=info.kinds, claims=tuple(claims))
         self.is_loaded = True
 
     def deliver(

@@ -13,7 +13,7 @@ from slipstream._native import ffi, lib
 from slipstream.config import Mode, Reload
 from slipstream.delivery.crash_report import CrashReport, take_reports
 from slipstream.delivery.description import Description
-from slipstream.delivery.instance import LoadReason, claims_of, metrics_of, to_ms
+from slipstream.delivery.instance import LoadReason, metrics_of, to_ms
 from slipstream.delivery.queued import Queued
 from slipstream.delivery.supervisor import Supervised
 from slipstream.errors import PluginLoadError, PluginStartError, Refusal
@@ -164,9 +164,8 @@ class ProcessPlugin(Queued[Generation]):
         except BaseException:
             fresh.close()
             raise
-        claims = claims_of(self._worker.pointer, lib.ss_supervised_claim)
         fresh.description = replace(
-            fresh.description, kinds=self._worker.info().kinds, claims=claims
+            fresh.description, kinds=self._worker.info().kinds, claims=self._worker.claims()
         )
         self.present, self.config, self._copy = fresh, config, fresh.copy
         if old is not None:
@@ -220,9 +219,8 @@ class ProcessPlugin(Queued[Generation]):
         return int(self._worker.info().pid)
 
     def _look_at_consumer(self) -> tuple[PluginState, str, float]:
-        with self._worker.asking():
-            info = self._worker.info()
-            return SUPERVISED_STATES[info.state], _native.text(info.reason), info.since_ns / 1e9
+        info = self._worker.info()
+        return SUPERVISED_STATES[info.state], _native.text(info.reason), info.since_ns / 1e9
 
     def metrics(self) -> list[Metric]:
         """Return the numbers that the plugin reported last."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 0.25  # seconds
 _END_WAIT = 5.0  # seconds; it may be writing a report
+_CLAIM_ROOM = 256  # bytes of a payload name, the NUL included
 PROGRAM = Path(_native.MODULE_FILE).resolve().with_name("slipstream-worker")
 
 
@@ -150,15 +151,20 @@ class Supervised(Handle["ss_supervised"]):
         super().__init__(pointer, lib.ss_supervised_free, supervisor, queue, letters)
 
     def info(self) -> ss_supervised_info:
-        """Return what is known of it, an ``ss_supervised_info``: nothing once it is closed.
-
-        Its texts are good until somebody asks again: read them under `asking`.
-        """
+        """Return what is known of it, an ``ss_supervised_info``: nothing once it is closed."""
         info = ffi.new("ss_supervised_info *")
         with self.asking():
             if not self.is_closed:
                 lib.ss_supervised_describe(self.pointer, info)
         return info
+
+    def claims(self) -> tuple[bytes, ...]:
+        """Return the payload names that the plugin claims."""
+        found: list[bytes] = []
+        name = ffi.new("char[]", bytes(_CLAIM_ROOM))
+        while lib.ss_supervised_claim(self.pointer, len(found), name, _CLAIM_ROOM):
+            found.append(ffi.string(name))
+        return tuple(found)
 
     def wait(
         self, done: Callable[[ss_supervised_info], bool], timeout: float

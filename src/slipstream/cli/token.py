@@ -102,7 +102,10 @@ def issue(  # noqa: PLR0913 - the options of the command
 @_network
 @_json
 def list_(*, data_dir: Path, network: str, as_json: bool) -> None:
-    """List the tokens that are still good. The tokens themselves are kept nowhere."""
+    """List the tokens that have not ended, revoked ones too.
+
+    The tokens themselves are kept nowhere.
+    """
     found = _tokens(data_dir, network).issued()
     if as_json:
         emit(json.dumps([_shown(one) for one in found]) + "\n")

@@ -41,3 +41,18 @@ def test_what_is_wrong_is_seen(name: str, check: str, compile_plugin) -> None:
 def test_what_is_lawful_passes(name: str, check: str, compile_plugin) -> None:
     found = verdicts(name, check, compile_plugin)
     assert set(found.values()) <= {"pass", "skip"}, found
+
+
+def test_events_of_an_applications_own_form_are_not_made_up(examples) -> None:
+    subject = Subject(examples / "host-image" / "filter.so", {})
+    explore(subject)
+    assert subject.formless == {32}
+    names = (
+        "subscriptions.accepted",
+        "subscriptions.unsubscribed",
+        "events.alignment",
+        "contract.first-ordinal",
+    )
+    results = {r.check.id: r for r in run_checks(subject, names, jobs=2)}
+    assert {r.verdict for r in results.values()} <= {"pass", "skip"}, results
+    assert "--events" in results["subscriptions.accepted"].findings[0]

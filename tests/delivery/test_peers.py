@@ -66,7 +66,7 @@ def test_each_function(made: Make) -> None:
     assert caller.do("send 3 carol note 0").status == INVALID
     assert caller.do("send 1 bob note 20000000").status == TOO_LARGE
     assert caller.do(f"send 1 bob {'x' * 240} 1").status == OK
-    until(lambda: len(sender.sent) == 3)
+    until(lambda: len(sender.sent) == 3 and caller.plugin.calls.sent == 3)
     assert sender.sent[:2] == [
         ("direct", b"bob", b"note", b"bbb"),
         ("routed", b"carol", b"note", b""),

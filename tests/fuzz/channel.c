@@ -136,10 +136,10 @@ static void look(ss_supervised *w) {
     ss_supervised_info info;
     ss_metric metric;
     ss_report report;
-    const char *claim;
+    char claim[256];
     ss_supervised_describe(w, &info);
     fuzz_touch(info.text, strlen(info.text));
-    for (uint32_t i = 0; (claim = ss_supervised_claim(w, i)) != NULL; i++)
+    for (uint32_t i = 0; ss_supervised_claim(w, i, claim, sizeof claim); i++)
         fuzz_touch(claim, strlen(claim));
     for (uint32_t i = 0; ss_supervised_metric(w, i, &metric) == SLIPSTREAM_OK; i++)
         fuzz_touch(metric.name, strlen(metric.name) + 1);

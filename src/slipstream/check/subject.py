@@ -117,7 +117,9 @@ class Subject:
         kinds: What it subscribed to then.
         claims: Names of payloads that it claimed then.
         taken: Those of them of which it takes a payload that is made up, or given.
-        unexplored: Why these two are not known although they were to be; "" if they are.
+        formless: Kinds of an application's own that it subscribes to, of which it takes no event
+            that is made up, and none is given.
+        unexplored: Why these are not known although they were to be; "" if they are.
         slow: How many times longer than usual it may take.
         foreign: Why nothing of it can run on this machine; "" if it can.
         hidden: What must not stand in a text: its secrets, in all their forms.
@@ -132,6 +134,7 @@ class Subject:
     kinds: int = 0
     claims: tuple[bytes, ...] = ()
     taken: tuple[bytes, ...] = ()
+    formless: frozenset[int] = frozenset()
     unexplored: str = ""
     slow: float = 1.0
     foreign: str = ""
@@ -162,7 +165,7 @@ class Subject:
     def samples(self) -> Iterator[Frame]:
         """Yield an event of each kind that it gets, but for GAPs; also what is routed to it."""
         for kind in range(64):
-            if self.takes(kind) and kind != samples.GAP:
+            if self.takes(kind) and kind != samples.GAP and kind not in self.formless:
                 yield from (samples.frame_of(event, at) for at, event in self._of(kind))
         yield from self.routed(self.taken)
 
@@ -177,6 +180,13 @@ class Subject:
         """Yield payloads of these names, as a host routes them to who claims them."""
         for at, payload in enumerate(self._payloads(names), 1):
             yield samples.frame_of(payload, at, label=f"routed by its name {payload.name!r}")
+
+    def of_application(self) -> Iterator[tuple[int, Frame]]:
+        """Yield kinds of an application's own that it gets, each with an event that is made up."""
+        for kind in range(lib.SLIPSTREAM_KIND_APP_FIRST, lib.SLIPSTREAM_KIND_APP_LAST + 1):
+            event = samples.usual(kind)
+            if self.takes(kind) and kind not in self.events and event is not None:
+                yield kind, samples.frame_of(event)
 
     def _of(self, kind: int) -> Iterator[tuple[int, Event]]:
         made_up = samples.usual(kind)

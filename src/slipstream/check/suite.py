@@ -24,6 +24,14 @@ _CLAIMS = 8  # names that are tried, however many a plugin claims
 _GOES_ON = {Verdict.PASS, Verdict.NOTE, Verdict.WARN}
 
 
+# What a plugin answers to bytes that are not of the form that it knows.
+_NO_FORM = {
+    lib.SLIPSTREAM_FAILED, lib.SLIPSTREAM_UNSUPPORTED, lib.SLIPSTREAM_INVALID_ARGUMENT,
+    lib.SLIPSTREAM_MALFORMED, lib.SLIPSTREAM_OUT_OF_RANGE, lib.SLIPSTREAM_WRONG_TYPE,
+    lib.SLIPSTREAM_TOO_LARGE, lib.SLIPSTREAM_NOT_FOUND,
+}  # fmt: skip
+
+
 def explore(subject: Subject) -> None:
     """Look at what a library's plugin is: its table, what it subscribes to, and what it claims.
 
@@ -50,23 +58,33 @@ def explore(subject: Subject) -> None:
         subject.unexplored = "what kinds of events it takes could not be found out before"
     names = [name.text for name in played.of(lib.SS_PLAYED_TEXT, claimed) if name.status > 0]
     subject.claims = tuple(dict.fromkeys(names))[:_CLAIMS]
-    if subject.claims:
-        _explore_claims(subject)
+    if subject.claims or any(subject.of_application()):
+        _explore_forms(subject)
 
 
-def _explore_claims(subject: Subject) -> None:
-    """Find out which of the payloads that it claims it takes: only its author knows their form."""
+def _explore_forms(subject: Subject) -> None:
+    """Find out what it takes of which only its author knows the form.
+
+    That is payloads that it claims, and kinds of an application's own.
+    """
     script = Script()
     script.open(subject.path)
     script.construct()
     script.load(subject.config())
     names = {script.deliver(frame, ordinal=at): name
              for at, (name, frame) in enumerate(_first_of_each(subject), 1)}  # fmt: skip
+    own = enumerate(subject.of_application(), len(names) + 1)
+    kinds = {script.deliver(frame, ordinal=at): kind for at, (kind, frame) in own}
     script.unload()
     script.destroy()
     played = play(script, DEADLINE * subject.slow, 3 * DEADLINE * subject.slow)
-    taken = (p.step for p in played.of(lib.SS_PLAYED_CALL) if p.status == lib.SLIPSTREAM_OK)
-    subject.taken = tuple(names[step] for step in taken if step in names)
+    answers = {p.step: p.status for p in played.of(lib.SS_PLAYED_CALL)}
+    subject.taken = tuple(
+        name for step, name in names.items() if answers.get(step) == lib.SLIPSTREAM_OK
+    )
+    subject.formless = frozenset(
+        kind for step, kind in kinds.items() if answers.get(step, 0) in _NO_FORM
+    )
 
 
 def _first_of_each(subject: Subject) -> Iterator[tuple[bytes, Frame]]:

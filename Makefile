@@ -30,7 +30,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots floods managers soak packages asan fuzz interop mutants retry stress dist clean distclean test-windows test-macos test-aarch64 wheels
+.PHONY: help setup examples demo hello docs pages test check-examples check-languages rogues lint format bench faults kills hostile screenshots floods managers soak packages asan fuzz interop mutants retry stress dist clean distclean test-windows test-macos test-aarch64 test-musl test-pythons wheels
 
 help: ## list these targets
 	@echo 'Start with `make demo` and `make test`. All targets:'
@@ -157,6 +157,13 @@ test-aarch64: setup $(stamp_test) ## run the core for Linux aarch64 under qemu-u
 	@tools/bootstrap.sh $(VENV) --needs qemu-aarch64 qemu-user
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/elsewhere/test_aarch64.py $(ARGS)
 
+test-musl: setup $(stamp_test) ## run the core's programs of tests/native with musl
+	@tools/bootstrap.sh $(VENV) --needs /lib/ld-musl-x86_64.so.1 musl
+	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/elsewhere/test_musl.py $(ARGS)
+
+test-pythons: setup $(stamp_test) ## run a good part of the tests on the other Pythons that are here, with the wheel in dist
+	@$(python) tools/pythons.py $(ARGS)
+
 kills: setup $(stamp_test) ## kill a daemon 200 times under a producer; nothing is lost or twice
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s tests/server/test_start_kills.py $(ARGS)
 
@@ -169,12 +176,12 @@ dist: $(VENV)/.build ## build dist/*.whl and check it in a clean environment
 		--config-settings=build-dir=build/wheel --wheel-dir dist .
 	@$(python) tools/check_wheel.py dist/*.whl
 
-wheels: setup $(stamp_test) ## build dist/*.whl for Windows and macOS, and check each
+wheels: setup $(stamp_test) ## build dist/*.whl for all systems, and check each
 	@rm -rf dist
 	@$(pip) install --quiet $(call requirements,wheels)
-	@$(python) tools/wheels.py windows-x86_64 macos-arm64 macos-x86_64
+	@$(python) tools/wheels.py
 	@$(python) tools/check_wheel.py dist/*.whl
-	@$(python) -m abi3audit --strict dist/*.whl
+	@$(python) tools/audit_wheels.py dist/*.whl
 
 clean: ## remove what was built
 	@$(MAKE) -s -C examples clean

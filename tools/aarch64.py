@@ -1,6 +1,7 @@
 """Debian's Python for aarch64 under qemu-user, with the core for it: for tests only, never shipped.
 
-python tools/aarch64.py ARGUMENT...     runs it with what tools/cross.py has built
+python tools/aarch64.py ARGUMENT...     runs it with what tools/cross.py builds, or with what lies
+                                        in the wheel that SLIPSTREAM_WHEEL names
 
 All of it lies in build/aarch64: Debian's packages as apt-get has checked them, wheels pinned by
 their SHA-256 in tests/elsewhere. This system does not know how to start programs of that machine,
@@ -14,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from fetched import Missing, debian, once, site
@@ -92,13 +94,24 @@ def environment(stage: Path) -> dict[str, str]:
     return {**kept, "PYTHONPATH": f"{stage}:{_site()}", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def _package() -> Path:
+    wheel = os.environ.get("SLIPSTREAM_WHEEL")
+    if wheel is None:
+        import cross  # noqa: PLC0415 - of no use for a wheel
+
+        return cross.build(NAME)
+    folder = BUILD / "wheel"
+    shutil.rmtree(folder, ignore_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
 def main() -> int:
     """Run its Python and return the exit code; 77 where something for it is missing."""
-    import cross  # noqa: PLC0415 - slow where nothing is to be had
-
     try:
         python = starter()
-        around = environment(lay_out(cross.build(NAME)))
+        around = environment(lay_out(_package()))
     except Missing as missing:
         print(f"aarch64: {missing}", file=sys.stderr)
         return 77

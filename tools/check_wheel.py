@@ -89,8 +89,9 @@ def check_contents(wheel: Path) -> list[str]:
         problems += [f"{name} is missing" for name in sorted(required - names)]
         problems += [f"{name} is of no use there" for name in PROGRAMS & names if not is_linux]
         problems += _check_record(archive)
-        if core in names:
-            problems += _check_core(wheel.stem.split("-")[-1], archive.read(core))
+        platform = wheel.stem.split("-")[-1]
+        for name in sorted({core, *PROGRAMS} & names):
+            problems += _check_binary(name, platform, archive.read(name))
         allowed = re.compile(r"slipstream(_pytest)?/|slipstream-[^/]+\.dist-info/")
         problems += [f"{name} does not belong there" for name in names if not allowed.match(name)]
         if HEADER in names and archive.read(HEADER) != (ROOT / "include/slipstream.h").read_bytes():
@@ -116,11 +117,12 @@ def _check_record(archive: zipfile.ZipFile) -> list[str]:
     return [f"{one} is not as RECORD has it" for one, _ in sorted(found.items() ^ listed.items())]
 
 
-def _check_core(platform: str, data: bytes) -> list[str]:
-    """Return what is wrong with the core in a wheel for a platform."""
+def _check_binary(name: str, platform: str, data: bytes) -> list[str]:
+    """Return what is wrong with the core, or with a program, in a wheel for a platform."""
+    what = name.partition("/")[2]
     binary = lief.parse(data)
     if binary is None:
-        return ["the core is no library"]
+        return [f"{what} is no library"]
     problems = []
     machine: object
     exported: list[str]
@@ -140,22 +142,27 @@ def _check_core(platform: str, data: bytes) -> list[str]:
         exported = [str(s.name) for s in binary.exported_symbols]
         exported = [name for name in exported if name not in {"_init", "_fini"}]
         needed = [str(name) for name in binary.libraries]
-        versions = [
-            str(v.name)
-            for r in binary.symbols_version_requirement
-            for v in r.get_auxiliary_symbols()
-        ]
-        numbers = [tuple(map(int, v[6:].split("."))) for v in versions if v.startswith("GLIBC_2")]
-        if platform.startswith("manylinux") and max(numbers, default=GLIBC) > GLIBC:
-            problems.append(f"the core needs glibc {max(numbers)}")
+        newest = max(_glibc_versions(binary), default=GLIBC)
+        if platform.startswith("manylinux") and newest > GLIBC:
+            problems.append(f"{what} needs glibc {newest}")
     (wanted,) = (value for key, value in MACHINES.items() if platform.endswith(key))
     if wanted not in str(machine):
-        problems.append(f"the core is for {machine}, its name says {platform}")
-    if [name for name in exported if not name.startswith("PyInit_")]:
-        problems.append(f"the core exports {exported}")
+        problems.append(f"{what} is for {machine}, its wheel's name says {platform}")
+    # Programs export what is to stand before the C library's.
+    if name not in PROGRAMS and [one for one in exported if not one.startswith("PyInit_")]:
+        problems.append(f"{what} exports {exported}")
     may = re.compile(NEEDED[re.split(r"_", platform, maxsplit=1)[0]])
-    problems += [f"the core needs {name}" for name in needed if not may.fullmatch(name)]
-    return problems
+    return problems + [f"{what} needs {one}" for one in needed if not may.fullmatch(one)]
+
+
+def _glibc_versions(binary: lief.ELF.Binary) -> list[tuple[int, ...]]:
+    """Return the versions of glibc's symbols that it asks for."""
+    versions = [
+        str(version.name)
+        for requirement in binary.symbols_version_requirement
+        for version in requirement.get_auxiliary_symbols()
+    ]
+    return [tuple(map(int, name[6:].split("."))) for name in versions if name.startswith("GLIBC_2")]
 
 
 def runs_here(wheel: Path) -> bool:

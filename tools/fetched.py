@@ -1,4 +1,4 @@
-"""Fetches what tests need of other systems: each into a folder that is whole, or not there."""
+"""Fetches what tests need of other systems, into folders that are there whole, or not at all."""
 
 from __future__ import annotations
 

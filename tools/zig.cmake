@@ -14,3 +14,6 @@ if(SLIPSTREAM_SYSTEM STREQUAL Linux)
     set(CMAKE_${kind}_LINKER_FLAGS_RELEASE_INIT -s)  # what debuggers want is most of the size
   endforeach()
 endif()
+if(SLIPSTREAM_TARGET MATCHES musl)
+  set(CMAKE_EXE_LINKER_FLAGS_INIT -dynamic)  # a program without a loader opens no plugins
+endif()

@@ -10,6 +10,7 @@
  * plugin has started, and says how the player ended. */
 #include "check/steps.h"
 #include "check/notes.h"
+#include "process/limits.h"
 #include "process/worker_faults.h"
 
 #include <errno.h>
@@ -21,7 +22,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -54,7 +54,7 @@ static void *map_file(int fd, int protection, size_t *len) {
     return at;
 }
 
-static void limit(__rlimit_resource_t resource, rlim_t value) {
+static void limit(ss_limit_number resource, rlim_t value) {
     struct rlimit now;
     if (getrlimit(resource, &now) == 0 && value < now.rlim_max) {
         now.rlim_cur = now.rlim_max = value;

@@ -1,6 +1,7 @@
 #include "check/state.h"
 
 #include "check/notes.h"
+#include "process/limits.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,9 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -159,7 +158,7 @@ static void timers(lines *out) {
     char text[4096];
     for (int which = 0; which < 3; which++) {
         struct itimerval now;
-        if (getitimer((__itimer_which_t)which, &now) == 0)
+        if (getitimer((ss_timer_number)which, &now) == 0)
             add(out, "%s is %s\n", names[which],
                 now.it_value.tv_sec != 0 || now.it_value.tv_usec != 0 ? "running" : "off");
     }
@@ -175,7 +174,7 @@ static void limits(lines *out) {
                                         "RTTIME"};
     for (unsigned which = 0; which < sizeof names / sizeof names[0]; which++) {
         struct rlimit now;
-        if (getrlimit((__rlimit_resource_t)which, &now) == 0)
+        if (getrlimit((ss_limit_number)which, &now) == 0)
             add(out, "RLIMIT_%s is %llu, at most %llu\n", names[which],
                 (unsigned long long)now.rlim_cur, (unsigned long long)now.rlim_max);
     }

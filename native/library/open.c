@@ -117,5 +117,7 @@ uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm,
     ss_os_library_close(handle);
     /* What its last functions have left on this thread; no other one has any. */
     ss_os_forget_keys_into(library->code, library->code_count);
-    return ss_os_library_is_mapped(library->path) ? SS_MAPPING_PINNED : SS_MAPPING_GONE;
+    if (!ss_os_library_is_mapped(library->path))
+        return SS_MAPPING_GONE;
+    return SS_OS_UNMAPS ? SS_MAPPING_PINNED : SS_MAPPING_NEVER;
 }

@@ -20,6 +20,7 @@
 #define SS_MAPPING_SIGNAL 6 /* kept on purpose: a signal is answered by a function of it */
 #define SS_MAPPING_UNSEEN 7 /* kept on purpose: threads of it cannot be seen */
 #define SS_MAPPING_KEY 8 /* kept on purpose: threads may hold data whose destructor lies in it */
+#define SS_MAPPING_NEVER 9 /* closed, but this system's loader unmaps nothing */
 /* cdef:end */
 
 typedef const slipstream_plugin *(SLIPSTREAM_CALL *ss_constructor)(const slipstream_host *);

@@ -45,6 +45,12 @@
 #error "the folder of this system says too little"
 #endif
 
+/* Does the loader unmap a library that is closed, where nothing in it is against that? inline.h, where
+ * it never does. */
+#ifndef SS_OS_UNMAPS
+#define SS_OS_UNMAPS 1
+#endif
+
 /* A point in time that never comes. */
 #define SS_OS_NEVER UINT64_MAX
 

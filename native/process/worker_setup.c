@@ -1,5 +1,7 @@
 #include "process/worker_setup.h"
 
+#include "process/limits.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -7,7 +9,6 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* As far as the hard limit goes; a change of the user would forbid it otherwise. */
@@ -22,7 +23,7 @@ static void allow_core_files(void) {
 
 static void limit(int resource, uint64_t value) {
     const struct rlimit wanted = {value, value};
-    setrlimit((__rlimit_resource_t)resource, &wanted);
+    setrlimit((ss_limit_number)resource, &wanted);
 }
 
 static void ignore(int number) {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from elsewhere_tools import HERE, ROOT, digest_here, fill, results
 
 BUILD = ROOT / "build" / "aarch64"

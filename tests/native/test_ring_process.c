@@ -4,6 +4,7 @@
 #include "ring_tools.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 
 /* A worker's view: the ring to read only, the control area to write. */
 static ss_view map_view(int ring_fd, int control_fd, size_t bytes, uint32_t overflow) {

@@ -16,6 +16,10 @@
 #define SS_OS_LIST_NEEDED "ldd -r"
 #define SS_OS_LIST_EXPORTS "nm -D"
 
+#if !defined(__GLIBC__)
+#define SS_OS_UNMAPS 0 /* musl's dlclose does nothing */
+#endif
+
 typedef pthread_t ss_os_thread;
 typedef pthread_mutex_t ss_os_mutex;
 typedef pthread_cond_t ss_os_condition;

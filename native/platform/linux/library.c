@@ -20,9 +20,19 @@ static void leave_hung_loader(int status, void *unused) {
         _exit(status);
 }
 
+#if defined(__GLIBC__)
 static void watch_exit(void) {
     on_exit(leave_hung_loader, NULL);
 }
+#else
+static void leave_it(void) {
+    leave_hung_loader(0, NULL); /* what the program ends with is not told */
+}
+
+static void watch_exit(void) {
+    atexit(leave_it);
+}
+#endif
 
 void *ss_os_library_open(const char *path, char *why, size_t room) {
     static ss_os_once once = SS_OS_ONCE;

@@ -96,6 +96,10 @@ class Mapping(enum.IntEnum):
         lib.SS_MAPPING_PINNED,
         "stays mapped: a unique symbol, a thread-local destructor or its own flags pin it",
     )
+    NEVER = (
+        lib.SS_MAPPING_NEVER,
+        "stays mapped: the loader of this system's C library (musl) unmaps nothing",
+    )
     STUCK = 100, "stays mapped: a call into it did not return"
     UNCLOSED = 101, "stays mapped for now: no thread to be had for closing it (see ulimit -u)"
 

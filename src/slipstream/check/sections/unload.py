@@ -34,7 +34,7 @@ def _life(trial: Trial) -> int:
 def unmapped(trial: Trial) -> Findings:
     """It is unmapped, or says that it is not."""
     mapping = _life(trial)
-    if mapping == lib.SS_MAPPING_GONE or trial.subject.has("RESIDENT"):
+    if mapping in {lib.SS_MAPPING_GONE, lib.SS_MAPPING_NEVER} or trial.subject.has("RESIDENT"):
         return
     yield f"it stays mapped after it was closed: {_WHY.get(mapping, 'for an unknown reason')}"
 

@@ -1,62 +1,26 @@
 """What the tests do under Windows: each function is one, and says in a line what came of it.
 
-python inside.py FOLDER    libraries lie there, and stream.jsonl; one JSON object a line is printed
+python inside.py FOLDER CYCLES    libraries lie there, and stream.jsonl
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import io
-import json
-import logging
+import os
 import sys
-import threading
-import traceback
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from slipstream import Block, PluginManager, SlipstreamError
 from slipstream._native import ffi, lib
-from slipstream.cli import main
 from slipstream.config import load_config
 from slipstream.library import check_library_path
-from slipstream.streams import EventFile
+from support.inside_wine import command, lines, said, tell
 
 HERE = Path(sys.argv[1])
 STREAM = HERE / "stream.jsonl"
 CYCLES = int(sys.argv[2])
-USUAL = {*vars(logging.makeLogRecord({})), "message"}
-said: list[str] = []
-
-
-class Keep(logging.Handler):
-    """Keeps what is logged."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        fields = {name: str(value) for name, value in vars(record).items() if name not in USUAL}
-        said.append(f"{record.getMessage()} {fields or ''}".strip())
-
-
-def events() -> list[object]:
-    with EventFile(str(STREAM), on_warning=said.append) as file:
-        return list(file)
-
-
-def lines(*words: str) -> list[str]:
-    return [line for line in said if any(word in line for word in words)]
-
-
-def command(*arguments: str) -> tuple[int, str]:
-    """The exit code of a command and what it has printed."""
-    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    code = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        try:
-            code = main(list(arguments)) or 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out.flush()
-    return code, out.buffer.getvalue().decode()
 
 
 def what_the_core_asks_for_works() -> object:
@@ -67,30 +31,81 @@ def what_the_core_asks_for_works() -> object:
     return found
 
 
-def streams() -> object:
-    found = {}
-    for name in ("digest", "tally"):
-        for mode in ("inline", "thread"):
-            said.clear()
-            with PluginManager(log_level="info") as manager:
-                plugin = manager.load_plugin({"libpath": str(HERE / f"{name}.dll"), "mode": mode})
-                for event in events():
-                    manager.broadcast(event)
-                manager.flush(60)
-                delivered = plugin.counters.delivered
-            found[f"{name} {mode}"] = [delivered, *lines("digest ", "credits.aleo")]
-    return found
+class Region(ctypes.Structure):
+    """MEMORY_BASIC_INFORMATION."""
+
+    _fields_ = (
+        ("base", ctypes.c_uint64),
+        ("allocation", ctypes.c_uint64),
+        ("rights", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("state", ctypes.c_uint32),
+        ("now", ctypes.c_uint32),
+        ("kind", ctypes.c_uint64),
+    )
+
+
+class ThreadEntry(ctypes.Structure):
+    """THREADENTRY32."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("usage", ctypes.c_uint32),
+        ("thread", ctypes.c_uint32),
+        ("process", ctypes.c_uint32),
+        ("rest", ctypes.c_uint32 * 3),
+    )
+
+
+KERNEL = ctypes.WinDLL("kernel32")
+KERNEL.CreateToolhelp32Snapshot.restype = ctypes.c_void_p
+MAPPED, IMAGE = 0x40000, 0x1000000
+THREADS = 4
+HANDLES = 0x4000
+
+
+def mappings() -> int:
+    """How many files and libraries are mapped, and other memory that is shared."""
+    region, at, found = Region(), 0, set()
+    while KERNEL.VirtualQuery(ctypes.c_void_p(at), ctypes.byref(region), ctypes.sizeof(region)):
+        if region.kind & 0xFFFFFFFF in {MAPPED, IMAGE}:
+            found.add(region.allocation)
+        at = region.base + region.size
+    return len(found)
+
+
+def threads() -> int:
+    """How many threads this process has, Python's and others."""
+    snapshot = ctypes.c_void_p(KERNEL.CreateToolhelp32Snapshot(THREADS, 0))
+    entry, own, count = ThreadEntry(size=ctypes.sizeof(ThreadEntry)), os.getpid(), 0
+    more = KERNEL.Thread32First(snapshot, ctypes.byref(entry))
+    while more:
+        count += entry.process == own
+        more = KERNEL.Thread32Next(snapshot, ctypes.byref(entry))
+    KERNEL.CloseHandle(snapshot)
+    return count
+
+
+def handles() -> int:
+    """How many handles are open, by asking for each: wine 8 does not count them."""
+    flags = ctypes.c_uint32()
+    return sum(
+        bool(KERNEL.GetHandleInformation(ctypes.c_void_p(value), ctypes.byref(flags)))
+        for value in range(4, HANDLES, 4)
+    )
+
+
+def left() -> dict[str, int]:
+    return {
+        "handles": handles(),
+        "threads": threads(),
+        "mappings": mappings(),
+        "files": len(list(HERE.rglob("*slipstream-copy*"))),
+    }
 
 
 def unmapped() -> object:
     """Load, stream, reload, unload, again and again: what is left."""
-    kernel = ctypes.windll.kernel32
-
-    def left() -> list[int]:
-        handles = ctypes.c_ulong()
-        kernel.GetProcessHandleCount(ctypes.c_void_p(-1), ctypes.byref(handles))
-        files = len([path for path in HERE.iterdir() if "slipstream-copy" in path.name])
-        return [handles.value, threading.active_count(), files]
 
     def cycle(mode: str) -> None:
         manager.load_plugin({"libpath": str(HERE / "digest.dll"), "mode": mode, "name": "one"})
@@ -107,7 +122,10 @@ def unmapped() -> object:
         for number in range(CYCLES):
             cycle(("inline", "thread")[number % 2])
         after = left()
-    return {"before": before, "after": after, "stays": lines("stays mapped", "misbehaving")}
+        manager.load_plugin({"libpath": str(HERE / "digest.dll"), "mode": "thread"})
+        loaded = left()
+    told = lines("stays mapped", "misbehaving")
+    return {"before": before, "after": after, "loaded": loaded, "stays": told}
 
 
 def stays() -> object:
@@ -173,6 +191,15 @@ def commands() -> object:
         "show": command("show", str(kept)),
         "doctor": command("doctor"),
         "inspect": command("inspect", str(HERE / "digest.dll")),
+        "check": command("check", "--quick", str(HERE / "digest.dll")),
+        "check all": command("check", "--json", str(HERE / "digest.dll")),
+        "check a Linux library": command("check", "--quick", str(HERE / "linux.so")),
+        "check a wrong one": command("check", "--quick", str(HERE / "none.dll")),
+        "fuzz": command("check", "--fuzz", str(HERE / "digest.dll")),
+        "bench": command("bench", str(HERE / "digest.dll"), "--count", "300", "--rounds", "1"),
+        "bench process": command("bench", str(HERE / "digest.dll"), "--mode", "process"),
+        "new": command("new", "counter", "--folder", str(HERE / "counter")),
+        "doctor FILE": command("doctor", str(HERE / "digest.dll")),
         "run": command(
             "run", "--no-progress", "--slipstream-config", str(HERE / "plain.json5"), str(STREAM)
         ),
@@ -180,13 +207,4 @@ def commands() -> object:
 
 
 if __name__ == "__main__":
-    log = logging.getLogger("slipstream")
-    log.setLevel(logging.DEBUG)
-    log.addHandler(Keep())
-    for do in (what_the_core_asks_for_works, paths, streams, unmapped, stays, refusals, commands):
-        try:
-            result = {"test": do.__name__, "found": do()}
-        except BaseException:  # noqa: BLE001 - all of it is told
-            result = {"test": do.__name__, "failed": traceback.format_exc()}
-        sys.__stdout__.write(json.dumps(result) + "\n")
-        sys.__stdout__.flush()
+    tell(what_the_core_asks_for_works, paths, unmapped, stays, refusals, commands)

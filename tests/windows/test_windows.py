@@ -1,54 +1,37 @@
 """The core for Windows x86-64 under wine, with a real CPython for Windows: modes inline and thread.
 
 What that needs is downloaded and built once, into build/windows and build/cross; where something
-of it is not to be had, this is skipped. `SLIPSTREAM_LONG=1` (as `make windows` has it) does more.
+of it is not to be had, this is skipped. `SLIPSTREAM_LONG=1` (as `make test-windows` has it) does more.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slipstream import PluginManager
-from slipstream.streams import EventFile
+from support.wine import (
+    LONG,
+    MARKS,
+    ROOT,
+    compile_for_windows,
+    compile_here,
+    convert,
+    folder_there,
+    results,
+    there,
+    under_wine,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "windows"
 STREAM = ROOT / "examples" / "streams" / "mainnet_genesis.jsonl"
-FLAGS = ["-O1", "-std=c11", "-fvisibility=hidden", "-shared", "-I", str(ROOT / "include")]
-MISSING = 77
+CYCLES = 1000 if LONG else 20
 
-LONG = bool(os.environ.get("SLIPSTREAM_LONG"))
-CYCLES = 200 if LONG else 20
-HAS_WINE = any(map(shutil.which, ("wine64", "wine", "/usr/lib/wine/wine64")))
-
-pytestmark = [
-    pytest.mark.no_asan,
-    pytest.mark.skipif(not HAS_WINE and not LONG, reason="no wine here: apt-get install wine64"),
-]
-
-
-def compile_for_windows(made: Path, source: Path, *flags: str) -> None:
-    ziglang = pytest.importorskip("ziglang")
-    zig = str(Path(ziglang.__file__).parent / "zig")
-    target = ["-target", "x86_64-windows-gnu", "-s"]
-    command = [zig, "cc", *target, *FLAGS, *flags, "-o", str(made), str(source)]
-    subprocess.run(command, check=True, timeout=600, capture_output=True)
-
-
-def compile_here(made: Path, source: Path) -> None:
-    command = ["cc", "-fPIC", *FLAGS, "-o", str(made), str(source)]
-    subprocess.run(command, check=True, timeout=600, capture_output=True)
+pytestmark = MARKS
 
 
 def fill(folder: Path) -> None:
@@ -57,8 +40,8 @@ def fill(folder: Path) -> None:
     compile_for_windows(folder / "digest.dll", digest)
     compile_for_windows(folder / "pinned.dll", digest, "-DSTAYS=1")
     compile_for_windows(folder / "keeps.dll", digest, "-DSTAYS=2")
-    compile_for_windows(folder / "tally.dll", ROOT / "examples" / "tally" / "tally.c")
-    compile_here(folder / "linux.dll", digest)
+    compile_here(folder / "linux.so", digest)
+    shutil.copy(folder / "linux.so", folder / "linux.dll")
     whole = (folder / "digest.dll").read_bytes()
     machine = int.from_bytes(whole[0x3C:0x40], "little") + 4
     changed = {
@@ -79,19 +62,9 @@ def fill(folder: Path) -> None:
     (folder / "open" / "digest.dll").write_bytes(whole)
 
 
-def convert(source: Path, made: Path) -> None:
-    command = [sys.executable, "-m", "slipstream", "convert", str(source), str(made)]
-    subprocess.run(command, check=True, timeout=600, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Not in the folder for temporary files: there anybody may do anything, for Windows."""
-    above = ROOT / "build" / "windows"
-    above.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="test-", dir=above) as name:
-        made = Path(name)
-        made.chmod(0o755)
+    with folder_there() as made:
         fill(made)
         convert(STREAM, made / "linux.capture")
         yield made
@@ -100,25 +73,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, Any]:
     """What came of each function of inside.py."""
-
-    def there(path: Path) -> str:
-        return "Z:" + str(path).replace("/", "\\")
-
-    command = [sys.executable, str(ROOT / "tools" / "windows.py"), there(HERE / "inside.py")]
-    done = subprocess.run(
-        [*command, there(folder), str(CYCLES)],
-        capture_output=True,
-        text=True,
-        timeout=850,
-        check=False,
-    )
-    if done.returncode == MISSING:
-        (pytest.fail if LONG else pytest.skip)(done.stderr.strip())
-    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert done.returncode == 0, done.stderr
-    failed = "\n".join(result["failed"] for result in results if "failed" in result)
-    assert not failed, failed
-    return {result["test"]: result["found"] for result in results}
+    return results(under_wine(HERE / "inside.py", there(folder), str(CYCLES)))
 
 
 def test_what_the_core_asks_for_works(found) -> None:
@@ -132,28 +87,10 @@ def test_a_library_that_others_could_replace_is_refused(found) -> None:
     assert "can be changed by Everyone, who could replace" in found["paths"]["open"]
 
 
-def test_the_genesis_streams_as_on_linux(found, folder, caplog) -> None:
-    compile_here(folder / "digest.so", HERE / "digest.c")
-    caplog.set_level(logging.INFO, "slipstream")
-    with PluginManager(log_level="info") as manager:
-        manager.load_plugin({"libpath": str(folder / "digest.so"), "mode": "inline"})
-        with EventFile(STREAM, on_warning=print) as file:
-            for event in file:
-                manager.broadcast(event)
-    (here,) = (text for text in caplog.messages if text.startswith("digest "))
-    streams = found["streams"]
-    for mode in ("inline", "thread"):
-        delivered, line = streams[f"digest {mode}"]
-        assert delivered == 397
-        assert line.startswith(here)
-    assert streams["tally inline"] == streams["tally thread"]
-    assert streams["tally inline"][0] == 397
-    assert len(streams["tally inline"]) > 3
-
-
 def test_nothing_is_left_of_what_was_unloaded(found) -> None:
     unmapped = found["unmapped"]
     assert unmapped["before"] == unmapped["after"]
+    assert all(unmapped["loaded"][what] > unmapped["after"][what] for what in unmapped["after"])
     assert unmapped["stays"] == []
 
 
@@ -192,7 +129,48 @@ def test_files_of_one_system_are_those_of_the_other(found, folder, tmp_path) -> 
 
 def test_commands(found) -> None:
     commands = found["commands"]
-    for name in ("show", "doctor", "inspect", "run"):
+    for name in ("show", "doctor", "inspect", "run", "doctor FILE"):
         assert commands[name][0] == 0, commands[name]
     assert "PE file for x86-64" in commands["inspect"][1]
+
+
+@pytest.mark.parametrize("name", ["check", "check all"])
+def test_what_can_be_checked_without_running_it_is_checked(found, name) -> None:
+    code, text = found["commands"][name]
+    assert code == 3, text
+    assert "of its own, as mode process does, which exists on Linux only" in " ".join(text.split())
+    if name == "check all":
+        (file,) = json.loads(text)["files"]
+        assert file["counts"]["pass"] >= 10, text
+        assert {check["verdict"] for check in file["checks"]} == {"pass", "skip"}, text
+
+
+def test_what_a_checked_file_is_not_is_told(found) -> None:
+    code, text = found["commands"]["check a wrong one"]
+    assert code == 1, text
+    assert "not conformant" in text
+    code, text = found["commands"]["check a Linux library"]
+    assert code == 3, text
+    assert "no verdict: nothing of it runs here: it is a Linux library (ELF)" in text
+    code, text = found["commands"]["fuzz"]
+    assert code == 3, text
+    assert "try it on Linux" in text
+
+
+def test_what_takes_mode_process_elsewhere_says_once_that_it_is_missing(found) -> None:
+    commands = found["commands"]
     assert commands["run"][1].count("mode process exists on Linux only") == 1
+    code, text = commands["bench"]
+    assert code == 0, text
+    assert text.count("exists on Linux only") == 1
+    assert [line.split()[0] for line in text.splitlines() if " ns " in line] == ["inline", "thread"]
+    assert commands["bench process"][0] == 1
+    assert 'mode "process" exists on Linux only' in commands["bench process"][1]
+    assert commands["doctor"][1].count("exists on Linux only") == 1
+
+
+def test_a_new_plugin_is_one_for_windows(found, folder) -> None:
+    code, text = found["commands"]["new"]
+    assert code == 0, text
+    assert 'libpath: "counter.dll"' in (folder / "counter" / "counter.json5").read_text()
+    assert "counter.dll: counter.c" in (folder / "counter" / "Makefile").read_text()

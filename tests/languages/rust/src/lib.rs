@@ -1,7 +1,8 @@
 //! digest - digests every field of every frame; in Rust, from what slipstream.h says alone.
 
-use std::ffi::{c_char, c_void, CStr};
+use std::ffi::{c_void, CStr};
 use std::mem::size_of;
+use std::os::raw::c_char;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 const OK: i32 = 0;
@@ -110,6 +111,11 @@ struct Instance {
     gaps: Digest,
 }
 
+/// A text that ends in a NUL: literals for such are newer than the oldest compiler for Windows here.
+fn text(ends_in_nul: &'static [u8]) -> *const c_char {
+    ends_in_nul.as_ptr().cast()
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
@@ -204,18 +210,19 @@ unsafe fn guarded(instance: *mut c_void, work: impl FnOnce(&mut Instance) -> i32
 unsafe extern "C" fn on_load(instance: *mut c_void, _: *const u8, _: usize, _: u32) -> i32 {
     guarded(instance, |this| {
         let host = unsafe { &*this.host };
-        let config = unsafe { (host.get_extension)(host.ctx, c"slipstream.config/1".as_ptr()) };
-        let Some(config) = (unsafe { config.cast::<Config>().as_ref() }) else {
-            return this.fail(UNSUPPORTED, "no slipstream.config/1");
+        let config = unsafe { (host.get_extension)(host.ctx, text(b"slipstream.config/1\0")) };
+        let config = match unsafe { config.cast::<Config>().as_ref() } {
+            Some(config) => config,
+            None => return this.fail(UNSUPPORTED, "no slipstream.config/1"),
         };
-        let (mut len, key) = (0, c"/out".as_ptr());
+        let (mut len, key) = (0, text(b"/out\0"));
         if unsafe { (config.get_text)(host.ctx, key, std::ptr::null_mut(), &mut len) } != TOO_LARGE
         {
             return this.fail(INVALID_CONFIG, "out: a path is needed");
         }
-        let mut text = vec![0; len];
-        let status = unsafe { (config.get_text)(host.ctx, key, text.as_mut_ptr(), &mut len) };
-        this.out = String::from_utf8_lossy(&text).into();
+        let mut out = vec![0; len];
+        let status = unsafe { (config.get_text)(host.ctx, key, out.as_mut_ptr(), &mut len) };
+        this.out = String::from_utf8_lossy(&out).into();
         status
     })
 }
@@ -245,10 +252,10 @@ unsafe extern "C" fn on_broadcast(
     guarded(instance, |this| {
         let mut run = unsafe { std::slice::from_raw_parts(frames, len) };
         while !run.is_empty() {
-            let Some(frame_len) = this.take(run) else {
-                return this.fail(MALFORMED, "unreadable frame");
-            };
-            run = &run[frame_len..];
+            match this.take(run) {
+                Some(frame_len) => run = &run[frame_len..],
+                None => return this.fail(MALFORMED, "unreadable frame"),
+            }
         }
         OK
     })
@@ -256,7 +263,7 @@ unsafe extern "C" fn on_broadcast(
 
 unsafe extern "C" fn name_at(_: *mut c_void, index: u32) -> *const c_char {
     if index == 0 {
-        c"org.example.ping".as_ptr()
+        text(b"org.example.ping\0")
     } else {
         std::ptr::null()
     }
@@ -268,8 +275,9 @@ unsafe extern "C" fn get_extension(_: *mut c_void, id: *const c_char) -> *const 
         reserved: 0,
         name_at,
     };
-    if CStr::from_ptr(id) == c"slipstream.payload/1" {
-        return std::ptr::from_ref(&NAMES).cast();
+    if CStr::from_ptr(id).to_bytes() == b"slipstream.payload/1" {
+        let names: *const Names = &NAMES;
+        return names.cast();
     }
     std::ptr::null()
 }
@@ -288,8 +296,8 @@ pub unsafe extern "C" fn slipstream_create_plugin_v1(host: *const Host) -> *cons
         min_host_minor: 0,
         flags: FLAG_MULTI_INSTANCE | FLAG_BATCH,
         instance: std::ptr::null_mut(),
-        name: c"digest".as_ptr(),
-        version: c"1.0.0".as_ptr(),
+        name: text(b"digest\0"),
+        version: text(b"1.0.0\0"),
         destroy,
         on_load,
         on_unload,

@@ -24,7 +24,8 @@ SANITIZERS = "address,undefined"
 # Tests that run little code of the core, or build what they test with sanitizers of their own.
 ELSEWHERE = (
     *("abi", "aleo", "check", "cli", "config", "examples", "languages", "packages", "rogues"),
-    *("sdk", "server", "streams", "test_docs.py", "test_house.py", "native/test_sanitized.py"),
+    *("sdk", "server", "streams", "test_docs.py", "test_foreign_bytes.py", "test_house.py"),
+    "native/test_sanitized.py",
 )
 # What the sanitizers say goes to files: pytest holds standard error back, and an abort loses it.
 REPORT = BUILD / "report"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from slipstream._platform import HAS_PROCESS_MODE
 from slipstream.check.blame import blame
 from slipstream.check.fuzz import Fuzzed, fuzz, repeat, save
 from slipstream.check.report import CANNOT_RUN, FORM, NOT_CONFORMANT, OK
@@ -58,7 +59,8 @@ class Again:
 
 def _explored(subject: Subject) -> None:
     if subject.foreign:
-        raise Ended(f"no verdict: {subject.foreign}", "use its build for here", CANNOT_RUN)
+        hint = "use its build for here" if HAS_PROCESS_MODE else "try it on Linux"
+        raise Ended(f"no verdict: {subject.foreign}", hint, CANNOT_RUN)
     explore(subject)
 
 

@@ -58,9 +58,10 @@ class Again:
 
 
 def _explored(subject: Subject) -> None:
+    if subject.foreign and not HAS_PROCESS_MODE:
+        raise Ended(f"no verdict: {subject.foreign}", "try it on Linux", CANNOT_RUN)
     if subject.foreign:
-        hint = "use its build for here" if HAS_PROCESS_MODE else "try it on Linux"
-        raise Ended(f"no verdict: {subject.foreign}", hint, CANNOT_RUN)
+        raise Ended(f"no verdict: {subject.foreign}", "use its build for here", CANNOT_RUN)
     explore(subject)
 
 

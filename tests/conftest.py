@@ -13,7 +13,6 @@ import pytest
 
 from slipstream import PluginManager
 from slipstream.testing import build_plugin
-from support.making import run_make
 from support.outcomes import assert_adds_up
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,15 +26,16 @@ Compile = Callable[..., Path]
 # The others must not end pytest, whose runner does not want it (nohup, say): a handler that does
 # nothing is, other than "ignored", not handed on to what is started.
 _NOTHING = lambda _number, _frame: None  # noqa: E731 - a handler, not a function to call
-_AS_USUAL = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGCHLD: signal.SIG_DFL,
-    **dict.fromkeys((signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM), _NOTHING),
-}
-for _number, _usual in _AS_USUAL.items():
-    if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, _usual)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, _AS_USUAL)
+if os.name == "posix":
+    _AS_USUAL = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGCHLD: signal.SIG_DFL,
+        **dict.fromkeys((signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM), _NOTHING),
+    }
+    for _number, _usual in _AS_USUAL.items():
+        if signal.getsignal(_number) is signal.SIG_IGN:
+            signal.signal(_number, _usual)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _AS_USUAL)
 
 # How long an example takes tells nothing on a machine that is busy with other things. The parent
 # is what hypothesis itself takes, which differs under CI.
@@ -75,6 +75,8 @@ def compile_plugin(tmp_path_factory: pytest.TempPathFactory) -> Compile:
 
     `source` is a text, or the name of a file in tests/plugins.
     """
+    if os.name != "posix":
+        pytest.skip("there is no compiler here")
     folder = tmp_path_factory.mktemp("compiled")
 
     def compile_it(source: str, *flags: str, name: str = "plugin", lang: str = "c") -> Path:
@@ -94,6 +96,10 @@ def compile_plugin(tmp_path_factory: pytest.TempPathFactory) -> Compile:
 @pytest.fixture(scope="session")
 def examples() -> Path:
     """The examples' folder with every library in place."""
+    if os.name != "posix":
+        pytest.skip("there is no make here, and no compiler")
+    from support.making import run_make
+
     folder = ROOT / "examples"
     if not all((folder / name / f"{name}.so").exists() for name in ("minimal", "tally", "ledger")):
         done = run_make(folder, "-s", "-j2", "all")

@@ -102,7 +102,7 @@ PYTHON = {
             "__init__",
         ),
     ),
-    "testing": Room("what plugin authors test with", (*_HOSTING, "check", "__init__")),
+    "testing": Room("what plugin authors test with", (*_HOSTING, "_platform", "check", "__init__")),
     "cli": Room(
         "the commands",
         (

@@ -132,8 +132,8 @@ def environment(*folders: Path) -> dict[str, str]:
         **kept,
         "WINEPREFIX": str(BUILD / "prefix"),
         "WINEDEBUG": "-all",
-        # Nothing here wants .NET, a browser or menus.
-        "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=",
+        # Nothing here wants .NET, a browser or menus; who crashes ends, and waits for no debugger.
+        "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe,winedbg.exe=",
         "PYTHONPATH": ";".join(map(path, [*folders, site()])),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUTF8": "1",

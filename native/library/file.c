@@ -82,7 +82,7 @@ static bool check_machine(const char *shown, const ss_file *found, ss_refusal *w
                   (unsigned)found->bits, own_name, (unsigned)own, (unsigned)(8 * sizeof(void *)));
         return ss_advise(why, "use the plugin's build for %s", own_name);
     }
-    if (strcmp(found->machine_name, own_name) == 0)
+    if (strcmp(found->machine_name, own_name) == 0 && found->bits == 8 * sizeof(void *))
         return true;
     ss_refuse(why, SS_REFUSED_WRONG_ARCHITECTURE, "%s is built for %s (%u bit), this host is %s",
               shown, found->machine_name, (unsigned)found->bits, own_name);

@@ -53,8 +53,8 @@ static bool check_text(const char *address, const text_rule *rule, char *out, co
         ss_refuse(why, rule->refusal, "%s: slipstream_plugin::%s is NULL", shown, field);
     else if (len == -1)
         ss_refuse(why, rule->refusal,
-                  "%s: slipstream_plugin::%s points to memory that cannot be read (%p)", shown,
-                  field, (const void *)address);
+                  "%s: slipstream_plugin::%s points to memory that cannot be read (0x%zx)", shown,
+                  field, (size_t)address);
     else if (len == -2)
         ss_refuse(why, rule->refusal, "%s: slipstream_plugin::%s is longer than %d bytes", shown,
                   field, SLIPSTREAM_NAME_MAX);
@@ -71,8 +71,8 @@ static bool read_table(const slipstream_plugin *at, slipstream_plugin *copy, con
     uint32_t size = 0;
     if (!ss_os_read_memory(at, &size, sizeof size)) {
         ss_refuse(why, SS_REFUSED_TABLE_UNREADABLE,
-                  "%s: the constructor returned %p, which is not readable memory", shown,
-                  (const void *)at);
+                  "%s: the constructor returned 0x%zx, which is not readable memory", shown,
+                  (size_t)at);
         return ss_advise(why, "return a table that lives until destroy has returned");
     }
     if (size >= sizeof *copy && ss_os_read_memory(at, copy, sizeof *copy))
@@ -83,8 +83,8 @@ static bool read_table(const slipstream_plugin *at, slipstream_plugin *copy, con
                   (unsigned)size, sizeof *copy);
     else
         ss_refuse(why, SS_REFUSED_TABLE_UNREADABLE,
-                  "%s: the plugin's table at %p says that it is %u bytes, but ends before", shown,
-                  (const void *)at, (unsigned)size);
+                  "%s: the plugin's table at 0x%zx says that it is %u bytes, but ends before", shown,
+                  (size_t)at, (unsigned)size);
     return ss_advise(why, "set struct_size to sizeof(slipstream_plugin)");
 }
 
@@ -104,8 +104,8 @@ static bool check_functions(const slipstream_plugin *table, const char *shown, s
     if (bad < 0)
         return true;
     ss_refuse(why, SS_REFUSED_FUNCTION_INVALID,
-              "%s: slipstream_plugin::%s is %p, which is not executable memory", shown,
-              functions[bad], (void *)addresses[bad]);
+              "%s: slipstream_plugin::%s is 0x%zx, which is not executable memory", shown,
+              functions[bad], (size_t)addresses[bad]);
     return ss_advise(why, "set every unused function to NULL, the others to functions");
 }
 

@@ -28,6 +28,7 @@ from slipstream.config import (
 from slipstream.config._keys import RULES
 from slipstream.errors import ConfigError, InvalidConfigFileFormat
 from support.packed import packed_json
+from support.systems import only_posix
 
 FULL = """\ufeff// every key
 {
@@ -119,6 +120,7 @@ def test_sizes(text: str, size: int) -> None:
     assert config.ring_bytes == size
 
 
+@only_posix
 @pytest.mark.parametrize(
     ("libpath", "expected"),
     [
@@ -134,6 +136,7 @@ def test_paths_count_from_the_folder_of_the_config(libpath: str, expected: str) 
     assert config.libpath == Path(expected)
 
 
+@only_posix
 def test_dots_count_from_where_a_linked_folder_leads(tmp_path: Path) -> None:
     (tmp_path / "real" / "conf").mkdir(parents=True)
     (tmp_path / "conf").symlink_to(tmp_path / "real" / "conf")
@@ -248,6 +251,7 @@ def test_an_error_in_a_mapping_names_the_key() -> None:
     assert caught.value.hint == "write for example window: 60"
 
 
+@only_posix
 def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/\xff"
     os.mkdir(folder)

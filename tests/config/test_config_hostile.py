@@ -25,6 +25,8 @@ from slipstream.errors import (
     InvalidPluginPath,
     LibPathNotSet,
 )
+from support.process_tools import open_descriptors
+from support.systems import only_posix, posix
 
 FORMAT = InvalidConfigFileFormat
 PATH = InvalidPluginPath
@@ -198,14 +200,14 @@ def test_hostile_text(
 ) -> None:
     file = tmp_path / "p.json5"
     file.write_bytes(text.encode())
-    before = os.listdir("/proc/self/fd")
+    before = len(open_descriptors())
     with pytest.raises(ConfigError) as caught:
         load_config(file)
     assert type(caught.value) is kind
     assert caught.value.message.startswith(f"{file}:{where}: " if where else f"{file}: ")
     assert what in caught.value.message
     assert step in caught.value.hint
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(open_descriptors()) == before
     assert all(line.isprintable() for line in str(caught.value).splitlines())
     if where:
         line, mark = caught.value.message.splitlines()[1:]
@@ -306,18 +308,24 @@ def _fixed(path: str) -> Callable[[Path], Path]:
 
 FILES: list[tuple[Callable[[Path], Path], type[ConfigError], str, str]] = [
     (_nothing, CannotOpenConfigFile, "none.json5 does not exist", "correct the path"),
-    (_no_folder, CannotOpenConfigFile, "none/p.json5 does not exist", "correct the path"),
-    (_loop, CannotOpenConfigFile, "Too many levels of symbolic links", "correct the path"),
+    posix(_no_folder, CannotOpenConfigFile, "none/p.json5 does not exist", "correct the path"),
+    posix(_loop, CannotOpenConfigFile, "Too many levels of symbolic links", "correct the path"),
     (_fixed("a\0b"), CannotOpenConfigFile, r"a\x00b cannot be opened: its name", "correct"),
-    (_fixed("\ud800"), CannotOpenConfigFile, r"\ud800 cannot be opened: its name", "correct"),
-    (_fixed("x" * 5000), CannotOpenConfigFile, "File name too long", "correct the path"),
-    (_fixed("line\nbreak"), CannotOpenConfigFile, r"line\nbreak does not exist", "correct"),
+    posix(_fixed("\ud800"), CannotOpenConfigFile, r"\ud800 cannot be opened: its name", "correct"),
+    posix(_fixed("x" * 5000), CannotOpenConfigFile, "File name too long", "correct the path"),
+    posix(_fixed("line\nbreak"), CannotOpenConfigFile, r"line\nbreak does not exist", "correct"),
     (_folder, CannotReadConfigFile, "is a folder, not a file", "give a JSON5 text file"),
-    (_fifo, CannotReadConfigFile, "fifo is a FIFO, not a regular file", "give a JSON5 text file"),
-    (_link_to_fifo, CannotReadConfigFile, "link is a FIFO, not a", "give a JSON5 text file"),
-    (_socket, CannotReadConfigFile, "is a socket, not a regular file", "give a JSON5 text file"),
-    (_fixed("/dev/zero"), CannotReadConfigFile, "is a device, not a", "give a JSON5 text file"),
-    (_fixed("/proc/self/mem"), CannotReadConfigFile, "cannot be read: ", "give a JSON5 text"),
+    posix(
+        _fifo, CannotReadConfigFile, "fifo is a FIFO, not a regular file", "give a JSON5 text file"
+    ),
+    posix(_link_to_fifo, CannotReadConfigFile, "link is a FIFO, not a", "give a JSON5 text file"),
+    posix(
+        _socket, CannotReadConfigFile, "is a socket, not a regular file", "give a JSON5 text file"
+    ),
+    posix(
+        _fixed("/dev/zero"), CannotReadConfigFile, "is a device, not a", "give a JSON5 text file"
+    ),
+    posix(_fixed("/proc/self/mem"), CannotReadConfigFile, "cannot be read: ", "give a JSON5 text"),
     (_content(b"{}" + b" " * 65535), CannotReadConfigFile, "larger than 64 KiB", "at most 64 KiB"),
     (
         _content(b"{libpath: '\xff'}"),
@@ -351,7 +359,7 @@ def test_hostile_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = make(tmp_path)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     caught: list[ConfigError] = []
 
     def load() -> None:
@@ -367,10 +375,11 @@ def test_hostile_file(
     assert [type(error) for error in caught] == [kind]
     assert what in caught[0].message
     assert step in caught[0].hint
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
     str(caught[0]).encode()
 
 
+@only_posix
 def test_a_file_that_becomes_a_fifo_meanwhile_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,7 +401,9 @@ def test_a_file_that_becomes_a_fifo_meanwhile_is_not_waited_for(
     assert caught == [f"the config file {fifo} is a FIFO, not a regular file"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="only root can be somebody else"
+)
 def test_a_file_of_somebody_else_cannot_be_opened() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "p.json5")
@@ -567,7 +578,7 @@ ANY_BYTES = (
 def test_any_bytes_give_a_config_or_a_config_error(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "p.json5"
     file.write_bytes(content)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     try:
         config = load_config(file)
     except ConfigError as error:
@@ -576,4 +587,4 @@ def test_any_bytes_give_a_config_or_a_config_error(content: bytes, tmp_path: Pat
         assert all(line.isprintable() for line in str(error).splitlines())
     else:
         assert config.libpath.is_absolute()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before

@@ -33,6 +33,7 @@ from slipstream.events import (
     StakingReward,
 )
 from slipstream.streams import EventFile, read_events, write_jsonl
+from support.systems import only_posix
 
 STREAMS = Path(__file__).resolve().parents[2] / "examples" / "streams"
 GENESIS = STREAMS / "mainnet_genesis.jsonl"
@@ -246,6 +247,7 @@ def test_a_block_file_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     assert "block_file" in got.error.message
 
 
+@only_posix
 def test_a_fifo_as_block_file_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     got = reading(tmp_path, {"kind": "Block", "block_file": "fifo"})
@@ -527,6 +529,7 @@ def test_standard_input_takes_both_forms(tmp_path: Path) -> None:
         assert done.stdout == b"None 397\n"
 
 
+@only_posix
 def test_a_slow_pipe_gives_each_event_as_it_comes(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)

@@ -13,8 +13,12 @@ TEMPLATE = """
 #include <slipstream.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef _WIN32
+#include <windows.h>
+#else
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 static const slipstream_host *host;
 static int data_word = 7;
@@ -31,6 +35,17 @@ static slipstream_plugin table = {sizeof table, SLIPSTREAM_ABI_MINOR, 0, 0, NULL
                                   destroy, NULL, NULL, NULL, NULL, NULL, NULL};
 
 /* A page behind which nothing is mapped. */
+#ifdef _WIN32
+static inline uint8_t *last_page(void) {
+    uint8_t *pages = VirtualAlloc(NULL, 8192, MEM_RESERVE, PAGE_NOACCESS);
+    return VirtualAlloc(pages, 4096, MEM_COMMIT, PAGE_READWRITE);
+}
+static inline void *unmapped(void) {
+    uint8_t *page = last_page();
+    VirtualFree(page, 0, MEM_RELEASE);
+    return page;
+}
+#else
 static inline uint8_t *last_page(void) {
     uint8_t *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     munmap(pages + 4096, 4096);
@@ -41,6 +56,7 @@ static inline void *unmapped(void) {
     munmap(page, 4096);
     return page;
 }
+#endif
 /* MORE */
 const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
     host = given;

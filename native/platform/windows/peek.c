@@ -6,10 +6,23 @@
 #include <string.h>
 #include <tlhelp32.h>
 
+/* The system says so of what is only reserved, too; wine reads that as zeros. */
+static bool is_there(const void *address, size_t len) {
+    const uintptr_t start = (uintptr_t)address;
+    uintptr_t at = start;
+    while (at - start < len) {
+        MEMORY_BASIC_INFORMATION info;
+        if (VirtualQuery((const void *)at, &info, sizeof info) == 0 || info.State != MEM_COMMIT)
+            return false;
+        at = (uintptr_t)info.BaseAddress + info.RegionSize;
+    }
+    return true;
+}
+
 bool ss_os_read_memory(const void *address, void *out, size_t len) {
     SIZE_T done = 0;
-    return address != NULL && ReadProcessMemory(GetCurrentProcess(), address, out, len, &done) &&
-           done == len;
+    return address != NULL && is_there(address, len) &&
+           ReadProcessMemory(GetCurrentProcess(), address, out, len, &done) && done == len;
 }
 
 /* ---- Code ------------------------------------------------------------------------------ */

@@ -338,6 +338,13 @@ def limit_of(which: str) -> tuple[int | None, int | None] | None:
     return (None if soft == infinite else soft), (None if hard == infinite else hard)
 
 
+def processor_count() -> int:
+    """Return on how many processors this process may run."""
+    if hasattr(os, "sched_getaffinity"):  # macOS has none
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def map_executable(descriptor: int, size: int) -> None:
     """Map a file as code, and let go of it.
 

@@ -234,6 +234,11 @@ def limit_of(which: str) -> tuple[int | None, int | None] | None:
     del which
 
 
+def processor_count() -> int:
+    """Return on how many processors this process may run."""
+    return os.cpu_count() or 1
+
+
 def map_executable(descriptor: int, size: int) -> None:
     """Do nothing: no folder forbids it."""
     del descriptor, size

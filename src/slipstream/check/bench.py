@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from slipstream import _native, frames
 from slipstream._native import lib
-from slipstream._platform import LIBRARY_SUFFIX
+from slipstream._platform import HAS_PROCESS_MODE, LIBRARY_SUFFIX
 from slipstream.check.given import subject_of
 from slipstream.check.library_file import CONFIG_ENDINGS
 from slipstream.check.samples import usual
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 NOOP = Path(_native.MODULE_FILE).resolve().with_name(f"slipstream-noop{LIBRARY_SUFFIX}")
 MODES = ("inline", "thread", "process")
+"""Where a plugin can run."""
+
+MODES_HERE = MODES if HAS_PROCESS_MODE else MODES[:2]
+"""Those of them that this system has."""
 
 _RUN = 256  # events that are handed over at once
 _WAIT = 600.0
@@ -55,7 +59,7 @@ class Plan:
     """
 
     events: Mapping[int, Sequence[Event]] | None = None
-    modes: Sequence[str] = MODES
+    modes: Sequence[str] = MODES_HERE
     count: int = 50_000
     rounds: int = 7
     insecure: bool = False

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipstream import frames, streams
+from slipstream._platform import HAS_PROCESS_MODE
 from slipstream.check.library_file import CONFIG_ENDINGS
 from slipstream.check.subject import QUIRKS, Subject, file_of
 from slipstream.config import (
@@ -26,7 +27,7 @@ from slipstream.text import printable
 if TYPE_CHECKING:
     from slipstream.config import JsonValue, ResolvedConfig
     from slipstream.events import Event
-    from slipstream.library import PluginInfo
+    from slipstream.library import LibraryFile, PluginInfo
 
 QUIRKS_ENDING = ".quirks.json5"
 """Of the file beside a library that says what it declares to be: ``mine.quirks.json5``."""
@@ -74,14 +75,22 @@ def subject_of(
         events or {},
         seed,
         slow=_SLOW if "slow-start" in declared else 1.0,
-        foreign=_why_not_here(found.foreign.message) if found and found.foreign else "",
+        foreign=_why_not_here(found),
         hidden=frozenset(own.forms),
     )
 
 
-def _why_not_here(message: str) -> str:
-    """Return why nothing of it runs, without the path that stands before."""
-    return f"nothing of it runs here: it {message[message.find(' is ') + 1 :]}"
+def _why_not_here(file: LibraryFile | None) -> str:
+    """Return why nothing of a library runs, without the path that stands before; "" if it does."""
+    if file is not None and file.foreign is not None:
+        message = file.foreign.message
+        return f"nothing of it runs here: it {message[message.find(' is ') + 1 :]}"
+    if not HAS_PROCESS_MODE:
+        return (
+            "its file was looked at, but nothing of it was run: each check that runs a plugin does "
+            "so in a process of its own, as mode process does, which exists on Linux only"
+        )
+    return ""
 
 
 def _text_of(path: Path, what: str) -> str:

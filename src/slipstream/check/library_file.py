@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -170,24 +169,20 @@ def _needed(library: Path, *, loaded: bool) -> Step | None:
 
 def _load(library: Path) -> Step:
     """Open and construct it in another process, which it may crash."""
-    reader, writer = os.pipe()
     command = [sys.executable, "-P", "-m", "slipstream.check.load_probe"]
-    try:
-        with tempfile.TemporaryFile() as words:
-            try:
-                code = subprocess.run(  # noqa: S603 - our own interpreter
-                    [*command, str(library), str(writer), str(_LOAD_TIMEOUT)],
-                    stdin=subprocess.DEVNULL, stdout=words, stderr=words, pass_fds=[writer],
-                    timeout=2 * _LOAD_TIMEOUT, check=False,
-                ).returncode  # fmt: skip
-            except subprocess.TimeoutExpired:
-                code = None
-            words.seek(0)
-            last = words.read()[-_LAST_WORDS:].decode(errors="replace").strip()
-    finally:
-        os.close(writer)
-        with os.fdopen(reader, "rb") as pipe:
-            answer = pipe.read(1 << 16)
+    with tempfile.TemporaryFile() as words, tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "answer"
+        try:
+            code = subprocess.run(  # noqa: S603 - our own interpreter
+                [*command, str(library), str(told), str(_LOAD_TIMEOUT)],
+                stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+                timeout=2 * _LOAD_TIMEOUT, check=False,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            code = None
+        words.seek(0)
+        last = words.read()[-_LAST_WORDS:].decode(errors="replace").strip()
+        answer = told.read_bytes() if told.exists() else b""
     _clean_up(library)
     if answer:
         return _answered(json.loads(answer))

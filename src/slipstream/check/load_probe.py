@@ -1,13 +1,12 @@
 """Opens and constructs one library, for `doctor`, in a process that may crash.
 
-Called as ``python -m slipstream.check.load_probe LIBRARY DESCRIPTOR SECONDS``; writes one JSON
-object to the descriptor: `name`, `version`, `abi_minor`, or `message`, `hint`, `refusal`.
+Called as ``python -m slipstream.check.load_probe LIBRARY ANSWER SECONDS``; writes one JSON object
+to the file ANSWER: `name`, `version`, `abi_minor`, or `message`, `hint`, `refusal`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -36,10 +35,12 @@ def _probe(library: Path, timeout: float) -> dict[str, object]:
 
 
 def _main() -> None:
-    library, descriptor, seconds = sys.argv[1:]
+    library, told, seconds = sys.argv[1:]
     answer = _probe(Path(library), float(seconds))
-    with os.fdopen(int(descriptor), "w") as file:
-        json.dump(answer, file)
+    # All or nothing: who is killed in between has not answered.
+    draft = Path(f"{told}.new")
+    draft.write_text(json.dumps(answer), "utf-8")
+    draft.replace(told)
 
 
 if __name__ == "__main__":

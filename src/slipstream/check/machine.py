@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from slipstream import __version__
 from slipstream._native import ffi, lib, text
-from slipstream._platform import c_library, limit_of, map_executable
+from slipstream._platform import HAS_PROCESS_MODE, c_library, limit_of, map_executable
 
 _PAGE = mmap.PAGESIZE
 _FEWEST_FILES = 256
@@ -104,7 +104,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Try everything; takes a fraction of a second where all is well. Starts children."""
-    return [*_tried_by_the_core(), *(check.run() for check in _CHECKS)]
+    return [*_tried_by_the_core(), *_told_by_the_system(), *(check.run() for check in _CHECKS)]
 
 
 def _finding(name: str, detail: str, purpose: str, fallback: str, *, works: bool) -> Finding:
@@ -119,6 +119,13 @@ def _tried_by_the_core() -> Iterator[Finding]:
             return
         name = text(trial.name)
         yield _finding(name, text(trial.found), *_CORE[name], works=trial.works)
+
+
+def _told_by_the_system() -> Iterator[Finding]:
+    if not HAS_PROCESS_MODE:
+        without = "plugins run inline or in threads, and a crash of one ends the host"
+        found = "exists on Linux only"
+        yield _finding(_PROCESS, found, "a crash of a plugin leaves the host", without, works=False)
 
 
 # ---- What the package itself asks for ----------------------------------------------------------

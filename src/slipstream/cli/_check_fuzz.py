@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from slipstream._platform import HAS_PROCESS_MODE
 from slipstream.check.blame import blame
 from slipstream.check.fuzz import Fuzzed, fuzz, repeat, save
 from slipstream.check.report import CANNOT_RUN, FORM, NOT_CONFORMANT, OK
@@ -57,6 +58,8 @@ class Again:
 
 
 def _explored(subject: Subject) -> None:
+    if subject.foreign and not HAS_PROCESS_MODE:
+        raise Ended(f"no verdict: {subject.foreign}", "try it on Linux", CANNOT_RUN)
     if subject.foreign:
         raise Ended(f"no verdict: {subject.foreign}", "use its build for here", CANNOT_RUN)
     explore(subject)

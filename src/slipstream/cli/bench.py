@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from slipstream.check.bench import MODES, Cost, Plan, measure
+from slipstream.check.bench import MODES, MODES_HERE, Cost, Plan, measure
 from slipstream.check.given import events_of
 
 from ._output import emit
@@ -39,7 +39,7 @@ _path = click.Path(path_type=Path)
     "modes",
     type=click.Choice(MODES),
     multiple=True,
-    help="Where it runs; may be given several times.  [default: each]",
+    help="Where it runs; may be given several times.  [default: each that this system has]",
 )
 @click.option(
     "--count",
@@ -79,7 +79,9 @@ def bench(  # noqa: PLR0913 - the options of the command
     from the host's call until all is delivered: the median of the rounds.
     """
     given = None if events is None else events_of(events, on_warning=_log.warning)
-    plan = Plan(given, modes or MODES, count, rounds, insecure_paths)
+    plan = Plan(given, modes or MODES_HERE, count, rounds, insecure_paths)
+    if not modes and MODES_HERE != MODES:
+        _log.warning("mode process is not measured: it exists on Linux only")
     level = _log.level
     _log.setLevel(logging.WARNING)  # of plugins that come and go nobody wants to read here
     try:

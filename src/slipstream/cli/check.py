@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from slipstream._platform import processor_count
 from slipstream.check.catalogue import Level, catalogue
 from slipstream.check.fuzz import load
 from slipstream.check.given import events_of, subject_of
@@ -231,7 +231,7 @@ def _wanted(
         names=tuple(chosen),
         whole=only is None and skip is None,
         quick=quick,
-        jobs=jobs or len(os.sched_getaffinity(0)),
+        jobs=jobs or processor_count(),
         repeat=repeat,
     )
 

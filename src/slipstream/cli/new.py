@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from slipstream._platform import LIBRARY_SUFFIX
+
 from ._errors import FAILED, USAGE, Ended
 from ._output import emit
 from .config import rust_sdk
@@ -81,6 +83,8 @@ def new(*, name: str, lang: str, folder: Path | None) -> None:
         "NAME": name,
         "ID": re.sub(r"[^a-z0-9]", "_", name),
         "LANGUAGE": LANGUAGES[lang],
+        "SUFFIX": LIBRARY_SUFFIX,
+        "PREFIX": "" if LIBRARY_SUFFIX == ".dll" else "lib",  # what linkers put before a name
     }
     values["BREAK"] = _fill(_BREAKS[lang], values)
     rules = (_TEMPLATES / "common" / "rules.mk").read_text("utf-8")

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import slipstream
+from slipstream._platform import LIBRARY_SUFFIX
 from slipstream.errors import SlipstreamError
 
 _COMPILERS = {"c": ("CC", "cc", "-std=gnu11"), "cpp": ("CXX", "c++", "-std=gnu++17")}
@@ -35,7 +36,7 @@ def build_plugin(
         source: The text of the source, or the path of a source file.
         flags: Further arguments of the compiler, behind the source: ``-lsqlite3``, ``-O2``.
         folder: Where the library is put, and the source if it is a text.
-        name: The library becomes ``{name}.so``.
+        name: The library becomes ``{name}.so``, or ``.dll`` or ``.dylib``.
         lang: "c" or "cpp".
         compiler: The command; None takes ``CC`` or ``CXX`` from the environment, else ``cc``
             or ``c++``.
@@ -53,7 +54,7 @@ def build_plugin(
     else:
         file = folder / f"{name}.{lang}"
         file.write_text(source, encoding="utf-8")
-    library = folder / f"{name}.so"
+    library = folder / f"{name}{LIBRARY_SUFFIX}"
     arguments = [
         *command,
         *(standard, "-g", "-O1", "-Wall", "-Wextra", "-Werror"),

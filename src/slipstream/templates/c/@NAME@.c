@@ -1,7 +1,7 @@
 /*
  * @NAME@ - counts blocks, and logs a line for every so many of them. Put your own work here.
  *
- * The rules that a plugin keeps stand in slipstream.h; `slipstream check ./@NAME@.so` tries them.
+ * The rules that a plugin keeps stand in slipstream.h; `slipstream check ./@NAME@@SUFFIX@` tries them.
  */
 #include <slipstream.h>
 

@@ -1,19 +1,19 @@
 GDB ?= gdb -q
 .PHONY: test check run debug clean
-test: @NAME@.so
+test: @NAME@@SUFFIX@
 	$(PYTHON) -m pytest -q
 
-check: @NAME@.so
-	$(PYTHON) -m slipstream.cli check ./@NAME@.so
+check: @NAME@@SUFFIX@
+	$(PYTHON) -m slipstream.cli check ./@NAME@@SUFFIX@
 
-run: @NAME@.so
+run: @NAME@@SUFFIX@
 	$(PYTHON) -m slipstream.cli run --slipstream-config @NAME@.json5 events.jsonl
 
 # The plugin runs in a worker process: gdb follows it, and waits where your code begins.
-debug: @NAME@.so
+debug: @NAME@@SUFFIX@
 	$(GDB) -ex 'set breakpoint pending on' -ex 'set follow-fork-mode child' \
 		-ex 'break @BREAK@' -ex run --args $(PYTHON) -m slipstream.cli run \
 		--slipstream-config debug.json5 events.jsonl
 
 clean:
-	rm -f @NAME@.so
+	rm -f @NAME@@SUFFIX@

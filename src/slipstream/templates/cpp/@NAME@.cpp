@@ -1,7 +1,7 @@
 // @NAME@ - counts blocks, and logs a line for every so many of them. Put your own work here.
 //
 // slipstream.hpp says how a plugin becomes a class, slipstream.h which rules it keeps;
-// `slipstream check ./@NAME@.so` tries them.
+// `slipstream check ./@NAME@@SUFFIX@` tries them.
 #include <slipstream.hpp>
 
 #include <cstdint>

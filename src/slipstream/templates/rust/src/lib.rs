@@ -1,7 +1,7 @@
 //! @NAME@ - counts blocks, and logs a line for every so many of them. Put your own work here.
 //!
 //! The crate slipstream-plugin says how a plugin becomes a type with a trait, slipstream.h which
-//! rules it keeps; `slipstream check ./@NAME@.so` tries them.
+//! rules it keeps; `slipstream check ./@NAME@@SUFFIX@` tries them.
 #![forbid(unsafe_code)]
 
 mod config;

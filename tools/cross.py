@@ -129,7 +129,7 @@ def build(name: str, *, quickly: bool = False) -> Path:
             print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
             raise SystemExit(f"cross: {name} cannot be built")
     shutil.copytree(
-        *(ROOT / "src" / "slipstream", stage / "slipstream"),
+        *(ROOT / "src", stage),
         ignore=shutil.ignore_patterns("*.so", "__pycache__"),
         dirs_exist_ok=True,
     )

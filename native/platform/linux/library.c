@@ -34,6 +34,19 @@ static void watch_exit(void) {
 }
 #endif
 
+/* glibc begins with the path, musl has some words before it. */
+static const char *without_path(const char *said, const char *path) {
+    static const char *const heads[] = {"", "Error loading shared library ", "Error relocating "};
+    const size_t len = strlen(path);
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        const size_t head = strlen(heads[i]);
+        if (strncmp(said, heads[i], head) == 0 && strncmp(said + head, path, len) == 0 &&
+            said[head + len] == ':')
+            return said + head + len + 2;
+    }
+    return said;
+}
+
 void *ss_os_library_open(const char *path, char *why, size_t room) {
     static ss_os_once once = SS_OS_ONCE;
     ss_os_call_once(&once, watch_exit);
@@ -43,10 +56,7 @@ void *ss_os_library_open(const char *path, char *why, size_t room) {
     if (library != NULL)
         return library;
     const char *said = dlerror();
-    const size_t prefix = strlen(path);
-    if (said != NULL && strncmp(said, path, prefix) == 0 && said[prefix] == ':')
-        said += prefix + 2;
-    snprintf(why, room, "%s", said == NULL ? "unknown reason" : said);
+    snprintf(why, room, "%s", said == NULL ? "unknown reason" : without_path(said, path));
     return NULL;
 }
 

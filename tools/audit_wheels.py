@@ -49,7 +49,7 @@ def audit(wheel: Path) -> str:
         says.append(f"auditwheel: {tags[0]}")
     if "-win_" in wheel.name:
         found = _run("delvewheel", "show", str(wheel))
-        if "None" not in found:
+        if "will be copied into the wheel.\n    None" not in found:
             raise SystemExit(f"{wheel.name}: delvewheel would add libraries:\n{found}")
         says.append("delvewheel: nothing to add")
     _run("abi3audit", "--strict", str(wheel))

@@ -182,6 +182,7 @@ wheels: setup $(stamp_test) ## build dist/*.whl for all systems, and check each
 	@$(python) tools/wheels.py
 	@$(python) tools/check_wheel.py dist/*.whl
 	@$(python) tools/audit_wheels.py dist/*.whl
+	@SLIPSTREAM_WHEEL=$$(realpath dist/*_aarch64.whl) $(MAKE) test-aarch64
 
 clean: ## remove what was built
 	@$(MAKE) -s -C examples clean

@@ -20,10 +20,8 @@ import requirements
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "pythons"
 TESTS = (
-    *("tests/library", "tests/config", "tests/test_events.py", "tests/test_manager.py"),
     *("tests/delivery/test_every_mode.py", "tests/delivery/test_crash_handler.py"),
-    *("tests/delivery/test_process_reload.py", "tests/delivery/test_inline_reload.py"),
-    *("tests/aleo", "tests/cli/test_cli_run.py", "tests/native/test_door.py"),
+    *("tests/test_events.py", "tests/native/test_door.py", "tests/library"),
 )
 ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
 

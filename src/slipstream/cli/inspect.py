@@ -84,7 +84,9 @@ def _info_as_json(info: PluginInfo) -> dict[str, object]:
 
 def _show(found: Inspection) -> None:
     rows: list[tuple[str, Cell]] = [(what, _lines(said)) for what, said in _rows(found)]
-    if found.problem is None:
+    if found.problem is None and found.file is not None and found.file.foreign is not None:
+        rows.append(("verdict", ("nothing is wrong with it, but not for this machine", "yellow")))
+    elif found.problem is None:
         rows.append(("verdict", ("nothing is wrong with it", "green")))
     else:
         rows.append(("refused", (_lines(str(found.problem)), "red")))

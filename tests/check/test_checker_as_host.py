@@ -18,6 +18,7 @@ pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
 ON_PURPOSE = {
     "lifecycle.reasons": {"load.reason"},
     "lifecycle.exit": {"order.no-destroy"},
+    "lifecycle.second-instance": {"frame.len", "payload.read"},
     # After a PANIC its host is that of a loaded plugin.
     "contract.panic": {
         *("order.no-unload", "settle.state"),

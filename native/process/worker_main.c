@@ -78,7 +78,7 @@ static void send_log(int64_t time_ns, uint32_t level, const char *text, size_t l
 
 static bool host_lives(void) {
     struct pollfd host = {SS_FD_HOST, POLLIN, 0};
-    return poll(&host, 1, 0) == 0;
+    return poll(&host, 1, 0) <= 0; /* -1: a signal came instead, which says nothing of the host */
 }
 
 /* Waits for a step of the instance; its deadline is the host's, who kills us. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import pwd
@@ -10,12 +11,14 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from slipstream import AppEvent, ConfigError, PluginManager, PluginState, frames
+from slipstream.testing import build_plugin
 from support.logs import capture_logs
 from support.oracle import EXPLICIT_ACK, Oracle, command
 from support.workers import Sender, one_report, wait
@@ -307,3 +310,59 @@ def test_another_user_has_a_folder_of_its_own(compile_plugin) -> None:
             manager.load_plugin({**config, "user": "root"})
             assert (data / "keeper" / "user-root" / "kept").stat().st_uid == 0
         assert outside.stat().st_uid == 0
+
+
+SLOW_TO_LOAD = """
+#include <slipstream.h>
+#include <time.h>
+static void destroy(void *instance) { (void)instance; }
+static int32_t on_load(void *instance, const char *config, size_t len, uint32_t reason) {
+    (void)instance, (void)config, (void)len, (void)reason;
+    struct timespec left = {1, 500 * 1000 * 1000};
+    while (nanosleep(&left, &left) != 0) {
+    }
+    return SLIPSTREAM_OK;
+}
+static const slipstream_plugin table = {
+    SLIPSTREAM_PLUGIN_HEAD, .name = "slow", .version = "1.0", .destroy = destroy, .on_load = on_load};
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    return (void)host, &table;
+}
+"""
+
+
+def workers_that_handle_hangups() -> list[int]:
+    pids: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            pids += (task / "children").read_text().split()
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{pid}/status").read_text()
+            if int(status.partition("SigCgt:")[2].split()[0], 16) & 1:
+                found.append(int(pid))
+    return found
+
+
+def test_a_worker_goes_on_under_many_hangups(tmp_path) -> None:
+    """Also where it only looks whether its host lives, while a step of the plugin takes long."""
+    library = build_plugin(SLOW_TO_LOAD, folder=tmp_path, name="slow")
+    ended = threading.Event()
+
+    def hang_up() -> None:
+        while not ended.is_set():
+            for pid in workers_that_handle_hangups():
+                with contextlib.suppress(ProcessLookupError):
+                    for _ in range(1000):
+                        os.kill(pid, signal.SIGHUP)
+
+    hanging = threading.Thread(target=hang_up)
+    hanging.start()
+    try:
+        with PluginManager("process", insecure_paths=True) as manager:
+            plugin = manager.load_plugin({"libpath": str(library), "load_timeout": 240})
+            assert plugin.restarts == 0
+    finally:
+        ended.set()
+        hanging.join(60)

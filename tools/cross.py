@@ -8,7 +8,6 @@ systems. For Windows they, and the library to link, come from a Python for Windo
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -17,6 +16,10 @@ import sysconfig
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+import windows_python
+import zig
+from fetched import Missing, locked
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "cross"
@@ -49,14 +52,6 @@ TARGETS = {
 }
 
 
-def zig() -> str:
-    """Return the path of zig, which the package `ziglang` brings."""
-    found = importlib.util.find_spec("ziglang")
-    if found is None or found.origin is None:
-        raise SystemExit("cross: the package ziglang is missing; make test installs it")
-    return str(Path(found.origin).parent / "zig")
-
-
 def version() -> str:
     """Return the version that pyproject.toml names."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -68,7 +63,7 @@ def _tools(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("ar", "ranlib"):
         script = folder / name
-        script.write_text(f'#!/bin/sh\nexec "{zig()}" {name} "$@"\n', encoding="utf-8")
+        script.write_text(f'#!/bin/sh\nexec "{zig.path()}" {name} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
     return folder
 
@@ -78,9 +73,7 @@ def _python(target: Target) -> list[str]:
     if target.system != "Windows":
         include = sysconfig.get_path("include")
         return [f"-DSLIPSTREAM_PYTHON_INCLUDE={include}"]
-    import windows  # noqa: PLC0415 - it stands beside this file
-
-    python = windows.python()
+    python = windows_python.python()
     return [
         f"-DSLIPSTREAM_PYTHON_INCLUDE={python / 'include'}",
         f"-DSLIPSTREAM_PYTHON_LIBRARY={python / 'libs' / 'python3.lib'}",
@@ -96,10 +89,17 @@ def build(name: str, *, quickly: bool = False) -> Path:
 
     Raises:
         SystemExit: It could not be built; what was said was printed.
+        Missing: What it is built with cannot be had.
     """
     target = TARGETS[name]
     folder = BUILD / (f"{name}-quick" if quickly else name)
+    with locked(folder):
+        return _build(name, target, folder, quickly=quickly)
+
+
+def _build(name: str, target: Target, folder: Path, *, quickly: bool) -> Path:
     stage = folder / "stage"
+    shutil.rmtree(stage, ignore_errors=True)  # nothing of an earlier build gets into a wheel
     environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(BUILD / "zig-cache")}
     cmake = [sys.executable, "-m", "cmake"]
     configure = [
@@ -112,7 +112,7 @@ def build(name: str, *, quickly: bool = False) -> Path:
         ),
         f"-DSLIPSTREAM_SYSTEM={target.system}",
         f"-DSLIPSTREAM_PROCESSOR={target.processor}",
-        f"-DSLIPSTREAM_ZIG={zig()}",
+        f"-DSLIPSTREAM_ZIG={zig.path()}",
         f"-DSLIPSTREAM_TARGET={target.zig}",
         f"-DSLIPSTREAM_TOOLS={_tools(folder / 'tools')}",
         f"-DPython_EXECUTABLE={sys.executable}",
@@ -142,8 +142,12 @@ def main() -> int:
     if not names or not set(names) <= set(TARGETS):
         print(f"usage: cross.py TARGET...   one of: {' '.join(TARGETS)}", file=sys.stderr)
         return 2
-    for name in names:
-        print(f"{name}: {build(name)}")
+    try:
+        for name in names:
+            print(f"{name}: {build(name)}")
+    except Missing as missing:
+        print(f"cross: {missing}", file=sys.stderr)
+        return 1
     return 0
 
 

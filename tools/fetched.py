@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+LOCK_SECONDS = 900  # longer than any of these folders takes to make
 
 
 class Missing(Exception):
@@ -35,15 +40,36 @@ def run(*command: str, folder: Path | None = None) -> None:
         raise Missing(f"{' '.join(command[:2])}: {''.join(said)}")
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make a folder alone: whoever wants the same one waits for it.
+
+    Raises:
+        Missing: Another still had it after LOCK_SECONDS.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + LOCK_SECONDS
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise Missing(f"{folder} is still being made by another process") from None
+                time.sleep(0.1)
+        yield
+
+
 def once(folder: Path, make: Callable[[Path], None]) -> Path:
     """Make a folder unless it is there whole: it gets its name when it is done."""
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-            made = Path(name) / "made"
-            made.mkdir()
-            make(made)
-            made.rename(folder)
+    with locked(folder):
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+                made = Path(name) / "made"
+                made.mkdir()
+                make(made)
+                made.rename(folder)
     return folder
 
 

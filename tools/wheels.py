@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import cross
+from fetched import Missing
 from scikit_build_core.build import prepare_metadata_for_build_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,8 +77,12 @@ def main() -> int:
     if not set(names) <= set(cross.TARGETS):
         print(f"usage: wheels.py TARGET...   some of: {' '.join(cross.TARGETS)}", file=sys.stderr)
         return 2
-    for name in names:
-        print(build(name))
+    try:
+        for name in names:
+            print(build(name))
+    except Missing as missing:
+        print(f"wheels: {missing}", file=sys.stderr)
+        return 1
     return 0
 
 

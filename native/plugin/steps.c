@@ -314,7 +314,6 @@ void ss_plugin_destroy(ss_plugin *self) {
     enter(self, "destroy");
     table->destroy(table->instance);
     leave(self);
-    set_life(self, SS_UNLOADED);
 }
 
 void ss_plugin_free(ss_plugin *self) {

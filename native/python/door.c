@@ -175,12 +175,20 @@ static PyObject *door_broadcast(PyObject *object, PyObject *event) {
     return result;
 }
 
+/* The frame of an event in a list. Encoding runs Python, which may take it out of there. */
+static PyObject *frame_at(const door *self, PyObject *list, Py_ssize_t i) {
+    PyObject *event = PySequence_GetItem(list, i);
+    PyObject *frame = event == NULL ? NULL : as_frame(self, event);
+    Py_XDECREF(event);
+    return frame;
+}
+
 /* The place in the list of gathered frame number `nth`: events that nobody wants were left
  * out. Only for messages. */
 static uint64_t place_in_list(const door *self, PyObject *list, uint64_t nth) {
     Py_ssize_t i = 0;
     for (uint64_t seen = 0; i < PyList_Size(list); i++) {
-        PyObject *frame = as_frame(self, PyList_GetItem(list, i));
+        PyObject *frame = frame_at(self, list, i);
         const bool gathered = frame != NULL && frame != Py_None;
         Py_XDECREF(frame);
         PyErr_Clear();
@@ -220,8 +228,7 @@ static bool gather(const door *self, PyObject *list, Py_ssize_t count, frame_run
     for (Py_ssize_t i = 0; good && i < count; i++) {
         char *data;
         Py_ssize_t len;
-        PyObject *event = PyList_GetItem(list, i);
-        PyObject *frame = event == NULL ? NULL : as_frame(self, event);
+        PyObject *frame = frame_at(self, list, i);
         if (frame == NULL)
             return false;
         if (frame != Py_None) {

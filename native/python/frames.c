@@ -199,6 +199,7 @@ PyObject *ss_door_frame_of(PyObject *event, uint64_t kinds) {
         return Py_NewRef(event);
     if (encoder == NULL)
         return PyErr_Format(PyExc_TypeError, "only bytes can be sent: set_encoder was not called");
+    /* Borrowed: the table is made once, and nobody changes it. */
     PyObject *of = PyDict_GetItem(fields, (PyObject *)Py_TYPE(event));
     if (of != NULL && (kinds >> PyLong_AsLong(PyTuple_GetItem(of, 0)) & 1) == 0) {
         if (has_only_bytes(event, of))

@@ -105,6 +105,22 @@ def test_a_file_for_several_machines(tmp_path: Path, wide) -> None:
     assert read_file(path).refusal is not None
 
 
+@pytest.mark.parametrize(("commands", "is_read"), [(4096, True), (4097, False)])
+def test_so_many_commands_are_read(tmp_path: Path, commands, is_read) -> None:
+    path = tmp_path / "many.dylib"
+    path.write_bytes(macho(plugin(INFO), commands_more=commands - 4))
+    assert (read_file(path).refusal is None) is is_read
+
+
+@pytest.mark.parametrize(("slices", "is_read"), [(40, True), (41, False)])
+def test_so_many_machines_are_read(tmp_path: Path, slices, is_read) -> None:
+    path = tmp_path / "many.dylib"
+    own = {X86_64["macho"]: macho(plugin(INFO)), ARM64["macho"]: macho(plugin(INFO))}
+    others = {0x40 + n: macho(plugin(INFO), cpu=0x40 + n) for n in range(slices - len(own))}
+    path.write_bytes(fat(own | others))
+    assert (read_file(path).refusal is None) is is_read
+
+
 def test_a_class_of_java_is_no_library(tmp_path: Path) -> None:
     path = tmp_path / "A.class"
     path.write_bytes(b"\xca\xfe\xba\xbe\0\0\0\x41" + bytes(99))

@@ -107,13 +107,21 @@ def _trie(places: Mapping[str, int]) -> bytes:
 
 
 def macho(
-    exports: Mapping[str, Export], *, bits: int = 64, cpu: int | None = None, padding: int = 0
+    exports: Mapping[str, Export],
+    *,
+    bits: int = 64,
+    cpu: int | None = None,
+    padding: int = 0,
+    commands_more: int = 0,
 ) -> bytes:
-    """A dylib: __TEXT with code and constants, __DATA, and the export trie in __LINKEDIT."""
+    """A dylib: __TEXT with code and constants, __DATA, and the export trie in __LINKEDIT.
+
+    `commands_more` follow that say nothing.
+    """
     wide = bits == 64
     segment_len, section_len = (72, 80) if wide else (56, 68)
     header = 32 if wide else 28
-    commands_len = 3 * segment_len + 4 * section_len + 16
+    commands_len = 3 * segment_len + 4 * section_len + 16 + 8 * commands_more
     start = (header + commands_len + 15) // 16 * 16
     code, places = _place(exports, CODE, start)
     constant, more = _place(exports, CONSTANT, start + len(code))
@@ -146,10 +154,10 @@ def macho(
     ])  # fmt: skip
     commands += segment(b"__LINKEDIT", text_len + data_len, len(trie), 1, [])
     commands += struct.pack("<4I", 0x80000033, 16, text_len + data_len, len(trie))
+    commands += struct.pack("<2I", 0x31, 8) * commands_more
     machine = cpu or (X86_64["macho"] if wide else 7)
-    head = struct.pack(
-        "<7I", 0xFEEDFACF if wide else 0xFEEDFACE, machine, 3, 6, 4, len(commands), 0
-    )
+    magic, count = 0xFEEDFACF if wide else 0xFEEDFACE, 4 + commands_more
+    head = struct.pack("<7I", magic, machine, 3, 6, count, len(commands), 0)
     whole = (head + bytes(header - 28) + commands).ljust(start, b"\0") + code + constant
     return whole.ljust(text_len, b"\0") + writable.ljust(data_len, b"\0") + trie
 

@@ -112,11 +112,11 @@ class Desk(Handle["ss_desk"]):
             self._say("no thread to be had for its calls", {})
 
     def _serve(self) -> None:
-        pointer, asked = self.pointer, ffi.new("ss_asked *")
+        pointer, asked, taken = self.pointer, ffi.new("ss_asked *"), lib.SLIPSTREAM_OK
         try:
             while True:
                 status = lib.ss_desk_take(pointer, _LOOK_EVERY_MS, asked)
-                if status == lib.SLIPSTREAM_OK:
+                if status == taken:
                     self._serve_one(pointer, asked)
                 elif status == lib.SLIPSTREAM_WRONG_STATE or self._is_one_too_many():
                     return
@@ -134,7 +134,8 @@ class Desk(Handle["ss_desk"]):
     def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> None:
         # The plugin waits: what can come after the answer does.
         me, begin = threading.get_ident(), time.monotonic()
-        self._late.discard(me)
+        if self._late:
+            self._late.discard(me)
         self._busy[me] = begin, asked.what
         if len(self._busy) >= len(self._threads):
             self._start_thread()  # for the next one, should this one not come back

@@ -101,13 +101,11 @@ void ss_call_close(const ss_play_step *step) {
 /* ---- The table ------------------------------------------------------------------------------ */
 
 static void describe(const ss_guest *guest, ss_play_table *out) {
-    const slipstream_plugin *plugin = &guest->plugin.plugin;
     slipstream_plugin raw = {0};
     uintptr_t functions[8];
     const size_t size = guest->given->struct_size < sizeof raw ? guest->given->struct_size
                                                                : sizeof raw;
     memset(out, 0, sizeof *out);
-    (void)plugin;
     if (!ss_os_read_memory(guest->given, &raw, size))
         return;
     out->struct_size = raw.struct_size;

@@ -185,6 +185,62 @@ static void list(void) {
 
 /* ---- Memory --------------------------------------------------------------------------------- */
 
+#if defined(__linux__) && defined(__x86_64__)
+/* A stack of our own making, so that each word of it can be the one that leads into a library. */
+static uintptr_t *made_stack;
+
+static void *wait_on_made_stack(void *unused) {
+    (void)unused;
+    atomic_store(&number, (uint32_t)ss_os_thread_own_id());
+    while (atomic_load(&word) == 1) {
+        long long result = 202; /* futex: wait while the word is 1 (128: in this process) */
+        __asm__ volatile("xor %%r10d, %%r10d\n\tmov %%rsp, %%rbx\n\tmov %[stack], %%rsp\n\t"
+                         "syscall\n\tmov %%rbx, %%rsp"
+                         : "+a"(result)
+                         : [stack] "r"(made_stack), "D"(&word), "S"(128LL), "d"(1LL)
+                         : "rbx", "r10", "rcx", "r11", "memory");
+    }
+    return NULL;
+}
+
+static void stacks(void) {
+    enum { WORDS = 16 * 512 + 16 };
+    const ss_os_range code = {0x123450000, 0x123460000};
+    static uintptr_t made[WORDS];
+    ss_os_thread thread;
+    made_stack = made;
+    atomic_store(&word, 1);
+    atomic_store(&number, 0);
+    REQUIRE(ss_os_thread_start(&thread, wait_on_made_stack, NULL));
+    while (atomic_load(&number) == 0)
+        ss_os_sleep_ns(MS);
+    const int id = (int)atomic_load(&number);
+    made[0] = code.start;
+    bool waits = false;
+    for (int i = 0; !waits && i < 10000; i++) {
+        ss_os_sleep_ns(MS);
+        waits = ss_os_thread_is_in(id, &code, 1);
+    }
+    REQUIRE(waits);
+    for (size_t at = 1; at < 16 * 512; at = at < 8 ? at + 1 : at * 2 - 1) {
+        made[0] = 0;
+        made[at] = code.end - 1;
+        REQUIRE(ss_os_thread_is_in(id, &code, 1));
+        made[at] = code.end;
+        REQUIRE(!ss_os_thread_is_in(id, &code, 1));
+        made[at] = 0;
+    }
+    made[16 * 512] = code.start; /* so far up nobody looks */
+    REQUIRE(!ss_os_thread_is_in(id, &code, 1));
+    atomic_store(&word, 0);
+    ss_os_wake(&word, false);
+    ss_os_thread_join(thread);
+}
+#else
+static void stacks(void) {
+}
+#endif
+
 static void mirror(void) {
     uint8_t *base = ss_os_mirror_new(HEAD, BYTES, NULL);
     REQUIRE(base != NULL);
@@ -325,6 +381,7 @@ int main(int argc, char **argv) {
     words();
     threads();
     list();
+    stacks();
     mirror();
     shared();
     foreign();

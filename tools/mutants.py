@@ -69,7 +69,9 @@ TESTS = {
     "check/test_fuzz.py rogues/test_rogues.py",
     "native/python": "native/test_door.py test_events.py delivery/test_inline.py",
     "src/slipstream/aleo": "aleo",
+    "src/slipstream/cli/_signals.py": "cli/test_cli_run.py cli/test_cli_mistakes.py",
     "src/slipstream/cli": "cli",
+    "src/slipstream/check/s": "rogues/test_rogues.py check/test_probe.py check/test_strangers.py",
     "src/slipstream/check": "check/test_given.py check/test_report.py check/test_trial.py "
     "check/test_checker_as_host.py cli/test_cli_doctor.py cli/test_cli_inspect.py library "
     "cli/test_cli_symbolize.py",
@@ -77,6 +79,10 @@ TESTS = {
     "packages/test_hostile_archives.py packages/test_installed.py packages/test_signatures.py "
     "packages/test_hostile_centrals.py packages/test_package_commands.py",
     "src/slipstream/peers.py": "delivery/test_peers_python.py delivery/test_peers.py",
+    "src/slipstream/server/settings.py": "packages/test_settings.py "
+    "packages/test_start_packages.py server/test_start_life.py server/test_start_trouble.py",
+    "src/slipstream/server/sources/pace.py": "server/test_start_life.py "
+    "server/test_start_trouble.py",
     "src/slipstream/server/sources": "server/test_listen.py server/test_settled_streams.py "
     "server/test_start_life.py",
     "src/slipstream/server": "server/test_rest.py server/test_tokens.py server/test_metrics.py "
@@ -115,6 +121,8 @@ ROGUES = {
     "native/check/peers.c": "peers",
     "native/check/threads.c": "threads",
     "native/check": "lifecycle",
+    "src/slipstream/check/samples.py": "events",
+    "src/slipstream/check/s": "lifecycle",
 }
 
 _COMPARED = {"==": "!=", "!=": "==", "<": "<=", "<=": "<", ">": ">=", ">=": ">"}
@@ -287,9 +295,19 @@ def builds(mutant: Mutant) -> bool:
 
 
 def tests_of(file: str) -> list[str]:
-    """Return the tests of a file's room that there are."""
-    names = next(names for room, names in TESTS.items() if file.startswith(room)).split()
+    """Return the tests of a file's room that there are, those that bear its name first."""
+    room = next(names for room, names in TESTS.items() if file.startswith(room)).split()
+    stem = Path(file).stem.strip("_")
+    named = sorted((TREE / "tests").glob(f"*/test_*{stem}*.py")) if len(stem) > 3 else []
+    names = [str(path.relative_to(TREE / "tests")) for path in named] + room
     return [f"tests/{name}" for name in dict.fromkeys(names) if (TREE / "tests" / name).exists()]
+
+
+def rogues_of(file: str) -> str:
+    """Return the section of the rogues that are played for a file; "" for all that are named."""
+    if "/check/sections/" in file:
+        return Path(file).stem
+    return next((name for start, name in ROGUES.items() if file.startswith(start)), "")
 
 
 def first_failure(tests: list[str], left_out: set[str], rogues: str = "") -> str:
@@ -337,8 +355,8 @@ def run(name: str, seed: int, sound: dict[str, bool]) -> Mutant:
                 if not builds(mutant):
                     break
                 left_out = {test for test, passes in sound.items() if not passes}
-                rogues = next((name for f, name in ROGUES.items() if mutant.file.startswith(f)), "")
-                mutant.by = first_failure(tests_of(mutant.file), left_out, rogues)
+                tests, rogues = tests_of(mutant.file), rogues_of(mutant.file)
+                mutant.by = first_failure(tests, left_out, rogues)
             finally:
                 place.write_bytes(whole)
                 if name[0] == "C":

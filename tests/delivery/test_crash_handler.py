@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -18,12 +19,28 @@ FALLS = """
 #include <stdlib.h>
 #include <string.h>
 #include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static const slipstream_host *host;
 static void *on_its_own(void *unused) { *(volatile int *)0x10 = 1; return unused; }
 static void destroy(void *unused) { (void)unused; }
 static uint64_t subscribed_events(void *unused) { (void)unused; return ~(uint64_t)0; }
 __attribute__((noinline)) void where_it_falls(void) { *(volatile int *)0x10 = 1; }
+/* Where one piece of a file ends and another begins: at the first byte of the second. */
+static void fall_between(void) {
+    const int file = memfd_create("pieces", 0);
+    char *at = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ftruncate(file, 32768) != 0 || pwrite(file, "\\x0f\\x0b", 2, 20480) != 2 ||
+        mmap(at, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0) != at ||
+        mmap(at + 4096, 4096, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, file, 20480) !=
+            at + 4096)
+        exit(9);
+    void (*function)(void);
+    at += 4096;
+    memcpy(&function, &at, sizeof function);
+    function();
+}
 static int32_t on_load(void *unused, const char *config, size_t len, uint32_t reason) {
     (void)unused, (void)config, (void)len, (void)reason;
     if (strcmp(FALL, "load") == 0)
@@ -42,6 +59,8 @@ static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
         host->log(host->ctx, SLIPSTREAM_LOG_INFO, "about to fall", 13);
     if (strcmp(FALL, "abort") == 0)
         abort();
+    if (strcmp(FALL, "between") == 0)
+        fall_between();
     if (strcmp(FALL, "two") == 0 && pthread_create(&thread, NULL, on_its_own, NULL) == 0 &&
         pthread_create(&thread, NULL, on_its_own, NULL) == 0)
         pthread_join(thread, NULL);
@@ -99,6 +118,16 @@ def test_a_fall_in_a_callback_names_the_plugin(compile_plugin, mode, fall, numbe
     assert done.stderr.count("read: about to fall") >= 500 - 32
     # Whoever wanted the signal before has it, too.
     assert "Fatal Python error" in done.stderr
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="its instruction is of another machine")
+def test_a_fall_at_the_first_byte_of_a_mapping(compile_plugin) -> None:
+    library = compile_plugin(FALLS, "-D_GNU_SOURCE", '-DFALL="between"', name="falls")
+    done = run_python(HOST, library, "inline")
+    assert done.returncode == -signal.SIGILL, done.stderr
+    assert re.search(
+        r"last ordinal 3, at \S*memfd:pieces\S*.* \+ 0x5000$", done.stderr, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("mode", ["inline", "thread"])

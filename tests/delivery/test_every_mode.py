@@ -163,6 +163,41 @@ def test_flush_hears_how_long_it_has(manager, compile_plugin, tmp_path, mode) ->
     assert 230_000 < told <= 240_000 if mode == "inline" else told == 7500
 
 
+FAILS = r"""
+#include <slipstream.h>
+static const slipstream_host *host;
+static void destroy(void *instance) { (void)instance; }
+static uint64_t subscribed_events(void *instance) { (void)instance; return ~(uint64_t)0; }
+static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
+                            const uint8_t *frames, size_t len) {
+    (void)instance, (void)frames, (void)len;
+    return delivery->first_ordinal == 2 ? slipstream_fail(host, SLIPSTREAM_IO, "the attic is full")
+                                        : SLIPSTREAM_OK;
+}
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
+    static const slipstream_plugin table = {
+        .struct_size = sizeof table, .name = "attic", .version = "1", .destroy = destroy,
+        .subscribed_events = subscribed_events, .on_broadcast = on_broadcast};
+    host = given;
+    return &table;
+}
+"""
+
+
+def test_what_it_says_of_an_event_that_fails(manager, compile_plugin, tmp_path, mode) -> None:
+    with capture_logs() as logs:
+        plugin = manager.load_plugin({"libpath": str(compile_plugin(FAILS)), "mode": mode})
+        manager.broadcast_frames(stamped(3))
+        manager.flush(240)
+        wait_until(lambda: "on_broadcast returned" in str(logs), "no line")
+    (line,) = (one for one in map(str, logs) if "on_broadcast returned" in one)
+    assert "IO (-13) for MAPPING_UPDATE, ordinal 2, sequence 2" in line
+    assert line.count("the attic is full") == 1
+    letters = letters_in(tmp_path / "data" / "attic" / "dead-letters.slip")
+    assert [(why["ordinal"], why["text"]) for why, _, _ in letters] == [(2, "the attic is full")]
+    assert plugin.counters.dead == 1
+
+
 # ---- What a plugin says --------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from slipstream import PluginInfo, PluginLoadError, PluginManager, Refusal
 from slipstream._native import lib
 from slipstream.check.inspection import inspect
 from slipstream.delivery.process import ProcessPlugin
-from slipstream.library import judge, read_file
+from slipstream.library import judge, kinds_in_words, read_file
 from slipstream.library.info import KINDS, offered_extensions, read_info
 from support.wrong_infos import INVALID, SCHEMAS, json_of
 
@@ -287,3 +287,19 @@ def test_a_library_that_agrees(with_info, ran, mode) -> None:
         host.block(b"x", 1)
         host.flush()
         assert plugin.counters.delivered == 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ([], "none"),
+        ([4, 3], "BLOCK PAYLOAD"),
+        ([40], "40"),
+        ([33, 32], "32-33"),
+        ([35, 32, 33, 34, 63], "32-35 63"),
+        ([32, 34, 36, 37], "32 34 36-37"),
+        ([0, 32, 33], "MAPPING_UPDATE 32-33"),
+    ],
+)
+def test_kinds_in_words(kinds, words) -> None:
+    assert kinds_in_words(kinds) == words

@@ -458,3 +458,15 @@ def test_a_buffer_that_changes_while_it_is_sent(manager, compile_plugin, tmp_pat
     manager.load_plugin(native.config(name="after"))
     assert manager.broadcast_frames(memoryview(run).toreadonly()) == 300
     assert len(native.events) == 300
+
+
+@pytest.mark.parametrize("height", ["7", b"7", 7.0, (7,), object()])
+def test_what_is_no_height_is_refused_while_nobody_subscribes(manager, height) -> None:
+    for call in (
+        lambda: manager.mapping_update(b"p", b"m", b"k", b"v", height),
+        lambda: manager.mapping_removal(b"p", b"m", b"k", height),
+        lambda: manager.staking_reward(b"s", b"v", 5, height),
+        lambda: manager.block(b"", height),
+    ):
+        with pytest.raises(TypeError):
+            call()

@@ -173,6 +173,12 @@ HOSTILE = [
         16,
         "body",
     ),
+    (
+        "a mark of no hexadecimal digits",
+        HEADER + frames.encode(Mark(b"slipstream.stream", b'{"stream": " 0x_a"}')),
+        16,
+        "body",
+    ),
     ("a deep mark", HEADER + frames.encode(Mark(b"slipstream.stream", b"[" * 20000)), 16, "body"),
     (
         "a mark without a stream",

@@ -112,6 +112,19 @@ def test_nearly_all_lines_are_read_quickly(monkeypatch) -> None:
     assert len(slowly) == 1, "the first, which names the stream"
 
 
+@pytest.mark.parametrize("wrong", ["/", ":", "@", "G", "`", "g", " ", "_1", "-", "", "1" * 17])
+def test_a_stream_of_other_than_hexadecimal_digits(tmp_path: Path, wrong) -> None:
+    path = tmp_path / "lines.jsonl"
+    line = '{"kind": "Block", "stream": "%s", "sequence": 1, "block_hex": "00"}\n'
+    for good in ("1", "09afAF", "f" * 16):
+        path.write_text(line % good)
+        found, _, error, *_ = outcome(in_runs, path)
+        assert (found, error) == (outcome(whole, path)[0], "")
+        assert next(iter(frames.decode_many(found))).meta.stream == int(good, 16)
+        path.write_text(line % (good + wrong if len(wrong) in (1, 2) else wrong))
+        assert outcome(in_runs, path)[2] == outcome(whole, path)[2] != ""
+
+
 def test_a_line_that_is_longer_than_any_buffer(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(event_file, "_BUFFER", 64)
     path = tmp_path / "lines.jsonl"

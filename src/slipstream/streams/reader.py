@@ -25,6 +25,7 @@ from slipstream.streams.fields import (
     Shape,
     usual_lines,
 )
+from slipstream.text import read_hex
 
 LINE_MAX: int = 3 * _native.lib.SLIPSTREAM_FRAME_MAX
 """The longest line in bytes: the largest frame in hexadecimal, and room for texts."""
@@ -253,7 +254,7 @@ def _name_of(raw: bytes) -> int:
 
 def _stream(name: str | int) -> int:
     try:
-        number = int(name, 16) if isinstance(name, str) else name
+        number = read_hex(name) if isinstance(name, str) else name
     except ValueError:
         number = -1
     if not 0 <= number < 1 << 64:

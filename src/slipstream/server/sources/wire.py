@@ -10,6 +10,7 @@ from slipstream import frames
 from slipstream.capture import HEADER
 from slipstream.errors import FrameError
 from slipstream.events import EventKind, Mark
+from slipstream.text import read_hex
 
 STREAM_MARK = b"slipstream.stream"
 ANSWER_BYTES = 48
@@ -94,10 +95,10 @@ def read_mark(frame: bytes) -> tuple[int, str] | None:
         return None
     try:
         body = json.loads(mark.body)
-        stream = int(body["stream"], 16)
+        stream = read_hex(body["stream"])
         producer = body.get("producer", "")
-        if not 0 <= stream < 1 << 64 or not isinstance(producer, str):
-            raise ValueError
+        if not isinstance(producer, str):
+            raise TypeError
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError):
         raise BadProducer(
             "a MARK slipstream.stream whose body is not like"

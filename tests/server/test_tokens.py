@@ -114,6 +114,7 @@ BAD_TOKENS = {
     "a time that is true": lambda host: forged(host, exp=True),
     "a time without an end": lambda host: forged(host, exp=float("inf")),
     "a number without a value": lambda host: forged(host, exp=float("nan")),
+    "a number beyond all floats": lambda host: forged(host, exp=10**400),
     "revoked": _revoked,
     "before a rotation": _rotated,
     "two in one": lambda host: f"{host.token}, Bearer {host.token}",

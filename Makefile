@@ -83,17 +83,17 @@ hello: setup ## package a plugin, serve it, install it, say hello, change its la
 	@$(pip) install --quiet $(call requirements,server packages)
 	@$(python) examples/hello/hello.py
 
-test: setup $(stamp_test) ## run all tests, those of the C code under ASan and UBSan too
+test: $(stamp_test) setup ## run all tests, those of the C code under ASan and UBSan too
 	@$(python) -m pytest -n $(TESTS) --dist worksteal $(ARGS)
 
 check-examples: setup ## check quickly that the example plugins keep the contract: all are excellent
 	@$(VENV)/bin/slipstream check --quick --fail-on note \
 		$$(ls examples/*/*.so | grep -v /postgres.so) $(ARGS)
 
-check-languages: setup $(stamp_test) ## check wholly what is written in C, C++, Rust, Zig and Go: each reaches its level
+check-languages: $(stamp_test) setup ## check wholly what is written in C, C++, Rust, Zig and Go: each reaches its level
 	@$(python) tests/languages/levels.py $(ARGS)
 
-rogues: setup $(stamp_test) ## check the checker: each rogue against all checks, and often against its own
+rogues: $(stamp_test) setup ## check the checker: each rogue against all checks, and often against its own
 	@$(python) tests/rogues/matrix.py $(ARGS)
 	@$(python) tests/rogues/matrix.py --repeat 200 $(ARGS)
 
@@ -106,68 +106,68 @@ format: $(stamp_lint) ## let ruff format the Python code and sort the imports
 	@$(python) -m ruff check --quiet --select I --fix .
 	@$(python) -m ruff format .
 
-bench: setup $(stamp_test) ## measure; prints ratios and writes build/bench.json
+bench: $(stamp_test) setup ## measure; prints ratios and writes build/bench.json
 	@$(python) tests/bench/bench.py
 
-screenshots: setup $(stamp_test) ## take the pictures of the status page in docs/ anew
+screenshots: $(stamp_test) setup ## take the pictures of the status page in docs/ anew
 	@$(python) tools/screenshots.py
 
-faults: setup $(stamp_test) ## break workers 2,000 times, check that nothing is lost; writes build/faults.json
+faults: $(stamp_test) setup ## break workers 2,000 times, check that nothing is lost; writes build/faults.json
 	@$(python) tests/stress/faults.py $(ARGS)
 
-hostile: setup $(stamp_test) ## send 105,000 hostile requests to a daemon while events stream; every answer is checked
+hostile: $(stamp_test) setup ## send 105,000 hostile requests to a daemon while events stream; every answer is checked
 	@$(python) tests/stress/hostile.py $(ARGS)
 
-floods: setup $(stamp_test) ## a million calls of the application from eight threads, in each mode; writes build/floods.json
+floods: $(stamp_test) setup ## a million calls of the application from eight threads, in each mode; writes build/floods.json
 	@$(python) tests/stress/floods.py $(ARGS)
 
-managers: setup $(stamp_test) ## let two managers load 100,000 times at once, and hear only their own
+managers: $(stamp_test) setup ## let two managers load 100,000 times at once, and hear only their own
 	@$(python) tests/stress/fault_managers.py $(ARGS)
 
-asan: setup $(stamp_test) ## run the tests that go through the core with ASan and UBSan in it
+asan: $(stamp_test) setup ## run the tests that go through the core with ASan and UBSan in it
 	@$(python) tools/asan.py $(ARGS)
 
-fuzz: setup $(stamp_test) ## feed the parsers of foreign bytes with libFuzzer, 20 minutes each; writes build/fuzz.json
+fuzz: $(stamp_test) setup ## feed the parsers of foreign bytes with libFuzzer, 20 minutes each; writes build/fuzz.json
 	@$(python) tests/fuzz/fuzz.py $(ARGS)
 
 interop: setup ## compare the Aleo codec with snarkVM's own crates, which cargo fetches and builds
 	@$(python) tools/interop.py $(ARGS)
 
-mutants: setup $(stamp_test) ## change a line at a time, see whether the tests notice; writes build/mutants.json
+mutants: $(stamp_test) setup ## change a line at a time, see whether the tests notice; writes build/mutants.json
 	@$(python) tools/mutants.py $(ARGS)
 
-retry: setup $(stamp_test) ## let plugins ask for an event again for half a minute, in every way
+retry: $(stamp_test) setup ## let plugins ask for an event again for half a minute, in every way
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/delivery/test_retry.py $(ARGS)
 
-soak: setup $(stamp_test) ## a daemon under three times a node's load for an hour; ARGS=600 for ten minutes; writes build/soak.json
+soak: $(stamp_test) setup ## a daemon under three times a node's load for an hour; ARGS=600 for ten minutes; writes build/soak.json
 	@$(python) tests/stress/soak.py $(ARGS)
 
-packages: setup $(stamp_test) ## swap packages 10,000 times, kill their changes 500 times and downloads 200 times
+packages: $(stamp_test) setup ## swap packages 10,000 times, kill their changes 500 times and downloads 200 times
 	@SLIPSTREAM_SWAPS=10000 SLIPSTREAM_KILLS=500 SLIPSTREAM_LONG=1 $(python) -m pytest -q -s \
 		tests/packages/test_installed.py tests/packages/test_signatures.py $(ARGS)
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s -k killed tests/packages/test_hostile_centrals.py
 
-test-windows: setup $(stamp_test) ## run the core for Windows under wine (apt-get install wine64)
+test-windows: $(stamp_test) setup ## run the core for Windows under wine (apt-get install wine64)
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/windows $(ARGS)
 
-test-macos: setup $(stamp_test) ## build the core for macOS, arm64 and x86-64, and look at what it exports and needs
+test-macos: $(stamp_test) setup ## build the core for macOS, arm64 and x86-64, and look at what it exports and needs
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/macos $(ARGS)
 
-test-aarch64: setup $(stamp_test) ## run the core for Linux aarch64 under qemu-user, with Debian's Python for it
+test-aarch64: $(stamp_test) setup ## run the core for Linux aarch64 under qemu-user, with Debian's Python for it
 	@tools/bootstrap.sh $(VENV) --needs qemu-aarch64 qemu-user
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/elsewhere/test_aarch64.py $(ARGS)
 
-test-musl: setup $(stamp_test) ## run the core's programs of tests/native with musl
+test-musl: $(stamp_test) setup ## run the core's programs of tests/native with musl
 	@tools/bootstrap.sh $(VENV) --needs /lib/ld-musl-x86_64.so.1 musl
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/elsewhere/test_musl.py $(ARGS)
 
-test-pythons: setup $(stamp_test) ## run a good part of the tests on the other Pythons that are here, with the wheel in dist
+test-pythons: $(stamp_test) setup ## run a good part of the tests on the other Pythons that are here, with the wheel in dist
 	@$(python) tools/pythons.py $(ARGS)
 
-kills: setup $(stamp_test) ## kill a daemon 200 times under a producer; nothing is lost or twice
+kills: $(stamp_test) setup ## kill a daemon 200 times under a producer; nothing is lost or twice
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s tests/server/test_start_kills.py $(ARGS)
 
-stress: setup $(stamp_test) ## random load under ASan, UBSan and TSan for 20 minutes; writes build/stress.json
+stress: $(stamp_test) setup ## random load under ASan, UBSan and TSan for 20 minutes; writes build/stress.json
 	@$(python) tools/stress.py $(ARGS)
 
 dist: $(VENV)/.build ## build dist/*.whl and check it in a clean environment
@@ -176,7 +176,7 @@ dist: $(VENV)/.build ## build dist/*.whl and check it in a clean environment
 		--config-settings=build-dir=build/wheel --wheel-dir dist .
 	@$(python) tools/check_wheel.py dist/*.whl
 
-wheels: setup $(stamp_test) ## build dist/*.whl for all systems, and check each
+wheels: $(stamp_test) setup ## build dist/*.whl for all systems, and check each
 	@rm -rf dist
 	@$(pip) install --quiet $(call requirements,wheels)
 	@$(python) tools/wheels.py

@@ -7,8 +7,8 @@
 # What Debian has to provide and is missing is installed with apt-get, as root or by a sudo that
 # asks for no password; otherwise the command to type is named and nothing is changed. Without
 # anything missing no network is needed. --tests also wants a second compiler (clang) with its
-# sanitizers, g++ and gdb, which some tests use, and a browser, promtool, two shells, gpg, minisign
-# and PostgreSQL; what needs them is skipped where those are missing.
+# sanitizers, g++, gdb and valgrind, which some tests use, and a browser, promtool, two shells, gpg,
+# minisign, pkg-config and PostgreSQL; what needs them is skipped where those are missing.
 #
 # Whether a tool is there is found out by using it as the build and the tests do: a compiler is of
 # no use without its libraries, which are packages of their own.
@@ -69,6 +69,8 @@ optional_packages() {
     command -v gpg >/dev/null || echo gpg
     command -v gpg-agent >/dev/null || echo gpg-agent
     command -v minisign >/dev/null || echo minisign
+    pkg-config --version >/dev/null 2>&1 || echo pkg-config
+    valgrind -q true >/dev/null 2>&1 || echo valgrind
     # Debian's pg_config without a server comes with libpq-dev alone.
     pg_config --includedir >/dev/null 2>&1 || echo libpq-dev
     [ -x "$(pg_config --bindir 2>/dev/null)/initdb" ] || echo postgresql
@@ -161,7 +163,7 @@ if [ "$tests" = --tests ]; then
         say "some tests are skipped without: $wanted"
         say "  next: sudo apt-get install -y $wanted"
     fi
-    cargo --version >/dev/null 2>&1 || say "the Rust example is skipped without cargo (optional)"
+    cargo --version >/dev/null 2>&1 || say "what is in Rust is skipped without cargo (optional)"
 fi
 
 if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then

@@ -122,6 +122,15 @@ def test_without_cargo_the_rust_example_is_left_out() -> None:
     assert "tally-rust and host-rust skipped" in done.stdout
 
 
+def test_with_an_old_cargo_as_well(tmp_path: Path) -> None:
+    old = tmp_path / "cargo"
+    old.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'cargo 1.65.0 (old 2022)'\n")
+    old.chmod(0o755)
+    done = make("rust", f"CARGO={old}")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
+    assert "or newer on this machine" in done.stdout
+
+
 def test_without_libpq_its_example_is_left_out() -> None:
     done = make("-B", "postgres/postgres.so", "pg_config=")
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)

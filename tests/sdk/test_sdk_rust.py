@@ -20,7 +20,7 @@ from slipstream import (
     StakingReward,
 )
 from slipstream.testing import FakeHost
-from support.cargo import CRATE, plugin_of_the_sdk
+from support.cargo import CRATE, plugin_of_the_sdk, require_cargo
 from support.logs import capture_logs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,6 +213,7 @@ def test_the_bindings_are_those_of_the_header() -> None:
 
 def test_a_panic_that_aborts_does_not_build(tmp_path: Path) -> None:
     """It would end the host."""
+    require_cargo()
     done = subprocess.run(
         [
             *("rustc", "--crate-type", "lib", "--emit", "metadata", "-C", "panic=abort"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from slipstream import PluginManager, Services, Via
 from support.calling import Calling, Directory, Key, Sender, until
+from support.cargo import require_cargo
 
 SOURCE = Path(__file__).resolve().parents[1] / "plugins" / "caller.rs"
 OK, NOT_FOUND, MALFORMED, TOO_LARGE, DENIED = 0, -3, -7, -9, -15
@@ -18,8 +18,7 @@ OK, NOT_FOUND, MALFORMED, TOO_LARGE, DENIED = 0, -3, -7, -9, -15
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("rustc") is None:
-        pytest.skip("no rustc on this machine")
+    require_cargo()
     made = tmp_path_factory.mktemp("rust") / "caller.so"
     command = ["rustc", "--edition=2021", "--crate-type=cdylib", "-Dwarnings", "-o", made, SOURCE]
     # A sanitizer that is loaded before rustc ends it.

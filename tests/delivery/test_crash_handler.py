@@ -15,6 +15,7 @@ from support.process_tools import run_python
 
 # Logs some lines and falls at the third event, or where it is told to.
 FALLS = """
+#define _GNU_SOURCE
 #include <slipstream.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +123,7 @@ def test_a_fall_in_a_callback_names_the_plugin(compile_plugin, mode, fall, numbe
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="its instruction is of another machine")
 def test_a_fall_at_the_first_byte_of_a_mapping(compile_plugin) -> None:
-    library = compile_plugin(FALLS, "-D_GNU_SOURCE", '-DFALL="between"', name="falls")
+    library = compile_plugin(FALLS, '-DFALL="between"', name="falls")
     done = run_python(HOST, library, "inline")
     assert done.returncode == -signal.SIGILL, done.stderr
     assert re.search(

@@ -371,6 +371,7 @@ int main(int argc, char **argv) {
     snprintf(name, sizeof name, "slip-%s", argv[2]);
     prctl(PR_SET_NAME, name); /* `ps` and `top` show whose worker it is */
     ss_worker_leave_terminal();
+    ss_worker_offer_itself();
     worker.channel = SS_FD_CHANNEL;
     worker.ended = eventfd(0, EFD_CLOEXEC);
     worker.log = ss_log_queue_new(128 * 1024);

@@ -7,6 +7,8 @@
 
 /* From the host's terminal nothing comes any more, and a plugin finds none. */
 void ss_worker_leave_terminal(void);
+/* The kernel ends it before its host where memory runs out. */
+void ss_worker_offer_itself(void);
 /* Maps ring and control area and closes their descriptors, so that the plugin does not even
  * find them. */
 bool ss_worker_map(const ss_start *start, ss_view *view);

@@ -73,6 +73,29 @@ def test_what_is_left_is_known() -> None:
 
 
 @pytest.mark.no_asan
+def test_a_worker_goes_before_a_larger_host(compile_plugin) -> None:
+    library = compile_plugin(EATER, name="eater")
+    with memory_group(384 << 20) as group:
+        done = run_python_in(
+            group,
+            """
+            import sys
+            from slipstream import AppEvent, PluginManager
+            own = b"x" * (220 << 20)
+            with PluginManager(insecure_paths=True) as manager:
+                plugin = manager.load_plugin(
+                    {"libpath": sys.argv[1], "mode": "process", "ring_bytes": "1MiB"})
+                manager.broadcast(AppEvent(40, b"event", None))
+                manager.flush(60)
+                print(plugin.restarts, plugin.counters.delivered)
+            """,
+            library,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1 1\n"
+
+
+@pytest.mark.no_asan
 def test_a_kill_for_lack_of_memory_is_told_from_another(compile_plugin) -> None:
     library = compile_plugin(EATER, name="eater")
     with memory_group(192 << 20) as group:

@@ -337,7 +337,9 @@ static int32_t SLIPSTREAM_CALL on_broadcast(void *instance, const slipstream_del
         return SLIPSTREAM_FAILED; /* it subscribes to none */
     snprintf(command, sizeof command, "%.*s", (int)payload.body.len,
              (const char *)payload.body.data);
-    run(self, command);
+    /* A worker may be ended for its scribbling before it has acknowledged it: then it comes again. */
+    if (delivery->attempt == 1 || strncmp(command, "scribble", 8) != 0)
+        run(self, command);
     return SLIPSTREAM_OK;
 }
 

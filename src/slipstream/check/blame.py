@@ -73,7 +73,7 @@ def _access(play: Play) -> str:
     name = _signal_name(play.signal)
     if fault.signal == 0 and play.signal == signal.SIGSEGV:
         # Ours are caught, but where a thread blocks them, as a plugin's own have to.
-        return f"crashed with {name}, in a thread of its own it seems"
+        return f"crashed with {name}, apparently in a thread of its own"
     if play.signal not in {signal.SIGSEGV, signal.SIGBUS} or fault.code not in {1, 2}:
         return f"crashed with {name}"
     did = {True: "wrote", False: "read", None: "touched"}[fault.is_write]
@@ -90,7 +90,7 @@ def _access(play: Play) -> str:
     if _distance(fault.address, start, length) < _PAGE:
         return f"{did} {_relative(play, start, length, what)}"
     if fault.code == _PROTECTED and any(step.is_taken_away for step in play.steps[: fault.step]):
-        return f"{did} what it was given in an earlier call, and is not there any more"
+        return f"{did} what it was given in an earlier call, and is no longer there"
     return f"crashed with {name}: {did} at {fault.address:#x}"
 
 

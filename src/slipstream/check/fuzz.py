@@ -64,7 +64,7 @@ def fuzz(subject: Subject, seconds: float, seed: int, limit: int = 0) -> Fuzzed:
     if not frames:
         raise SlipstreamError(
             f"{printable(subject.path.name)} takes no kind of event that could be made up",
-            "give events of its own kinds with --events FILE, and see that "
+            "give events of its own kinds with --events FILE, and make sure that "
             "slipstream check --quick passes",
         )
     script = Script()

@@ -247,7 +247,7 @@ def _add_case(suite: ET.Element, result: Result, counting: Sequence[Level]) -> s
         return "errors"
     if result.level is None:
         return ""
-    told = f"{text}\n\nmend: {_xml(check.mend)}"
+    told = f"{text}\n\nfix: {_xml(check.mend)}"
     if result.level in counting:
         failure = ET.SubElement(case, "failure", type=str(result.verdict), message=first)
         failure.text = told

@@ -89,7 +89,7 @@ def _finding(result: Result) -> Iterator[str]:
         yield " " * _MARGIN + "- " + lines[_MARGIN + 2 :]
     if result.level is not None:
         yield from rule_lines(check)
-        yield wrapped(check.mend, _MARGIN, "  mend")
+        yield wrapped(check.mend, _MARGIN, "  fix")
     if result.repeat:
         yield wrapped(result.repeat, _MARGIN, "  again")
 

@@ -91,7 +91,7 @@ class Mapping(enum.IntEnum):
         lib.SS_MAPPING_KEY,
         "stays mapped: a thread that called it may hold data (pthread_key_create) that it destroys",
     )
-    SIGNAL = lib.SS_MAPPING_SIGNAL, "stays mapped: a signal is answered by a function of it"
+    SIGNAL = lib.SS_MAPPING_SIGNAL, "stays mapped: one of its functions still handles a signal"
     PINNED = (
         lib.SS_MAPPING_PINNED,
         "stays mapped: a unique symbol, a thread-local destructor or its own flags pin it",

@@ -102,7 +102,7 @@ def gap_complete(trial: Trial) -> Findings:
     at = script.deliver(next(samples.gaps()), ordinal=samples.GAP_LAST)
     call = trial.play(script).one(lib.SS_PLAYED_CALL, at)
     if call is not None and call.status not in {lib.SLIPSTREAM_FATAL, lib.SLIPSTREAM_PANIC}:
-        yield f"it declares to be complete, and answered a GAP with {answer(call)}"
+        yield f"it declares itself complete, but answered a GAP with {answer(call)}"
 
 
 @check("contract.first-ordinal")
@@ -242,7 +242,7 @@ def claims(trial: Trial) -> Findings:
         elif name.status == 0:
             yield f"payload name {name.a} is empty"
     if [p.text for p in names] != [p.text for p in played.of(lib.SS_PLAYED_TEXT, second)]:
-        yield "its payload names were others when they were asked for again"
+        yield "its payload names were different when they were asked for again"
 
 
 _CLAIMS = 1024
@@ -292,7 +292,7 @@ def panic(trial: Trial) -> Findings:
     """Only destroy follows a panic, in a plugin that may return one."""
     code = trial.subject.path.read_bytes()
     if platform.machine() == "x86_64" and not any(number in code for number in _PANICS):
-        trial.skip("it never returns PANIC: that number stands nowhere in it")
+        trial.skip("it never returns PANIC: its code does not contain that number")
     script = trial.loaded()
     trial.send(script)
     script.destroy()

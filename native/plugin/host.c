@@ -175,7 +175,7 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
                             "on_broadcast returned %d, which is no answer to it",
                             (int)status);
     if (count > 1)
-        snprintf(behind, sizeof behind, ", and %u events behind it", count - 1);
+        snprintf(behind, sizeof behind, ", and %u events after it", count - 1);
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s%s",
                         ss_status_name(status), (int)status, kind, (unsigned long long)ordinal,

@@ -225,7 +225,7 @@ class LogPump(Handle["ss_log_queue"]):
             lib.ss_log_queue_release(queue)
             super().close()
             raise SlipstreamError(
-                "no thread to be had for log lines", "check the limit on processes: ulimit -u"
+                "cannot start a thread for log lines", "check the limit on processes: ulimit -u"
             ) from None
 
     def open_log(self, name: str) -> int:

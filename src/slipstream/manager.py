@@ -262,7 +262,7 @@ class PluginManager(metaclass=_ShowsNative):
                 f"cannot {what}: another load or unload takes longer than {patience:g} seconds"
                 if patience
                 else f"cannot {what}: another load or unload is under way",
-                "look at the states in list of plugins: one is loading or unloading",
+                "look at the states of the plugins: one is loading or unloading",
             )
         self._controller = threading.get_ident()
         try:

@@ -25,7 +25,7 @@ from ._output import close_streams, emit, set_apart
 # when its command is wanted, since some need a while for that.
 COMMANDS = {
     "bench": ("bench", "Measure what an event costs with a plugin."),
-    "check": ("check", "Try whether plugins keep the contract."),
+    "check": ("check", "Test whether plugins keep the contract."),
     "checks": ("checks", "List the checks, and explain one."),
     "completion": ("completion", "Write a completion script for bash, zsh or fish."),
     "config": ("config", "Say what plugins are built with, and what a config may hold."),

@@ -144,5 +144,5 @@ def repeat_kept(subject: Subject, again: Again, kept: Path, data: bytes, *, as_o
         verdict = click.style(f"{'timeout' if played.timed_out else 'crash':<{_MARGIN}}", fg="red")
         emit(verdict + wrapped(printable(finding), _MARGIN)[_MARGIN:] + "\n")
     else:
-        emit("it bears this event; what crashed before may need those that came before it\n")
+        emit("it survives this event; what crashed before may need those that came before it\n")
     return NOT_CONFORMANT if finding else OK

@@ -52,7 +52,7 @@ class StopSignals:
             os.close(self._writer)
             os.close(self._reader)
             raise SlipstreamError(
-                "no thread to be had for watching signals",
+                "cannot start a thread for watching signals",
                 "check the limit on processes: ulimit -u",
             ) from None
         self._old_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)

@@ -97,7 +97,7 @@ _path = click.Path(path_type=Path)
     "--jobs",
     metavar="N",
     type=click.IntRange(1, 64),
-    help="So many checks at a time; by default one for each core.",
+    help="How many checks run at a time; by default one for each core.",
 )
 @click.option(
     "--repeat", metavar="N", type=click.IntRange(1), default=1,
@@ -142,7 +142,7 @@ def check(  # noqa: PLR0913 - the options of the command
     repeat_input: Path | None,
     output: Path,
 ) -> int:
-    """Try whether each FILE, a plugin in any language, keeps the contract of slipstream.h.
+    """Test whether each FILE, a plugin in any language, keeps the contract of slipstream.h.
 
     FILE is a library, or a config file (.json5, .json). Each check runs in a process of its own.
     Each finding names the rule that is broken, and says how to repair it. Exits with 0 if the
@@ -224,7 +224,7 @@ def _wanted(
     if not chosen:
         near = closest(only or "", catalogue())
         raise click.UsageError(
-            "no check is left of those that there are"
+            "no check matches"
             + (f": did you mean {near}?" if near else "; slipstream checks lists them")
         )
     return Wanted(

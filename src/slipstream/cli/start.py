@@ -196,7 +196,7 @@ _OPTIONS = (
         "--logfile",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Append log lines to a file; SIGUSR1 opens it anew.",
+        help="Append log lines to a file; SIGUSR1 reopens it.",
     ),
     click.option("--safe-mode", is_flag=True, help="Start every plugin paused."),
     click.option(
@@ -273,7 +273,7 @@ def _refuse(understood: Understood, *, check_config: bool) -> None:
 
 
 def _to_file(path: Path) -> Callable[[], None]:
-    """Let log lines go to a file; return what opens it anew."""
+    """Let log lines go to a file; return what reopens it."""
     logger = logging.getLogger("slipstream")
     try:
         file = LogFile(path)

@@ -150,7 +150,7 @@ class PluginConfig:
             for key in checked.keys() & inside.keys():
                 raise document.error(
                     ConfigError,
-                    f"{key} stands twice: by itself and in host",
+                    f"{key} is given twice: by itself and in host",
                     "leave one of them out",
                     (HOST, key),
                     at_key=True,
@@ -299,7 +299,7 @@ def config_of_bytes(content: bytes, source: Path) -> PluginConfig:
     except UnicodeDecodeError as error:
         if b"\0" in content and content[:2] not in {b"\xff\xfe", b"\xfe\xff"}:  # else UTF-16
             raise CannotReadConfigFile(
-                f"{shown_path} is no text, and so no config file",
+                f"{shown_path} is not text, and so not a config file",
                 'give the JSON5 file that names the library: { libpath: "./libplugin.so" }',
             ) from None
         line = content.count(b"\n", 0, error.start) + 1

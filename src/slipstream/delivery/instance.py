@@ -101,7 +101,7 @@ class Mapping(enum.IntEnum):
         "stays mapped: the loader of this system's C library (musl) unmaps nothing",
     )
     STUCK = 100, "stays mapped: a call into it did not return"
-    UNCLOSED = 101, "stays mapped for now: no thread to be had for closing it (see ulimit -u)"
+    UNCLOSED = 101, "stays mapped for now: cannot start a thread that closes it (see ulimit -u)"
 
 
 def metrics_of(handle: Handle[P], read: Callable[[P, int, ss_metric], int]) -> list[Metric]:

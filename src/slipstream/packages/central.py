@@ -164,7 +164,7 @@ class CentralClient:
         if not offered:
             raise PackageError(
                 f"{wanted} is not in the {INDEX} of {self._central.origin}",
-                "see its list of packages, or let it be made anew there",
+                "see its list of packages, or have it made again there",
             )
         for package in offered[:-1]:
             with contextlib.suppress(_NotThere):
@@ -246,7 +246,7 @@ class CentralClient:
         url = urljoin(self._central.base_url, path.lstrip("/") if "://" not in path else path)
         self._require_here(url, f"the template leads to {printable(url)}")
         if ".." in urlsplit(url).path.split("/"):
-            raise PackageError(f"{printable(url)} leads upwards", "mend the template")
+            raise PackageError(f"{printable(url)} has .. in its path", "fix the template")
         return url
 
     def _require_here(self, url: str, what: str) -> None:
@@ -283,7 +283,7 @@ class CentralClient:
                 problem = error.problem
                 wait = min(error.wait or patience.between * 2**number, 30.0)
         raise PackageError(
-            f"{printable(url)}: {problem}", "see whether the central is well, and try again"
+            f"{printable(url)}: {problem}", "check that the central works, and try again"
         )
 
     def _try(self, url: str, most: int, part: _Part | None, what: str) -> Sealed:

@@ -39,7 +39,7 @@ _FORBIDDEN = (
     (re.compile("\0"), "has a NUL in it"),
     (
         re.compile("[\x01-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]"),
-        "has a character that is not seen",
+        "has an invisible character",
     ),
     (re.compile(r"\\"), "has a backslash in it"),
     (re.compile("^/"), "is absolute"),
@@ -132,13 +132,13 @@ class Zip:
         if count == 0:
             raise self.refuse("there is nothing in it")
         if count > MOST_FILES:
-            raise self.refuse(f"it has {count} entries; more than {MOST_FILES} are no package")
+            raise self.refuse(f"it has {count} entries; a package has at most {MOST_FILES}")
         if over > end:
             raise self.refuse("its directory is said to reach over its end record")
         if over < end:
             raise self.refuse(
                 f"{end - over} bytes stand before it, or between its directory and its end "
-                "record, that are none of its own"
+                "record, that do not belong to it"
             )
 
     def _no_end(self) -> PackageError:
@@ -149,10 +149,10 @@ class Zip:
             (comment,) = struct.unpack_from("<H", tail, found + _END.size - 2)
             if comment == behind:
                 return self.refuse("it has a comment, in which anything could hide")
-            return self.refuse(f"{behind} bytes are appended behind its end")
+            return self.refuse(f"{behind} bytes are appended after its end")
         if len(self._data) >= 4 and bytes(self._data[:4]) == _LOCAL_MAGIC:
             return self.refuse("it is cut off: its end record is missing", "fetch it again")
-        return self.refuse("it is no zip file", "name a package")
+        return self.refuse("it is not a zip file", "name a package")
 
     def _read_directory(self, at: int, end: int, count: int) -> None:
         directory, total = at, 0
@@ -238,7 +238,7 @@ class Zip:
 
     def _check_sizes(self, name: str, is_folder: bool, method: int, packed: int, size: int) -> None:  # noqa: FBT001
         if is_folder and (packed or size):
-            raise self.refuse(f"the folder {_shown(name)} has a content")
+            raise self.refuse(f"the folder {_shown(name)} has content")
         if method == _STORED and packed != size:
             raise self.refuse(f"{_shown(name)} is stored as it is, and has two sizes")
         if size > _SMALL and size > MOST_RATIO * packed:
@@ -296,7 +296,7 @@ class Zip:
     ) -> int:
         at += 4 if bytes(self._data[at : at + 4]) == _DESCRIPTOR_MAGIC else 0
         if at + 12 > directory or struct.unpack_from("<3I", self._data, at) != meant:
-            raise self.refuse(f"{name} has another size or checksum behind its data")
+            raise self.refuse(f"{name} has another size or checksum after its data")
         return at + 12
 
     # ---- Names ------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ class Zip:
         if len(step.encode()) > _STEP_BYTES:
             raise self.refuse(f"a step of a name has more than {_STEP_BYTES} bytes")
         if step[-1] in " .":
-            raise self.refuse(f"the name {shown} ends with a blank or a dot, which some disks drop")
+            raise self.refuse(f"the name {shown} ends with a space or a dot, which some disks drop")
         if _DEVICES.fullmatch(step):
             raise self.refuse(f"the name {shown} is that of a device on some systems")
 
@@ -402,7 +402,7 @@ class Zip:
                 rest = unpacker.unconsumed_tail
                 yield piece
                 if unpacker.eof and (unpacker.unused_data or at + _PIECE < len(data)):
-                    raise self.refuse(f"bytes stand behind the compressed data of {name}")
+                    raise self.refuse(f"there are bytes after the compressed data of {name}")
         while not unpacker.eof and (piece := unpacked(unpacker.unconsumed_tail)):
             yield piece
         if not unpacker.eof:

@@ -185,10 +185,10 @@ class AdminApp(Surface):
         try:
             value = json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError) as error:
-            why = error if isinstance(error, ValueError) else "it is too deep"
+            why = error if isinstance(error, ValueError) else "it is nested too deeply"
             raise Refused(400, "Invalid JSON in request body", str(why)) from None
         if not isinstance(value, dict):
-            raise Refused(400, "Invalid JSON data in request body", "it is no object")
+            raise Refused(400, "Invalid JSON data in request body", "it is not an object")
         if field not in value:
             if route.body_required:
                 raise missing

@@ -17,7 +17,7 @@ import click
 from slipstream import __version__
 from slipstream._native import lib
 
-from ._errors import USAGE, Failure, failure_of, report
+from ._errors import USAGE, Failure, Stopped, failure_of, report
 from ._logging import FORMATS, LEVELS, Settings, configure
 from ._output import close_streams, emit, set_apart
 
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = USAGE
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler
+    except (Exception, KeyboardInterrupt, Stopped) as error:  # noqa: BLE001 - the outermost handler
         failure = failure_of(error)
         _answer(failure, given)
         report(failure, traceback="--debug" in given)

@@ -38,7 +38,7 @@ _log = logging.getLogger("slipstream")
 def replay(*, file: str, to: str, speed: str, as_json: bool) -> int:
     """Send the events of FILE to a daemon, and wait until they are settled.
 
-    What the daemon has already is not sent again. If the connection breaks, it is made anew.
+    What the daemon has already is not sent again. If the connection breaks, it is made again.
     """
     try:
         address = parse_address(to)
@@ -49,7 +49,8 @@ def replay(*, file: str, to: str, speed: str, as_json: bool) -> int:
         raise CaptureError("standard input cannot be sent twice", "name a file")
     producer = FileProducer(file, address, how_fast, _log.warning)
     began = time.monotonic()
-    with StopSignals() as signals, signals.interruptible():
+    at_stop = StopSignals("closing the connection", "run this again, which goes on where it was")
+    with at_stop as signals, signals.interruptible():
         try:
             producer.run()
         except NotSettled as error:

@@ -245,7 +245,7 @@ class Gap:
             *("first", "last", "count", "kinds", "first_height", "last_height"),
             *("lost_stream", "first_sequence", "last_sequence"),
         ),
-        said="{count:,} events lost, ordinals {first} to {last}: {reason}",
+        said="{count:,} lost, ordinals {first} to {last}: {reason}",
         word="reason",
     )
 

@@ -30,6 +30,7 @@ from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
 from slipstream._platform import at_fork_in_child, write_patiently
 from slipstream.errors import ConfigError, SlipstreamError
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_log_line, ss_log_queue
@@ -321,7 +322,8 @@ class LogPump(Handle["ss_log_queue"]):
         unsaid, self._unsaid = self._unsaid, 0
         dropped = lib.ss_log_queue_dropped(queue) + unsaid
         if dropped:
-            text = f"{dropped} log lines were dropped: the queue was full"
+            text = counted(dropped, "log line was", "log lines were")
+            text += " dropped: the queue was full"
             self._hand_on(LogLine(lib.SLIPSTREAM_LOG_WARN, 0, text, time.time_ns()))
 
     def _pass_on_said(self, until_ns: int) -> None:

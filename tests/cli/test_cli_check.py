@@ -114,7 +114,7 @@ def test_findings_are_told_with_rule_and_fix(told, run, bad, tmp_path: Path) -> 
     assert "slipstream.h:" in words
     assert "fix Compile with `-fvisibility=hidden`." in words
     assert "1 crash, 1 warn; seed 1;" in words
-    assert "not conformant: 1 of 2 checks fail" in words
+    assert "not conformant: 1 of 2 checks failed" in words
     (file,) = told("check", bad, *only)["files"]
     assert file["counts"]["crash"] == file["counts"]["warn"] == 1
     assert file["checks"][0]["findings"] == ["it exports helper"]

@@ -14,7 +14,7 @@ from slipstream.check.inspection import Inspection
 from slipstream.check.inspection import inspect as look_into
 from slipstream.check.library_file import describe_keys
 from slipstream.library import kind_name, kinds_in_words
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 from ._output import emit
 from ._tables import Cell, show_table
@@ -105,7 +105,7 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
         return
     if found.library != found.path:
         yield "library", str(found.library)
-    yield "file", f"{file}, {found.size:,} bytes"
+    yield "file", f"{file}, {counted(found.size, 'byte')}"
     yield "sha256", found.sha256
     if file.build_id:
         yield "build id", file.build_id

@@ -12,6 +12,7 @@ from slipstream.errors import CaptureError, ConfigError
 from slipstream.server.sources.addresses import parse_address
 from slipstream.server.sources.pace import Speed, parse_speed
 from slipstream.server.sources.producer import FileProducer, NotSettled
+from slipstream.text import counted
 
 from ._errors import FAILED, Ended
 from ._output import emit
@@ -67,5 +68,5 @@ def replay(*, file: str, to: str, speed: str, as_json: bool) -> int:
         emit(json.dumps(said) + "\n")
     else:
         lost = f"; dead {said['dead']}, told {said['told']}" if said["dead"] or said["told"] else ""
-        emit(f"{producer.sent:,} events sent and settled in {said['seconds']} s{lost}\n")
+        emit(f"{counted(producer.sent, 'event')} sent and settled in {said['seconds']} s{lost}\n")
     return 0

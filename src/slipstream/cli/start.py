@@ -18,6 +18,7 @@ from slipstream.server.log_file import LogFile
 from slipstream.server.settings import NETWORKS, Options, understand
 from slipstream.server.settings import Settings as Understood
 from slipstream.server.sources.addresses import CannotBind
+from slipstream.text import counted
 
 from ._errors import BAD_EVENTS, FAILED, Ended
 from ._logging import Settings
@@ -234,7 +235,7 @@ def start(settings: Settings, /, *, check_config: bool, log_file: Path | None, *
     if check_config:
         wanted = [] if understood.packages is None else understood.packages.providers
         number = len(understood.configs) + len(wanted)
-        emit(f"nothing is wrong: {number} plugin{'' if number == 1 else 's'}\n")
+        emit(f"nothing is wrong: {counted(number, 'plugin')}\n")
         return 0
     reopen = _nothing if log_file is None else _to_file(log_file)
     daemon = Daemon(understood, show=_show, reopen_log=reopen)

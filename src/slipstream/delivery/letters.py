@@ -17,6 +17,7 @@ from slipstream._native.handle import Handle
 from slipstream._platform import make_private_folder
 from slipstream.capture import CaptureWriter, DamagedCapture, open_for_append
 from slipstream.errors import CaptureError
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,7 +162,7 @@ def save_undelivered(frames: Iterable[bytes], folder: Path | None, name: str) ->
                 capture.close()
     if kept == lost == 0:
         return ""
-    told = f"{kept + lost} events were not acknowledged"
+    told = counted(kept + lost, "event was", "events were") + " not acknowledged"
     if problem:
         return f"{told}, {problem}: 0 kept, {lost} lost before"
     return f"{told}, written to {folder}/{where}: {kept} kept, {lost} lost before"

@@ -27,7 +27,7 @@ from slipstream.packages.names import SUFFIX, PackageName
 from slipstream.packages.sealed import MEBIBYTE, MOST_BYTES, Sealed
 from slipstream.packages.settings import Central
 from slipstream.packages.trust import MINISIGN, MOST_KEY_BYTES, OPENPGP
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 INDEX = "index.json"
 _MOST_INDEX = 16 * MEBIBYTE
@@ -348,7 +348,7 @@ class CentralClient:
         begun = part.size if part is not None and goes_on else 0
         if said + begun > most:
             raise PackageError(
-                f"{printable(url)} is said to have {said + begun} bytes, more than "
+                f"{printable(url)} is said to have {counted(said + begun, 'byte')}, more than "
                 f"{most // 1024} KiB",
                 "tell whoever runs the central",
             )
@@ -388,7 +388,7 @@ class CentralClient:
             self._progress(have, max(said + begun, have))
             yield piece
         if said >= 0 and have - begun != said:
-            raise _Passing(f"{have - begun} bytes came, and {said} were said to")
+            raise _Passing(f"only {have - begun} of {counted(said, 'byte')} came")
 
     def _check_status(self, response: Any, url: str, part: _Part | None) -> None:
         code = response.status_code

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from slipstream.errors import PackageError
 from slipstream.packages.sealed import MEBIBYTE, MOST_BYTES
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 MOST_FILES = 1000
 MOST_RATIO = 100
@@ -116,7 +116,8 @@ class Zip:
             raise self._no_end()
         _, disk, first_disk, here, count, length, at, comment = _END.unpack_from(data, end)
         if comment:
-            raise self.refuse(f"its end record says that {comment} bytes follow, and none do")
+            follow = counted(comment, "byte follows", "bytes follow")
+            raise self.refuse(f"its end record says that {follow}, and none do")
         if end >= 20 and bytes(data[end - 20 : end - 16]) == _LOCATOR_MAGIC:
             raise self.refuse("it has a zip64 end record; a package is never so large")
         if disk or first_disk:
@@ -128,7 +129,9 @@ class Zip:
 
     def _check_end(self, count: int, here: int, over: int, end: int) -> None:
         if here != count:
-            raise self.refuse(f"its end record says {count} entries, and {here} on this disk")
+            raise self.refuse(
+                f"its end record says {counted(count, 'entry', 'entries')}, and {here} on this disk"
+            )
         if count == 0:
             raise self.refuse("there is nothing in it")
         if count > MOST_FILES:
@@ -137,8 +140,7 @@ class Zip:
             raise self.refuse("its directory is said to reach over its end record")
         if over < end:
             raise self.refuse(
-                f"{end - over} bytes stand before it, or between its directory and its end "
-                "record, that do not belong to it"
+                f"{_stand(end - over)} before it, or between its directory and its end record"
             )
 
     def _no_end(self) -> PackageError:
@@ -149,7 +151,7 @@ class Zip:
             (comment,) = struct.unpack_from("<H", tail, found + _END.size - 2)
             if comment == behind:
                 return self.refuse("it has a comment, in which anything could hide")
-            return self.refuse(f"{behind} bytes are appended after its end")
+            return self.refuse(f"{counted(behind, 'byte is', 'bytes are')} appended after its end")
         if len(self._data) >= 4 and bytes(self._data[:4]) == _LOCAL_MAGIC:
             return self.refuse("it is cut off: its end record is missing", "fetch it again")
         return self.refuse("it is not a zip file", "name a package")
@@ -165,7 +167,9 @@ class Zip:
             found.append((local, entry, flags))
             total += entry.size
         if at != end:
-            raise self.refuse(f"its directory has {end - at} bytes more than its entries")
+            raise self.refuse(
+                f"its directory has {counted(end - at, 'byte')} more than its entries"
+            )
         if total > MOST_BYTES:
             raise self.refuse(
                 f"what is in it is {total // MEBIBYTE} MiB, more than {MOST_BYTES // MEBIBYTE}"
@@ -184,11 +188,11 @@ class Zip:
                 raise self.refuse(f"{_shown(entry.name)} overlaps another entry")
             if local > covered:
                 where = "before its first entry" if covered == 0 else f"before {_shown(entry.name)}"
-                raise self.refuse(f"{local - covered} bytes stand {where} that belong to no entry")
+                raise self.refuse(f"{_stand(local - covered)} {where} and in no entry")
             whole, covered = self._check_local(local, entry, flags, directory)
             self.entries[entry.name] = whole
         if covered != directory:
-            raise self.refuse(f"{directory - covered} bytes stand before its directory unused")
+            raise self.refuse(f"{_stand(directory - covered)} before its directory unused")
 
     def _read_central(self, at: int, end: int, number: int) -> tuple[int, int, Entry, int]:
         if at + _CENTRAL.size > end or bytes(self._data[at : at + 4]) != _CENTRAL_MAGIC:
@@ -377,7 +381,7 @@ class Zip:
             crc = zlib.crc32(piece, crc)
             yield piece
         if left:
-            raise self.refuse(f"{name} unpacks to {left} bytes fewer than it says")
+            raise self.refuse(f"{name} unpacks to {counted(left, 'byte')} fewer than it says")
         if crc != entry.crc:
             raise self.refuse(f"{name} has another checksum than it says: it is damaged")
 
@@ -421,6 +425,10 @@ class Zip:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _stand(count: int) -> str:
+    return counted(count, "byte stands", "bytes stand")
 
 
 def _shown(name: str) -> str:

@@ -22,6 +22,7 @@ from slipstream.errors import ConfigError
 from slipstream.server.answers import Refused
 from slipstream.server.routes import SCOPES
 from slipstream.server.token_files import SECRET_BYTES, Issued, Key, Known, TokenFiles, new_key
+from slipstream.text import counted
 
 ALGORITHM = "HS256"
 AUDIENCE = "slipstream-admin"
@@ -89,7 +90,7 @@ class Tokens:
         if secret is not None:
             if len(secret) < SHORT_SECRET_BYTES:
                 raise ConfigError(
-                    f"the secret for tokens has {len(secret)} bytes",
+                    f"the secret for tokens has {counted(len(secret), 'byte')}",
                     f"give one of {SECRET_BYTES} random bytes: openssl rand -base64 32",
                 )
             self._given = [Key("given", secret, 0.0)]

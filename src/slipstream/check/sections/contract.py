@@ -12,6 +12,7 @@ from slipstream.check import samples
 from slipstream.check.samples import Frame
 from slipstream.check.trial import Findings, Trial, answer, check
 from slipstream.events import AppEvent
+from slipstream.text import counted
 
 _AGAIN = (lib.SLIPSTREAM_RETRY, lib.SLIPSTREAM_NO_MEMORY, lib.SLIPSTREAM_TIMEOUT)
 _AT_ONCE_MS = 1000
@@ -71,7 +72,7 @@ def ack(trial: Trial) -> Findings:
     value = played.one(lib.SS_PLAYED_VALUE, acked)
     flushed = not any(trial.failures(played, lib.SS_PLAY_FLUSH))
     if value is not None and flushed and value.a < value.b:
-        yield f"after flush only {value.a} of {value.b} events are acknowledged"
+        yield f"flush acknowledged only {value.a:,} of {counted(value.b, 'event')}"
 
 
 @check("contract.gap-alone")

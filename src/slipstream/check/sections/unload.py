@@ -74,7 +74,7 @@ def slope(trial: Trial, script: Script, cycle: Script, times: int, what: str) ->
     if heap >= times * _SLOPE:
         yield f"the heap grows by {heap // times:,} bytes with each {what}"
     if mappings * 2 >= times:
-        yield f"{mappings / times:.3g} mappings are left after each {what}"
+        yield f"mappings left after each {what}: {mappings / times:.3g}"
 
 
 @check("unload.two-copies")

@@ -25,6 +25,7 @@ from slipstream.server.sources.wire import (
     read_mark,
     take_stream,
 )
+from slipstream.text import counted
 
 PRODUCERS_MAX = 64
 LARGE = 1 << 20  # bytes; a frame above this needs a place
@@ -103,7 +104,8 @@ class Listener:
         if now - self._minute >= 60:
             if self._lines > _LINES_A_MINUTE:
                 left_out = self._lines - _LINES_A_MINUTE
-                self._say(logging.WARNING, f"{left_out} lines on producers were left out", {})
+                text = counted(left_out, "line on producers was", "lines on producers were")
+                self._say(logging.WARNING, f"{text} left out", {})
             self._lines, self._minute = 0, now
         self._lines += 1
         if self._lines <= _LINES_A_MINUTE:

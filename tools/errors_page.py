@@ -116,7 +116,7 @@ def _text(node: ast.expr | None) -> str | None:
 
 
 def _counted(node: ast.expr) -> str | None:
-    """What stands for `slipstream.text.counted`: the number, and what is said of many; else None."""
+    """What stands for a call of `counted`: the number, and what is said of many; else None."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         return None
     if node.func.id != "counted":

@@ -60,7 +60,7 @@ def read_frames(file: BinaryIO, name: str) -> Iterator[bytes]:
     Only the frames' lengths are checked here; decoding and sending check the rest.
 
     Args:
-        file: Open behind the header.
+        file: Open, after the header.
         name: For messages.
 
     Raises:

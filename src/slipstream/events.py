@@ -300,7 +300,7 @@ class PeerSeen:
 
 @dataclass(frozen=True, slots=True)
 class PeerForgotten:
-    """The host has forgotten a peer, and so must whoever keeps something of it."""
+    """The host has forgotten a peer, and a plugin must delete what it keeps of it."""
 
     kind: ClassVar[EventKind] = EventKind.PEER_FORGOTTEN
     layout: ClassVar[Layout] = Layout(spans=(Span("peer"),), said="{peer} is forgotten")

@@ -71,7 +71,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 
 
 class FieldFormatter(logging.Formatter):
-    """Writes the fields of a record behind its text, as ``name=value``."""
+    """Writes the fields of a record after its text, as ``name=value``."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """Return the text of a record, its fields included."""

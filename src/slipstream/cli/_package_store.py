@@ -129,7 +129,7 @@ def verifying(command: Callable[..., Any]) -> Callable[..., Any]:
             "--plugins.skipverify",
             "skip_verify",
             is_flag=True,
-            help="Do not look at signatures; plugins.lock is looked at all the same.",
+            help="Do not check signatures; plugins.lock is still checked.",
         ),
     ):
         with_flags = option(with_flags)
@@ -159,7 +159,7 @@ def _placed(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="DIR",
             envvar="SLIPSTREAM_DATA_DIR",
             type=click.Path(path_type=Path),
-            help="The daemon's folder, where packages lie unless baseDir says otherwise.",
+            help="The daemon's folder, where packages are unless baseDir says otherwise.",
         ),
         click.option(
             "--plugins",
@@ -167,7 +167,7 @@ def _placed(command: Callable[..., Any]) -> Callable[..., Any]:
             envvar="SLIPSTREAM_PLUGINS",
             default="plugins.json",
             show_default=True,
-            help="The settings file; plugins.lock lies beside it.",
+            help="The settings file; plugins.lock is beside it.",
         ),
     ):
         with_place = option(with_place)

@@ -88,7 +88,12 @@ _path = click.Path(path_type=Path)
     type=click.Path(),
     help="Events that the plugin accepts: JSON lines or a capture.",
 )
-@click.option("--quirks", metavar="FILE", type=_path, help="Why the plugin is unusual.")
+@click.option(
+    "--quirks",
+    metavar="FILE",
+    type=_path,
+    help="The quirks file, which says why the plugin is unusual.",
+)
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0, 2**63 - 1), default=DEFAULT_SEED,
     show_default=True, help="The start of all random choices.",

@@ -102,7 +102,7 @@ _OPTIONS = (
         "--listen",
         metavar="ADDRESS",
         multiple=True,
-        help="Take events of producers: unix:PATH or tcp:HOST:PORT. May be given several times.",
+        help="Accept events from producers: unix:PATH or tcp:HOST:PORT. May be given several times.",
     ),
     click.option(
         "--record",
@@ -135,9 +135,7 @@ _OPTIONS = (
         show_default=True,
         help="Where REST is served.",
     ),
-    click.option(
-        "--norest", is_flag=True, help="Serve no REST; the admin socket is there all the same."
-    ),
+    click.option("--norest", is_flag=True, help="Serve no REST; the admin socket is still there."),
     click.option(
         "--rest-rps",
         type=float,

@@ -65,7 +65,7 @@ class PluginConfig:
         flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
         grants: What the plugin may ask of the application.
         call_timeout: The longest that the plugin waits for an answer of the application.
-        retry: How an event is offered again for which the plugin has asked.
+        retry: How an event is offered again that the plugin has answered with RETRY.
         restart: How a crashed worker is started again.
         limits: What a worker may take.
         user: The user that a worker runs as; None: the host's user.
@@ -75,7 +75,7 @@ class PluginConfig:
         source: The config file; None if there is none.
         folder: The folder from which relative paths count.
         document: The values with their places in the file, for errors; None if there is none.
-        content: Where the library's bytes are read that were checked, instead of `libpath`.
+        content: The file that holds the library's checked bytes, instead of `libpath`.
         own_from: Where the plugin's own keys come from, if they are not to be shown; else "".
     """
 

@@ -119,7 +119,7 @@ def tell_of_waiting(folder: Path | None, name: str, pump: LogPump) -> None:
     if sizes:
         pump.say(
             logging.WARNING,
-            "files of events that were not delivered wait: redeliver or remove them",
+            "there are files of undelivered events: redeliver or remove them",
             {"plugin": name, "folder": str(folder), "files": len(sizes), "bytes": sum(sizes)},
         )
 

@@ -99,7 +99,7 @@ class Reloadable(Delivery, Generic[V]):
 
     @property
     def dead_letter_file(self) -> Path | None:
-        """Where the events are kept that it refuses for good; None: nowhere."""
+        """The file with the events that it refuses for good; None: they are not kept."""
         return self._letters.path
 
     @property

@@ -59,8 +59,8 @@ def build(  # noqa: PLR0913 - what may be said of a package
     """Make a package.
 
     Args:
-        source: A library; or a folder with a library, a ``plugin-meta.json`` if it likes, and what
-            else belongs to it.
+        source: A library; or a folder with a library and what belongs to it, perhaps with a
+            ``plugin-meta.json``.
         out: The folder that the package is written to.
         name: Its name, if nothing else says it.
         version: Its version, likewise.

@@ -163,7 +163,7 @@ class Producer(asyncio.Protocol, Inlet):
         listener = self._listener
         if len(listener.producers) >= PRODUCERS_MAX or self._path.is_stopping:
             said: dict[str, object] = {"producer": self.name, "connected": len(listener.producers)}
-            listener.say(logging.WARNING, "a producer too many was turned away", said)
+            listener.say(logging.WARNING, "one producer too many was turned away", said)
             self._is_lost = True
             transport.abort()
             return

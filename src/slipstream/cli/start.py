@@ -102,7 +102,8 @@ _OPTIONS = (
         "--listen",
         metavar="ADDRESS",
         multiple=True,
-        help="Accept events from producers: unix:PATH or tcp:HOST:PORT. May be given several times.",
+        help="Accept events from producers: unix:PATH or tcp:HOST:PORT. May be given several "
+        "times.",
     ),
     click.option(
         "--record",

@@ -294,7 +294,7 @@ def test_lines_around_a_crash_stand_in_their_order(compile_plugin) -> None:
         "plugin loaded",
         *["last words", "worker crashed"] * 3,
         "an event crashed it three times",
-        "1 events were not delivered (ordinals 1 to 1); the plugin is told by a GAP",
+        "1 event was not delivered (ordinals 1 to 1); the plugin is told by a GAP",
     ]
 
 

@@ -22,7 +22,7 @@ it is used. This page is made of the checks' catalogue by `tools/checks_page.py`
 A finding of a `fail` check means that the plugin breaks the contract; of a `warn` check that it
 will make trouble somewhere; of a `note` check that it could be better. Those with a * are part of
 `--quick`. The number is the line of [slipstream.h](../include/slipstream.h) in which the rule
-stands. `slipstream checks --explain ID` says why a rule is there, how to mend what breaks it, and
+stands. `slipstream checks --explain ID` says why a rule is there, how to fix what breaks it, and
 shows a few lines that keep it.
 """
 

@@ -107,12 +107,23 @@ def _text(node: ast.expr | None) -> str | None:
             if isinstance(one, ast.Constant):
                 parts.append(_plain(str(one.value)))
             elif isinstance(one, ast.FormattedValue):
-                parts.append(_word(one.value))
+                parts.append(_counted(one.value) or _word(one.value))
         return "".join(parts)
     if isinstance(node, ast.IfExp):
         texts = [_text(one) for one in (node.body, node.orelse)]
         return " / ".join(one for one in texts if one) or None
     return None
+
+
+def _counted(node: ast.expr) -> str | None:
+    """What stands for a call of `counted`: the number, and what is said of many; else None."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        return None
+    if node.func.id != "counted":
+        return None
+    number, *forms = node.args
+    words = [str(form.value) for form in forms if isinstance(form, ast.Constant)]
+    return f"{_word(number)} {_plain(words[1] if len(words) > 1 else words[0] + 's')}"
 
 
 def _plain(text: str) -> str:

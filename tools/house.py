@@ -61,7 +61,7 @@ _HOSTING = (*_WORKING, "delivery", "loaded", "manager")
 
 PYTHON = {
     "errors": Room("what can go wrong"),
-    "text": Room("texts, safe to show"),
+    "text": Room("texts, safe to show; counts"),
     "tables": Room("rows, for notebooks"),
     "extras": Room("libraries that only some need", ("errors",)),
     "_native": Room("the one door to the core", ("errors",)),
@@ -70,19 +70,19 @@ PYTHON = {
     "events": Room("events as dataclasses", ("errors", "_native")),
     "peers": Room("what an application with peers offers", ("errors", "_native")),
     "frames": Room("events as bytes", ("errors", "_native", "events")),
-    "capture": Room("files of frames", (*_SENDING, "_platform")),
+    "capture": Room("files of frames", (*_SENDING, "text", "_platform")),
     "status": Room("states and counters, in words", ("_native",)),
     "config": Room("what a config file says", ("errors", "text", "_platform", "files")),
     "library": Room(
         "may it be loaded; what it says; its copy",
         ("errors", "text", "_platform", "files", "_native", "config"),
     ),
-    "logs": Room("lines from the core, for logging", ("errors", "_native", "_platform")),
-    "aleo": Room("Aleo text and bytes: a leaf", ("errors", "events")),
+    "logs": Room("lines from the core, for logging", ("errors", "text", "_native", "_platform")),
+    "aleo": Room("Aleo text and bytes: a leaf", ("errors", "text", "events")),
     "streams": Room(
         "files of events in every form", (*_SENDING, "text", "files", "capture", "aleo")
     ),
-    "delivery": Room("how events reach a plugin", (*_WORKING, "_platform")),
+    "delivery": Room("how events reach a plugin", (*_WORKING, "text", "_platform")),
     "loaded": Room("the loaded plugins", (*_WORKING, "delivery", "tables")),
     "manager": Room("PluginManager", (*_WORKING, "delivery", "loaded", "tables")),
     "__init__": Room("the names of the package", _HOSTING),
@@ -102,7 +102,9 @@ PYTHON = {
             "__init__",
         ),
     ),
-    "testing": Room("what plugin authors test with", (*_HOSTING, "_platform", "check", "__init__")),
+    "testing": Room(
+        "what plugin authors test with", (*_HOSTING, "text", "_platform", "check", "__init__")
+    ),
     "cli": Room(
         "the commands",
         (

@@ -272,8 +272,8 @@ void ss_log_queue_tell_withheld(ss_log_queue *q, uint32_t at_once) {
             (at_once == 0 && atomic_load_explicit(&r->state, memory_order_relaxed) >> 32 == second))
             continue;
         const uint32_t withheld = atomic_exchange_explicit(&r->withheld, 0, memory_order_relaxed);
-        snprintf(text, sizeof text, "suppressed %u lines: more than %u came in a second", withheld,
-                 (uint32_t)SS_LINES_A_SECOND);
+        snprintf(text, sizeof text, "suppressed %u %s: more than %u came in a second", withheld,
+                 ss_text_form(withheld, "line", "lines"), (uint32_t)SS_LINES_A_SECOND);
         ss_log_queue_tell(q, SLIPSTREAM_LOG_WARN,
                           atomic_load_explicit(&r->log_id, memory_order_relaxed), text);
     }

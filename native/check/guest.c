@@ -63,14 +63,14 @@ static int32_t is_stopping(void *ctx) {
 static int32_t counter_add(void *ctx, const char *name, const char *label, uint64_t amount) {
     const int32_t status = ss_host_metrics_table.counter_add(ctx, name, label, amount);
     if (status == SLIPSTREAM_INVALID_ARGUMENT)
-        misused("counter_add", "a name or a label that is none, or the name of a gauge");
+        misused("counter_add", "an invalid name or label, or the name of a gauge");
     return status;
 }
 
 static int32_t gauge_set(void *ctx, const char *name, const char *label, double value) {
     const int32_t status = ss_host_metrics_table.gauge_set(ctx, name, label, value);
     if (status == SLIPSTREAM_INVALID_ARGUMENT)
-        misused("gauge_set", "a name or a label that is none, or the name of a counter");
+        misused("gauge_set", "an invalid name or label, or the name of a counter");
     return status;
 }
 

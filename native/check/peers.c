@@ -131,7 +131,7 @@ static int32_t send(void *ctx, uint32_t how, const uint8_t *peer, size_t peer_le
     if (status == SLIPSTREAM_WRONG_STATE)
         return status;
     if (how != SLIPSTREAM_PEER_DIRECT && how != SLIPSTREAM_PEER_ROUTED)
-        return wrong(guest, "send", "to send in a way that there is not");
+        return wrong(guest, "send", "with an unknown way to send");
     if (peer == NULL || peer_len == 0)
         return wrong(guest, "send", "without a peer");
     if (name == NULL || name_len == 0)

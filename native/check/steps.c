@@ -161,7 +161,7 @@ static void play(const ss_play_step *step, const void *data) {
         acked(step);
         break;
     default:
-        ss_give_up("the script has a step that is none");
+        ss_give_up("the script has an unknown step");
     }
 }
 

@@ -63,7 +63,7 @@ void ss_threads_choose(uint32_t at, size_t stack) {
         return;
     chosen->is_there = true;
     if (!start(&chosen->thread, stack, call, chosen))
-        ss_give_up("no thread is to be had");
+        ss_give_up("cannot start a thread");
 }
 
 void ss_threads_run(void (*function)(void *), void *argument) {
@@ -107,5 +107,5 @@ void ss_threads_race(uint32_t count, void (*function)(void *, uint32_t), void *a
     for (uint32_t i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
     if (started < count)
-        ss_give_up("so many threads are not to be had");
+        ss_give_up("cannot start so many threads");
 }

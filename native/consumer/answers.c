@@ -57,7 +57,7 @@ static void tell_now_and_then(retry *r, uint64_t now) {
         return;
     r->tell_ns = now + TELL_EVERY_MS * MS;
     ss_log_queue_format(r->l->host->log, SLIPSTREAM_LOG_WARN, r->l->host->log_id,
-                        "still retrying ordinal %llu, for %.0f s: what is behind it waits",
+                        "still retrying ordinal %llu, for %.0f s: what comes after it waits",
                         (unsigned long long)r->ordinal, seconds_since(r->since_ns));
 }
 

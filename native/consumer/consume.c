@@ -129,7 +129,7 @@ static int32_t deliver_gap(loop *l) {
 static int32_t damaged(loop *l) {
     atomic_store_explicit(&l->control->damaged, 1, memory_order_relaxed);
     ss_log_queue_format(l->host->log, SLIPSTREAM_LOG_ERROR, l->host->log_id,
-                        "the ring is damaged behind ordinal %llu: something has written into it",
+                        "the ring is damaged after ordinal %llu: something has written into it",
                         (unsigned long long)l->acks.done);
     return SS_CONSUMED_DAMAGED;
 }

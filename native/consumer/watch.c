@@ -129,7 +129,7 @@ void ss_watched_add(ss_watched *watched) {
         if (!ss_os_thread_start(&all.thread, run, (void *)all.number)) {
             all.number = 0;
             ss_log_queue_format(watched->log, SLIPSTREAM_LOG_ERROR, watched->log_id,
-                                "no thread to be had: nobody notices if it is stuck");
+                                "cannot start a thread: nobody notices if it is stuck");
         }
     }
     if (all.number != 0) {

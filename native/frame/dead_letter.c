@@ -206,9 +206,10 @@ static bool append(ss_letters *self) {
         return true;
     const char *why = errno == 0 ? "it takes nothing" : strerror(errno);
     ss_log_queue_format(self->log, SLIPSTREAM_LOG_ERROR, self->log_id,
-                        "cannot write to the dead-letter file: %s; %u refused events are counted "
-                        "and not kept",
-                        why, (unsigned)self->count);
+                        "cannot write to the dead-letter file: %s; %u refused %s counted and "
+                        "not kept",
+                        why, (unsigned)self->count,
+                        ss_text_form(self->count, "event is", "events are"));
     self->is_broken = !sized || !ss_os_file_cut(self->fd, size);
     return false;
 }

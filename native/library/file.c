@@ -129,9 +129,9 @@ static bool check_info(const char *shown, const ss_file *found, ss_refusal *why)
     } troubles[] = {
         [SS_INFO_NOT_DATA] = {SS_REFUSED_INFO_MISPLACED, "is exported, but not as data",
                               "write it with SLIPSTREAM_INFO, or as a constant array of bytes"},
-        [SS_INFO_OUTSIDE] = {SS_REFUSED_INFO_MISPLACED, "lies outside of what the file holds",
+        [SS_INFO_OUTSIDE] = {SS_REFUSED_INFO_MISPLACED, "is outside of what the file holds",
                              "give it its text where it is defined, and link again"},
-        [SS_INFO_WRITABLE] = {SS_REFUSED_INFO_MISPLACED, "lies in a section that can be written to",
+        [SS_INFO_WRITABLE] = {SS_REFUSED_INFO_MISPLACED, "is in a section that can be written to",
                               "make it a constant array of bytes, not a pointer to a text"},
         [SS_INFO_NO_MAGIC] = {SS_REFUSED_INFO_UNREADABLE,
                               "does not begin with SLIPSTREAM_INFO_MAGIC (SLIPINFO1, a line end)",
@@ -156,7 +156,7 @@ bool ss_file_check_exports(const char *shown, const ss_file *found, ss_refusal *
                   damaged ? "the file ends too early, or contradicts itself"
                           : "what a library for this machine exports is not read here");
         return ss_advise(why, damaged ? "build or copy it again and compare the sizes"
-                                      : "look at it on a machine of its kind");
+                                      : "look at it on a machine of that kind");
     }
     if (found->has_constructor && found->constructor_is_function)
         return check_info(shown, found, why);

@@ -43,7 +43,7 @@ static bool advise(const ss_library *library, const char *reason, ss_refusal *wh
                               "room, or earlier; where that is not enough, start the host with "
                               "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=BYTES");
     if (strstr(reason, "failed to map") != NULL)
-        return ss_advise(why, "its copy lies in %.*s: that is mounted noexec, or memory is short; %s",
+        return ss_advise(why, "its copy is in %.*s: that is mounted noexec, or memory is short; %s",
                          folder, path,
                          elsewhere ? "let the host write into the library's own folder, or set "
                                      "TMPDIR to another one"
@@ -51,7 +51,7 @@ static bool advise(const ss_library *library, const char *reason, ss_refusal *wh
     if (strstr(reason, "cannot open shared object file") == NULL || !elsewhere)
         return ss_advise(why, "see which library or symbol is missing: " SS_OS_LIST_NEEDED " %s",
                          shown);
-    return ss_advise(why, "the host may not write into the library's folder, so its copy lies in "
+    return ss_advise(why, "the host may not write into the library's folder, so its copy is in "
                           "%.*s, which is $ORIGIN there: let the host write into %.*s, or name "
                           "that in LD_LIBRARY_PATH",
                      folder, path, (int)folder_len(shown), shown);
@@ -88,7 +88,7 @@ ss_constructor ss_library_open(ss_library *library, ss_refusal *why) {
                   shown);
     } else if (ss_os_find_not_executable(&address, 1) >= 0) {
         ss_refuse(why, SS_REFUSED_NO_CONSTRUCTOR,
-                  "%s exports %s as a function, but it lies in memory that cannot be executed",
+                  "%s exports %s as a function, but it is in memory that cannot be executed",
                   shown, SLIPSTREAM_CONSTRUCTOR);
         ss_advise(why, "define it as in slipstream.h, as a function that returns the table");
     } else {

@@ -175,7 +175,8 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
                             "on_broadcast returned %d, which is no answer to it",
                             (int)status);
     if (count > 1)
-        snprintf(behind, sizeof behind, ", and %u events behind it", count - 1);
+        snprintf(behind, sizeof behind, ", and %u %s after it", count - 1,
+                 ss_text_form(count - 1, "event", "events"));
     ss_log_queue_format(log, SLIPSTREAM_LOG_ERROR, log_id,
                         "on_broadcast returned %s (%d) for %s, ordinal %llu, sequence %llu%s%s%s%s",
                         ss_status_name(status), (int)status, kind, (unsigned long long)ordinal,
@@ -201,8 +202,8 @@ void ss_host_judge_status(ss_host *host, const char *function, int32_t status) {
 void ss_host_log_gap(ss_log_queue *log, uint32_t log_id, uint64_t first, uint64_t last) {
     ss_log_queue_format(
         log, SLIPSTREAM_LOG_WARN, log_id,
-        "%llu events were not delivered (ordinals %llu to %llu); the plugin is told by "
-        "a GAP",
-        (unsigned long long)(last - first + 1), (unsigned long long)first,
+        "%llu %s not delivered (ordinals %llu to %llu); the plugin is told by a GAP",
+        (unsigned long long)(last - first + 1),
+        ss_text_form(last - first + 1, "event was", "events were"), (unsigned long long)first,
         (unsigned long long)last);
 }

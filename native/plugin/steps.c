@@ -79,7 +79,7 @@ static void read_claims(ss_plugin *self) {
             ss_log_queue_format(
                 self->host.log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, self->host.log_id,
                 "payload name %u is empty, unreadable or longer than %d bytes; it and "
-                "those behind it are not routed",
+                "those after it are not routed",
                 (unsigned)i, CLAIM_ROOM - 1);
             break;
         }
@@ -133,7 +133,7 @@ static void open_plugin(ss_plugin *self) {
         const bool gave = ss_host_error(&self->host, own, sizeof own) > 0;
         ss_refuse(why, SS_REFUSED_CONSTRUCTOR_REFUSED, "%s refused to be created: %s", shown,
                   gave ? own : "it returned NULL and gave no reason");
-        ss_advise(why, "the plugin's own documentation knows more");
+        ss_advise(why, "the plugin's own documentation may say more");
         return;
     }
     if (!ss_table_check(table, shown, &self->table, why))

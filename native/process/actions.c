@@ -1,6 +1,8 @@
 /* actions: does what was decided. */
 #include "process/supervised.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,9 +48,9 @@ static void run_next(ss_supervised *w, bool flush_each) {
     ss_lock_release(&w->queue->lock);
     if (w->at.load_reason == SLIPSTREAM_LOAD_RESTART)
         ss_log_queue_format(w->supervisor->log, SLIPSTREAM_LOG_WARN, p->spec->values.log_id,
-                            "restarted after it %s; %llu events are delivered again from "
-                            "ordinal %llu on",
+                            "restarted after it %s; %llu %s delivered again from ordinal %llu on",
                             w->last_end, (unsigned long long)again,
+                            ss_text_form(again, "event is", "events are"),
                             (unsigned long long)acked + 1);
     w->current = p;
     w->next = NULL;
@@ -127,8 +129,9 @@ static void say_exit(ss_supervised *w) {
 
 static void quarantine(ss_supervised *w, const ss_action *action) {
     char reason[sizeof w->info.reason];
-    snprintf(reason, sizeof reason, "%u crashes within %.0f s, the last: %s",
-             (uint32_t)action->number, (double)w->spec->values.window_ms / 1000, action->text);
+    snprintf(reason, sizeof reason, "%u %s within %.0f s, the last: %s",
+             (uint32_t)action->number, ss_text_form(action->number, "crash", "crashes"),
+             (double)w->spec->values.window_ms / 1000, action->text);
     ss_supervised_log(w, SLIPSTREAM_LOG_ERROR,
                       "quarantined: too many crashes; it waits for resume");
     ss_supervised_show(w, reason);

@@ -70,11 +70,11 @@ static void find_status(const ss_generation *generation, ss_report *report) {
 static const char *of_a_worker(int exit_code) {
     switch (exit_code) {
     case SS_EXIT_HOST_GONE:
-        return ", as a worker does that has lost its host";
+        return ", which a worker does when it has lost its host";
     case SS_EXIT_PROTOCOL:
-        return ", as a worker does that does not understand its host";
+        return ", which a worker does when it does not understand its host";
     case SS_EXIT_SET_UP:
-        return ", as a worker does that gets no memory or no descriptor (ulimit -v, ulimit -n)";
+        return ", which a worker does when it gets no memory or descriptor (ulimit -v, ulimit -n)";
     default:
         return "";
     }

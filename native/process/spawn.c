@@ -233,7 +233,7 @@ ss_generation *ss_generation_start(const char *program, ss_kept_spec *spec, ss_r
         generation->started_ns + (uint64_t)spec->values.load_timeout_ms * 1000000;
     if (!say_start(generation, ss_ring_bytes(ring), overflow)) {
         snprintf(why->text, sizeof why->text, "the paths of the plugin are too long");
-        why->hint = "let the library and its config lie in a folder with a shorter path";
+        why->hint = "put the library and its config into a folder with a shorter path";
         ss_generation_free(generation, NULL);
         return NULL;
     }

@@ -1,6 +1,7 @@
 #include "ring/losses.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <slipstream.h>
 #include <stdio.h>
@@ -42,8 +43,9 @@ static void tell(ss_losses *losses, uint64_t ordinal, uint64_t now) {
                             (unsigned long long)ordinal, why);
     else
         ss_log_queue_format(losses->log, SLIPSTREAM_LOG_WARN, losses->log_id,
-                            "%llu events were lost since the last such line, %llu in all: %s",
+                            "%llu %s lost since the last such line, %llu in all: %s",
                             (unsigned long long)(losses->all - losses->told),
+                            ss_text_form(losses->all - losses->told, "event was", "events were"),
                             (unsigned long long)losses->all, why);
     losses->told = losses->all;
     losses->told_at = now;

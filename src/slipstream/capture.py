@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from slipstream import _platform
 from slipstream._native import lib
 from slipstream.errors import CaptureError
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def read_frames(file: BinaryIO, name: str) -> Iterator[bytes]:
     Only the frames' lengths are checked here; decoding and sending check the rest.
 
     Args:
-        file: Open behind the header.
+        file: Open, after the header.
         name: For messages.
 
     Raises:
@@ -73,13 +74,15 @@ def read_frames(file: BinaryIO, name: str) -> Iterator[bytes]:
         if len(head) == 4 and not (_FRAME_HEADER <= size <= _FRAME_MAX and size % 8 == 0):
             raise CaptureError(
                 f"{name}: frame {number}, at byte {offset}, claims a length of {size}",
-                f"the file is damaged from there on; the {number} frames before it are good",
+                "the file is damaged from there on; the "
+                f"{counted(number, 'frame before it is', 'frames before it are')} good",
             )
         frame = head + file.read(size - 4) if len(head) == 4 else head
         if len(head) < 4 or len(frame) < size:
             raise CaptureError(
                 f"{name}: cut off inside of frame {number}, at byte {offset}",
-                f"its writer was stopped in the middle; the {number} frames before it are good",
+                "its writer was stopped in the middle; the "
+                f"{counted(number, 'frame before it is', 'frames before it are')} good",
             )
         yield frame
         offset += size

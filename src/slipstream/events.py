@@ -245,7 +245,7 @@ class Gap:
             *("first", "last", "count", "kinds", "first_height", "last_height"),
             *("lost_stream", "first_sequence", "last_sequence"),
         ),
-        said="{count:,} events lost, ordinals {first} to {last}: {reason}",
+        said="{count:,} lost, ordinals {first} to {last}: {reason}",
         word="reason",
     )
 
@@ -300,7 +300,7 @@ class PeerSeen:
 
 @dataclass(frozen=True, slots=True)
 class PeerForgotten:
-    """The host has forgotten a peer, and so must whoever keeps something of it."""
+    """The host has forgotten a peer, and a plugin must delete what it keeps of it."""
 
     kind: ClassVar[EventKind] = EventKind.PEER_FORGOTTEN
     layout: ClassVar[Layout] = Layout(spans=(Span("peer"),), said="{peer} is forgotten")

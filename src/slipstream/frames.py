@@ -193,7 +193,7 @@ def encode(event: Event) -> bytes:
 
     Raises:
         BroadcastError: It would be larger than 64 MiB.
-        FrameError: An `AppEvent` has a kind that is none of an application.
+        FrameError: The kind of an `AppEvent` is not 32 to 63.
         TypeError, OverflowError: A field has a wrong type, or a number does not fit.
     """
     frame: bytes = _ENCODERS[type(event)](event, _ALL_KINDS)
@@ -222,7 +222,7 @@ _BUILDERS = {kind: _builder(of) for kind, of in CLASSES.items() if of is not Gap
 
 
 def decode(buffer: Buffer, offset: int = 0) -> tuple[Event, int]:
-    """Return the event of the frame at `offset`, and the offset behind it.
+    """Return the event of the frame at `offset`, and the offset after it.
 
     Args:
         buffer: Bytes that hold a frame there.

@@ -45,7 +45,7 @@ HEADS = ("plugin", "version", "mode", "state", "delivered", "waiting", "dead", "
 class Plugin:
     """A loaded plugin. Its values are read when they are asked for; it is never stale.
 
-    In a forked child of its host whatever changes raises `ClosedError`, its `repr` too.
+    In a forked child of its host all that may change raises `ClosedError`, its `repr` too.
     """
 
     def __init__(self, delivery: Delivery) -> None:
@@ -78,7 +78,7 @@ class Plugin:
         return f"<Plugin {self.name} {self.version} {self.mode} {self.state}>"
 
     def row(self) -> tuple[object, ...]:
-        """What stands of it in a table, as `HEADS` names it."""
+        """Its row in a table, whose columns `HEADS` names."""
         status, counters = self.status, self.counters
         state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
         events = (counters.delivered, counters.waiting, counters.dead, counters.lost)
@@ -119,7 +119,7 @@ class Plugin:
 
     @property
     def info(self) -> PluginInfo | None:
-        """What its file says of it, if it does; None for a plugin written in Python."""
+        """What its file says about it; None if that is nothing, or it is written in Python."""
         return self.delivery.identity.info
 
     @property
@@ -156,12 +156,12 @@ class Plugin:
 
     @property
     def pid(self) -> int | None:
-        """The process of its worker, for a debugger say; None in other modes."""
+        """The process of its worker, such as for a debugger; None in other modes."""
         return self.delivery.pid or None
 
     @property
     def last_crash(self) -> CrashReport | None:
-        """What is known of the last time its worker has crashed; None if it has not."""
+        """What is known of the last crash of its worker; None if it has not crashed."""
         return self.delivery.last_crash
 
     @property
@@ -176,7 +176,7 @@ class Plugin:
 
     @property
     def dead_letter_file(self) -> Path | None:
-        """Where the events are kept that it refuses for good; None: nowhere."""
+        """The file with the events that it refuses for good; None: they are not kept."""
         return self.delivery.dead_letter_file
 
     @property

@@ -30,6 +30,7 @@ from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
 from slipstream._platform import at_fork_in_child, write_patiently
 from slipstream.errors import ConfigError, SlipstreamError
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from slipstream._native.cdef import ss_log_line, ss_log_queue
@@ -70,7 +71,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 
 
 class FieldFormatter(logging.Formatter):
-    """Writes the fields of a record behind its text, as ``name=value``."""
+    """Writes the fields of a record after its text, as ``name=value``."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """Return the text of a record, its fields included."""
@@ -225,7 +226,7 @@ class LogPump(Handle["ss_log_queue"]):
             lib.ss_log_queue_release(queue)
             super().close()
             raise SlipstreamError(
-                "no thread to be had for log lines", "check the limit on processes: ulimit -u"
+                "cannot start a thread for log lines", "check the limit on processes: ulimit -u"
             ) from None
 
     def open_log(self, name: str) -> int:
@@ -321,7 +322,8 @@ class LogPump(Handle["ss_log_queue"]):
         unsaid, self._unsaid = self._unsaid, 0
         dropped = lib.ss_log_queue_dropped(queue) + unsaid
         if dropped:
-            text = f"{dropped} log lines were dropped: the queue was full"
+            text = counted(dropped, "log line was", "log lines were")
+            text += " dropped: the queue was full"
             self._hand_on(LogLine(lib.SLIPSTREAM_LOG_WARN, 0, text, time.time_ns()))
 
     def _pass_on_said(self, until_ns: int) -> None:

@@ -262,7 +262,7 @@ class PluginManager(metaclass=_ShowsNative):
                 f"cannot {what}: another load or unload takes longer than {patience:g} seconds"
                 if patience
                 else f"cannot {what}: another load or unload is under way",
-                "look at the states in list of plugins: one is loading or unloading",
+                "look at the states of the plugins: one is loading or unloading",
             )
         self._controller = threading.get_ident()
         try:
@@ -347,9 +347,9 @@ class PluginManager(metaclass=_ShowsNative):
         """Add a plugin that is a Python object, called inline.
 
         Args:
-            plugin: Has `name`, `subscribed_events()` and `on_broadcast(event)`; `on_load(context)`
-                or `on_load()`, `on_unload()`, `version` and `payload_names()` if it likes. Those
-                named `on_` may be coroutine functions; see `slipstream.PluginContext`.
+            plugin: Has `name`, `subscribed_events()` and `on_broadcast(event)`; may have
+                `on_load(context)` or `on_load()`, `on_unload()`, `version` and `payload_names()`.
+                Those named `on_` may be coroutine functions; see `slipstream.PluginContext`.
             grants: What it may ask of the application, as in a config: of send, peers,
                 identity.sign and identity.open.
             call_timeout: The longest wait for an answer of the application, in seconds.
@@ -499,7 +499,7 @@ class PluginManager(metaclass=_ShowsNative):
         """Hold a plugin's events back.
 
         In mode inline a GAP tells the plugin which events it has missed. In the other modes they
-        wait in its ring; only when that is full, they are lost, and told.
+        wait in its ring. Only if the ring is full they are lost, and a GAP tells the plugin.
 
         Args:
             name: Its name in this host.
@@ -535,8 +535,8 @@ class PluginManager(metaclass=_ShowsNative):
                 and processes flush side by side, inline ones one after the other.
 
         Raises:
-            FlushTimeout: Some plugin did not get there; its message says which and how far,
-                and who took the time of those for which none was left.
+            FlushTimeout: A plugin did not get there; the message says which and how far, and
+                which plugins took the time if none was left for others.
         """
         with self._controlling("flush"):
             self._loaded.flush(timeout, list(self._loaded.plugins.values()))
@@ -629,8 +629,8 @@ class PluginManager(metaclass=_ShowsNative):
     def peer_forgotten(self, peer: bytes) -> None:
         """Tell the plugins that a peer was forgotten: an event PEER_FORGOTTEN.
 
-        Each that subscribes gets it, whatever another does with it, and again after a crash until
-        it has acknowledged it: so none keeps what it should wipe.
+        Each subscriber gets it, whatever another plugin does with it, and gets it again after a
+        crash until it has acknowledged it. So no plugin keeps what it should delete.
 
         Args:
             peer: The application's bytes for it.
@@ -649,9 +649,9 @@ class PluginManager(metaclass=_ShowsNative):
             events: What `broadcast` takes.
 
         Returns:
-            How long it took, in seconds. It grows where plugins do not keep up: an inline plugin
-            that works long, a full ring with ``overflow: "block"``. Whoever awaits it sends no
-            faster than they take.
+            How long it took, in seconds. It grows when plugins do not keep up: an inline plugin
+            that takes long, a full ring with ``overflow: "block"``. Code that awaits it sends
+            events no faster than plugins take them.
 
         Raises:
             SlipstreamError: What `broadcast_many` raises.
@@ -692,12 +692,12 @@ class PluginManager(metaclass=_ShowsNative):
 
 
 def enable_crash_handler() -> None:
-    """Tell on standard error, from now on, if this process falls: by SIGSEGV, SIGABRT and the like.
+    """From now on, say on standard error if this process crashes, by SIGSEGV, SIGABRT and the like.
 
     The line names the function and the plugin that was being called in mode inline or thread, the
-    last ordinal that it got, and the file and offset of the instruction; behind it stand the log
-    lines that nobody has read. Then whoever handled the signal before gets it. Where a plugin
-    calls exit(), function and plugin are told, too. The commands do this by themselves.
+    last ordinal that it got, and the file and offset of the instruction; after it come the log
+    lines that were not read yet. Then the previous handler gets the signal. If a plugin calls
+    exit(), the function and the plugin are named, too. The commands do all this by themselves.
     """
     _native.lib.ss_crash_tell_all()
 

@@ -49,7 +49,7 @@ class PeerDirectory(Protocol):
         """Return what a peer calls itself; None if the peer, or its name, is not known."""
 
     def peer_at(self, index: int) -> bytes | Awaitable[bytes | None] | None:
-        """Return peer number `index`, from 0; None behind the last one."""
+        """Return peer number `index`, from 0; None after the last one."""
 
 
 class ControlSender(Protocol):
@@ -150,7 +150,7 @@ class AsksPeers(Protocol):
         """Return what a peer calls itself; None if it is not known."""
 
     def peer_at(self, index: int) -> bytes | None:
-        """Return peer number `index`, from 0; None behind the last one."""
+        """Return peer number `index`, from 0; None after the last one."""
 
 
 class UsesIdentity(Protocol):

@@ -70,13 +70,13 @@ class Counters:
         delivered: Those that it took and acknowledged.
         dead: Those that it refused for good, by a status or by crashing on them.
         told: Those that were lost, and whose GAP it acknowledged.
-        undelivered: Those that an unload has left, lost ones that it was not told of included.
+        undelivered: Those left at an unload, with lost ones that it was not told of.
         waiting: Those of which none of this is known yet.
         dead_unkept: How many of the dead are in no dead-letter file.
         lost: Events that were lost so far, told or not.
-        lost_for: The same by reason, as the GAP has it; reasons that there were.
+        lost_for: The same by reason, as a GAP names it; only reasons that occurred.
         ring_bytes: The size of its ring; 0 where it has none.
-        ring_used: What of it is in use.
+        ring_used: How much of it is in use.
         acknowledged: The last acknowledged ordinal.
         retrying: The ordinal that is offered again until it is taken; 0 if none is.
         retrying_since: Since when, in seconds since 1970 UTC; 0 if none is.
@@ -145,7 +145,7 @@ class Calls:
         denied: Calls that its config does not grant.
         retries: Calls that were told to come again, since too much waited already.
         timeouts: Questions whose answer did not come in time.
-        nonsense: How often what it has written could not be read; more than 0 is a broken plugin.
+        nonsense: How often its calls could not be read; more than 0 means a broken plugin.
     """
 
     sent: int = 0

@@ -1,4 +1,4 @@
-"""Texts that others have written: made safe to show, and read strictly."""
+"""Texts of others, made safe to show or read strictly; numbers with what they count."""
 
 from __future__ import annotations
 
@@ -36,3 +36,17 @@ def read_hex(text: str) -> int:
     if _HEX.fullmatch(text) is None:
         raise ValueError(text)
     return int(text, 16)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number and what is counted, in the form that goes with it.
+
+    Args:
+        number: How many.
+        one: What is said after 1, such as "event" or "event was".
+        many: What is said after any other number; by default `one` with an s.
+
+    Returns:
+        Such as "1,250 events".
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

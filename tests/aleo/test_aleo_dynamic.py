@@ -89,7 +89,7 @@ def test_what_is_no_name_is_shown_as_a_field(change: tuple[bytes, bytes]) -> Non
     [
         (RECORD_BYTES[:1] + b"\x00" + RECORD_BYTES[2:], "form 0 of a dynamic record is unknown"),
         (NAMES_BYTES[:1] + b"\x02" + NAMES_BYTES[2:], "form 2 of a dynamic future is unknown"),
-        (RECORD_BYTES[:-1], "needs 1 bytes"),
+        (RECORD_BYTES[:-1], "needs 1 byte "),
         (NAMES_BYTES[:-1], "needs 32 bytes"),
         (RECORD_BYTES + b"\0", "left over"),
         (NAMES_BYTES + b"\0", "left over"),

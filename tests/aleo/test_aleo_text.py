@@ -116,7 +116,7 @@ def test_refused(text: str, message: str) -> None:
         ("{ program_id: a.aleo, function_name: f }", "expected ','"),
         ("{ program_id: a.aleo, function_name: u8, arguments: [] }", "literal type"),
         ("value(0x0)", "expected (0x...)"),
-        ("value(0x00)", "needs 1 bytes"),
+        ("value(0x00)", "needs 1 byte "),
     ],
 )
 def test_refused_values(text: str, message: str) -> None:

@@ -78,7 +78,7 @@ def test_quirks_that_are_none(tmp_path: Path, text: str, message: str) -> None:
     given.write_text(text)
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         quirks_of(tmp_path / "mine.so", given)
-    with pytest.raises(ConfigError, match="file of quirks .* is a folder"):
+    with pytest.raises(ConfigError, match="quirks file .* is a folder"):
         quirks_of(tmp_path / "mine.so", tmp_path)
 
 

@@ -103,7 +103,7 @@ def test_a_good_plugin(told, run, examples) -> None:
     assert "1 pass; seed 77;" in out
 
 
-def test_findings_are_told_with_rule_and_mend(told, run, bad, tmp_path: Path) -> None:
+def test_findings_are_told_with_rule_and_fix(told, run, bad, tmp_path: Path) -> None:
     only = ("--only", r"binary.exports|events.over-read")
     code, out, _ = run("check", bad, *only)
     assert code == 1
@@ -112,9 +112,9 @@ def test_findings_are_told_with_rule_and_mend(told, run, bad, tmp_path: Path) ->
     assert "- on_broadcast, BLOCK, " in words
     assert "past the end of the" in words
     assert "slipstream.h:" in words
-    assert "mend Compile with `-fvisibility=hidden`." in words
+    assert "fix Compile with `-fvisibility=hidden`." in words
     assert "1 crash, 1 warn; seed 1;" in words
-    assert "not conformant: 1 of 2 checks fail" in words
+    assert "not conformant: 1 of 2 checks failed" in words
     (file,) = told("check", bad, *only)["files"]
     assert file["counts"]["crash"] == file["counts"]["warn"] == 1
     assert file["checks"][0]["findings"] == ["it exports helper"]
@@ -180,7 +180,7 @@ def test_what_cannot_be_tried_here(told, run, tmp_path: Path, examples) -> None:
         (("x.so", "--duration", "soon"), "'soon' is no time: write 90s"),
         (("x.so", "--jobs", "0"), "0 is not in the range"),
         (("x.so", "--config", "gone.json5"), "gone.json5"),
-        (("x.so", "--quirks", "gone.json5"), "the file of quirks gone.json5"),
+        (("x.so", "--quirks", "gone.json5"), "the quirks file gone.json5"),
         (("x.so", "--events", "gone.jsonl"), "cannot open gone.jsonl"),
         (("gone.json5",), "gone.json5"),
         (("a.so", "b.so", "--fuzz"), "name one library only"),

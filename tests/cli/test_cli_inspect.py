@@ -66,8 +66,8 @@ def test_a_library_of_another_system_is_no_fault(command, tmp_path: Path, writer
     assert (found["format"], found["info"]["kinds"]) == (name, ["BLOCK", "40"])
     assert name in str(found["foreign"])
     shown = command("inspect", path).stdout
-    assert "not for here" in shown
-    assert "nothing is wrong with it, but not for this machine" in shown
+    assert "unusable here" in shown
+    assert "nothing is wrong with it, but it is not for this machine" in shown
 
 
 def test_what_is_refused(command, tmp_path: Path, examples) -> None:

@@ -40,7 +40,7 @@ CONFIGS = {
     "overflow": f'{GOOD}, overflow: "drop"',
     "open-folder": 'libpath: "open/tally.so"',
 }
-# Libraries that are none, or not for here: a config of that name gives each to `run`.
+# Libraries that are none, or not for this machine: a config of that name gives each to `run`.
 LIBRARIES = {
     "missing": ("does not exist", "build it, or correct libpath"),
     "picture": ("is not a shared library", "the compiled plugin (.so), not its source"),
@@ -68,7 +68,7 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     ("strat", 2, ("No such command 'strat'", "did you mean start?")),
     ("good.json5", 2, ("No such command", "run --slipstream-config good.json5 EVENTS")),
     ("tally.so", 2, ("No such command", "slipstream check tally.so")),
-    ("--slipstream-config good.json5 run", 2, ("options stand behind their command",)),
+    ("--slipstream-config good.json5 run", 2, ("options come after their command",)),
     ("plugins relaod tally", 2, ("No such command 'relaod'", "eload")),
     ("run", 2, ("EVENTS", "slipstream run --help")),
     ("run events.jsonl", 2, ("--slipstream-config", "slipstream run --help")),
@@ -91,7 +91,7 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     ("completion tcsh", 2, ("'tcsh' is not one of 'bash'",)),
     ("config", 2, ("ask for --schema", "slipstream config --help")),
     ("check", 2, ("name a library, or a config file",)),
-    ("check --only nonsense tally.so", 2, ("no check is left", "slipstream checks lists them")),
+    ("check --only nonsense tally.so", 2, ("no check matches", "slipstream checks lists them")),
     ("checks --explain events.overread", 2, ("did you mean events.over-read?",)),
     # Configs
     (
@@ -102,7 +102,7 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     (f"{RUN} tally.so events.jsonl", 3, ("is a library, and not the config", "libpath:")),
     (f"{RUN} x.toml events.jsonl", 3, ("is written in TOML", "write it as JSON5")),
     (f"{RUN} x.yaml events.jsonl", 3, ("is written in YAML", "write it as JSON5")),
-    (f"{RUN} picture.png events.jsonl", 3, ("is no text, and so no config", "the JSON5 file")),
+    (f"{RUN} picture.png events.jsonl", 3, ("is not text, and so not a config", "the JSON5 file")),
     (f"{RUN} folder.so events.jsonl", 3, ("folder", "JSON5 text file")),
     (f"{RUN} empty.json5 events.jsonl", 3, ("the config is empty", "write at least")),
     (f"{RUN} good.json5,x.json5 events.jsonl", 3, ("does not exist", "by an option of its own")),

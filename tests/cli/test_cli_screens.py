@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
-import subprocess
-import sys
 import unittest.mock
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from slipstream.cli._tables import show_table
 from slipstream.cli.bench import show_costs
 from slipstream.cli.top import Watched
 from slipstream.server import Tokens
+from support.daemon import Daemon as Process
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENS = Path(__file__).with_name("screens")
@@ -135,17 +135,21 @@ def letters(folder: Path) -> str:
     return f"{path} --slipstream-config {TALLY} --data-dir {folder}/data"
 
 
+def three(folder: Path) -> str:
+    """A file of three events."""
+    path = folder / "three.jsonl"
+    with (ROOT / EVENTS).open() as events:
+        path.write_text("".join(itertools.islice(events, 3)))
+    return str(path)
+
+
 @contextlib.contextmanager
 def daemon(folder: Path) -> Iterator[str]:
     """What takes events from producers."""
     address = f"unix:{folder}/node.sock"
-    words = ["-m", "slipstream", "record", address, str(folder / "taken.slip")]
-    taker = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL)
-    try:
+    with Process(folder, address, folder / "taken.slip", command="record") as taker:
+        taker.wait_for("recording")
         yield address
-    finally:
-        taker.terminate()
-        taker.wait(60)
 
 
 def folder_of(folder: Path) -> str:
@@ -169,7 +173,9 @@ SHOWN = {
     "top": ("", a_look),
     "bench": ("", costs),
     "new": ("new counter --folder {}/counter", folder_of),
+    "completion": ("completion bash", None),
     "config": ("config --cflags --libs", None),
+    "convert": ("convert {} -", three),
     "package-build": ("package build examples/tally/tally.so --out {}", folder_of),
     "package-keygen": ("package keygen --out {}", folder_of),
     "package-inspect": ("package inspect {}", package),
@@ -185,10 +191,8 @@ SHOWN = {
         folder_of,
     ),
 }
-# What is for programs alone, or the same as another.
-APART = {"completion", "convert"}
-# What is there to be copied: code, digests, paths.
-COPIED = {"checks", "config", "package-build", "package-verify"}
+# What is there to be copied, or for programs: code, digests, paths, JSON.
+COPIED = {"checks", "completion", "config", "convert", "package-build", "package-verify"}
 # What is another on each machine, or at each time.
 VOLATILE = [
     (r"[\d.]+ s \([\d,]+ a second\)", "N s (N a second)"),
@@ -204,6 +208,7 @@ VOLATILE = [
     (r"this machine:(.|\n)*(?=^\S+:)", ""),  # some lack something
     (r"all \d+ steps", "all N steps"),
     (r"\d\d:\d\d:\d\d UTC", "HH:MM:SS UTC"),
+    (r"^_slipstream_completion\(\) \{(.|\n)*", "what click makes\n"),  # as its version is
 ]
 
 
@@ -282,6 +287,6 @@ def test_events_fit_a_terminal_of_any_width(columns: int) -> None:
 
 def test_each_command_has_a_screen() -> None:
     first = {name.partition("-")[0].removesuffix("s") for name in SHOWN}
-    assert {name.removesuffix("s") for name in COMMANDS} - APART <= first
+    assert {name.removesuffix("s") for name in COMMANDS} <= first
     for file in SCREENS.iterdir():
         assert file.stem.rpartition("-")[0] in SHOWN, f"nobody compares {file.name}"

@@ -98,7 +98,7 @@ def test_each_kind(tmp_path: Path) -> None:
         "Payload         grüße from me: 0xfffe",
         "Payload         n: b  (routed)",
         f"App(40)         0x{'00' * 64}… (100 bytes)",
-        "Gap             1,234 events lost, ordinals 4 to 9: too large, paused",
+        "Gap             1,234 lost, ordinals 4 to 9: too large, paused",
     ]
     assert [line.split()[:2] for line in lines[:3]] == [["7", "3"], ["7", "-"], ["7", "5"]]
 

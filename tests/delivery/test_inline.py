@@ -309,7 +309,7 @@ def test_a_flush_without_time_does_not_pause(manager, compile_plugin, tmp_path) 
     native = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
     plugin = manager.load_plugin(native.config())
     manager.block(b"", 1)
-    with pytest.raises(FlushTimeout, match="no time for its flush"):
+    with pytest.raises(FlushTimeout, match="no time is left for its flush"):
         manager.flush(0)
     assert plugin.state is PluginState.RUNNING
     manager.block(b"", 2)

@@ -22,7 +22,7 @@ CYCLES = 30
 # The emulator does not know the first, and takes the second for granted without doing it.
 NOT_UNDER_QEMU = {"process_vm_readv", "MADV_WIPEONFORK"}
 RESTARTED = (
-    "restarted after it died of signal 11 (Segmentation fault); 1 events are delivered again "
+    "restarted after it died of signal 11 (Segmentation fault); 1 event is delivered again "
     "from ordinal 2 on"
 )
 DEAD_LETTER = "an event crashed it three times: it is a dead letter, the plugin gets a GAP"

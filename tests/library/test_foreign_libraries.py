@@ -78,7 +78,7 @@ def test_without_an_info(make) -> None:
         (plugin(INFO[:-1] + b" " * 66_000), Refusal.INFO_UNREADABLE, "is longer than"),
         (plugin(INFO[:-1]), Refusal.INFO_UNREADABLE, "has no NUL at its end"),
         ({**plugin(None), "slipstream_info_v1": Export(CODE, INFO, at=0x7000000)},
-         Refusal.INFO_MISPLACED, "lies outside of what the file holds"),
+         Refusal.INFO_MISPLACED, "is outside of what the file holds"),
         (plugin(INFO.replace(b'"abi": 1', b'"abi": 2')), Refusal.WRONG_ABI_MAJOR, "abi of its"),
     ],
 )  # fmt: skip

@@ -135,7 +135,7 @@ ASSEMBLY = """__asm__(".pushsection .rodata\\n.globl slipstream_info_v1\\n"
         ('__attribute__((visibility("default"))) char text[99] __asm__("slipstream_info_v1");',
          Refusal.INFO_MISPLACED, "can be written to", "constant array"),
         ('__asm__(".globl slipstream_info_v1\\n.set slipstream_info_v1, 0x7000000\\n");',
-         Refusal.INFO_MISPLACED, "lies outside of what the file holds", "link again"),
+         Refusal.INFO_MISPLACED, "is outside of what the file holds", "link again"),
         ('const char slipstream_info_v1[] = "{}";',
          Refusal.INFO_UNREADABLE, "does not begin with SLIPSTREAM_INFO_MAGIC", "begin it so"),
         ('const char slipstream_info_v1[] = "SLIPINFO1";',

@@ -118,7 +118,7 @@ def test_more_plugins_than_a_manager_takes() -> None:
             manager.install(RecordingPlugin(f"p{number}"))
         with pytest.raises(PluginLoadError) as caught:
             manager.install(RecordingPlugin("one-more"))
-        assert caught.value.message == "this manager has as many plugins as it takes"
+        assert caught.value.message == "this manager cannot take any more plugins"
         assert len(manager.plugins) == 256
 
 

@@ -72,7 +72,7 @@ def test_others_read_it_and_theirs_are_read(tmp_path: Path, library) -> None:
 
 
 def test_a_library_alone(tmp_path: Path, library) -> None:
-    with pytest.raises(PackageError, match="nothing says the name"):
+    with pytest.raises(PackageError, match="the name and version of .* are not known"):
         build(library(), tmp_path)
     made = build(library(), tmp_path, name="hello", version="1.0.0", anywhere=True)
     assert str(made.package) == "hello-1.0.0"

@@ -58,12 +58,12 @@ CASES: dict[str, tuple[bytes, str]] = {
     "backslash": (with_name("..\\evil"), "has a backslash"),
     "drive": (with_name("C:evil"), "has a colon"),
     "NUL": (with_name(b"evil\0.txt"), "has a NUL"),
-    "control character": (with_name(b"evil\x1b[2J"), "a character that is not seen"),
-    "right to left": (with_name("evil\u202etxt.so"), "a character that is not seen"),
+    "control character": (with_name(b"evil\x1b[2J"), "an invisible character"),
+    "right to left": (with_name("evil\u202etxt.so"), "an invisible character"),
     "empty name": (with_name(""), "an entry has no name"),
     "empty step": (with_name("a//b"), "has an empty step"),
     "dot step": (with_name("a/./b"), "has an empty step"),
-    "blank at the end": (with_name("evil.txt "), "ends with a blank or a dot"),
+    "blank at the end": (with_name("evil.txt "), "ends with a space or a dot"),
     "device name": (with_name("sub/NUL.txt"), "a device on some systems"),
     "no encoding": (with_name(b"\xff\xfe"), "is in no known encoding"),
     "not said to be UTF-8": (with_name("é", flags=0), "is in no known encoding"),
@@ -97,7 +97,7 @@ CASES: dict[str, tuple[bytes, str]] = {
         zip_of(*GOOD, Part(name="evil/", mode=0o100644)),
         "a file by its mode, and a folder",
     ),
-    "folder with content": (with_name("evil/", mode=0o040755), "the folder evil has a content"),
+    "folder with content": (with_name("evil/", mode=0o040755), "the folder evil has content"),
     # Too much.
     "10,000 files": (
         zip_of(meta(), SO, *(Part(name=f"f{n}") for n in range(9998))),
@@ -143,7 +143,7 @@ CASES: dict[str, tuple[bytes, str]] = {
         zip_of(*GOOD, Part(name="evil", is_listed=False)),
         "34 bytes stand before its directory",
     ),
-    "appended": (WHOLE + b"#!/bin/sh\n", "10 bytes are appended behind its end"),
+    "appended": (WHOLE + b"#!/bin/sh\n", "10 bytes are appended after its end"),
     "second archive": (WHOLE + WHOLE, "stand before it, or between its directory and its end"),
     "comment": (zip_of(*GOOD, end=End(comment=b"hi")), "it has a comment"),
     "comment that is none": (
@@ -151,8 +151,8 @@ CASES: dict[str, tuple[bytes, str]] = {
         "says that 5 bytes follow, and none do",
     ),
     "cut off": (WHOLE[:-30], "it is cut off"),
-    "no zip": (b"\x7fELF" + bytes(100), "it is no zip file"),
-    "nothing": (b"", "it is no zip file"),
+    "no zip": (b"\x7fELF" + bytes(100), "it is not a zip file"),
+    "nothing": (b"", "it is not a zip file"),
     "nothing in it": (zip_of(), "there is nothing in it"),
     "other name": (with_name("good", local_name=b"evil"), "good has another name at its own place"),
     "other size": (with_name("evil", local_size=9), "another size or checksum at its own place"),
@@ -168,7 +168,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     ),
     "wrong descriptor": (
         with_name("evil", flags=2048 | 8, local_crc=0, local_size=0, descriptor=bytes(12)),
-        "another size or checksum behind its data",
+        "another size or checksum after its data",
     ),
     "two sizes": (with_name("evil", size=2), "is stored as it is, and has two sizes"),
     "damaged deflate": (
@@ -177,7 +177,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     ),
     "behind deflate": (
         with_name("evil", method=8, packed=b"\3\0hidden", size=0, crc=0),
-        "bytes stand behind the compressed data",
+        "there are bytes after the compressed data",
     ),
     "cut deflate": (
         with_name("evil", method=8, packed=b"\0\3\0\xfc\xffab", size=2, crc=0),

@@ -206,8 +206,8 @@ CASES: dict[str, tuple[Make, str]] = {
     "two lengths": (
         at(ZIP, PLAIN + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), "ends early, or is none",
     ),
-    "long": (at(ZIP, response(b"abcdefghi", Content_Length=3)), "it is no zip file"),
-    "empty": (at(ZIP, response()), "it is no zip file"),
+    "long": (at(ZIP, response(b"abcdefghi", Content_Length=3)), "it is not a zip file"),
+    "empty": (at(ZIP, response()), "it is not a zip file"),
     "cut off and said so": (
         lambda w, p, _h: [response(w.zip[:2000])] if p.endswith(ZIP) else None, "it is cut off",
     ),
@@ -241,12 +241,12 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "signature of another file": (
         lambda w, p, _h: [response(w.other_signature)] if p.endswith(SIG) else None,
-        "is of other content than this",
+        "does not match this content",
     ),
     "signature of another key": (
-        lambda w, p, _h: [response(w.strange_signature)] if p.endswith(SIG) else None, "is by the key",
+        lambda w, p, _h: [response(w.strange_signature)] if p.endswith(SIG) else None, "was made with the key",
     ),
-    "signature that is none": (at(SIG, response(b"trust me")), "is none that minisign makes"),
+    "signature that is none": (at(SIG, response(b"trust me")), "is not one that minisign makes"),
     "no signature": (at(SIG, response(code="404 Not Found")), "has no signature"),
     "signature too large": (at(SIG, response(bytes(300_000))), "300000 bytes, more than 256 KiB"),
     # An index that lies.

@@ -55,8 +55,8 @@ def test_install_update_list_prune_remove(world, run) -> None:
     with Central(cert, files_of(www)) as central:
         where = ("--plugins", wants(central.url), "--data-dir", folder / "data")
         assert run("install", "--yes", *where) == f"{first.stem} is installed\n"
-        assert run("install", "--yes", *where) == "nothing is to be installed\n"
-        assert run("update", *where) == "nothing is to be updated\n"
+        assert run("install", "--yes", *where) == "nothing had to be installed\n"
+        assert run("update", *where) == "nothing had to be updated\n"
         run("central", www, second)
         assert json.loads(run("update", "--json", *where))["updated"][0]["package"] == second.stem
         # A central that offers less than what is locked may play an old list again.
@@ -72,7 +72,7 @@ def test_install_update_list_prune_remove(world, run) -> None:
     assert all(one["here"] and one["signer"].startswith("minisign:") for one in listed)
     assert "minisign:" in run("list", *where)
     # What the settings want stays, however old it is.
-    assert run("prune", "--keep", "1", *where) == "nothing is to be removed\n"
+    assert run("prune", "--keep", "1", *where) == "nothing had to be removed\n"
     assert run("remove", "hello", "1.1.0", *where) == f"{second.stem} is removed\n"
     with pytest.raises(PackageError, match="is not installed"):
         run("remove", "hello", "1.1.0", *where)
@@ -95,5 +95,5 @@ def test_inspect_verify_sign_keygen(world, run) -> None:
     with pytest.raises(PackageError, match="cannot sign"):
         run("sign", path, "--key", folder / "b.asc")
     run("keygen", "--out", folder, "--name", "c")
-    with pytest.raises(PackageError, match="is by the key"):
+    with pytest.raises(PackageError, match="was made with the key"):
         run("verify", path, "--key", folder / "c.pub")

@@ -122,10 +122,10 @@ def test_what_is_no_good_signature_is_refused(package, key) -> None:
     lines = good.splitlines()
     other = minisign.generate()
     cases = {
-        "is by the key": minisign.sign(other, package.sealed.view, "x"),
-        "is of other content": minisign.sign(key, memoryview(b"other"), "x"),
+        "was made with the key": minisign.sign(other, package.sealed.view, "x"),
+        "does not match this content": minisign.sign(key, memoryview(b"other"), "x"),
         "the comment of": good.replace("file:x", "file:y"),
-        "is none that minisign makes": "\n".join(lines[:2]),
+        "is not one that minisign makes": "\n".join(lines[:2]),
         "is damaged": good.replace(lines[1], lines[1][:-8]),
         "of an unknown algorithm": good.replace(lines[1], "QUFB" + lines[1][4:]),
     }
@@ -176,7 +176,7 @@ def test_gpg_s_are_good_here(package, tmp_path: Path) -> None:
             cert = TrustedKey("the key", public)
             assert signer_of(package, signatures, [cert], LOCAL) == f"openpgp:{cert.id}"
         made = run(program, *quick, "--detach-sign", home=home, given=b"0" * 64)
-        with pytest.raises(PackageError, match="or of another digest than"):
+        with pytest.raises(PackageError, match="or is for another digest than"):
             signer_of(package, {OPENPGP: made.stdout}, [cert], LOCAL)
         run(shutil.which("gpgconf") or "true", "--kill", "gpg-agent", home=home)
 
@@ -185,7 +185,7 @@ def test_of_another_key_or_none(package) -> None:
     secret, public = openpgp.generate("Ann <ann@example.org>")
     _, other = openpgp.generate("Eve <eve@example.org>")
     made = openpgp.sign(secret, package.digest, "it")
-    with pytest.raises(PackageError, match="is not by the key"):
+    with pytest.raises(PackageError, match="was not made with the key"):
         signer_of(package, {OPENPGP: made}, [TrustedKey("k", other)], LOCAL)
     with pytest.raises(PackageError, match="is no OpenPGP signature"):
         signer_of(package, {OPENPGP: b"x"}, [TrustedKey("k", public)], LOCAL)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
 _UPDATE = "on_broadcast, MAPPING_UPDATE"
 _EDGE = "memory ends where the frames end"
 _ONLY = "in memory that can only be read"
-_LATE = "read what it was given in an earlier call, and is not there any more"
+_LATE = "read what it was given in an earlier call, and is no longer there"
 BLAMED = {
     "entry.host-table": "the constructor: read 1 byte past the end of the host's table (80 bytes)",
     "entry.host-const": "the constructor: wrote to the host's table, which the plugin may only read",
@@ -23,7 +23,7 @@ BLAMED = {
     "events.under-read": "memory starts where the frames start: read 1 byte before the start of the",
     "events.const": f"{_UPDATE}, {_ONLY}: wrote to the 48-byte header, which the plugin may only",
     "events.retained": f"BLOCK, its memory is taken away after: {_LATE}",
-    "events.retained-by-thread": "crashed with SIGSEGV, in a thread of its own it seems",
+    "events.retained-by-thread": "crashed with SIGSEGV, apparently in a thread of its own",
     "events.short-fields": f"{_EDGE}: read 8 bytes past the end of the 1-byte key, the last of the",
     "events.no-nul": f"{_EDGE}: read 1 byte past the end of the 8-byte program_id, the last of",
     "events.truncated": f"48 of 168 bytes, {_EDGE}: read 4 bytes past the end of the frames (48",

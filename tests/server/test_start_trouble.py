@@ -112,7 +112,7 @@ def test_a_full_disk_is_told_and_holds_up_no_end(what: str, tmp_path: Path, tall
             size = file.stat().st_size
             resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size, size))
             made.sendall(reward(7000, 1))
-            text = "cannot be written down" if what == "streams" else "not recorded any more"
+            text = "cannot save which" if what == "streams" else "not recorded any more"
             assert daemon.wait_for(text)["level"] == "error"
             if what == "record":
                 transport = httpx.HTTPTransport(uds=str(tmp_path / "data" / "admin.sock"))

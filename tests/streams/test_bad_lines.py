@@ -17,9 +17,9 @@ PAYLOAD = '"kind": "Payload", "name": "n", "body": "b"'
     [
         (r'{"kind": "Payload", "name": "n", "body": "a\ud800b"}', r"\ud800 is one half of a"),
         (r'{"kind": "Payload", "name": "n", "body": "\udfff\ud800"}', r"\udfff is one half of a"),
-        (f'{{{PAYLOAD}, "body": "c"}}', "'body' stands in it twice"),
-        (f'{{{PAYLOAD}, "x": {{"a": 1}}, "y": {{"a": 2}}, "x" : 0}}', "'x' stands in it twice"),
-        (f'{{{PAYLOAD}, "a\\"b": 1, "a\\"b": 2}}', r"""'a\\"b' stands in it twice"""),
+        (f'{{{PAYLOAD}, "body": "c"}}', "'body' is in it twice"),
+        (f'{{{PAYLOAD}, "x": {{"a": 1}}, "y": {{"a": 2}}, "x" : 0}}', "'x' is in it twice"),
+        (f'{{{PAYLOAD}, "a\\"b": 1, "a\\"b": 2}}', r"""'a\\"b' is in it twice"""),
         (f'{{{PAYLOAD}, "block_height": {2**64 - 1}}}', "is how a frame says that there is none"),
         (f'{{{PAYLOAD}, "block_height": {2**64}}}', "block_height does not fit into 64 bits"),
         (f'{{{PAYLOAD}, "seq": {2**64 - 1}}}', "the sequence, which is seq + 1, does not fit"),

@@ -297,7 +297,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: object, said: str) -> None:
     assert got.error is not None
     assert f"{tmp_path / 'events.jsonl'}, line 3: " in got.error.message
     assert said in got.error.message
-    assert "the 1 events before it are good" in got.error.hint
+    assert "the 1 event before it is good" in got.error.hint
 
 
 def test_a_line_that_was_cut_off(tmp_path: Path) -> None:

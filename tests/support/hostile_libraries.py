@@ -184,7 +184,7 @@ COMPILED: list[Case] = [
     Case(
         "constructor is data that claims to be a function",
         Refusal.NO_CONSTRUCTOR,
-        "lies in memory that cannot be executed",
+        "is in memory that cannot be executed",
         "define it as in slipstream.h",
         whole='__asm__(".data\\n.globl slipstream_create_plugin_v1\\n"\n'
         '        ".type slipstream_create_plugin_v1, @function\\n"\n'

@@ -51,7 +51,7 @@ class Handle(Generic[P]):
 
     @property
     def pointer(self) -> P:
-        """What those who made it know it by.
+        """The pointer that the core knows it by.
 
         Raises:
             ClosedError: It is closed, or belongs to the parent of this process.
@@ -72,7 +72,7 @@ class Handle(Generic[P]):
         self.close()
 
     def asking(self) -> threading.RLock:
-        """Return the lock under which nobody closes it, for questions of any thread.
+        """Return the lock that keeps it from being closed, for questions of any thread.
 
         Raises:
             ClosedError: In a forked child; there the lock may be held for good.

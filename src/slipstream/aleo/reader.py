@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from slipstream.errors import AleoFormatError
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,14 +50,14 @@ class Reader:
         """Return the next `size` bytes."""
         start = self.position
         if size > self.end - start:
-            raise self.error(f"needs {size} bytes and has {self.end - start}")
+            raise self.error(f"needs {counted(size, 'byte')} and has {self.end - start}")
         self.position = start + size
         return self.data[start : self.position]
 
     def skip(self, size: int) -> None:
         """Step over `size` bytes without copying them."""
         if size > self.end - self.position:
-            raise self.error(f"needs {size} bytes and has {self.end - self.position}")
+            raise self.error(f"needs {counted(size, 'byte')} and has {self.end - self.position}")
         self.position += size
 
     def uint(self, size: int) -> int:
@@ -79,4 +80,5 @@ class Reader:
     def finish(self) -> None:
         """Refuse bytes that are left over: they would be lost when encoding again."""
         if self.position != self.end:
-            raise self.error(f"{self.end - self.position} bytes are left over")
+            over = counted(self.end - self.position, "byte is", "bytes are")
+            raise self.error(f"{over} left over")

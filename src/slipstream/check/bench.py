@@ -21,6 +21,7 @@ from slipstream.config import Mode, PluginConfig, load_config
 from slipstream.errors import ConfigError, PluginFailed
 from slipstream.events import EventKind
 from slipstream.manager import PluginManager
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from slipstream.events import Event
@@ -126,7 +127,7 @@ class _Side:
         if counters.dead or counters.lost or self.plugin.restarts:
             raise PluginFailed(
                 f"{self.plugin.name} did not take all events: {counters.dead} dead, "
-                f"{counters.lost} lost, {self.plugin.restarts} restarts",
+                f"{counters.lost} lost, {counted(self.plugin.restarts, 'restart')}",
                 "look at its log; give events that it takes with --events, or a --config",
             )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slipstream._native import lib
 from slipstream.check.symbols import symbolize
 from slipstream.errors import SlipstreamError
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from slipstream.check.play import Fault, Play
@@ -73,7 +74,7 @@ def _access(play: Play) -> str:
     name = _signal_name(play.signal)
     if fault.signal == 0 and play.signal == signal.SIGSEGV:
         # Ours are caught, but where a thread blocks them, as a plugin's own have to.
-        return f"crashed with {name}, in a thread of its own it seems"
+        return f"crashed with {name}, apparently in a thread of its own"
     if play.signal not in {signal.SIGSEGV, signal.SIGBUS} or fault.code not in {1, 2}:
         return f"crashed with {name}"
     did = {True: "wrote", False: "read", None: "touched"}[fault.is_write]
@@ -90,7 +91,7 @@ def _access(play: Play) -> str:
     if _distance(fault.address, start, length) < _PAGE:
         return f"{did} {_relative(play, start, length, what)}"
     if fault.code == _PROTECTED and any(step.is_taken_away for step in play.steps[: fault.step]):
-        return f"{did} what it was given in an earlier call, and is not there any more"
+        return f"{did} what it was given in an earlier call, and is no longer there"
     return f"crashed with {name}: {did} at {fault.address:#x}"
 
 
@@ -103,17 +104,13 @@ def _relative(play: Play, start: int, length: int, what: str) -> str:
     """Say where the address is relative to some bytes that are near."""
     at = play.fault.address - start
     if at < 0:
-        return f"{_bytes(-at)} before the start of {what}"
+        return f"{counted(-at, 'byte')} before the start of {what}"
     if at >= length:
         return _past(play, at, length, what)
     name = _field(play, at) if what == "the frames" else what
     if play.fault.gone or not play.fault.is_write:
         return f"{name} after the call had returned"
     return f"to {name}, which the plugin may only read"
-
-
-def _bytes(count: int) -> str:
-    return "1 byte" if count == 1 else f"{count} bytes"
 
 
 def _field(play: Play, at: int) -> str:
@@ -134,8 +131,10 @@ def _past(play: Play, at: int, length: int, what: str) -> str:
     spans = [f for f in fields if of_frame and f.name not in {"payload", "header"}]
     last = max(spans, key=lambda f: (f.length > 0, f.start + f.length), default=None)
     if last is None or last.start + last.length < length - 7:
-        return f"{_bytes(at - length + 1)} past the end of {what} ({length} bytes)"
-    behind = _bytes(at - last.start - last.length + 1)
+        return (
+            f"{counted(at - length + 1, 'byte')} past the end of {what} ({counted(length, 'byte')})"
+        )
+    behind = counted(at - last.start - last.length + 1, "byte")
     return f"{behind} past the end of the {last.length}-byte {last.name}, the last of the frame"
 
 

@@ -16,7 +16,7 @@ from slipstream.check.script import Script
 from slipstream.check.trial import DEADLINE
 from slipstream.errors import SlipstreamError
 from slipstream.files import FileProblem, read_small
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 if TYPE_CHECKING:
     from slipstream.check.subject import Subject
@@ -64,7 +64,7 @@ def fuzz(subject: Subject, seconds: float, seed: int, limit: int = 0) -> Fuzzed:
     if not frames:
         raise SlipstreamError(
             f"{printable(subject.path.name)} takes no kind of event that could be made up",
-            "give events of its own kinds with --events FILE, and see that "
+            "give events of its own kinds with --events FILE, and make sure that "
             "slipstream check --quick passes",
         )
     script = Script()
@@ -87,8 +87,8 @@ def fuzz(subject: Subject, seconds: float, seed: int, limit: int = 0) -> Fuzzed:
         )
     if not fell and any(played.of(lib.SS_PLAYED_UNPLAYED, fuzzing)):
         raise SlipstreamError(
-            f"{printable(subject.path.name)} ended itself after {rounds[-1].a:,} events, and did "
-            "not load again",
+            f"{printable(subject.path.name)} ended itself after "
+            f"{counted(rounds[-1].a, 'event')}, and did not load again",
             "slipstream check FILE says why",
         )
     if at_event:

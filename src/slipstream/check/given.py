@@ -130,7 +130,7 @@ def quirks_of(library: Path, given: Path | None = None) -> dict[str, str]:
 
 
 def _read_quirks(path: Path) -> dict[str, str]:
-    document = Document(path.absolute(), text=_text_of(path, "the file of quirks"))
+    document = Document(path.absolute(), text=_text_of(path, "the quirks file"))
     declared: dict[str, str] = {}
     for name, reason in document.root.items():
         if name not in QUIRKS:

@@ -14,7 +14,7 @@ from slipstream import __version__
 from slipstream._native import lib
 from slipstream.check.catalogue import catalogue, rule_line
 from slipstream.check.verdict import NO_VERDICT, Result, Verdict, level_of
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 if TYPE_CHECKING:
     from slipstream.check.catalogue import Check, Level
@@ -120,7 +120,9 @@ def merge(rounds: Iterable[Result]) -> Result:
     seconds = sum(result.seconds for result in results)
     if len(verdicts) == 1:
         return replace(first, seconds=seconds)
-    said = ", ".join(f"{verdict} {count} times" for verdict, count in verdicts.most_common())
+    said = ", ".join(
+        f"{verdict} {counted(count, 'time')}" for verdict, count in verdicts.most_common()
+    )
     examples = [f"{r.verdict}: {r.findings[0]}" for r in results if r.findings][:2]
     return Result(first.check, Verdict.BROKEN, (f"unstable: {said}", *examples), seconds)
 
@@ -247,7 +249,7 @@ def _add_case(suite: ET.Element, result: Result, counting: Sequence[Level]) -> s
         return "errors"
     if result.level is None:
         return ""
-    told = f"{text}\n\nmend: {_xml(check.mend)}"
+    told = f"{text}\n\nfix: {_xml(check.mend)}"
     if result.level in counting:
         failure = ET.SubElement(case, "failure", type=str(result.verdict), message=first)
         failure.text = told

@@ -206,7 +206,7 @@ class Trial:
         self._needs_exploring()
         if not any(self.subject.samples()):
             if self.subject.formless:
-                self.skip("it takes no event of its own kinds that is made up: give --events")
+                self.skip("it accepts no made-up event of its own kinds: give some with --events")
             self.skip("it subscribes to no kind of which there is a sample")
 
     def _needs_exploring(self) -> None:

@@ -17,7 +17,7 @@ import click
 from slipstream import __version__
 from slipstream._native import lib
 
-from ._errors import USAGE, Failure, failure_of, report
+from ._errors import USAGE, Failure, Stopped, failure_of, report
 from ._logging import FORMATS, LEVELS, Settings, configure
 from ._output import close_streams, emit, set_apart
 
@@ -25,7 +25,7 @@ from ._output import close_streams, emit, set_apart
 # when its command is wanted, since some need a while for that.
 COMMANDS = {
     "bench": ("bench", "Measure what an event costs with a plugin."),
-    "check": ("check", "Try whether plugins keep the contract."),
+    "check": ("check", "Test whether plugins keep the contract."),
     "checks": ("checks", "List the checks, and explain one."),
     "completion": ("completion", "Write a completion script for bash, zsh or fish."),
     "config": ("config", "Say what plugins are built with, and what a config may hold."),
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = USAGE
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler
+    except (Exception, KeyboardInterrupt, Stopped) as error:  # noqa: BLE001 - the outermost handler
         failure = failure_of(error)
         _answer(failure, given)
         report(failure, traceback="--debug" in given)

@@ -17,7 +17,7 @@ from slipstream.check.report import CANNOT_RUN, FORM, NOT_CONFORMANT, OK
 from slipstream.check.subject import Subject
 from slipstream.check.suite import explore
 from slipstream.errors import SlipstreamError
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 from ._check_report import wrapped
 from ._errors import Ended
@@ -110,11 +110,12 @@ def _as_json(
 
 def _told(done: Fuzzed, again: Again, kept: Path | None, seed: int, took: float) -> list[str]:
     guided = (
-        f"{done.edges} edges of its code seen, {done.kept} events kept for more"
+        f"{counted(done.edges, 'edge')} of its code seen, "
+        f"{counted(done.kept, 'event')} kept for more"
         if done.edges is not None
         else "at random: it was not built with -fsanitize-coverage"
     )
-    lines = [f"{done.tried:,} events in {took:.1f} s, seed {seed}", guided]
+    lines = [f"{counted(done.tried, 'event')} in {took:.1f} s, seed {seed}", guided]
     if done.finding:
         verdict = click.style(f"{'timeout' if done.timed_out else 'crash':<{_MARGIN}}", fg="red")
         lines.append(verdict + wrapped(printable(done.finding), _MARGIN)[_MARGIN:])
@@ -144,5 +145,5 @@ def repeat_kept(subject: Subject, again: Again, kept: Path, data: bytes, *, as_o
         verdict = click.style(f"{'timeout' if played.timed_out else 'crash':<{_MARGIN}}", fg="red")
         emit(verdict + wrapped(printable(finding), _MARGIN)[_MARGIN:] + "\n")
     else:
-        emit("it bears this event; what crashed before may need those that came before it\n")
+        emit("it survives this event; what crashed before may need those that came before it\n")
     return NOT_CONFORMANT if finding else OK

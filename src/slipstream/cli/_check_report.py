@@ -13,7 +13,7 @@ import slipstream
 from slipstream.check.catalogue import rule_line
 from slipstream.check.report import CANNOT_RUN, CHECKER_FAILED, OK, Report
 from slipstream.check.verdict import Result, Verdict
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 from ._output import emit
 from ._tables import screen_width
@@ -89,7 +89,7 @@ def _finding(result: Result) -> Iterator[str]:
         yield " " * _MARGIN + "- " + lines[_MARGIN + 2 :]
     if result.level is not None:
         yield from rule_lines(check)
-        yield wrapped(check.mend, _MARGIN, "  mend")
+        yield wrapped(check.mend, _MARGIN, "  fix")
     if result.repeat:
         yield wrapped(result.repeat, _MARGIN, "  again")
 
@@ -127,13 +127,13 @@ def _verdict(report: Report, fail_on: Level) -> str:
         return f"no verdict: {report.subject.foreign}"
     untried = report.counts[Verdict.UNTRIED]
     if report.level is None and code == CANNOT_RUN and untried:
-        return f"no verdict: {untried} of {len(report.results)} checks could not be tried{part}"
+        return f"no verdict: {untried} of {counted(count, 'check')} could not be tried{part}"
     if report.level is None:
         passed = report.counts[Verdict.PASS]
         failed = sum(result.level == "fail" for result in report.results)
         if not failed:
-            return f"no verdict: {passed} checks passed, and the others were skipped"
-        return f"not conformant: {failed} of {len(report.results)} checks fail{part}"
+            return f"no verdict: {counted(passed, 'check')} passed, and the others were skipped"
+        return f"not conformant: {failed} of {counted(count, 'check')} failed{part}"
     below = "" if code == OK else f", which is not enough here (--fail-on {fail_on})"
     return f"{_ABOVE[report.level]}{below}{part}"
 
@@ -151,6 +151,7 @@ def _skips(report: Report) -> Iterator[str]:
         some = ", ".join(ids) if len(ids) <= 4 else f"{len(ids)} checks"
         yield click.style(wrapped(f"skipped: {some}: {why}", 2), dim=True)
     if waiting:
-        need = "1 check needs another" if waiting == 1 else f"{waiting} checks need others"
-        said = f"skipped: {need}, which did not pass or {'was' if waiting == 1 else 'were'} skipped"
+        one = "check needs another, which did not pass or was skipped"
+        many = "checks need others, which did not pass or were skipped"
+        said = f"skipped: {counted(waiting, one, many)}"
         yield click.style(wrapped(said, 2), dim=True)

@@ -136,7 +136,7 @@ def _not_understood(error: click.UsageError) -> tuple[str, str]:
         asked = _command_meant(error) if message.startswith("No such command") else ""
         return message, f"{asked or _config_meant(error)}{command} --help"
     if error.ctx is not None and error.ctx.parent is None:
-        asked = f"options stand behind their command: slipstream run {error.option_name} ...; "
+        asked = f"options come after their command: slipstream run {error.option_name} ...; "
     else:
         meant = _meant(error)
         asked = f"did you mean {meant}? " if meant else ""

@@ -129,7 +129,7 @@ def verifying(command: Callable[..., Any]) -> Callable[..., Any]:
             "--plugins.skipverify",
             "skip_verify",
             is_flag=True,
-            help="Do not look at signatures; plugins.lock is looked at all the same.",
+            help="Do not check signatures; plugins.lock is still checked.",
         ),
     ):
         with_flags = option(with_flags)
@@ -159,7 +159,7 @@ def _placed(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="DIR",
             envvar="SLIPSTREAM_DATA_DIR",
             type=click.Path(path_type=Path),
-            help="The daemon's folder, where packages lie unless baseDir says otherwise.",
+            help="The daemon's folder, where packages are unless baseDir says otherwise.",
         ),
         click.option(
             "--plugins",
@@ -167,7 +167,7 @@ def _placed(command: Callable[..., Any]) -> Callable[..., Any]:
             envvar="SLIPSTREAM_PLUGINS",
             default="plugins.json",
             show_default=True,
-            help="The settings file; plugins.lock lies beside it.",
+            help="The settings file; plugins.lock is beside it.",
         ),
     ):
         with_place = option(with_place)
@@ -247,7 +247,7 @@ def _tell(done: list[Archive], word: str, *, as_json: bool) -> None:
         said = [{"package": str(one.package), "sha256": one.digest} for one in done]
         emit(json.dumps({word: said}) + "\n")
         return
-    emit("".join(f"{one.package} is {word}\n" for one in done) or f"nothing is to be {word}\n")
+    emit("".join(f"{one.package} is {word}\n" for one in done) or f"nothing had to be {word}\n")
 
 
 @click.command(epilog="Example: slipstream package update --plugins plugins.json")
@@ -292,7 +292,7 @@ def _newest(place: _Place, client: CentralClient, name: str) -> PackageName | No
         if one.name == name and version_key(one.version) > version_key(newest.version):
             raise PackageError(
                 f"the central's newest {name} is {newest.version}, older than {one.version}, which "
-                "is locked: it may be an old one, played again",
+                "is locked: it may be an old one, replayed",
                 f"ask whoever runs it; slipstream package update {name} {newest.version} takes it",
             )
     is_here = place.store.find(newest) is not None
@@ -366,4 +366,4 @@ def prune(*, place: _Place, keep: int) -> None:
         for version in {provider.version, *providers.versions_of(interface)}
     }
     gone = place.store.prune(used, keep=keep)
-    emit("".join(f"{one} is removed\n" for one in gone) or "nothing is to be removed\n")
+    emit("".join(f"{one} is removed\n" for one in gone) or "nothing had to be removed\n")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeAlias
 
 from slipstream.streams import EventFile
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 Advance: TypeAlias = Callable[[], None]
 Progress: TypeAlias = AbstractContextManager[Advance]
@@ -35,15 +35,19 @@ def progress_bar(file: EventFile, *, shown: bool) -> Iterator[Advance]:
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
         bars.DownloadColumn(),
-        bars.TextColumn("{task.fields[events]:,} events"),
+        bars.TextColumn("{task.fields[events]}"),
         bars.TimeRemainingColumn(),
     )
     with bars.Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
-        task = bar.add_task(file.name, total=file.size, events=0)
+        task = bar.add_task(file.name, total=file.size, events="")
+
+        def update() -> None:
+            bar.update(task, completed=file.position, events=counted(file.count, "event"))
+
         try:
-            yield lambda: bar.update(task, completed=file.position, events=file.count)
+            yield update
         finally:
-            bar.update(task, completed=file.position, events=file.count)
+            update()
 
 
 class Running(Protocol):

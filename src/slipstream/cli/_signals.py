@@ -34,12 +34,22 @@ _SHOW_CURSOR = "\x1b[?25h"
 class StopSignals:
     """Handles the signals that stop a command, while it is entered; for the main thread.
 
+    Args:
+        doing: What the command does at the first signal.
+        undone: What is left undone by the second, and the next step.
+
     Attributes:
         number: The first signal that came, None before.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        doing: str = "unloading the plugins",
+        undone: str = "plugins were not unloaded; look at what they write to",
+    ) -> None:
         self.number: int | None = None
+        self._doing = doing
+        self._undone = undone
         self._allowed = False
         self._noticed = threading.Event()
 
@@ -52,7 +62,7 @@ class StopSignals:
             os.close(self._writer)
             os.close(self._reader)
             raise SlipstreamError(
-                "no thread to be had for watching signals",
+                "cannot start a thread for watching signals",
                 "check the limit on processes: ulimit -u",
             ) from None
         self._old_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
@@ -105,7 +115,8 @@ class StopSignals:
                 left = max(0.0, since + NOTICE_TIMEOUT - time.monotonic())
             if not wait_readable(self._reader, left):
                 if not self._noticed.is_set() and first is not None:
-                    _leave(first, f"a plugin's callback did not return in {NOTICE_TIMEOUT:g} s")
+                    why = f"a plugin's callback did not return in {NOTICE_TIMEOUT:g} s"
+                    _leave(first, why, self._undone)
                 continue
             numbers = os.read(self._reader, 64)
             if not numbers:
@@ -115,9 +126,9 @@ class StopSignals:
                     continue
                 if first is None:
                     first, since = number, time.monotonic()
-                    _tell("stopping: unloading the plugins; a second signal ends this at once")
+                    _tell(f"stopping: {self._doing}; a second signal ends this at once")
                 elif time.monotonic() - since > _TWICE_AT_ONCE:
-                    _leave(number, "it came a second time")
+                    _leave(number, "it came a second time", self._undone)
 
 
 class _Interruptible:
@@ -136,9 +147,9 @@ def _tell(text: str) -> None:
     write_patiently(2, f"{text}\n".encode(), _TELL_WAIT)
 
 
-def _leave(number: int, why: str) -> None:
-    """End the process without unloading anything."""
+def _leave(number: int, why: str, undone: str) -> None:
+    """End the process at once."""
     cursor = _SHOW_CURSOR if os.isatty(2) else ""
     _tell(f"{cursor}error: ended by {signal.Signals(number).name}: {why}")
-    _tell("  next: plugins were not unloaded; look at what they write to")
+    _tell(f"  next: {undone}")
     os._exit(128 + number)

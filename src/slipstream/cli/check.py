@@ -88,7 +88,12 @@ _path = click.Path(path_type=Path)
     type=click.Path(),
     help="Events that the plugin accepts: JSON lines or a capture.",
 )
-@click.option("--quirks", metavar="FILE", type=_path, help="Why the plugin is unusual.")
+@click.option(
+    "--quirks",
+    metavar="FILE",
+    type=_path,
+    help="The quirks file, which says why the plugin is unusual.",
+)
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0, 2**63 - 1), default=DEFAULT_SEED,
     show_default=True, help="The start of all random choices.",
@@ -97,7 +102,7 @@ _path = click.Path(path_type=Path)
     "--jobs",
     metavar="N",
     type=click.IntRange(1, 64),
-    help="So many checks at a time; by default one for each core.",
+    help="How many checks run at a time; by default one for each core.",
 )
 @click.option(
     "--repeat", metavar="N", type=click.IntRange(1), default=1,
@@ -142,7 +147,7 @@ def check(  # noqa: PLR0913 - the options of the command
     repeat_input: Path | None,
     output: Path,
 ) -> int:
-    """Try whether each FILE, a plugin in any language, keeps the contract of slipstream.h.
+    """Test whether each FILE, a plugin in any language, keeps the contract of slipstream.h.
 
     FILE is a library, or a config file (.json5, .json). Each check runs in a process of its own.
     Each finding names the rule that is broken, and says how to repair it. Exits with 0 if the
@@ -224,7 +229,7 @@ def _wanted(
     if not chosen:
         near = closest(only or "", catalogue())
         raise click.UsageError(
-            "no check is left of those that there are"
+            "no check matches"
             + (f": did you mean {near}?" if near else "; slipstream checks lists them")
         )
     return Wanted(

@@ -23,7 +23,7 @@ _MARGIN = 10
 
 
 @click.command(epilog="Example: slipstream checks --explain events.over-read")
-@click.option("--explain", metavar="ID", help="What one check asks, why, and how to mend it.")
+@click.option("--explain", metavar="ID", help="What one check asks, why, and how to fix it.")
 @click.option("--json", "as_object", is_flag=True, help="Write one JSON object instead of text.")
 def checks(*, explain: str | None, as_object: bool) -> None:
     """List the checks of ``slipstream check``, by section; a * marks those of --quick."""
@@ -72,7 +72,7 @@ def _explained(one: Check) -> Iterator[str]:
     if one.rule and one.reason_of_rule:
         yield wrapped(one.reason_of_rule, _MARGIN, "  reason")
     yield wrapped(one.why, _MARGIN, "  why")
-    yield wrapped(one.mend, _MARGIN, "  mend")
+    yield wrapped(one.mend, _MARGIN, "  fix")
     if one.needs:
         yield wrapped(", ".join(one.needs), _MARGIN, "  needs")
     yield ""

@@ -85,7 +85,7 @@ def _show_steps(file: Path, steps: list[Step], *, verbose: bool) -> None:
 def _sum_up(what: str, parts: str, well: int, count: int, *, verbose: bool) -> None:
     said = f"all {count} {parts} are well"
     if well < count:
-        said = f"{well} of {count} {parts} are well"
+        said = f"{well} of {count} {parts} {'is' if well == 1 else 'are'} well"
     _say(f"{what}: {said}" + ("" if verbose else "; -v lists them"))
 
 

@@ -14,7 +14,7 @@ from slipstream.check.inspection import Inspection
 from slipstream.check.inspection import inspect as look_into
 from slipstream.check.library_file import describe_keys
 from slipstream.library import kind_name, kinds_in_words
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 from ._output import emit
 from ._tables import Cell, show_table
@@ -85,7 +85,9 @@ def _info_as_json(info: PluginInfo) -> dict[str, object]:
 def _show(found: Inspection) -> None:
     rows: list[tuple[str, Cell]] = [(what, _lines(said)) for what, said in _rows(found)]
     if found.problem is None and found.file is not None and found.file.foreign is not None:
-        rows.append(("verdict", ("nothing is wrong with it, but not for this machine", "yellow")))
+        rows.append(
+            ("verdict", ("nothing is wrong with it, but it is not for this machine", "yellow"))
+        )
     elif found.problem is None:
         rows.append(("verdict", ("nothing is wrong with it", "green")))
     else:
@@ -103,13 +105,13 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
         return
     if found.library != found.path:
         yield "library", str(found.library)
-    yield "file", f"{file}, {found.size:,} bytes"
+    yield "file", f"{file}, {counted(found.size, 'byte')}"
     yield "sha256", found.sha256
     if file.build_id:
         yield "build id", file.build_id
     yield "constructor", "slipstream_create_plugin_v1" if file.has_constructor else "none"
     if file.foreign is not None:
-        yield "not for here", file.foreign.message
+        yield "unusable here", file.foreign.message
     if found.info is None:
         yield "info", "none that can be read" if found.problem else "none"
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 from ._daemon import complete_plugin, reaches_daemon
 from ._errors import NOT_STARTED, Ended
@@ -207,7 +207,7 @@ def logs(*, client: Client, as_json: bool, name: str, follow: bool, lines: int) 
         if as_json:
             _show(line)
         elif "lost" in line:
-            emit(f"... {line['lost']} lines are gone\n")
+            emit(f"... {counted(line['lost'], 'line is', 'lines are')} gone\n")
         else:
             fields = "".join(f" {key}={value}" for key, value in line["fields"].items())
             emit(f"{_stamp(line['time'])} {line['level']:<8}{_text(line['text'] + fields)}\n")

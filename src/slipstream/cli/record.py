@@ -13,6 +13,7 @@ from slipstream.errors import SlipstreamError
 from slipstream.server.sources.addresses import CannotBind, parse_address
 from slipstream.server.sources.recorder import CaptureSink
 from slipstream.server.sources.recorder import record as record_from
+from slipstream.text import counted
 
 from ._errors import Ended
 from ._output import emit
@@ -55,5 +56,5 @@ def record(*, source: str, file: Path, as_json: bool) -> int:
     if as_json:
         emit(json.dumps({"events": count, "file": str(file)}) + "\n")
     else:
-        emit(f"{count:,} events in {file}\n")
+        emit(f"{counted(count, 'event')} in {file}\n")
     return 0

@@ -12,6 +12,7 @@ from slipstream.errors import CaptureError, ConfigError
 from slipstream.server.sources.addresses import parse_address
 from slipstream.server.sources.pace import Speed, parse_speed
 from slipstream.server.sources.producer import FileProducer, NotSettled
+from slipstream.text import counted
 
 from ._errors import FAILED, Ended
 from ._output import emit
@@ -38,7 +39,7 @@ _log = logging.getLogger("slipstream")
 def replay(*, file: str, to: str, speed: str, as_json: bool) -> int:
     """Send the events of FILE to a daemon, and wait until they are settled.
 
-    What the daemon has already is not sent again. If the connection breaks, it is made anew.
+    What the daemon has already is not sent again. If the connection breaks, it is made again.
     """
     try:
         address = parse_address(to)
@@ -49,7 +50,8 @@ def replay(*, file: str, to: str, speed: str, as_json: bool) -> int:
         raise CaptureError("standard input cannot be sent twice", "name a file")
     producer = FileProducer(file, address, how_fast, _log.warning)
     began = time.monotonic()
-    with StopSignals() as signals, signals.interruptible():
+    at_stop = StopSignals("closing the connection", "run this again, which goes on where it was")
+    with at_stop as signals, signals.interruptible():
         try:
             producer.run()
         except NotSettled as error:
@@ -66,5 +68,5 @@ def replay(*, file: str, to: str, speed: str, as_json: bool) -> int:
         emit(json.dumps(said) + "\n")
     else:
         lost = f"; dead {said['dead']}, told {said['told']}" if said["dead"] or said["told"] else ""
-        emit(f"{producer.sent:,} events sent and settled in {said['seconds']} s{lost}\n")
+        emit(f"{counted(producer.sent, 'event')} sent and settled in {said['seconds']} s{lost}\n")
     return 0

@@ -27,6 +27,7 @@ from slipstream.loaded import Plugin
 from slipstream.manager import PluginManager
 from slipstream.status import PluginState, Status
 from slipstream.streams import EventFile
+from slipstream.text import counted
 
 from ._errors import Failure, Stopped, failure_of, report
 from ._logging import Settings
@@ -232,10 +233,12 @@ class Run:
             self.result.events += self.manager.broadcast_frames(run)
         except FrameError as error:
             self.result.events += error.index  # those before the bad one were sent
+            sent = self.result.events
             raise CaptureError(
-                f"{self.file.name}: event {self.result.events} cannot be sent: "
+                f"{self.file.name}: event {sent} cannot be sent: "
                 f"{error.message.partition(': ')[2]}",
-                f"{error.hint}; the {self.result.events} events before it were sent",
+                f"{error.hint}; the "
+                f"{counted(sent, 'event before it was', 'events before it were')} sent",
             ) from None
 
 
@@ -316,7 +319,7 @@ def show_report(result: Report) -> None:
     show_table(
         ("plugin", "version", "mode", "state", *_COUNTS),
         [_row(plugin, str(status.state)) for plugin, status in result.plugins],
-        title=f"{result.events:,} events in {result.seconds:.3f} s ({rate:,.0f} a second)",
+        title=f"{counted(result.events, 'event')} in {result.seconds:.3f} s ({rate:,.0f} a second)",
         numbers=_COUNTS,
         dull=("dead", "lost", "gaps", "restarts"),
     )

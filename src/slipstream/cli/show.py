@@ -18,7 +18,7 @@ from slipstream.errors import AleoFormatError, CaptureError, FrameError
 from slipstream.events import Event, GapReason, MappingRemoval, MappingUpdate, Mark
 from slipstream.streams import EventFile
 from slipstream.streams.dead_letters import REDELIVERED, dead_letter_of
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 from ._output import emit, say
 from ._tables import cells, cut, cut_end, screen_width
@@ -139,7 +139,8 @@ def _decode(source: EventFile, frame: bytes) -> Event:
         raise CaptureError(
             f"{source.name}: frame {source.count - 1}, at byte {source.position - len(frame)}: "
             f"{error.message.partition(': ')[2]}",
-            f"{error.hint}; the {source.count - 1} frames before it are good",
+            f"{error.hint}; the "
+            f"{counted(source.count - 1, 'frame before it is', 'frames before it are')} good",
         ) from None
 
 
@@ -249,7 +250,7 @@ def _read(event: Event, name: str, *, full: bool) -> tuple[str, str, str]:
     """Return a field as text in one line, else in hexadecimal; and what stands around it."""
     value = getattr(event, name)
     if name == "block":
-        size = f"{len(value):,} bytes: "
+        size = f"{counted(len(value), 'byte')}: "
         try:
             prefix = aleo.BlockPrefix.from_bytes(value)
         except AleoFormatError:
@@ -302,7 +303,7 @@ def convert(*, source: str, target: Path) -> None:
             _decode(file, frame)
             write(frame)
         count = file.count
-    say(f"{count:,} events written to {target}")
+    say(f"{counted(count, 'event')} written to {target}")
 
 
 @contextmanager

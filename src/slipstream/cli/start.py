@@ -18,6 +18,7 @@ from slipstream.server.log_file import LogFile
 from slipstream.server.settings import NETWORKS, Options, understand
 from slipstream.server.settings import Settings as Understood
 from slipstream.server.sources.addresses import CannotBind
+from slipstream.text import counted
 
 from ._errors import BAD_EVENTS, FAILED, Ended
 from ._logging import Settings
@@ -101,7 +102,8 @@ _OPTIONS = (
         "--listen",
         metavar="ADDRESS",
         multiple=True,
-        help="Take events of producers: unix:PATH or tcp:HOST:PORT. May be given several times.",
+        help="Accept events from producers: unix:PATH or tcp:HOST:PORT. May be given several "
+        "times.",
     ),
     click.option(
         "--record",
@@ -134,9 +136,7 @@ _OPTIONS = (
         show_default=True,
         help="Where REST is served.",
     ),
-    click.option(
-        "--norest", is_flag=True, help="Serve no REST; the admin socket is there all the same."
-    ),
+    click.option("--norest", is_flag=True, help="Serve no REST; the admin socket is still there."),
     click.option(
         "--rest-rps",
         type=float,
@@ -196,7 +196,7 @@ _OPTIONS = (
         "--logfile",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Append log lines to a file; SIGUSR1 opens it anew.",
+        help="Append log lines to a file; SIGUSR1 reopens it.",
     ),
     click.option("--safe-mode", is_flag=True, help="Start every plugin paused."),
     click.option(
@@ -234,7 +234,7 @@ def start(settings: Settings, /, *, check_config: bool, log_file: Path | None, *
     if check_config:
         wanted = [] if understood.packages is None else understood.packages.providers
         number = len(understood.configs) + len(wanted)
-        emit(f"nothing is wrong: {number} plugin{'' if number == 1 else 's'}\n")
+        emit(f"nothing is wrong: {counted(number, 'plugin')}\n")
         return 0
     reopen = _nothing if log_file is None else _to_file(log_file)
     daemon = Daemon(understood, show=_show, reopen_log=reopen)
@@ -273,7 +273,7 @@ def _refuse(understood: Understood, *, check_config: bool) -> None:
 
 
 def _to_file(path: Path) -> Callable[[], None]:
-    """Let log lines go to a file; return what opens it anew."""
+    """Let log lines go to a file; return what reopens it."""
     logger = logging.getLogger("slipstream")
     try:
         file = LogFile(path)

@@ -173,7 +173,7 @@ class Document:
     def _too_deep(self, offset: int | None) -> InvalidConfigFileFormat:
         return self.error(
             InvalidConfigFileFormat,
-            f"objects and arrays lie more than {MAX_DEPTH} deep in each other",
+            f"objects and arrays are nested more than {MAX_DEPTH} deep",
             "flatten the config, or keep this part in a file of the plugin's own",
             offset,
         )

@@ -59,7 +59,7 @@ class Reload(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How an event is offered again for which the plugin has asked.
+    """How an event is offered again that the plugin has answered with RETRY.
 
     Attributes:
         initial_delay: Seconds before it is offered again; doubles with each further time.

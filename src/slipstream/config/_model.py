@@ -65,7 +65,7 @@ class PluginConfig:
         flush_interval: How long a plugin with explicit acknowledgement is idle before a flush.
         grants: What the plugin may ask of the application.
         call_timeout: The longest that the plugin waits for an answer of the application.
-        retry: How an event is offered again for which the plugin has asked.
+        retry: How an event is offered again that the plugin has answered with RETRY.
         restart: How a crashed worker is started again.
         limits: What a worker may take.
         user: The user that a worker runs as; None: the host's user.
@@ -75,7 +75,7 @@ class PluginConfig:
         source: The config file; None if there is none.
         folder: The folder from which relative paths count.
         document: The values with their places in the file, for errors; None if there is none.
-        content: Where the library's bytes are read that were checked, instead of `libpath`.
+        content: The file that holds the library's checked bytes, instead of `libpath`.
         own_from: Where the plugin's own keys come from, if they are not to be shown; else "".
     """
 
@@ -150,7 +150,7 @@ class PluginConfig:
             for key in checked.keys() & inside.keys():
                 raise document.error(
                     ConfigError,
-                    f"{key} stands twice: by itself and in host",
+                    f"{key} is given twice: by itself and in host",
                     "leave one of them out",
                     (HOST, key),
                     at_key=True,
@@ -299,7 +299,7 @@ def config_of_bytes(content: bytes, source: Path) -> PluginConfig:
     except UnicodeDecodeError as error:
         if b"\0" in content and content[:2] not in {b"\xff\xfe", b"\xfe\xff"}:  # else UTF-16
             raise CannotReadConfigFile(
-                f"{shown_path} is no text, and so no config file",
+                f"{shown_path} is not text, and so not a config file",
                 'give the JSON5 file that names the library: { libpath: "./libplugin.so" }',
             ) from None
         line = content.count(b"\n", 0, error.start) + 1

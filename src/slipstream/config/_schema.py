@@ -142,7 +142,7 @@ class ConfigSchema:
             problem = self._first(part["default"], part)
             if problem is not None:
                 raise SchemaProblem(
-                    (*path, "default"), problem[1], "let the default be one that is taken"
+                    (*path, "default"), problem[1], "use a default that the schema accepts"
                 )
 
     def _count(self, schema: JsonValue, path: KeyPath, level: int) -> int:

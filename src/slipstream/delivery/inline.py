@@ -140,7 +140,7 @@ class InlinePlugin(Slot, InHost):
 
     def _flush(self, instance: Instance, timeout: float) -> None:
         if timeout <= 0:  # begun, it would not return in time, and the plugin be paused for that
-            raise PluginFailed("there is no time for its flush", "give a longer timeout")
+            raise PluginFailed("no time is left for its flush", "give a longer timeout")
         try:
             with self._host.sequencer.held(self._slot, instance.is_stuck):
                 instance.flush(timeout)

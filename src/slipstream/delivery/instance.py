@@ -91,7 +91,7 @@ class Mapping(enum.IntEnum):
         lib.SS_MAPPING_KEY,
         "stays mapped: a thread that called it may hold data (pthread_key_create) that it destroys",
     )
-    SIGNAL = lib.SS_MAPPING_SIGNAL, "stays mapped: a signal is answered by a function of it"
+    SIGNAL = lib.SS_MAPPING_SIGNAL, "stays mapped: one of its functions still handles a signal"
     PINNED = (
         lib.SS_MAPPING_PINNED,
         "stays mapped: a unique symbol, a thread-local destructor or its own flags pin it",
@@ -101,7 +101,7 @@ class Mapping(enum.IntEnum):
         "stays mapped: the loader of this system's C library (musl) unmaps nothing",
     )
     STUCK = 100, "stays mapped: a call into it did not return"
-    UNCLOSED = 101, "stays mapped for now: no thread to be had for closing it (see ulimit -u)"
+    UNCLOSED = 101, "stays mapped for now: cannot start a thread that closes it (see ulimit -u)"
 
 
 def metrics_of(handle: Handle[P], read: Callable[[P, int, ss_metric], int]) -> list[Metric]:

@@ -17,6 +17,7 @@ from slipstream._native.handle import Handle
 from slipstream._platform import make_private_folder
 from slipstream.capture import CaptureWriter, DamagedCapture, open_for_append
 from slipstream.errors import CaptureError
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,7 +119,7 @@ def tell_of_waiting(folder: Path | None, name: str, pump: LogPump) -> None:
     if sizes:
         pump.say(
             logging.WARNING,
-            "files of events that were not delivered wait: redeliver or remove them",
+            "there are files of undelivered events: redeliver or remove them",
             {"plugin": name, "folder": str(folder), "files": len(sizes), "bytes": sum(sizes)},
         )
 
@@ -161,7 +162,7 @@ def save_undelivered(frames: Iterable[bytes], folder: Path | None, name: str) ->
                 capture.close()
     if kept == lost == 0:
         return ""
-    told = f"{kept + lost} events were not acknowledged"
+    told = counted(kept + lost, "event was", "events were") + " not acknowledged"
     if problem:
         return f"{told}, {problem}: 0 kept, {lost} lost before"
     return f"{told}, written to {folder}/{where}: {kept} kept, {lost} lost before"

@@ -78,7 +78,7 @@ class Delivery(ABC):
 
     @property
     def last_crash(self) -> CrashReport | None:
-        """What is known of the last time."""
+        """What is known of the last crash."""
         return None
 
     @property
@@ -93,7 +93,7 @@ class Delivery(ABC):
 
     @property
     def dead_letter_file(self) -> Path | None:
-        """Where the events are kept that it refuses for good; None: nowhere."""
+        """The file with the events that it refuses for good; None: they are not kept."""
         return None
 
     def metrics(self) -> list[Metric]:

@@ -209,7 +209,7 @@ class ProcessPlugin(Queued[Generation]):
 
     @property
     def last_crash(self) -> CrashReport | None:
-        """What is known of the last time."""
+        """What is known of the last crash."""
         self.collect_reports()
         return self.reports[-1] if self.reports else None
 

@@ -99,7 +99,7 @@ class Reloadable(Delivery, Generic[V]):
 
     @property
     def dead_letter_file(self) -> Path | None:
-        """Where the events are kept that it refuses for good; None: nowhere."""
+        """The file with the events that it refuses for good; None: they are not kept."""
         return self._letters.path
 
     @property
@@ -214,7 +214,7 @@ class Reloadable(Delivery, Generic[V]):
         if explicit and config.overflow is Overflow.DROP_OLDEST:
             raise PluginLoadError(
                 f"{fresh.description.name} acknowledges events itself (EXPLICIT_ACK); "
-                "overflow: 'drop_oldest' would take them from under it",
+                "overflow: 'drop_oldest' would drop events before it has acknowledged them",
                 "use overflow: 'block' or 'drop_newest'",
             )
         if self.present is not None and config.reload is Reload.OVERLAP:
@@ -380,7 +380,7 @@ class InHost(Reloadable[Instance]):
             raise PluginFailed(
                 f"the new version was not started: {text}; and the old one could not be started "
                 f"again: {error.message}",
-                "mend one of them and reload, or unload the plugin",
+                "fix one of them and reload, or unload the plugin",
             ) from cause
 
     @abstractmethod

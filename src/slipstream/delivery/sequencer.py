@@ -38,8 +38,8 @@ _native.explain(
     "ring",
     {
         lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: BroadcastError(
-            "an event is larger than the ring of a plugin that wants it; that plugin is told by a "
-            "GAP, the others have it",
+            "an event is larger than the ring of a plugin that wants it; that plugin gets a "
+            "GAP instead, the others get the event",
             "raise `ring_bytes` in that plugin's config, or split the event",
         )
     },
@@ -49,7 +49,7 @@ for _what in ("load", "install"):
         _what,
         {
             lib.SLIPSTREAM_TOO_LARGE: lambda _offset, _index: PluginLoadError(
-                "this manager has as many plugins as it takes", "use a second PluginManager"
+                "this manager cannot take any more plugins", "use a second PluginManager"
             )
         },
     )

@@ -117,7 +117,7 @@ class Supervisor(Handle["ss_supervisor"]):
 
 
 def _no_thread() -> SlipstreamError:
-    return SlipstreamError("no thread to be had for supervising workers", "check ulimit -u")
+    return SlipstreamError("cannot start a thread for supervising workers", "check ulimit -u")
 
 
 def _collect_all(supervisor: weakref.ref[Supervisor]) -> None:

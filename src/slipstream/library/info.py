@@ -195,7 +195,7 @@ class _Text:
 
     def _too_deep(self) -> PluginLoadError:
         return self.error(
-            f"has objects or arrays more than {MAX_DEPTH} deep in each other", "make it flatter"
+            f"has objects or arrays nested more than {MAX_DEPTH} deep", "make it flatter"
         )
 
     def _object(self, pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
@@ -220,7 +220,7 @@ class _Text:
         number = float(digits)
         if number in (float("inf"), float("-inf")):
             raise self.error(
-                f"has {shown(digits)}, which no number of 64 bits is", "write a smaller one"
+                f"has {shown(digits)}, which does not fit into 64 bits", "write a smaller one"
             )
         return number
 

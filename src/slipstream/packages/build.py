@@ -59,8 +59,8 @@ def build(  # noqa: PLR0913 - what may be said of a package
     """Make a package.
 
     Args:
-        source: A library; or a folder with a library, a ``plugin-meta.json`` if it likes, and what
-            else belongs to it.
+        source: A library; or a folder with a library and what belongs to it, perhaps with a
+            ``plugin-meta.json``.
         out: The folder that the package is written to.
         name: Its name, if nothing else says it.
         version: Its version, likewise.
@@ -114,7 +114,7 @@ def _described(
     name = name or (package.name if package else "") or (info.name if info else "")
     version = version or (package.version if package else "") or (info.version if info else "")
     if not name or not version:
-        raise PackageError(f"nothing says the name and version of {library.name}", _HINT)
+        raise PackageError(f"the name and version of {library.name} are not known", _HINT)
     system, machine = ("", "") if anywhere else own_system()
     if package is not None and package.os:
         system, machine = package.os, package.arch
@@ -163,5 +163,5 @@ def _read(path: Path) -> bytes:
         return read_small(path, MOST_BYTES)
     except FileProblem as problem:
         raise PackageError(
-            f"{printable(str(path))} {problem.reason}", "package regular files alone"
+            f"{printable(str(path))} {problem.reason}", "package regular files only"
         ) from None

@@ -27,7 +27,7 @@ from slipstream.packages.names import SUFFIX, PackageName
 from slipstream.packages.sealed import MEBIBYTE, MOST_BYTES, Sealed
 from slipstream.packages.settings import Central
 from slipstream.packages.trust import MINISIGN, MOST_KEY_BYTES, OPENPGP
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 INDEX = "index.json"
 _MOST_INDEX = 16 * MEBIBYTE
@@ -164,7 +164,7 @@ class CentralClient:
         if not offered:
             raise PackageError(
                 f"{wanted} is not in the {INDEX} of {self._central.origin}",
-                "see its list of packages, or let it be made anew there",
+                "see its list of packages, or have it made again there",
             )
         for package in offered[:-1]:
             with contextlib.suppress(_NotThere):
@@ -246,7 +246,7 @@ class CentralClient:
         url = urljoin(self._central.base_url, path.lstrip("/") if "://" not in path else path)
         self._require_here(url, f"the template leads to {printable(url)}")
         if ".." in urlsplit(url).path.split("/"):
-            raise PackageError(f"{printable(url)} leads upwards", "mend the template")
+            raise PackageError(f"{printable(url)} has .. in its path", "fix the template")
         return url
 
     def _require_here(self, url: str, what: str) -> None:
@@ -283,7 +283,7 @@ class CentralClient:
                 problem = error.problem
                 wait = min(error.wait or patience.between * 2**number, 30.0)
         raise PackageError(
-            f"{printable(url)}: {problem}", "see whether the central is well, and try again"
+            f"{printable(url)}: {problem}", "check that the central works, and try again"
         )
 
     def _try(self, url: str, most: int, part: _Part | None, what: str) -> Sealed:
@@ -348,7 +348,7 @@ class CentralClient:
         begun = part.size if part is not None and goes_on else 0
         if said + begun > most:
             raise PackageError(
-                f"{printable(url)} is said to have {said + begun} bytes, more than "
+                f"{printable(url)} is said to have {counted(said + begun, 'byte')}, more than "
                 f"{most // 1024} KiB",
                 "tell whoever runs the central",
             )
@@ -388,7 +388,7 @@ class CentralClient:
             self._progress(have, max(said + begun, have))
             yield piece
         if said >= 0 and have - begun != said:
-            raise _Passing(f"{have - begun} bytes came, and {said} were said to")
+            raise _Passing(f"only {have - begun} of {counted(said, 'byte')} came")
 
     def _check_status(self, response: Any, url: str, part: _Part | None) -> None:
         code = response.status_code

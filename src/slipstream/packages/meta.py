@@ -92,7 +92,7 @@ class _Reader:
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.root.get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise self.error(f"has {key}: {shown(value)}, and not a list of texts", "mend it")
+            raise self.error(f"has {key}: {shown(value)}, and not a list of texts", "fix it")
         return tuple(str(one) for one in value)
 
 

@@ -78,7 +78,7 @@ def _lines(text: str, count: int, what: str) -> list[str]:
     lines = text.splitlines()
     if len(lines) != count or not lines[0].startswith("untrusted comment:"):
         raise PackageError(
-            f"{what} is none that minisign makes", "use the file that it has written"
+            f"{what} is not one that minisign makes", "use the file that it has written"
         )
     return lines
 
@@ -153,7 +153,7 @@ def _unlocked(body: bytes, password: bytes, salt: bytes, cost: int, memory: int)
     if not sparing:
         times = min(cost // 4 // (1 << power), 0x3FFFFFFF) // rounds
     if memory > _MOST_COST or not 0 < times <= 64:
-        raise PackageError("the key's password costs too much to try", "lock it anew")
+        raise PackageError("the key's password costs too much to try", "lock it again")
     stream = hashlib.scrypt(
         password, salt=salt, n=1 << power, r=rounds, p=times, maxmem=2**31 - 2, dklen=104
     )
@@ -198,15 +198,15 @@ def verify(key: PublicKey, content: memoryview, signature: str, what: str) -> st
     raw, whole = _decoded(lines[1], 74, what), _decoded(lines[3], 64, what)
     if not lines[2].startswith("trusted comment: "):
         raise PackageError(
-            f"{what} is none that minisign makes", "use the file that it has written"
+            f"{what} is not one that minisign makes", "use the file that it has written"
         )
     comment = lines[2].removeprefix("trusted comment: ")
     if raw[:2] not in {_PLAIN, _HASHED}:
-        raise PackageError(f"{what} is of an unknown algorithm", "sign it anew")
+        raise PackageError(f"{what} is of an unknown algorithm", "sign it again")
     if raw[2:10] != key.number:
         other = PublicKey(raw[2:10], b"").id
         raise PackageError(
-            f"{what} is by the key {other}, and not by {key.id}",
+            f"{what} was made with the key {other}, not with {key.id}",
             "ask who made the package for the right key; trust none that you do not know",
         )
     signed = hashlib.blake2b(content).digest() if raw[:2] == _HASHED else bytes(content)
@@ -216,7 +216,7 @@ def verify(key: PublicKey, content: memoryview, signature: str, what: str) -> st
         verifier.verify(raw[10:], signed)
     except wrong:
         raise PackageError(
-            f"{what} is of other content than this: it was changed, or is another one's",
+            f"{what} does not match this content: it was changed, or belongs to another file",
             "fetch both again, from whoever made it",
         ) from None
     try:

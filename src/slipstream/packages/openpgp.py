@@ -59,7 +59,8 @@ def verify(cert: Any, digest: str, signature: bytes, what: str) -> None:
         if any(str(one.certificate).upper() == fingerprint(cert) for one in found.valid_sigs):
             return
     raise PackageError(
-        f"{what} is not by the key {fingerprint(cert)}, or of another digest than {digest[:16]}…",
+        f"{what} was not made with the key {fingerprint(cert)}, or is for another digest than "
+        f"{digest[:16]}…",
         "fetch both again, from whoever made it; trust no key that you do not know",
     )
 

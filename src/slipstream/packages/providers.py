@@ -282,7 +282,8 @@ class Providers:
         for key in ("libpath", "name", "sha256"):
             if key in provider.host:
                 raise ConfigError(
-                    f"{provider.interface}: host has {key}, which the package says", "leave it out"
+                    f"{provider.interface}: host has {key}, which the package decides",
+                    "leave it out",
                 )
         values = {
             **provider.host,
@@ -294,7 +295,7 @@ class Providers:
         for stray in config.own:
             raise ConfigError(
                 f"{provider.interface}: host has the unknown key {printable(stray)}",
-                "the plugin's own keys belong into config",
+                "the plugin's own keys belong in config",
             )
         return dataclasses.replace(config, own=own, own_from=own_from, content=archive.library.path)
 

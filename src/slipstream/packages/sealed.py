@@ -52,7 +52,7 @@ class Sealed:
             seal_memory(self._descriptor)
         except OSError as error:
             raise PackageError(
-                f"{name} cannot be held in memory: {error.strerror}", "make memory free"
+                f"{name} cannot be held in memory: {error.strerror}", "free some memory"
             ) from None
         self.view = memoryview(b"")
         if self.size:
@@ -66,7 +66,7 @@ class Sealed:
             if size > most:
                 raise PackageError(
                     f"{self.name} is larger than {most // MEBIBYTE} MiB",
-                    "look at what is in it; so much is no package",
+                    "look at what is in it; a package is never so large",
                 )
             digest.update(piece)
             rest = memoryview(piece)

@@ -170,7 +170,9 @@ def read_settings(path: Path, *, in_node: bool = False) -> PluginSettings:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"the plugins' settings {where} are not UTF-8", "save them so") from None
+        raise ConfigError(
+            f"the plugins' settings {where} are not UTF-8", "save them as UTF-8"
+        ) from None
     if in_node or path.suffix.lower() == ".toml":
         document = read_toml(text, path)
         return _Reader(document, path, folds=True).settings(_node_part(document, in_node=in_node))

@@ -38,7 +38,7 @@ def read_toml(text: str, source: Path) -> Document:
         place = f":{at[1]}:{at[2]}" if at else ""
         raise InvalidConfigFileFormat(
             f"{printable(str(source))}{place}: it is not TOML: {_AT.sub('', said).strip()}",
-            "mend it there",
+            "fix it there",
         ) from None
     return Document(source, text=text, values=values, places=_places(text))
 

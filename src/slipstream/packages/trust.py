@@ -176,6 +176,6 @@ def read_signatures(archive: Path) -> dict[str, bytes]:
         except FileProblem as problem:
             if problem.reason != "does not exist":
                 raise PackageError(
-                    f"the signature {printable(str(path))} {problem.reason}", "mend or remove it"
+                    f"the signature {printable(str(path))} {problem.reason}", "fix or remove it"
                 ) from None
     return found

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from slipstream.errors import PackageError
 from slipstream.packages.sealed import MEBIBYTE, MOST_BYTES
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 MOST_FILES = 1000
 MOST_RATIO = 100
@@ -39,7 +39,7 @@ _FORBIDDEN = (
     (re.compile("\0"), "has a NUL in it"),
     (
         re.compile("[\x01-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]"),
-        "has a character that is not seen",
+        "has an invisible character",
     ),
     (re.compile(r"\\"), "has a backslash in it"),
     (re.compile("^/"), "is absolute"),
@@ -116,7 +116,8 @@ class Zip:
             raise self._no_end()
         _, disk, first_disk, here, count, length, at, comment = _END.unpack_from(data, end)
         if comment:
-            raise self.refuse(f"its end record says that {comment} bytes follow, and none do")
+            follow = counted(comment, "byte follows", "bytes follow")
+            raise self.refuse(f"its end record says that {follow}, and none do")
         if end >= 20 and bytes(data[end - 20 : end - 16]) == _LOCATOR_MAGIC:
             raise self.refuse("it has a zip64 end record; a package is never so large")
         if disk or first_disk:
@@ -128,17 +129,18 @@ class Zip:
 
     def _check_end(self, count: int, here: int, over: int, end: int) -> None:
         if here != count:
-            raise self.refuse(f"its end record says {count} entries, and {here} on this disk")
+            raise self.refuse(
+                f"its end record says {counted(count, 'entry', 'entries')}, and {here} on this disk"
+            )
         if count == 0:
             raise self.refuse("there is nothing in it")
         if count > MOST_FILES:
-            raise self.refuse(f"it has {count} entries; more than {MOST_FILES} are no package")
+            raise self.refuse(f"it has {count} entries; a package has at most {MOST_FILES}")
         if over > end:
             raise self.refuse("its directory is said to reach over its end record")
         if over < end:
             raise self.refuse(
-                f"{end - over} bytes stand before it, or between its directory and its end "
-                "record, that are none of its own"
+                f"{_stand(end - over)} before it, or between its directory and its end record"
             )
 
     def _no_end(self) -> PackageError:
@@ -149,10 +151,10 @@ class Zip:
             (comment,) = struct.unpack_from("<H", tail, found + _END.size - 2)
             if comment == behind:
                 return self.refuse("it has a comment, in which anything could hide")
-            return self.refuse(f"{behind} bytes are appended behind its end")
+            return self.refuse(f"{counted(behind, 'byte is', 'bytes are')} appended after its end")
         if len(self._data) >= 4 and bytes(self._data[:4]) == _LOCAL_MAGIC:
             return self.refuse("it is cut off: its end record is missing", "fetch it again")
-        return self.refuse("it is no zip file", "name a package")
+        return self.refuse("it is not a zip file", "name a package")
 
     def _read_directory(self, at: int, end: int, count: int) -> None:
         directory, total = at, 0
@@ -165,7 +167,9 @@ class Zip:
             found.append((local, entry, flags))
             total += entry.size
         if at != end:
-            raise self.refuse(f"its directory has {end - at} bytes more than its entries")
+            raise self.refuse(
+                f"its directory has {counted(end - at, 'byte')} more than its entries"
+            )
         if total > MOST_BYTES:
             raise self.refuse(
                 f"what is in it is {total // MEBIBYTE} MiB, more than {MOST_BYTES // MEBIBYTE}"
@@ -184,11 +188,11 @@ class Zip:
                 raise self.refuse(f"{_shown(entry.name)} overlaps another entry")
             if local > covered:
                 where = "before its first entry" if covered == 0 else f"before {_shown(entry.name)}"
-                raise self.refuse(f"{local - covered} bytes stand {where} that belong to no entry")
+                raise self.refuse(f"{_stand(local - covered)} {where} and in no entry")
             whole, covered = self._check_local(local, entry, flags, directory)
             self.entries[entry.name] = whole
         if covered != directory:
-            raise self.refuse(f"{directory - covered} bytes stand before its directory unused")
+            raise self.refuse(f"{_stand(directory - covered)} before its directory unused")
 
     def _read_central(self, at: int, end: int, number: int) -> tuple[int, int, Entry, int]:
         if at + _CENTRAL.size > end or bytes(self._data[at : at + 4]) != _CENTRAL_MAGIC:
@@ -238,7 +242,7 @@ class Zip:
 
     def _check_sizes(self, name: str, is_folder: bool, method: int, packed: int, size: int) -> None:  # noqa: FBT001
         if is_folder and (packed or size):
-            raise self.refuse(f"the folder {_shown(name)} has a content")
+            raise self.refuse(f"the folder {_shown(name)} has content")
         if method == _STORED and packed != size:
             raise self.refuse(f"{_shown(name)} is stored as it is, and has two sizes")
         if size > _SMALL and size > MOST_RATIO * packed:
@@ -296,7 +300,7 @@ class Zip:
     ) -> int:
         at += 4 if bytes(self._data[at : at + 4]) == _DESCRIPTOR_MAGIC else 0
         if at + 12 > directory or struct.unpack_from("<3I", self._data, at) != meant:
-            raise self.refuse(f"{name} has another size or checksum behind its data")
+            raise self.refuse(f"{name} has another size or checksum after its data")
         return at + 12
 
     # ---- Names ------------------------------------------------------------------------------
@@ -330,7 +334,7 @@ class Zip:
         if len(step.encode()) > _STEP_BYTES:
             raise self.refuse(f"a step of a name has more than {_STEP_BYTES} bytes")
         if step[-1] in " .":
-            raise self.refuse(f"the name {shown} ends with a blank or a dot, which some disks drop")
+            raise self.refuse(f"the name {shown} ends with a space or a dot, which some disks drop")
         if _DEVICES.fullmatch(step):
             raise self.refuse(f"the name {shown} is that of a device on some systems")
 
@@ -377,7 +381,7 @@ class Zip:
             crc = zlib.crc32(piece, crc)
             yield piece
         if left:
-            raise self.refuse(f"{name} unpacks to {left} bytes fewer than it says")
+            raise self.refuse(f"{name} unpacks to {counted(left, 'byte')} fewer than it says")
         if crc != entry.crc:
             raise self.refuse(f"{name} has another checksum than it says: it is damaged")
 
@@ -402,7 +406,7 @@ class Zip:
                 rest = unpacker.unconsumed_tail
                 yield piece
                 if unpacker.eof and (unpacker.unused_data or at + _PIECE < len(data)):
-                    raise self.refuse(f"bytes stand behind the compressed data of {name}")
+                    raise self.refuse(f"there are bytes after the compressed data of {name}")
         while not unpacker.eof and (piece := unpacked(unpacker.unconsumed_tail)):
             yield piece
         if not unpacker.eof:
@@ -421,6 +425,10 @@ class Zip:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _stand(count: int) -> str:
+    return counted(count, "byte stands", "bytes stand")
 
 
 def _shown(name: str) -> str:

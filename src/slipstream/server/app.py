@@ -185,10 +185,10 @@ class AdminApp(Surface):
         try:
             value = json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError) as error:
-            why = error if isinstance(error, ValueError) else "it is too deep"
+            why = error if isinstance(error, ValueError) else "it is nested too deeply"
             raise Refused(400, "Invalid JSON in request body", str(why)) from None
         if not isinstance(value, dict):
-            raise Refused(400, "Invalid JSON data in request body", "it is no object")
+            raise Refused(400, "Invalid JSON data in request body", "it is not an object")
         if field not in value:
             if route.body_required:
                 raise missing
@@ -251,9 +251,9 @@ def admin_app(  # noqa: PLR0913 - the options of an application
 ) -> AdminApp:
     """Make the admin application of a manager.
 
-    A server runs its lifespan, which ends its work in the background. Where it is mounted, that is
-    for the application around it: ``async with admin:`` in its own lifespan. The same application
-    may be served at several addresses at once. Whoever comes through a Unix socket whose server
+    A server runs its lifespan, which ends its work in the background. If it is mounted in another
+    application, that one has to do it: ``async with admin:`` in its own lifespan. The same
+    application may be served at several addresses at once. A caller on a Unix socket whose server
     puts the caller's user into the scope, as ``scope["slipstream.peer"]``, needs no token and is
     not limited; `slipstream.server.serving` does so for this user and root, and lets in nobody
     else.
@@ -262,12 +262,12 @@ def admin_app(  # noqa: PLR0913 - the options of an application
         manager: Whose plugins it is about; it stays the caller's to close. None, until the
             attribute `manager` is set: routes that need one answer 503.
         network: mainnet, testnet or canary: the first part of the paths.
-        tokens: Whose tokens are accepted; None: nobody needs one, which is for what stands
-            behind an authorization of its own.
-        config_dirs: Below these lie the config files that may be named.
+        tokens: Whose tokens are accepted; None: nobody needs one, which is for applications that
+            authorize calls by themselves.
+        config_dirs: The folders below which config files may be named.
         cors_origins: Pages of these origins may call, as ``https://example.org``; ``*``: of all.
         audit: A file to which each change appends a JSON line.
-        rest_rps: So many requests a second from one address, beside a burst; 0: no limit.
+        rest_rps: How many requests a second one address may send, beside a burst; 0: no limit.
         lines: The last log lines; None keeps some from now on.
         metrics: Gives the body and the content type of /metrics, of OpenMetrics if it gets True;
             called in a thread. None: there is no /metrics.

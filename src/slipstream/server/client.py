@@ -104,7 +104,7 @@ class Client:
             return answer.json()
         except ValueError:
             raise SlipstreamError(
-                f"what {self.where} has answered is no JSON", "is that a slipstream daemon?"
+                f"what {self.where} has answered is not JSON", "is that a slipstream daemon?"
             ) from None
 
     def _base(self) -> str:
@@ -119,7 +119,7 @@ class Client:
                 found = next(path for path in paths if path.endswith("/slipstream/plugins"))
             except (ValueError, LookupError, TypeError, StopIteration):
                 raise SlipstreamError(
-                    f"what answers at {self.where} is no slipstream daemon",
+                    f"what answers at {self.where} is not a slipstream daemon",
                     "check --url and --data-dir",
                 ) from None
             self._network = found.split("/")[1]

@@ -170,7 +170,7 @@ class Daemon:
         for text in self._settings.warnings:
             self._say(logging.WARNING, text, {})
         for folder in self._data.narrowed:
-            text = "other users could look into a folder, which is for this one alone now"
+            text = "other users could look into a folder; now only this user can"
             self._say(logging.INFO, text, {"folder": str(folder)})
         if self._streams.damaged:
             text = "some of what was settled cannot be read and may come again: look at the disk"

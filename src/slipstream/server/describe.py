@@ -77,7 +77,7 @@ def why_not_ready(plugin: Plugin) -> str:
     if status.state is not PluginState.RUNNING:
         return f"{plugin.name} is {status.state}{because}"
     if counters.retrying and time.time() - counters.retrying_since > RETRIED_TOO_LONG:
-        return f"{plugin.name} makes no headway{because}"
+        return f"{plugin.name} makes no progress{because}"
     return ""
 
 

@@ -214,7 +214,7 @@ class AdminProtocol(H11Protocol):
         if code == 431:
             # A head that is too large because of its token has none that could be read.
             if b"\nauthorization:" in self.conn.trailing_data[0].lower():
-                self._end(Refused(401, "the token is not accepted: it is none"))
+                self._end(Refused(401, "the token is not accepted: it is not a token"))
                 return
             msg = f"the head of the request is larger than {HEAD_BYTES} bytes"
         self._end(Refused(code, msg))

@@ -279,9 +279,9 @@ def _certificate(found: Settings, cert: Path, key: Path) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
     except (ssl.SSLError, OSError, ValueError) as problem:
         error = ConfigError(
-            f"{cert} and {key} do not serve TLS: {problem}",
-            "give a PEM file with the certificate and those that vouch for it, and one with its "
-            "key, without a password",
+            f"{cert} and {key} cannot be used for TLS: {problem}",
+            "give a PEM file with the certificate and its chain, and one with its key, without a "
+            "password",
         )
         found.fault("--tls-cert", error)
 
@@ -308,8 +308,8 @@ def _reachable(found: Settings) -> None:
         found.fault("--nojwt", error)
     if options.tls_cert is None and not options.rest_insecure:
         error = ConfigError(
-            f"tokens would cross the network to {options.rest} in clear",
-            "give --tls-cert and --tls-key, or --rest-insecure where something in front has TLS",
+            f"tokens would cross the network to {options.rest} unencrypted",
+            "give --tls-cert and --tls-key, or --rest-insecure if a proxy in front has TLS",
         )
         found.fault("--rest", error)
 
@@ -362,7 +362,7 @@ def _socket_files(found: Settings) -> None:
     given = {"--listen-group": options.listen_group, "--listen-mode": options.listen_mode}
     if not any(text.startswith("unix:") for text in options.listen):
         for name in (name for name, text in given.items() if text):
-            error = ConfigError("it belongs to a socket file", "give --listen unix:PATH, too")
+            error = ConfigError("it is for a socket file only", "give --listen unix:PATH, too")
             found.fault(name, error)
         return
     if options.listen_group:
@@ -396,7 +396,7 @@ def _file(found: Settings) -> None:
     if not options.events:
         for name, given in (("--loop", options.loop), ("--speed", options.speed)):
             if given:
-                found.fault(name, ConfigError("it belongs to --events", "name a file, too"))
+                found.fault(name, ConfigError("it needs --events", "name a file, too"))
         return
     if options.events == "-" and options.loop:
         error = ConfigError("standard input has no beginning to go back to", "name a file")

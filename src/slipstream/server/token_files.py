@@ -199,7 +199,7 @@ class Followed(Generic[T]):
     def _lost(self, reason: str) -> ConfigError:
         return ConfigError(
             f"no token can be accepted: {self._path}, {self._what}, {reason}",
-            "put the file back as it was; or begin anew with `slipstream token rotate --grace 0 "
+            "put the file back as it was; or start over with `slipstream token rotate --grace 0 "
             f"--data-dir {self._path.parent}`, after which every token has to be issued again",
         )
 

@@ -21,6 +21,7 @@ from slipstream.errors import ConfigError
 from slipstream.server.answers import Refused
 from slipstream.server.routes import SCOPES
 from slipstream.server.token_files import SECRET_BYTES, Issued, Key, Known, TokenFiles, new_key
+from slipstream.text import counted
 
 ALGORITHM = "HS256"
 AUDIENCE = "slipstream-admin"
@@ -89,7 +90,7 @@ class Tokens:
         if secret is not None:
             if len(secret) < SHORT_SECRET_BYTES:
                 raise ConfigError(
-                    f"the secret for tokens has {len(secret)} bytes",
+                    f"the secret for tokens has {counted(len(secret), 'byte')}",
                     f"give one of {SECRET_BYTES} random bytes: openssl rand -base64 32",
                 )
             self._given = [Key("given", secret, 0.0)]
@@ -126,7 +127,7 @@ class Tokens:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         if len(authorization) > 1:
-            raise _invalid("there are two headers")
+            raise _invalid("there are two Authorization headers")
         scheme, _, token = authorization[0].partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise _invalid("the header is not Authorization: Bearer TOKEN")
@@ -140,11 +141,11 @@ class Tokens:
             ConfigError: It cannot be said whether it is accepted: see `check`.
         """
         if len(token) > _TOKEN_MAX or not token.isascii():
-            raise _invalid("it is none")
+            raise _invalid("it is not a token")
         try:
             name = jwt.get_unverified_header(token).get("kid")
         except jwt.PyJWTError:
-            raise _invalid("it is none") from None
+            raise _invalid("it is not a token") from None
         why = "no key of this host has signed it"
         for key in self._live_keys():
             if name in {None, key.name}:
@@ -174,7 +175,7 @@ class Tokens:
         subject, scope, number = (claims[name] for name in ("sub", "scope", "jti"))
         times = [claims["exp"], claims["iat"], claims.get("nbf", 0)]
         if not all(isinstance(text, str) and text for text in (subject, scope, number)):
-            raise jwt.InvalidTokenError("a claim is no text")
+            raise jwt.InvalidTokenError("a claim is not text")
         if not all(type(at) in {int, float} and abs(at) < _FOREVER for at in times):
             raise jwt.InvalidTokenError("a claim is no time")
         now = self._clock()
@@ -274,7 +275,9 @@ class Tokens:
             What is known of it; None if it was not issued here. It is revoked in either case.
         """
         if not number or len(number) > 256 or not number.isprintable():
-            raise ConfigError(f"{number!r} is no jti", "see `slipstream token list`")
+            raise ConfigError(
+                f"{number!r} is not the id (jti) of a token", "see `slipstream token list`"
+            )
         with self._files.locked():
             known = self._files.known.now()
             self._files.write(known=dataclasses.replace(known, revoked=known.revoked | {number}))
@@ -294,7 +297,10 @@ class Tokens:
         """
         now = self._clock()
         if self._given:
-            raise ConfigError("the secret was given", "give another one")
+            raise ConfigError(
+                "the secret was given to the daemon, so it cannot be rotated here",
+                "give another one",
+            )
         with self._files.locked():
             fresh = new_key(now)
             keys = [fresh]

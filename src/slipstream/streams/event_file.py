@@ -13,7 +13,7 @@ from slipstream.errors import CaptureError
 from slipstream.events import EventKind
 from slipstream.frames import HOST_ONLY, RECORDED
 from slipstream.streams.reader import LINE_MAX, TO_UTF8, LineReader, Unreadable, Warn
-from slipstream.text import printable
+from slipstream.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,7 +206,8 @@ class EventFile:
         except Unreadable as error:
             raise CaptureError(
                 f"{self.name}, line {number}: {printable(error.message)}",
-                f"{error.hint}; the {self.count} events before it are good",
+                f"{error.hint}; the "
+                f"{counted(self.count, 'event before it is', 'events before it are')} good",
             ) from None
         self.position += len(line)
         self.count += frame is not None

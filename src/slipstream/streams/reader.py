@@ -105,7 +105,7 @@ class LineReader:
             raise _bad_json(raw, error) from None
         repeated = _native.repeated_key(raw)
         if repeated is not None:
-            raise Unreadable(f"{repeated[:40].decode()!r} stands in it twice", "remove one of them")
+            raise Unreadable(f"{repeated[:40].decode()!r} is in it twice", "remove one of them")
         if line.frame_hex is not None:
             return _whole_frame(line.frame_hex)
         kind = KINDS.get(line.kind)
@@ -227,7 +227,7 @@ def _bad_json(raw: bytes, error: Exception) -> Unreadable:
         )
     if b"libpath" in raw:
         return Unreadable(
-            "that is a plugin's config, and no event", "give it behind --slipstream-config"
+            "that is a plugin's config, and no event", "give it after --slipstream-config"
         )
     if not raw.endswith(b"\n"):
         return Unreadable(

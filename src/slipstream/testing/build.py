@@ -34,7 +34,7 @@ def build_plugin(
 
     Args:
         source: The text of the source, or the path of a source file.
-        flags: Further arguments of the compiler, behind the source: ``-lsqlite3``, ``-O2``.
+        flags: Further arguments of the compiler, after the source: ``-lsqlite3``, ``-O2``.
         folder: Where the library is put, and the source if it is a text.
         name: The library becomes ``{name}.so``, or ``.dll`` or ``.dylib``.
         lang: "c" or "cpp".

@@ -1,4 +1,4 @@
-"""A host of one native plugin, whose every step the test takes itself."""
+"""A host of one native plugin, in which the test takes each step itself."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Answer:
 
 
 class FakeHost(Handle[list[Instance]]):
-    """A host of one native plugin, whose every step the test takes itself.
+    """A host of one native plugin, in which the test takes each step itself.
 
     It uses the same loader as the real host: the same checks and refusals, the same host
     table, all calls on one native thread. It has no sequencer: `deliver` calls

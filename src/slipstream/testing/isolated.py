@@ -145,7 +145,7 @@ class IsolatedHost:
         self._ask("flush")
 
     def unload(self) -> str:
-        """As `FakeHost.unload`; one that does not return is raised."""
+        """As `FakeHost.unload`; raises if it does not return."""
         self._is_loaded = False
         text: str = self._ask("unload")
         return text

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from slipstream.events import Event, EventKind, Gap
+from slipstream.text import counted
 
 
 class RecordingPlugin:
@@ -87,7 +88,9 @@ class RecordingPlugin:
         """
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.events) >= count, timeout):
-                raise TimeoutError(f"{len(self.events)} of {count} events after {timeout:g} s")
+                raise TimeoutError(
+                    f"{len(self.events)} of {counted(count, 'event')} after {timeout:g} s"
+                )
             return list(itertools.islice(self.events, count))
 
     @property

@@ -1,4 +1,4 @@
-"""The checks of a plugin in words: what each asks, which rule it follows, how to mend a finding.
+"""The checks of a plugin in words: what each asks, which rule it follows, how to fix a finding.
 
 A file for each section, a table for each check, in the order in which they run. An example is C,
 unless its first line is a comment that names another language: ``# CMake``, ``// Rust``.
@@ -53,7 +53,7 @@ class Check:
         rule: Excerpts of ``slipstream.h`` that state the rule; see `rule_line`.
         reason_of_rule: Where the rule comes from, if the header does not state it.
         why: What goes wrong when the rule is broken.
-        mend: The usual causes, and how to mend them.
+        mend: The usual causes, and how to fix them.
         example: A few lines that do it right.
     """
 

@@ -102,7 +102,7 @@ def _info(trial: Trial) -> PluginInfo | None:
 
 def _of_format(trial: Trial, value: bool | None) -> bool:  # noqa: FBT001 - it is what was read
     if value is None:
-        trial.skip(f"{_linked(trial).format} files know nothing of the kind")
+        trial.skip(f"{_linked(trial).format} files have no such thing")
     return value
 
 
@@ -145,7 +145,7 @@ def constructor(trial: Trial) -> Findings:
     yield f"{file.refusal.message}; {file.refusal.hint}"
     other = _what_else(trial.subject.path, file)
     if other:
-        yield f"it is {other}, and no plugin of slipstream"
+        yield f"it is {other}, and not a slipstream plugin"
 
 
 def _what_else(path: Path, file: LibraryFile) -> str:
@@ -185,7 +185,7 @@ def info_agrees(trial: Trial) -> Findings:
     """The info says what the table says."""
     info, table = _info(trial), trial.subject.table
     if info is None or table is None:
-        trial.skip("it has no info" if info is None else "its table is not known")
+        trial.skip("it has no info" if info is None else "its table could not be read")
     for what, said, has in (
         ("name", info.name, table.name),
         ("version", info.version, table.version),
@@ -369,14 +369,14 @@ def executable_stack(trial: Trial) -> Findings:
 def writable_code(trial: Trial) -> Findings:
     """What can be executed cannot be written."""
     for where in _linked(trial).writable_code:
-        yield f"what can be written and executed: {where}"
+        yield f"both writable and executable: {where}"
 
 
 @check("binary.relro")
 def relro(trial: Trial) -> Findings:
     """Relocated data become read-only."""
     if not _of_format(trial, _linked(trial).relro):
-        yield "its relocated data stay writable (no PT_GNU_RELRO)"
+        yield "its relocated data stays writable (no PT_GNU_RELRO)"
 
 
 @check("binary.go-resident")

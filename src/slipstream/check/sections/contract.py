@@ -12,6 +12,7 @@ from slipstream.check import samples
 from slipstream.check.samples import Frame
 from slipstream.check.trial import Findings, Trial, answer, check
 from slipstream.events import AppEvent
+from slipstream.text import counted
 
 _AGAIN = (lib.SLIPSTREAM_RETRY, lib.SLIPSTREAM_NO_MEMORY, lib.SLIPSTREAM_TIMEOUT)
 _AT_ONCE_MS = 1000
@@ -71,7 +72,7 @@ def ack(trial: Trial) -> Findings:
     value = played.one(lib.SS_PLAYED_VALUE, acked)
     flushed = not any(trial.failures(played, lib.SS_PLAY_FLUSH))
     if value is not None and flushed and value.a < value.b:
-        yield f"after flush only {value.a} of {value.b} events are acknowledged"
+        yield f"flush acknowledged only {value.a:,} of {counted(value.b, 'event')}"
 
 
 @check("contract.gap-alone")
@@ -102,7 +103,7 @@ def gap_complete(trial: Trial) -> Findings:
     at = script.deliver(next(samples.gaps()), ordinal=samples.GAP_LAST)
     call = trial.play(script).one(lib.SS_PLAYED_CALL, at)
     if call is not None and call.status not in {lib.SLIPSTREAM_FATAL, lib.SLIPSTREAM_PANIC}:
-        yield f"it declares to be complete, and answered a GAP with {answer(call)}"
+        yield f"it declares itself complete, but answered a GAP with {answer(call)}"
 
 
 @check("contract.first-ordinal")
@@ -242,7 +243,7 @@ def claims(trial: Trial) -> Findings:
         elif name.status == 0:
             yield f"payload name {name.a} is empty"
     if [p.text for p in names] != [p.text for p in played.of(lib.SS_PLAYED_TEXT, second)]:
-        yield "its payload names were others when they were asked for again"
+        yield "its payload names were different when they were asked for again"
 
 
 _CLAIMS = 1024
@@ -292,7 +293,7 @@ def panic(trial: Trial) -> Findings:
     """Only destroy follows a panic, in a plugin that may return one."""
     code = trial.subject.path.read_bytes()
     if platform.machine() == "x86_64" and not any(number in code for number in _PANICS):
-        trial.skip("it never returns PANIC: that number stands nowhere in it")
+        trial.skip("it never returns PANIC: its code does not contain that number")
     script = trial.loaded()
     trial.send(script)
     script.destroy()

@@ -71,7 +71,7 @@ def next_event(trial: Trial) -> Findings:
     good = next(iter(trial.subject.samples()))
     for frame in _bad(trial):
         script.deliver(frame, ordinal=at + 1)
-        usual.append(script.deliver(good, ordinal=at + 2, says="behind one that cannot be read"))
+        usual.append(script.deliver(good, ordinal=at + 2, says="after one that cannot be read"))
         at += 2
     script.flush()
     trial.end(script)

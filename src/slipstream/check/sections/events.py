@@ -53,7 +53,7 @@ def _last(event: Event, name: str, value: bytes) -> Frame:
             AppEvent(event.kind, value, event.block_height), label=f"{len(value)}-byte data"
         )
     changed = samples.with_field(event, name, value)
-    return samples.frame_of(changed, label=f"{len(value)}-byte {name}, nothing behind it")
+    return samples.frame_of(changed, label=f"{len(value)}-byte {name}, nothing after it")
 
 
 def _filled(event: Event) -> Frame:
@@ -138,7 +138,7 @@ def alignment(trial: Trial) -> Findings:
         for frame in trial.subject.samples():
             at += 1
             place = shift * lib.SS_PLAY_PLACE_SHIFT
-            script.deliver(frame, ordinal=at, place=place, says=f"{shift} behind a multiple of 64")
+            script.deliver(frame, ordinal=at, place=place, says=f"{shift} past a multiple of 64")
     trial.end(script)
     return trial.event_failures(trial.play(script))
 
@@ -313,7 +313,7 @@ def critical_flag(trial: Trial) -> Findings:
         changed = samples.with_flags(frame, _CRITICAL_FLAG, "an unknown critical flag")
         at = len(script.steps)
         critical[script.deliver(changed, ordinal=at + 1)] = frame
-        says = "behind one with an unknown critical flag"
+        says = "after one with an unknown critical flag"
         usual.append(script.deliver(frame, ordinal=at + 2, says=says))
     trial.end(script)
     played = trial.play(script)

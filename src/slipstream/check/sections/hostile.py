@@ -46,7 +46,7 @@ def kinds(trial: Trial) -> Findings:
     for kind in _UNGIVEN:
         if not (kind < 64 and trial.subject.takes(kind)):
             script.deliver(samples.of_kind(app, kind), ordinal=next(ordinals))
-        after.append(script.deliver(usual, ordinal=next(ordinals), says=f"behind kind {kind}"))
+        after.append(script.deliver(usual, ordinal=next(ordinals), says=f"after kind {kind}"))
     trial.end(script)
     played = trial.play(script)
     ends = {lib.SLIPSTREAM_FATAL, lib.SLIPSTREAM_PANIC}

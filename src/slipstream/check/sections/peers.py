@@ -51,7 +51,7 @@ def _needs_kind(trial: Trial, kind: int, name: str) -> None:
 def claimed(trial: Trial) -> Findings:
     """It takes what it claims, and bears what it does not."""
     if not trial.subject.claims:
-        trial.skip("it claims no name of payloads")
+        trial.skip("it claims no payload names")
     frames = list(trial.subject.routed(trial.subject.claims))
     unclaimed = samples.frame_of(samples.routed(replace(samples.NOTE, name=_NO_NAME)))
     script = trial.loaded()
@@ -108,7 +108,7 @@ def seen(trial: Trial) -> Findings:
         "without a name": replace(one, name=None),
         "with nothing but the peer": replace(one, public_key=None, name=None),
         "routed": replace(one, via=lib.SLIPSTREAM_PEER_ROUTED),
-        "in a way that is not known": replace(one, via=lib.SLIPSTREAM_PEER_ROUTED + 1),
+        "in an unknown way": replace(one, via=lib.SLIPSTREAM_PEER_ROUTED + 1),
     }
     for at, (label, event) in enumerate(ways.items(), 1):
         script.deliver(samples.frame_of(event, at, label), ordinal=at, place=lib.SS_PLAY_PLACE_END)
@@ -206,7 +206,7 @@ def beyond_answer(trial: Trial) -> Findings:
     first, again, other = (_said(_life(trial, litter + more)) for more in (0, 0, 1))
     if first == again and first != other:
         says = next((a for a, b in zip(first, other, strict=False) if a != b), "")
-        yield f"what stands behind an answer in its buffer goes into {says or 'what it does'}"
+        yield f"what follows an answer in its buffer goes into {says or 'what it does'}"
 
 
 def _said(played: Play) -> list[str]:

@@ -97,7 +97,7 @@ def valgrind(trial: Trial) -> Findings:
     if tool is None:
         trial.skip("valgrind is not installed")
     if trial.subject.has("RESIDENT"):
-        trial.skip("valgrind knows no runtime that stays")
+        trial.skip("valgrind cannot judge a runtime that stays")
     log = trial.folder / "valgrind"
     script = trial.loaded()
     for at, frame in enumerate(trial.subject.samples(), 1):
@@ -148,7 +148,7 @@ def allocations(trial: Trial) -> Findings:
         if played.is_whole:
             continue
         if _LANGUAGES.search(played.output):
-            trial.skip("its language ends the process where there is no memory")
+            trial.skip("its language ends the process when memory runs out")
         yield f"allocation {number} failed, and {blame(played)}"
 
 

@@ -55,8 +55,8 @@ def minor(trial: Trial) -> Findings:
     table = _table(trial)
     if table.min_host_minor > table.abi_minor:
         yield (
-            f"min_host_minor is {table.min_host_minor}, but abi_minor, of the header that it was "
-            f"built with, {table.abi_minor}"
+            f"min_host_minor is {table.min_host_minor}, but abi_minor, from the header that it was "
+            f"built with, is {table.abi_minor}"
         )
 
 
@@ -133,7 +133,7 @@ def flags(trial: Trial) -> Findings:
     table = _table(trial)
     unknown = table.flags & ~_KNOWN_FLAGS
     if unknown:
-        yield f"the flags {unknown:#x} are none of this contract, and are ignored"
+        yield f"the flags {unknown:#x} are not part of this contract, and are ignored"
     both = lib.SLIPSTREAM_FLAG_CONCURRENT | lib.SLIPSTREAM_FLAG_BATCH
     if table.flags & both == both:
         yield "CONCURRENT with BATCH: runs that overlap have no order"

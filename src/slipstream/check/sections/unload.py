@@ -15,7 +15,7 @@ _SLOPE = 24  # bytes of the heap that a cycle may seem to leave: less than the s
 _WHY = {
     lib.SS_MAPPING_GO: "a Go runtime in it cannot be unmapped",
     lib.SS_MAPPING_THREADS: "threads of it, or of a library that came with it, are still there",
-    lib.SS_MAPPING_SIGNAL: "a signal is answered by a function of it",
+    lib.SS_MAPPING_SIGNAL: "one of its functions still handles a signal",
     lib.SS_MAPPING_PINNED: "the loader keeps it: a thread-local value with a destructor, a unique "
     "symbol, or nodelete",
 }
@@ -74,7 +74,7 @@ def slope(trial: Trial, script: Script, cycle: Script, times: int, what: str) ->
     if heap >= times * _SLOPE:
         yield f"the heap grows by {heap // times:,} bytes with each {what}"
     if mappings * 2 >= times:
-        yield f"{mappings / times:.3g} mappings stay behind each {what}"
+        yield f"mappings left after each {what}: {mappings / times:.3g}"
 
 
 @check("unload.two-copies")

@@ -25,6 +25,7 @@ from slipstream.server.sources.wire import (
     read_mark,
     take_stream,
 )
+from slipstream.text import counted
 
 PRODUCERS_MAX = 64
 LARGE = 1 << 20  # bytes; a frame above this needs a place
@@ -103,7 +104,8 @@ class Listener:
         if now - self._minute >= 60:
             if self._lines > _LINES_A_MINUTE:
                 left_out = self._lines - _LINES_A_MINUTE
-                self._say(logging.WARNING, f"{left_out} lines on producers were left out", {})
+                text = counted(left_out, "line on producers was", "lines on producers were")
+                self._say(logging.WARNING, f"{text} left out", {})
             self._lines, self._minute = 0, now
         self._lines += 1
         if self._lines <= _LINES_A_MINUTE:
@@ -161,7 +163,7 @@ class Producer(asyncio.Protocol, Inlet):
         listener = self._listener
         if len(listener.producers) >= PRODUCERS_MAX or self._path.is_stopping:
             said: dict[str, object] = {"producer": self.name, "connected": len(listener.producers)}
-            listener.say(logging.WARNING, "a producer too many was turned away", said)
+            listener.say(logging.WARNING, "one producer too many was turned away", said)
             self._is_lost = True
             transport.abort()
             return

@@ -112,9 +112,12 @@ class FileProducer:
     def run(self) -> None:
         """Send it.
 
+        Whoever does not listen at the first try is not waited for; a daemon that was there, and
+        has broken the connection, may be starting again.
+
         Raises:
             CaptureError: The file cannot be read.
-            NotSettled: There was no headway for a minute.
+            NotSettled: Nobody listens there, or there was no headway for a minute.
         """
         pause, was_there = 0.1, False
         while True:
@@ -127,13 +130,15 @@ class FileProducer:
             except (OSError, _Broken, BadProducer) as error:
                 if self._position() != seen:
                     self._headway, pause = time.monotonic(), 0.1
+                is_busy = isinstance(error, BlockingIOError | TimeoutError)
                 if isinstance(error, OSError) and error.strerror:
                     error = _Broken(error.strerror)
                 too_late = self._file == "-" or time.monotonic() - self._headway > PATIENCE
-                if too_late and not was_there:
+                if not was_there and (too_late or not is_busy):
                     raise NotSettled(
-                        f"{self._to} takes no connection: {error}",
-                        f"is it running? slipstream start --listen {self._to}",
+                        f"cannot connect to {self._to}: {error}",
+                        f"start the daemon first: slipstream start --listen {self._to}; "
+                        "or correct --to",
                     ) from None
                 if too_late:
                     raise NotSettled(
@@ -143,7 +148,7 @@ class FileProducer:
                     ) from None
                 what = f"the connection to {self._to} broke"
                 if not was_there:
-                    what = f"{self._to} takes no connection yet"
+                    what = f"{self._to} is too busy for a connection"
                 self._warn(f"{what}, trying again: {error}")
             else:
                 return

@@ -82,9 +82,9 @@ class Settling:
             except OSError as error:  # told to nobody before it is kept
                 if not self._is_failing:
                     self._is_failing = True
-                    hint = "make room in the data folder, and see that it is there"
+                    hint = "make room in the data folder, and check that it exists"
                     said: dict[str, object] = {"problem": error.strerror, "next": hint}
-                    self._say(logging.ERROR, "what is settled cannot be written down", said)
+                    self._say(logging.ERROR, "cannot save which events are settled", said)
                 if self.is_ending:
                     return
                 await asyncio.sleep(1)
@@ -92,7 +92,7 @@ class Settling:
             break
         if self._is_failing:
             self._is_failing = False
-            self._say(logging.INFO, "what is settled is written down again", {})
+            self._say(logging.INFO, "settled events are saved again", {})
         for change in changes:
             state = change.state
             state.settled, state.dead, state.told = change.settled, change.dead, change.told

@@ -71,8 +71,8 @@ optional_packages() {
     command -v minisign >/dev/null || echo minisign
     pkg-config --version >/dev/null 2>&1 || echo pkg-config
     valgrind -q true >/dev/null 2>&1 || echo valgrind
-    # Debian's pg_config without a server comes with libpq-dev alone.
-    pg_config --includedir >/dev/null 2>&1 || echo libpq-dev
+    # Each of the two packages brings a pg_config.
+    [ -e "$(pg_config --includedir 2>/dev/null)/libpq-fe.h" ] || echo libpq-dev
     [ -x "$(pg_config --bindir 2>/dev/null)/initdb" ] || echo postgresql
     program | makes gcc -x c || echo gcc libc6-dev
     program cstdio | makes g++ -x c++ || echo g++

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,6 @@ from support.toolbox import require
 
 IN_C = ["minimal", "tally", "ledger", "mailbox", "hello", "postgres"]
 NAMES = [*IN_C, "tally-cpp", "tally-rust"]
-LIBPQ = shutil.which("pg_config")
 STRICT = ["-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
 
 
@@ -30,6 +30,16 @@ def output(tool: str, *arguments: str) -> str:
     return subprocess.run(
         [tool, *arguments], capture_output=True, text=True, timeout=600, check=True
     ).stdout
+
+
+def libpq() -> Path | None:
+    """Where its headers are: a server alone brings pg_config, too, but none of those."""
+    config = shutil.which("pg_config")
+    folder = None if config is None else Path(output(config, "--includedir").strip())
+    return folder if folder is not None and (folder / "libpq-fe.h").exists() else None
+
+
+LIBPQ = libpq()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,7 +93,7 @@ def test_compiles_without_a_warning(compiler: str, name: str, standard: str) -> 
     require(compiler, "-fsyntax-only")
     if name == "postgres" and LIBPQ is None:
         pytest.skip("no libpq on this machine")
-    libpq = [] if LIBPQ is None else ["-I", output(LIBPQ, "--includedir").strip()]
+    libpq = [] if LIBPQ is None else ["-I", str(LIBPQ)]
     output(
         compiler,
         f"-std={standard}",
@@ -134,6 +144,16 @@ def test_with_an_old_cargo_as_well(tmp_path: Path) -> None:
 def test_without_libpq_its_example_is_left_out() -> None:
     done = make("-B", "postgres/postgres.so", "pg_config=")
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert "postgres skipped" in done.stdout
+
+
+def test_with_a_server_of_postgresql_alone_as_well(tmp_path: Path, monkeypatch) -> None:
+    config = tmp_path / "pg_config"
+    config.write_text(f"#!/bin/sh\necho {tmp_path}\n")
+    config.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done = make("-B", "postgres/postgres.so")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
     assert "postgres skipped" in done.stdout
 
 

@@ -472,7 +472,7 @@ def test_each_failure_is_told_once_and_alike(compile_plugin, tmp_path, mode) -> 
         "on_broadcast returned FAILED (-1) for PAYLOAD, ordinal 2, sequence 2: no 1",
         (
             "on_broadcast returned FATAL (-16) for PAYLOAD, ordinal 3, sequence 3, and 2 events "
-            "behind it; the plugin gets nothing more"
+            "after it; the plugin gets nothing more"
         ),
     ]
     (unloaded,) = [line for line in logs if long in str(line)]

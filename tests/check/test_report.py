@@ -94,7 +94,7 @@ def test_a_verdict_that_changes_is_our_fault() -> None:
     assert merge([untried, result(FAIL, "fail", "it")]).verdict == "fail"
     mixed = merge([PASSED, result("binary.kind", "crash", "at 0x10"), PASSED])
     assert mixed.verdict is Verdict.BROKEN
-    assert mixed.findings == ("unstable: pass 2 times, crash 1 times", "crash: at 0x10")
+    assert mixed.findings == ("unstable: pass 2 times, crash 1 time", "crash: at 0x10")
 
 
 def test_secrets_and_control_characters_are_not_shown() -> None:

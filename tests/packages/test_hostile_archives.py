@@ -201,7 +201,7 @@ CASES: dict[str, tuple[bytes, str]] = {
         with_name("evil", extra=struct.pack("<HH", 9, 99)),
         "an extra field of evil reaches over",
     ),
-    "count": (zip_of(*GOOD, end=End(count=1)), "says 1 entries, and 2 on this disk"),
+    "count": (zip_of(*GOOD, end=End(count=1)), "says 1 entry, and 2 on this disk"),
     "more entries": (
         zip_of(*GOOD, end=End(count=3, here=3)),
         "entry 3 of its directory is cut off",

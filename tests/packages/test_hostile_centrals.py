@@ -149,7 +149,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "redirect nowhere": (at(ZIP, response(code="302 Found")), "it answers 302"),
     # Too much, too slow, too little.
-    "endless": (at(ZIP, response(code="200 OK", Content_Length=MANY)), "629145600 bytes, more than"),
+    "endless": (at(ZIP, response(code="200 OK", Content_Length=MANY)), "629,145,600 bytes, more than"),
     "endless index": (
         lambda _w, p, _h: endless(PLAIN + b"\r\n", bytes(2**20)) if p.endswith(INDEX) else None,
         "index.json has no end",
@@ -235,7 +235,7 @@ CASES: dict[str, tuple[Make, str]] = {
         at(INDEX, response(gzip.compress(b"{}"), Content_Encoding="br")), "index.json comes compressed",
     ),
     # Other content.
-    "no package": (at(ZIP, response(b"<html>welcome</html>")), "is no zip file"),
+    "no package": (at(ZIP, response(b"<html>welcome</html>")), "is not a zip file"),
     "an older version": (
         lambda w, p, _h: [response(w.old)] if p.endswith(ZIP) else None, "0.9.0",
     ),
@@ -248,7 +248,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "signature that is none": (at(SIG, response(b"trust me")), "is not one that minisign makes"),
     "no signature": (at(SIG, response(code="404 Not Found")), "has no signature"),
-    "signature too large": (at(SIG, response(bytes(300_000))), "300000 bytes, more than 256 KiB"),
+    "signature too large": (at(SIG, response(bytes(300_000))), "300,000 bytes, more than 256 KiB"),
     # An index that lies.
     "index without it": (at(INDEX, lying()), "is not in the index.json"),
     "index with another digest": (at(INDEX, lying(sha256="0" * 64)), "and the index.json there has 0000"),

@@ -32,7 +32,7 @@ def test_any_key_of_the_host_may_stand_there() -> None:
     ("text", "says", "line"),
     [
         ("{libpath: 'a',\n host: {moed: 'thread'}}", 'did you mean "mode"', ":2:9"),
-        ("{libpath: 'a', mode: 'thread',\n host: {mode: 'thread'}}", "stands twice", ":2:"),
+        ("{libpath: 'a', mode: 'thread',\n host: {mode: 'thread'}}", "is given twice", ":2:"),
         ("{libpath: 'a',\n host: {mode: 'fast'}}", "host.mode", ":2:"),
         ("{libpath: 'a',\n host: {mode: 'inline', user: 'x'}}", "no effect in mode", ":2:"),
         ("{libpath: 'a',\n host: {restart: {initial_delay: 9, max_delay: 1}}}", "longer", ":2:"),

@@ -45,6 +45,9 @@ void ss_note_plugin_thread(void *unused) {
     (void)unused;
 }
 
+void ss_worker_offer_itself(void) {
+}
+
 void ss_worker_leave_terminal(void) {
 }
 

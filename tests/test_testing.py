@@ -136,8 +136,8 @@ def test_a_fake_host_of_what_cannot_be_loaded(compile_plugin, tmp_path) -> None:
     with pytest.raises(PluginStartError, match="log is missing"), FakeHost(native.library):
         pass
     native.hold("event")
-    with FakeHost(native.library, native.held_config(), timeout=0.1) as host:
-        with pytest.raises(PluginFailed, match="did not return within 0.1 seconds"):
+    with FakeHost(native.library, native.held_config(), timeout=2) as host:
+        with pytest.raises(PluginFailed, match="did not return within 2 seconds"):
             host.deliver(SOME[0])
         assert host.close() is Mapped.STUCK
     native.release("event")  # it returns late, and then undoes itself

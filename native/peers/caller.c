@@ -1,14 +1,7 @@
 #include "peers/caller.h"
 
-#include "platform/cpu.h"
-
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    QUICK_NS = 100000, /* an answer that comes within that is waited for awake */
-    RELAX = 16,        /* pauses between two looks for it */
-};
 
 static void count(_Atomic uint64_t *counter) {
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
@@ -144,34 +137,18 @@ static void give_place_back(ss_caller *caller, int place) {
     ss_lock_release(&caller->lock);
 }
 
-/* A quick service answers sooner than a thread wakes. Whoever asks alone, and was answered quickly
- * last time, looks for a moment before it sleeps; beside others it would only take a processor. */
-static bool looks_first(ss_caller *caller, int place) {
-    ss_lock_take(&caller->lock);
-    const bool alone = caller->taken == 1u << place;
-    ss_lock_release(&caller->lock);
-    return alone && !atomic_load_explicit(&caller->slow, memory_order_relaxed);
-}
-
-static bool wait_for_answer(ss_caller *caller, int place, uint32_t number) {
-    const ss_call *call = &caller->map->hatch->calls[place];
-    const uint64_t begin = ss_os_now_ns();
+static bool wait_for_answer(const ss_caller *caller, ss_call *call, uint32_t number) {
     const uint64_t end =
-        begin + (uint64_t)caller->map->terms.call_timeout_ms * UINT64_C(1000000);
-    const uint64_t quick = begin + (looks_first(caller, place) ? QUICK_NS : 0);
+        ss_os_now_ns() + (uint64_t)caller->map->terms.call_timeout_ms * UINT64_C(1000000);
     for (;;) {
         /* Pairs with the release in ss_desk_answer: whoever sees the number sees the answer. */
         const uint32_t seen = atomic_load_explicit(&call->answered, memory_order_acquire);
+        if (seen == number)
+            return true;
         const uint64_t now = ss_os_now_ns();
-        if (seen == number || now >= end) {
-            atomic_store_explicit(&caller->slow, now - begin > QUICK_NS, memory_order_relaxed);
-            return seen == number;
-        }
-        if (now >= quick)
-            ss_os_wait(&call->answered, seen, end - now, caller->map->shared);
-        else
-            for (int i = 0; i < RELAX; i++)
-                ss_cpu_pause();
+        if (now >= end)
+            return false;
+        ss_os_wait(&call->answered, seen, end - now, caller->map->shared);
     }
 }
 
@@ -245,7 +222,7 @@ int32_t ss_caller_ask(ss_caller *caller, uint32_t what, uint32_t number, const u
     atomic_store_explicit(&call->asked, asked, memory_order_release);
     ss_hatch_ring(caller->map);
     status = SLIPSTREAM_TIMEOUT;
-    if (wait_for_answer(caller, place, asked)) {
+    if (wait_for_answer(caller, call, asked)) {
         status = take_answer(caller, place, what, buffer, len);
     } else {
         count(&hatch->timeouts);

@@ -35,7 +35,6 @@ struct ss_caller {
     ss_log_queue *log;
     uint32_t log_id;
     _Atomic uint32_t said; /* SS_GRANTS_*: that it is missing stands in the log */
-    _Atomic bool slow;     /* the last answer was not there at once */
     ss_lock lock;
     /* Under the lock. */
     uint64_t put;

@@ -28,6 +28,7 @@ from slipstream.events import (
 )
 from slipstream.testing import FakeHost, LoadReason
 from support.calling import until
+from support.gated import wait_until
 from support.letters import letters_in
 from support.making import run_make
 from support.postgres import Server
@@ -69,10 +70,8 @@ def host(server: Server, library: Path) -> Iterator[Callable[..., FakeHost]]:
     yield make
     for one in made:
         one.close()
-    assert (
-        server.number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
-        == 1
-    )
+    clients = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    wait_until(lambda: server.number(clients) == 1, "a connection is left")
 
 
 def update(key: bytes, value: bytes, sequence: int = 0, stream: int = 1) -> MappingUpdate:

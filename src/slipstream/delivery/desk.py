@@ -13,6 +13,7 @@ from slipstream._native.handle import Handle
 from slipstream.delivery.services import ServiceFailed
 from slipstream.logs import Seldom
 from slipstream.status import Calls
+from slipstream.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -109,7 +110,7 @@ class Desk(Handle["ss_desk"]):
         except RuntimeError:
             with self._guard:
                 self._threads.discard(thread)
-            self._say("no thread to be had for its calls", {})
+            self._say("cannot start a thread for its calls", {})
 
     def _serve(self) -> None:
         pointer, asked, taken = self.pointer, ffi.new("ss_asked *"), lib.SLIPSTREAM_OK
@@ -223,7 +224,9 @@ class Desk(Handle["ss_desk"]):
         lib.ss_desk_end(self.pointer, 1)
         left = self.calls().waiting
         self._wait_for_threads(_SPARE)
-        return f"{left} messages were not handed to the application" if left else ""
+        if not left:
+            return ""
+        return counted(left, "message was", "messages were") + " not handed to the application"
 
     def _wait_for_threads(self, timeout: float) -> None:
         """Wait for their end; not for those with a call for which nobody waits any more."""

@@ -8,7 +8,7 @@ from matrix import repeated, subject_of
 from rogues import GOOD, Rogue, build, gallery
 from slipstream.check.catalogue import catalogue
 from slipstream.check.suite import run_checks
-from slipstream.check.trial import function_of
+from slipstream.check.trial import function_of, run
 from support.toolbox import is_not_here, output_of
 
 pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
@@ -33,6 +33,14 @@ def test_a_rogue_is_found(rogue: Rogue, folder) -> None:
         is_not_here("there is no valgrind")
     subject = subject_of(rogue, build(rogue, folder))
     assert not list(repeated(rogue, subject, TIMES, SECONDS))
+
+
+def test_who_falls_at_an_event_is_found_by_one_check(folder, tmp_path) -> None:
+    """Others send such an event as well, and ask something else."""
+    (rogue,) = (rogue for rogue in GALLERY if rogue.name == "errors.exception")
+    subject = subject_of(rogue, build(rogue, folder))
+    result = run(subject, "lifecycle.second-instance", tmp_path)
+    assert (result.level, result.verdict) == (None, "pass"), result.findings
 
 
 def test_the_good_one_is_excellent(folder) -> None:

@@ -113,11 +113,11 @@ class Desk(Handle["ss_desk"]):
             self._say("cannot start a thread for its calls", {})
 
     def _serve(self) -> None:
-        pointer, asked, taken = self.pointer, ffi.new("ss_asked *"), lib.SLIPSTREAM_OK
+        pointer, asked = self.pointer, ffi.new("ss_asked *")
         try:
             while True:
                 status = lib.ss_desk_take(pointer, _LOOK_EVERY_MS, asked)
-                if status == taken:
+                if status == lib.SLIPSTREAM_OK:
                     self._serve_one(pointer, asked)
                 elif status == lib.SLIPSTREAM_WRONG_STATE or self._is_one_too_many():
                     return
@@ -135,8 +135,7 @@ class Desk(Handle["ss_desk"]):
     def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> None:
         # The plugin waits: what can come after the answer does.
         me, begin = threading.get_ident(), time.monotonic()
-        if self._late:
-            self._late.discard(me)
+        self._late.discard(me)
         self._busy[me] = begin, asked.what
         if len(self._busy) >= len(self._threads):
             self._start_thread()  # for the next one, should this one not come back

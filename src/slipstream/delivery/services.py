@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 _START_WAIT = 5.0  # seconds
 _PLAIN = (bytes, str, type(None))  # what is no coroutine, at a glance
-_LOOKUP, _ANSWER_MAX = lib.SS_ASKS_LOOKUP, lib.SS_QUESTION_MAX
-_BY_NUMBER = (lib.SS_ASKS_SEND, _LOOKUP)  # whose number says which method is meant
+_BY_NUMBER = (lib.SS_ASKS_SEND, lib.SS_ASKS_LOOKUP)  # whose number says which method is meant
 # The name of a service's method, the method, and what its answer is held against.
 Method = tuple[str, Callable[..., object], Callable[[str, object], bytes]]
 
@@ -72,32 +71,27 @@ class Served:
         Raises:
             ServiceFailed: There is no good answer.
         """
-        what = asked.what
-        name, method, check = self._find(asked, what)
+        name, method, check = self._find(asked)
         try:
-            # The plugin waits: what is asked most comes first.
-            if what == _LOOKUP:
-                result = method(_bytes(asked.first, asked.first_len))
-            else:
-                result = method(*_arguments(asked, what))
-            if type(result) not in _PLAIN and inspect.isawaitable(result):
+            result = method(*_arguments(asked))
+            if not isinstance(result, _PLAIN) and inspect.isawaitable(result):
                 result = finish(result, self._serving_loop(), timeout)
         except TimeoutError as error:
             late = f"{name} took longer than {timeout:.3g} seconds"
             raise ServiceFailed(lib.SLIPSTREAM_TIMEOUT, late, error) from error
         except LookupError as error:
             status = lib.SLIPSTREAM_FAILED
-            if what == lib.SS_ASKS_SEND:
+            if asked.what == lib.SS_ASKS_SEND:
                 status = lib.SLIPSTREAM_NOT_FOUND
             raise ServiceFailed(status, f"{name} raised", error) from error
         except BaseException as error:
             raise ServiceFailed(lib.SLIPSTREAM_FAILED, f"{name} raised", error) from error
         return check(name, result)
 
-    def _find(self, asked: ss_asked, what: int) -> Method:
+    def _find(self, asked: ss_asked) -> Method:
         """Return the method that is meant."""
-        number = asked.number if what in _BY_NUMBER else 0
-        method = self._methods.get((what, number))
+        number = asked.number if asked.what in _BY_NUMBER else 0
+        method = self._methods.get((asked.what, number))
         if method is None:
             raise ServiceFailed(lib.SLIPSTREAM_UNSUPPORTED, "the application has no such service")
         return method
@@ -138,7 +132,8 @@ def _methods_of(services: Services) -> dict[tuple[int, int], Method]:
     return found
 
 
-def _arguments(asked: ss_asked, what: int) -> tuple[object, ...]:
+def _arguments(asked: ss_asked) -> tuple[object, ...]:
+    what = asked.what
     if what == lib.SS_ASKS_PEER_AT:
         return (asked.number,)
     if what == lib.SS_ASKS_PUBLIC_KEY:
@@ -233,11 +228,11 @@ def _nothing(name: str, result: object) -> bytes:
 
 
 def _bytes_of(name: str, result: object) -> bytes:
-    if not isinstance(result, (bytes, bytearray, memoryview)):  # a union is made anew each time
+    if not isinstance(result, bytes | bytearray | memoryview):
         raise _rubbish(name, "bytes", result)
     made = bytes(result)
-    if len(made) > _ANSWER_MAX:
-        raise _rubbish(name, f"at most {_ANSWER_MAX} bytes", made)
+    if len(made) > lib.SS_QUESTION_MAX:
+        raise _rubbish(name, f"at most {lib.SS_QUESTION_MAX} bytes", made)
     return made
 
 

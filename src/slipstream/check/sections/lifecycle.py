@@ -251,12 +251,12 @@ def second_instance(trial: Trial) -> Findings:
     given = len(frames) if multiple else 0
     for at, frame in enumerate(frames, given + 1):
         script.deliver(frame, ordinal=at, says="after a second instance was destroyed")
-    asides = set()  # what these are answered is looked at elsewhere
+    asides = set()  # what comes of these is looked at elsewhere
     if frames:  # it may have an error to tell, and it has one host to tell it to
         unreadable = next(samples.truncated(frames[0]))
         asides.add(script.deliver(unreadable, ordinal=given + len(frames) + 1))
     trial.end(script)
-    played = trial.play(script, may_refuse=not multiple)
+    played = trial.play(script, may_refuse=not multiple, asides=asides)
     refusal = played.one(lib.SS_PLAYED_CALL, second)
     if not multiple and refusal is not None and refusal.text:
         asides.add(second)

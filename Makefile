@@ -147,18 +147,19 @@ packages: $(stamp_test) setup ## swap packages 10,000 times, kill their changes 
 		tests/packages/test_installed.py tests/packages/test_signatures.py $(ARGS)
 	@SLIPSTREAM_KILLS=200 $(python) -m pytest -q -s -k killed tests/packages/test_hostile_centrals.py
 
-test-windows: $(stamp_test) setup ## run the core for Windows under wine (apt-get install wine64)
+test-windows: $(stamp_test) setup ## run the core for Windows under wine
+	@tools/bootstrap.sh $(VENV) --needs wine64 wine64 wine /usr/lib/wine/wine64
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/windows $(ARGS)
 
 test-macos: $(stamp_test) setup ## build the core for macOS, arm64 and x86-64, and look at what it exports and needs
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/macos $(ARGS)
 
 test-aarch64: $(stamp_test) setup ## run the core for Linux aarch64 under qemu-user, with Debian's Python for it
-	@tools/bootstrap.sh $(VENV) --needs qemu-aarch64 qemu-user
+	@tools/bootstrap.sh $(VENV) --needs qemu-user qemu-aarch64
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/elsewhere/test_aarch64.py $(ARGS)
 
 test-musl: $(stamp_test) setup ## run the core's programs of tests/native with musl
-	@tools/bootstrap.sh $(VENV) --needs /lib/ld-musl-x86_64.so.1 musl
+	@tools/bootstrap.sh $(VENV) --needs musl /lib/ld-musl-x86_64.so.1
 	@SLIPSTREAM_LONG=1 $(python) -m pytest -q tests/elsewhere/test_musl.py $(ARGS)
 
 test-pythons: $(stamp_test) setup ## run a good part of the tests on the other Pythons that are here, with the wheel in dist

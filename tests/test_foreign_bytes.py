@@ -212,7 +212,7 @@ def test_what_lies_too_deep(tmp_path: Path) -> None:
     path.write_bytes(DEEP)
     plugin = SimpleNamespace(folder=tmp_path, name="p", last_crash=None)
     assert actions._crashes(plugin) == []  # type: ignore[arg-type]
-    with pytest.raises(SlipstreamError, match="no crash report"):
+    with pytest.raises(SlipstreamError, match="not a crash report"):
         symbols.read_report(path)
     with pytest.raises(PackageError, match="is damaged"):
         lock.Lock.read(path)

@@ -215,9 +215,9 @@ def test_from_config_files(examples, tmp_path) -> None:
 
 
 def test_a_manager_refuses_what_it_does_not_know(manager, examples, tmp_path) -> None:
-    with pytest.raises(ConfigError, match="'loud' is no log level"):
+    with pytest.raises(ConfigError, match="'loud' is not a log level"):
         PluginManager(log_level="loud")
-    with pytest.raises(ConfigError, match="default_mode 'fast' is no mode"):
+    with pytest.raises(ConfigError, match="default_mode 'fast' is not a mode"):
         PluginManager("fast")
     for call in (manager.unload_plugin, manager.reload_plugin, manager.pause, manager.resume):
         with pytest.raises(PluginNotLoaded, match="no plugin ghost is loaded") as caught:

@@ -2,13 +2,13 @@
 # Makes the folder for Python packages, and sees to it that this machine can build slipstream.
 #
 #   tools/bootstrap.sh VENV [--tests]
-#   tools/bootstrap.sh VENV --needs PROGRAM PACKAGE     only that: what one kind of test runs with
+#   tools/bootstrap.sh VENV --needs PACKAGE PROGRAM...  only that: what one kind of test runs with
 #
 # What Debian has to provide and is missing is installed with apt-get, as root or by a sudo that
 # asks for no password; otherwise the command to type is named and nothing is changed. Without
 # anything missing no network is needed. --tests also wants a second compiler (clang) with its
 # sanitizers, g++, gdb and valgrind, which some tests use, and a browser, promtool, two shells, gpg,
-# minisign, pkg-config and PostgreSQL; what needs them is skipped where those are missing.
+# minisign, pkg-config, PostgreSQL and wine; what needs them is skipped where those are missing.
 #
 # Whether a tool is there is found out by using it as the build and the tests do: a compiler is of
 # no use without its libraries, which are packages of their own.
@@ -20,7 +20,10 @@ set -eu
 venv=${1:?usage: tools/bootstrap.sh VENV [--tests]}
 tests=${2:-}
 oldest=3.11
+wines="wine64 wine /usr/lib/wine/wine64" # Debian's is not on PATH
 
+has() { command -v "$1" >/dev/null; }
+has_any() { for program; do ! has "$program" || return 0; done && return 1; }
 say() { printf '%s\n' "bootstrap: $*" >&2; }
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
@@ -64,11 +67,11 @@ missing_packages() {
 optional_packages() {
     chromium --version >/dev/null 2>&1 || chromium-browser --version >/dev/null 2>&1 ||
         echo chromium
-    command -v zsh >/dev/null || echo zsh
-    command -v fish >/dev/null || echo fish
-    command -v gpg >/dev/null || echo gpg
-    command -v gpg-agent >/dev/null || echo gpg-agent
-    command -v minisign >/dev/null || echo minisign
+    has zsh || echo zsh
+    has fish || echo fish
+    has gpg || echo gpg
+    has gpg-agent || echo gpg-agent
+    has minisign || echo minisign
     pkg-config --version >/dev/null 2>&1 || echo pkg-config
     valgrind -q true >/dev/null 2>&1 || echo valgrind
     # Each of the two packages brings a pg_config.
@@ -77,6 +80,8 @@ optional_packages() {
     program | makes gcc -x c || echo gcc libc6-dev
     program cstdio | makes g++ -x c++ || echo g++
     program cstdio | makes c++ -x c++ || echo g++
+    # shellcheck disable=SC2086
+    [ "$(uname -m)" != x86_64 ] || has_any $wines || echo wine64
     gdb -q -batch -ex 'print 1 + 1' 2>/dev/null | grep -q '= 2' || echo gdb
     if ! program | makes clang -x c || ! program cstdio | makes clang++ -x c++; then
         echo clang
@@ -99,23 +104,33 @@ clang_runtime() {
 
 # How to become root here: nothing if we are, "sudo -n" if that asks for nothing, else fails.
 as_root() {
-    command -v apt-get >/dev/null || return 1
+    has apt-get || return 1
     [ "$(id -u)" -eq 0 ] && return
-    command -v sudo >/dev/null && sudo -n true 2>/dev/null && echo sudo -n
+    has sudo && sudo -n true 2>/dev/null && echo sudo -n
 }
 
 install_packages() {
     sudo=$(as_root) || return 1
     say "installing $*"
     $sudo apt-get update -qq >&2 || say "apt-get update failed; trying with the lists that are here"
+    get_packages "$@" && return
+    [ $# -gt 1 ] || return 1
+    # One that is not to be had must not keep the others away.
+    failed=0
+    for package; do get_packages "$package" || failed=1; done
+    return $failed
+}
+
+get_packages() {
     $sudo env DEBIAN_FRONTEND=noninteractive \
         apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2
 }
 
 if [ "$tests" = --needs ]; then
-    command -v "${3:?}" >/dev/null || install_packages "${4:?}" && exit
-    say "this machine lacks ${4:?}"
-    say "  next: sudo apt-get update && sudo apt-get install -y ${4:?}"
+    package=${3:?} && shift 3
+    has_any "$@" || install_packages "$package" && exit
+    say "this machine lacks $package"
+    say "  next: sudo apt-get update && sudo apt-get install -y $package"
     exit 1
 fi
 
@@ -153,11 +168,11 @@ if [ "$tests" = --tests ]; then
     had=
     wanted=$(optional_packages | sort -u | tr '\n' ' ')
     # Twice: what goes with a compiler can be told only once that is there.
-    # shellcheck disable=SC2086
-    while [ "$wanted" != "$had" ] && install_packages $wanted; do
+    while [ -n "$wanted" ] && [ "$wanted" != "$had" ]; do
+        # shellcheck disable=SC2086
+        install_packages $wanted || true
         had=$wanted
         wanted=$(optional_packages | sort -u | tr '\n' ' ')
-        [ -n "$wanted" ] || break
     done
     if [ -n "$wanted" ]; then
         say "some tests are skipped without: $wanted"

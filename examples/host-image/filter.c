@@ -136,7 +136,7 @@ static int32_t SLIPSTREAM_CALL on_broadcast(void *instance, const slipstream_del
     if (frame.kind != KIND_PICTURE)
         return SLIPSTREAM_IGNORED;
     if (slipstream_read_app(&frame, &data) != SLIPSTREAM_OK || !read_picture(data, &in))
-        return slipstream_fail(self->host, SLIPSTREAM_MALFORMED, "the event is no picture");
+        return slipstream_fail(self->host, SLIPSTREAM_MALFORMED, "the event is not a picture");
     uint8_t *out = (uint8_t *)malloc(data.len - HEAD);
     if (out == NULL)
         return slipstream_fail(self->host, SLIPSTREAM_NO_MEMORY, "no memory for a picture");

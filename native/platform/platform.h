@@ -199,7 +199,7 @@ const char *ss_os_put_back_stop_handlers(const ss_os_stop_handlers *kept);
 /* ---- Files ------------------------------------------------------------------------------- */
 
 /* Opens a regular file for reading. Never waits, and opens nothing else, for that may already do
- * something: no device, no pipe, no link. -1 with errno set, to 0 if it is no regular file. */
+ * something: no device, no pipe, no link. -1 with errno set, to 0 if it is not a regular file. */
 int ss_os_file_open(const char *path, size_t *size);
 /* False if there are fewer bytes. */
 bool ss_os_file_read(int fd, uint64_t at, void *out, size_t len);

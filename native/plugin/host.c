@@ -172,7 +172,7 @@ void ss_host_log_failure(ss_log_queue *log, uint32_t log_id, const ss_host *host
         ss_host_error(host, text, sizeof text);
     if (status > 0) /* an unknown negative one may be a newer contract's */
         ss_log_queue_format(log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, log_id,
-                            "on_broadcast returned %d, which is no answer to it",
+                            "on_broadcast returned %d, which is not one of its answers",
                             (int)status);
     if (count > 1)
         snprintf(behind, sizeof behind, ", and %u %s after it", count - 1,
@@ -196,7 +196,7 @@ void ss_host_log_rejection(ss_log_queue *log, uint32_t log_id, const ss_rejectio
 void ss_host_judge_status(ss_host *host, const char *function, int32_t status) {
     if (status > 0)
         ss_log_queue_format(host->log, SLIPSTREAM_LOG_PLUGIN_MISBEHAVING, host->log_id,
-                            "%s returned %d, which is no answer to it", function, (int)status);
+                            "%s returned %d, which is not one of its answers", function, (int)status);
 }
 
 void ss_host_log_gap(ss_log_queue *log, uint32_t log_id, uint64_t first, uint64_t last) {

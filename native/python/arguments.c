@@ -19,7 +19,7 @@ void ss_door_raise(PyObject *error) {
     if (PyExceptionInstance_Check(error))
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     else
-        PyErr_SetString(PyExc_SystemError, "this is no exception");
+        PyErr_SetString(PyExc_SystemError, "this is not an exception");
     Py_DECREF(error);
 }
 

@@ -118,7 +118,7 @@ class Stub:
         """Return a function of ``lib``, or what it has for one that Python gives to the core."""
         found = FUNCTION.match(declaration)
         if found is None:
-            message = f"this is no function: {declaration}"
+            message = f"this is not a function: {declaration}"
             raise ValueError(message)
         name = found["name"]
         if found["result"].startswith("extern"):

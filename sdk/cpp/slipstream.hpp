@@ -631,7 +631,7 @@ std::int32_t guarded(const slipstream_host *host, const char *function, Call cal
     } catch (const std::exception &e) {
         return fail(SLIPSTREAM_FAILED, e.what());
     } catch (...) {
-        return fail(SLIPSTREAM_FAILED, "an exception that is no std::exception");
+        return fail(SLIPSTREAM_FAILED, "an exception that is not a std::exception");
     }
 }
 
@@ -649,7 +649,7 @@ Result logged(const slipstream_host *host, const char *function, Result otherwis
     } catch (const std::exception &e) {
         return tell(e.what());
     } catch (...) {
-        return tell("an exception that is no std::exception");
+        return tell("an exception that is not a std::exception");
     }
 }
 

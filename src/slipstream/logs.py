@@ -202,7 +202,7 @@ class LogPump(Handle["ss_log_queue"]):
             SlipstreamError: There is no thread to be had.
         """
         if level not in LEVELS:
-            raise ConfigError(f"{level!r} is no log level", f"use one of {', '.join(LEVELS)}")
+            raise ConfigError(f"{level!r} is not a log level", f"use one of {', '.join(LEVELS)}")
         queue = lib.ss_log_queue_new(_QUEUE_BYTES)
         if queue == ffi.NULL:
             raise MemoryError

@@ -366,7 +366,7 @@ class PluginManager(metaclass=_ShowsNative):
         name = checked_name(plugin)
         for grant in (granted := tuple(grants)):
             if grant not in GRANTS:
-                raise ConfigError(f"{grant!r} is no grant", f"use some of {', '.join(GRANTS)}")
+                raise ConfigError(f"{grant!r} is not a grant", f"use some of {', '.join(GRANTS)}")
         with self._controlling("install a plugin"):
             self._loaded.refuse_same_name(name)
             return self._loaded.add(InlinePython(self._host, plugin, name, granted, call_timeout))
@@ -707,7 +707,7 @@ def _as_mode(mode: Mode | str) -> Mode:
         return Mode(mode)
     except ValueError:
         raise ConfigError(
-            f"default_mode {mode!r} is no mode", f"use one of {', '.join(Mode)}"
+            f"default_mode {mode!r} is not a mode", f"use one of {', '.join(Mode)}"
         ) from None
 
 

@@ -50,7 +50,7 @@ def test_parse(text: str, canonical: str) -> None:
         ("", "the end is not a value"),
         ("5u8 6u8", "'6u8' is left over at line 1, column 5"),
         ("5 u8", "a number has no type"),
-        ("5u7", "'u7' is no numeric type"),
+        ("5u7", "'u7' is not a numeric type"),
         ("٣u8", "is not a value"),
         ("-5u8", "has no sign"),
         ("128i8", "out of range: a i8 is -128 to 127"),

@@ -179,7 +179,7 @@ def test_a_config_that_the_plugin_does_not_take(command, examples, tmp_path: Pat
     config = tmp_path / "tally.json5"
     config.write_text(f"{{\n  libpath: '{examples / 'tally' / 'tally.so'}',\n  log_evry: 1\n}}")
     step = failed(command, config)
-    assert "tally.json5:3:3: log_evry is no key of the plugin" in str(step["detail"])
+    assert "tally.json5:3:3: log_evry is not a key of the plugin" in str(step["detail"])
 
 
 def test_the_constructor_is_all_that_runs(command, build) -> None:

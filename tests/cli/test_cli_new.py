@@ -74,8 +74,8 @@ def test_it_makes_a_project_that_works(
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["new", "My Plugin"], 2, "'My Plugin' is no name for a plugin"),
-        (["new", "../up"], 2, "'../up' is no name for a plugin"),
+        (["new", "My Plugin"], 2, "'My Plugin' is not a valid name for a plugin"),
+        (["new", "../up"], 2, "'../up' is not a valid name for a plugin"),
         (["new", "there"], 1, "there is there already"),
         (["new", "here", "--folder", "file/below"], 1, "cannot make file/below: Not a directory"),
         (["new", "here", "--lang", "cobol"], 2, "'cobol' is not one of"),

@@ -122,7 +122,7 @@ def test_what_it_cannot_read(
     assert done.returncode != 0
     assert "cannot open" in json.loads(done.stdout)["error"]["message"]
     done = command("redeliver", *with_config, "-", stdin=events.read_bytes())
-    assert "is no regular file" in json.loads(done.stdout)["error"]["message"]
+    assert "is not a regular file" in json.loads(done.stdout)["error"]["message"]
     wrong = tmp_path / "wrong.slip"
     with CaptureWriter(wrong) as capture:
         for body in (b"", b"[]", b"{", b'{"plugin": 7}', b'{"plugin": "picky", "status": "x"}'):

@@ -60,6 +60,6 @@ def test_what_is_no_report_is_refused(command, tmp_path) -> None:
     wrong.write_text("[]")
     done = command("symbolize", wrong)
     assert done.returncode == 1
-    assert f"{wrong} is no crash report" in done.stderr
+    assert f"{wrong} is not a crash report" in done.stderr
     done = command("symbolize", tmp_path / "none")
     assert "cannot read" in done.stderr

@@ -63,10 +63,10 @@ def settle(text: str) -> dict[str, JsonValue]:
         ("one: null", "one must have exactly one of 2 forms", 24, "one: ..."),
         ("either: 1", "either must have one of 2 forms, not 1", 27, "either"),
         ("either: {host: 1}", "either.host must be text, not 1", 34, 'host: "..."'),
-        ("evry: 1", 'evry is no key of the plugin: did you mean "every"?', 19, 'write "every"'),
-        ("zzzzz: 1", "zzzzz is no key of the plugin", 19, "known are every, mode, rate"),
+        ("evry: 1", 'evry is not a key of the plugin: did you mean "every"?', 19, 'write "every"'),
+        ("zzzzz: 1", "zzzzz is not a key of the plugin", 19, "known are every, mode, rate"),
         ("list: [{}]", "list[0] has no host", 26, 'add host: "..."'),
-        ("list: [{host: 'a', pot: 1}]", "list[0].pot is no key of the plugin: did", 38, '"port"'),
+        ("list: [{host: 'a', pot: 1}]", "list[0].pot is not a key of the plugin: did", 38, '"port"'),
         ("list: [{host: 'a'}, {host: 'a'}]", "list has an entry twice", 25, "list: []"),
         ("list: [{host: ''}, {host: 'a'}, {host: 'b'}]", "list must have at most 2", 25, "[]"),
         ("server: {host: 'a', port: 'b'}", 'server.port must be a whole number or null, not "b"',
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_told_at_its_place(text, says, column, hint) -> None:
 def test_an_unknown_key_is_told_before_the_one_that_is_missing() -> None:
     schema: dict[str, JsonValue] = {**SCHEMA, "required": ["mode"]}
     config = PluginConfig.from_mapping({"libpath": "x.so", "moode": 1, "every": 1}, folder="/")
-    with pytest.raises(ConfigError, match="moode is no key of the plugin"):
+    with pytest.raises(ConfigError, match="moode is not a key of the plugin"):
         settle_own(config, schema)
 
 
@@ -115,7 +115,7 @@ def test_secrets_are_checked_and_not_shown(monkeypatch, tmp_path: Path) -> None:
         ("word: 'env://WORD'", 'word must be "all" or "none" or 7, not "env://WORD"'),
         ("text: 'env://WORD'", 'text must have at most 4 characters, not "env://WORD"'),
         ("every: 'env://WORD'", 'every must be a whole number, not "env://WORD"'),
-        ("list: [{host: 'env://WORD', host2: 1}]", "list[0].host2 is no key"),
+        ("list: [{host: 'env://WORD', host2: 1}]", "list[0].host2 is not a key"),
         ("one: ['env://WORD']", "one must have exactly one of 2 forms"),
     ):
         with pytest.raises(ConfigError) as caught:

@@ -59,7 +59,7 @@ def test_wrong_keys_are_refused_before_anything_runs(picky, tmp_path: Path, mode
         with pytest.raises(ConfigError) as caught:
             host.load_plugin(config)
         assert host.list_plugins() == []
-    assert "picky.json5:3:3: evry is no key of the plugin: did you mean" in caught.value.message
+    assert "picky.json5:3:3: evry is not a key of the plugin: did you mean" in caught.value.message
     assert not ran.exists()
     assert not list(library.parent.glob(".*slipstream*"))
 

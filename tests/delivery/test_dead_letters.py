@@ -297,5 +297,7 @@ def test_a_strange_status_of_any_call_is_misbehaviour(
             manager.unload_plugin("recorder", timeout=5)
         name = "flush" if call == "flush" else f"on_{call}"
         wait_until(
-            lambda: f"{name} returned 99, which is no answer to it" in str(logs), f"{logs}", 20
+            lambda: f"{name} returned 99, which is not one of its answers" in str(logs),
+            f"{logs}",
+            20,
         )

@@ -336,7 +336,7 @@ def test_statuses(manager, compile_plugin, tmp_path) -> None:
     assert errors[0].endswith(": told to fail")
     strange = [line["event"] for line in logs if line.get("contract") == "plugin misbehaving"]
     assert strange == [
-        f"on_broadcast returned {status}, which is no answer to it" for status in (1, 3, 99)
+        f"on_broadcast returned {status}, which is not one of its answers" for status in (1, 3, 99)
     ]
 
 

@@ -167,7 +167,7 @@ def test_a_python_plugin_without_grants_or_services() -> None:
         assert set(ask_all(manager, plugin).values()) == {"DENIED"}
         assert loaded.calls is not None
         assert loaded.calls.denied == len(ASKED)
-        with pytest.raises(ConfigError, match="no grant"):
+        with pytest.raises(ConfigError, match="not a grant"):
             manager.install(Plugin(), grants=["everything"])
     assert sum("was denied" in line["event"] for line in logs) == 4
     plugin = Plugin()

@@ -77,5 +77,5 @@ def test_the_pictures_of_the_readme_are_what_it_makes(built: Path, tmp_path: Pat
 def test_what_is_no_picture_is_refused(built: Path, tmp_path: Path, data: bytes) -> None:
     with FakeHost(built / "host-image" / "filter.so", data_dir=tmp_path) as host:
         answer = host.deliver(AppEvent(32, data))
-        assert answer.text == "the event is no picture"
+        assert answer.text == "the event is not a picture"
     assert list(tmp_path.iterdir()) == []

@@ -322,7 +322,7 @@ static int32_t on_load(void *i, const char *json, size_t len, uint32_t reason) {
         known = -18 < status < 3
         assert ("unknown status" in message) == (not known), message
         assert (r"no \xff database" if text else "gave no text") in message
-        told = [f"on_load returned {status}, which is no answer to it"] if status > 0 else []
+        told = [f"on_load returned {status}, which is not one of its answers"] if status > 0 else []
         assert [line["event"] for line in logs] == [*told, "destroy was called"]
     assert copies_in(library.parent) == []
 

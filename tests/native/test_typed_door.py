@@ -43,7 +43,7 @@ def test_the_stub_has_everything_that_lib_has(stub) -> None:
 def test_what_is_no_declaration_is_refused(stub) -> None:
     made = stub.Stub("int32_t ss_one(void);")
     assert made.function("int32_t ss_one(void)") == "    def ss_one(lib) -> int: ...\n"
-    with pytest.raises(ValueError, match="this is no function: int32_t ss_two"):
+    with pytest.raises(ValueError, match="this is not a function: int32_t ss_two"):
         made.function("int32_t ss_two")
 
 

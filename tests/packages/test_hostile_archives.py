@@ -234,10 +234,13 @@ CASES: dict[str, tuple[bytes, str]] = {
         "set twice",
     ),
     "no entrypoint": (zip_of(meta(entrypoint=None), SO), "entrypoint is missing"),
-    "entrypoint outside": (zip_of(meta(entrypoint="../x.so"), SO), "which is no file at the top"),
+    "entrypoint outside": (
+        zip_of(meta(entrypoint="../x.so"), SO),
+        "not a file at the top",
+    ),
     "entrypoint not there": (zip_of(meta(entrypoint="x.so"), SO), "entrypoint x.so is not in it"),
-    "name outside": (zip_of(meta(name="../x"), SO), "is no name of a package"),
-    "version outside": (zip_of(meta(version="1/../2"), SO), "is no version of a package"),
+    "name outside": (zip_of(meta(name="../x"), SO), "is not a valid name for a package"),
+    "version outside": (zip_of(meta(version="1/../2"), SO), "is not a valid version for a package"),
     "other architecture": (
         zip_of(meta(os="linux", arch="vax"), SO),
         "it is for linux on vax, and not for this machine",

@@ -23,7 +23,7 @@ TEXTS = {
     "exception": "a thing of the library",
     "status": "the disk is gone",
     "memory": "std::bad_alloc",
-    "number": "an exception that is no std::exception",
+    "number": "an exception that is not a std::exception",
 }
 
 

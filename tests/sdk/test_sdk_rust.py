@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ["load", "subscribed_events", "block", "flush", "on_unload", "drop", "payload_names"]
 PANICS = {
     "text": "a thing of ",
-    "number": "its payload is no text",
-    "bomb": "its payload is no text",
+    "number": "its payload is not text",
+    "bomb": "its payload is not text",
     "index": "index out of bounds: the len is 2 but the index is 5",
     "huge": "ää",
     "nul": "x1b[31mc",

@@ -80,7 +80,7 @@ BAD = [
     *("out.json5", "out-relative.json5", "out-missing.json5", "round.json5", "absolute.json5"),
     *("folder/secret.json5", "folder/missing.json5", "loop", "loop-a", "loop/x", "nowhere.json5"),
     *("self.json5", "null.json5", "hard.json5"),
-    # What is no regular file, or no file at all.
+    # What is not a regular file, or no file at all.
     *("fifo.json5", "socket.json5", "device.json5", "sub", "sub/", ".", "..", "/", "", "missing"),
     *("good.json5/..", "good.json5/x", "good.json5/", "fifo.json5/x"),
     # What is no path.

@@ -62,7 +62,7 @@ def test_every_origin_only_without_tokens(host) -> None:
     with pytest.raises(ConfigError):
         admin_app(None, cors_origins=["*"], tokens=host.tokens)
     for origin in ("example.org", "https://example.org/path", "ftp://x", ""):
-        with pytest.raises(ConfigError, match="no origin"):
+        with pytest.raises(ConfigError, match="not an origin"):
             admin_app(None, cors_origins=[origin])
-    with pytest.raises(ConfigError, match="no network"):
+    with pytest.raises(ConfigError, match="not a network"):
         admin_app(None, network="devnet")

@@ -215,7 +215,7 @@ async def a_connection(rng: random.Random, target: Target, count: int, tally: Ta
                 code, body, _ = await an_answer(reader, "GET")
                 tally.codes[code] += 1
                 if code in BROKEN and set(json.loads(body)) != ERROR:
-                    tally.wrong.append(f"{code} to what is no request: {body[:200]!r}")
+                    tally.wrong.append(f"{code} to what is not a request: {body[:200]!r}")
                 return
             await send(writer, request, slowly=manner < 0.12)
             if manner < 0.15:  # who does not wait for the answer

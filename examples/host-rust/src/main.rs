@@ -332,7 +332,7 @@ unsafe fn run(path: &str) -> ExitCode {
     let file = CString::new(path).unwrap();
     let library = dlopen(file.as_ptr(), RTLD_NOW);
     if library.is_null() {
-        return fail("it is no library that can be opened", 0);
+        return fail("it is not a library that can be opened", 0);
     }
     let symbol = dlsym(library, c"slipstream_create_plugin_v1".as_ptr());
     if symbol.is_null() {

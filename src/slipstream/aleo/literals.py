@@ -158,7 +158,9 @@ def _check(kind: LiteralType, value: object) -> None:
     elif kind in _PREFIXES and type(value) is bytes:
         _check_parts(kind, value)
     elif kind is not LiteralType.BOOLEAN or type(value) is not bool:
-        raise AleoFormatError(f"a {type(value).__name__} is no {name}")
+        raise AleoFormatError(
+            f"a literal of the type {name} cannot hold a value of {type(value).__name__}"
+        )
 
 
 def _check_parts(kind: LiteralType, data: bytes) -> None:
@@ -353,7 +355,7 @@ def scan_opaque(scanner: Scanner, kind: str, read: Callable[[Reader], T]) -> T:
 def _number(digits: str, suffix: str, *, strict: bool) -> Literal:
     kind = _BY_SUFFIX.get(suffix)
     if kind is None:
-        what = f"{clip(suffix)} is no numeric type" if suffix else "a number has no type"
+        what = f"{clip(suffix)} is not a numeric type" if suffix else "a number has no type"
         raise AleoFormatError(what, "end it with its type, e.g. 5u64 or 1field")
     sign, digits = digits.startswith("-"), digits.lstrip("-").replace("_", "")
     _, low, above = _NUMBERS[kind]

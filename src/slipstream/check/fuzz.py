@@ -148,7 +148,7 @@ def load(path: Path) -> tuple[Path | None, bytes]:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise SlipstreamError(f"{shown} is damaged", "take another copy of it") from None
     if len(data) < _HEADER:
-        raise SlipstreamError(f"{shown} is no input of slipstream check", "check the path")
+        raise SlipstreamError(f"{shown} is not an input of slipstream check", "check the path")
     return library, data
 
 

@@ -46,7 +46,7 @@ def read_report(path: Path) -> dict[str, object]:
         raise SlipstreamError(f"cannot read {path}: {error.strerror}", "check the path") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SlipstreamError(
-            f"{path} is no crash report", "crash reports are called crash-NAME-TIME.json"
+            f"{path} is not a crash report", "crash reports are called crash-NAME-TIME.json"
         ) from None
     return dict(report)
 

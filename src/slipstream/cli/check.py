@@ -55,7 +55,7 @@ def _pattern(_context: click.Context, _parameter: click.Parameter, text: str | N
     try:
         re.compile(text or "")
     except re.error as error:
-        raise click.BadParameter(f"{text!r} is no regular expression: {error}") from None
+        raise click.BadParameter(f"{text!r} is not a regular expression: {error}") from None
     return text
 
 
@@ -63,7 +63,7 @@ def _duration(_context: click.Context, _parameter: click.Parameter, text: str) -
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", text)
     seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
     if not 0 < seconds <= _LONGEST:
-        raise click.BadParameter(f"{text!r} is no time: write 90s, 10m or 2h, at most 24h")
+        raise click.BadParameter(f"{text!r} is not a time: write 90s, 10m or 2h, at most 24h")
     return seconds
 
 

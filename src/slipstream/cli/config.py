@@ -56,7 +56,7 @@ def config(context: click.Context, /, *, library: Path | None, schema: bool, **a
     """
     wanted = [name for name in _ANSWERS if asked[name.replace("-", "_")]]
     if library is not None and not schema and str(library) in _ANSWERS:
-        raise click.UsageError(f"{library} is no file; did you mean --{library}?", context)
+        raise click.UsageError(f"{library} is not a file; did you mean --{library}?", context)
     if schema == bool(wanted):
         raise click.UsageError("ask for --schema, or for some of the others", context)
     if schema:

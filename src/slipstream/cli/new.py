@@ -74,7 +74,7 @@ def new(*, name: str, lang: str, folder: Path | None) -> None:
     """
     if not _NAME.fullmatch(name):
         raise Ended(
-            f"{name!r} is no name for a plugin",
+            f"{name!r} is not a valid name for a plugin",
             "take 1 to 63 of a-z, 0-9, '.', '_' and '-', a letter or digit first",
             USAGE,
         )

@@ -143,7 +143,7 @@ _OPTIONS = (
         default=10.0,
         show_default=True,
         metavar="N",
-        help="Requests a second from one address; 0 is no limit.",
+        help="Requests a second from one address; 0 means no limit.",
     ),
     click.option("--rest-insecure", is_flag=True, help="Serve REST to other machines without TLS."),
     click.option(

@@ -27,7 +27,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 def _seconds(value: str) -> float:
     match = re.fullmatch(r"(\d{1,6})([smhd]?)", value)
     if match is None:
-        raise click.BadParameter(f"{value!r} is no time: write it like 12h, 30d or 600")
+        raise click.BadParameter(f"{value!r} is not a time: write it like 12h, 30d or 600")
     return float(int(match[1]) * _UNITS[match[2]])
 
 

@@ -388,7 +388,7 @@ def _told(error: Any) -> tuple[KeyPath, str, str, bool]:
         meant = closest(key, known)
         near = f': did you mean "{meant}"?' if meant else ""
         hint = f'write "{meant}"' if meant else f"known are {', '.join(known) or 'none'}"
-        return (*path, key), f"is no key of the plugin{near}", hint, True
+        return (*path, key), f"is not a key of the plugin{near}", hint, True
     if keyword == "required":
         missing = next(key for key in wanted if key not in error.instance)
         about = schema.get("properties", {}).get(missing)

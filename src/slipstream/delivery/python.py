@@ -219,7 +219,7 @@ def _kinds_of(plugin: PythonPlugin, name: str) -> int:
     for kind in wanted:
         if not (isinstance(kind, int) and 0 <= kind < 64):
             raise PluginLoadError(
-                f"{name} subscribes to {kind!r}, which is no kind of event",
+                f"{name} subscribes to {kind!r}, which is not a kind of event",
                 "use EventKind, or 32 to 63 for an application's own",
             )
         kinds |= 1 << kind

@@ -236,7 +236,7 @@ class _Text:
             for text in (*texts, *keys):
                 if _SURROGATE.search(text):
                     raise self.error(
-                        f"has half of a surrogate pair, which is no character, in {shown(text)}",
+                        f"has half of a surrogate pair, which is not a character, in {shown(text)}",
                         "write the character itself",
                     )
             inner = [value for value in level if isinstance(value, dict | list)]
@@ -327,7 +327,7 @@ def _name(
     meant = next((name for name in known if is_misspelt(value, name)), None)
     if meant is not None or value == "":
         said = f'did you mean "{meant}"?' if meant else f"known are {', '.join(known)}"
-        raise text.error(f"is {shown(value)}, which is no {what}", said, path)
+        raise text.error(f"is {shown(value)}, which is not a {what}", said, path)
     return None
 
 
@@ -390,7 +390,7 @@ def _grants(text: _Text, key: str) -> tuple[str, ...]:
     for at, value in enumerate(values):
         if value not in GRANTS:
             raise text.error(
-                f"is {shown(value)}, which is no grant",
+                f"is {shown(value)}, which is not a grant",
                 f"grants are {', '.join(GRANTS)}",
                 (key, at),
             )

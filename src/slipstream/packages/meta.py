@@ -118,7 +118,7 @@ def read_meta(content: bytes, where: str) -> PackageMeta:
     entrypoint = said.text("entrypoint", needed=True)
     if not ENTRYPOINT.fullmatch(entrypoint) or entrypoint in {".", "..", FILE}:
         raise said.error(
-            f"has the entrypoint {shown(entrypoint)}, which is no file at the top of the package",
+            f"has the entrypoint {shown(entrypoint)}, not a file at the top of the package",
             "name the library by letters, digits and . _ - alone",
         )
     abi = said.root.get("abi")
@@ -126,7 +126,7 @@ def read_meta(content: bytes, where: str) -> PackageMeta:
         raise said.error(f"has abi: {shown(abi)}, and not a number", "write the ABI's major")
     schema = said.root.get("config_schema")
     if schema is not None and not isinstance(schema, dict):
-        raise said.error("has a config_schema that is no object", "write JSON Schema")
+        raise said.error("has a config_schema that is not an object", "write JSON Schema")
     return PackageMeta(
         package=PackageName(
             said.text("name", needed=True),

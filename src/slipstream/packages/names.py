@@ -58,7 +58,7 @@ class PackageName:
         for what, text, rule in (("name", self.name, NAME), ("version", self.version, VERSION)):
             if not rule.fullmatch(text) or ".." in text:
                 raise PackageError(
-                    f"{printable(text)!r} is no {what} of a package",
+                    f"{printable(text)!r} is not a valid {what} for a package",
                     f"a {what} is made of letters, digits and . _ -"
                     + (", and begins with a digit" if what == "version" else ""),
                 )
@@ -70,7 +70,8 @@ class PackageName:
         for text in (self.os, self.arch):
             if text and not WORD.fullmatch(text):
                 raise PackageError(
-                    f"{printable(text)!r} is no system or machine", "use words such as linux, amd64"
+                    f"{printable(text)!r} is not a system or machine",
+                    "use words such as linux, amd64",
                 )
 
     def __str__(self) -> str:

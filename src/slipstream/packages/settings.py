@@ -347,7 +347,7 @@ class _Reader:
     def _provider(self, interface: str, at: tuple[str | int, ...]) -> Provider:
         if not is_plugin_name(interface):
             raise self.error(
-                f"{shown(interface)} is no name of an interface",
+                f"{shown(interface)} is not a name of an interface",
                 "use letters, digits and . _ -",
                 at,
                 at_key=True,

@@ -195,8 +195,8 @@ class AdminApp(Surface):
             return ""
         named = value[field]
         if not isinstance(named, str) or not named:
-            what = "path" if field == "config_file" else "text"
-            raise Refused(400, "Invalid JSON data in request body", f"{field} is no {what}")
+            what = "a path" if field == "config_file" else "text"
+            raise Refused(400, "Invalid JSON data in request body", f"{field} is not {what}")
         return named
 
     async def _body(self, request: Request) -> bytes:
@@ -280,7 +280,7 @@ def admin_app(  # noqa: PLR0913 - the options of an application
         ConfigError: An argument cannot be used.
     """
     if network not in NETWORKS:
-        raise ConfigError(f"{network!r} is no network", f"use one of {', '.join(NETWORKS)}")
+        raise ConfigError(f"{network!r} is not a network", f"use one of {', '.join(NETWORKS)}")
     origins = list(cors_origins)
     if tokens is not None and "*" in origins:
         raise ConfigError(

@@ -17,7 +17,7 @@ from slipstream.config import MAX_CONFIG_BYTES, PluginConfig, config_of_bytes
 from slipstream.errors import CannotReadConfigFile
 from slipstream.server.answers import Refused
 
-REFUSAL = "config_file is no regular file below a folder that configs may be loaded from"
+REFUSAL = "config_file is not a regular file below a folder that configs may be loaded from"
 _LINKS = 40  # as many as the kernel follows
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -24,7 +24,7 @@ class Origins:
                 then a page from anywhere could try tokens.
 
         Raises:
-            ConfigError: One is no origin.
+            ConfigError: One is not an origin.
         """
         self._allowed = {origin.rstrip("/") for origin in allowed}
         self._with_tokens = with_tokens
@@ -32,7 +32,7 @@ class Origins:
             scheme, mark, host = origin.partition("://")
             if origin != "*" and (scheme not in {"http", "https"} or not mark or "/" in host):
                 raise ConfigError(
-                    f"{origin!r} is no origin", "write it like https://example.org:8443"
+                    f"{origin!r} is not an origin", "write it like https://example.org:8443"
                 )
 
     def headers(self, origin: str | None) -> dict[str, str]:

@@ -208,7 +208,7 @@ class AdminProtocol(H11Protocol):
             self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request."""
+        """Refuse what is not a request."""
         error = sys.exc_info()[1]
         code = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         if code == 431:

@@ -258,7 +258,7 @@ def _rest(found: Settings) -> None:
     if options.tls_cert and options.tls_key and not unread:
         _certificate(found, options.tls_cert, options.tls_key)
     if options.rest_rps < 0:
-        found.fault("--rest-rps", ConfigError("it is negative", "0 is no limit"))
+        found.fault("--rest-rps", ConfigError("it is negative", "0 means no limit"))
     _origins(found)
     if options.norest:
         return
@@ -378,7 +378,7 @@ def _socket_files(found: Settings) -> None:
     if options.listen_mode:
         if re.fullmatch("0?[0-7]{3}", options.listen_mode) is None:
             error = ConfigError(
-                f"{options.listen_mode!r} is no mode of a socket file", "write it as 0660"
+                f"{options.listen_mode!r} is not a mode of a socket file", "write it as 0660"
             )
             found.fault("--listen-mode", error)
             return

@@ -75,7 +75,7 @@ class Asked:
             text = self.query.get(query.name, str(query.usual))
             is_number = text.isascii() and text.isdecimal() and len(text) < 20
             if not is_number or int(text) > query.most:
-                raise Refused(400, f"{query.name} is no number from 0 to {query.most}")
+                raise Refused(400, f"{query.name} is not a number from 0 to {query.most}")
             self._numbers[query.name] = int(text)
 
 

@@ -177,7 +177,7 @@ class Tokens:
         if not all(isinstance(text, str) and text for text in (subject, scope, number)):
             raise jwt.InvalidTokenError("a claim is not text")
         if not all(type(at) in {int, float} and abs(at) < _FOREVER for at in times):
-            raise jwt.InvalidTokenError("a claim is no time")
+            raise jwt.InvalidTokenError("a claim is not a time")
         now = self._clock()
         if not now < times[0]:
             raise jwt.ExpiredSignatureError
@@ -228,11 +228,12 @@ class Tokens:
         wanted = list(dict.fromkeys(scopes))
         if _SUBJECT.fullmatch(subject) is None:
             raise ConfigError(
-                f"{subject!r} is no name for a token", "use letters, digits, and . _ @ - inside"
+                f"{subject!r} is not a valid name for a token",
+                "use letters, digits, and . _ @ - inside",
             )
         if not wanted or not set(wanted) <= set(SCOPES):
             raise ConfigError(
-                f"{' '.join(wanted)!r} are no scopes", f"use some of {', '.join(SCOPES)}"
+                f"{' '.join(wanted)!r} are not scopes", f"use some of {', '.join(SCOPES)}"
             )
         with self._files.locked():
             known = self._files.known.now()

@@ -92,11 +92,11 @@ class DeadLetterFile(EventFile):
         """Yield the events of the plugin's dead letters, as they were.
 
         Raises:
-            CaptureError: As when iterating, or it is no regular file.
+            CaptureError: As when iterating, or it is not a regular file.
         """
         if self.size is None:
             raise CaptureError(
-                f"{self.name} is no regular file", "name the file of dead letters itself"
+                f"{self.name} is not a regular file", "name the file of dead letters itself"
             )
         self.left: dict[str, int] = {}
         self._names: list[int] = []

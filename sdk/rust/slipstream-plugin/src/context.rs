@@ -104,7 +104,7 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
     }
     payload
         .downcast_ref::<String>()
-        .map_or("its payload is no text", String::as_str)
+        .map_or("its payload is not text", String::as_str)
 }
 
 fn with_host<T>(body: impl FnOnce(&Host) -> T) -> Option<T> {

@@ -41,7 +41,7 @@ def status(trial: Trial) -> Findings:
     """It answers with statuses of the contract."""
     for says, call in _tried(trial):
         if call.status not in _ANSWERS and call.status not in _FAILURES:
-            yield f"{says} returned {call.status}, which is no status of the contract"
+            yield f"{says} returned {call.status}, which is not a status of the contract"
 
 
 @check("errors.text")

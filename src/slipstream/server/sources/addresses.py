@@ -130,7 +130,7 @@ def parse_address(text: str) -> Address:
         return Address(path=os.path.abspath(rest))  # noqa: PTH100 - a text, not looked at
     if kind == "tcp":
         return parse_host_port(rest, text)
-    raise ConfigError(f"{text!r} is no address", _FORM)
+    raise ConfigError(f"{text!r} is not an address", _FORM)
 
 
 def parse_host_port(rest: str, whole: str = "") -> Address:
@@ -144,7 +144,7 @@ def parse_host_port(rest: str, whole: str = "") -> Address:
         host = host[1:-1]
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(
-            f"{whole or rest!r} is no address",
+            f"{whole or rest!r} is not an address",
             _FORM if whole else "write HOST:PORT, such as 127.0.0.1:3030",
         )
     return Address(host=host, port=int(port))
@@ -208,7 +208,7 @@ def _remove_left(path: str) -> None:
     """Remove a socket file at which nobody listens any more."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise OSError(17, "a file of this name is there, and is no socket")
+            raise OSError(17, "a file of this name exists, and it is not a socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as tried:

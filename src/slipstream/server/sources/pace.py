@@ -47,7 +47,7 @@ def parse_speed(text: str) -> Speed:
         if not 0 < value < 1e12 or (slash and unit != "s"):
             raise ValueError
     except ValueError:
-        raise ConfigError(f"{text!r} is no speed", _FORM) from None
+        raise ConfigError(f"{text!r} is not a speed", _FORM) from None
     return Speed(rate=value) if slash else Speed(times=value)
 
 

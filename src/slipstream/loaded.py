@@ -156,8 +156,8 @@ class Plugin:
 
     @property
     def pid(self) -> int | None:
-        """The process of its worker, such as for a debugger; None in other modes."""
-        return self.delivery.pid or None
+        """The process of its worker; None in other modes, and while a crashed one is not back."""
+        return self.delivery.pid
 
     @property
     def last_crash(self) -> CrashReport | None:

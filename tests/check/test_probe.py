@@ -126,7 +126,7 @@ def test_a_worker_is_killed(manager: PluginManager, probed: Probed, variant: str
     plugin = manager.load_plugin({**config, "restart": {"initial_delay": 0}})
     manager.broadcast_many(EVENTS * 8)
     wait_until(lambda: len(probed.of("line")) == 1, "it was not loaded")
-    os.kill(plugin.delivery.pid, signal.SIGKILL)
+    os.kill(plugin.pid, signal.SIGKILL)
     wait_until(lambda: plugin.delivery.restarts == 1, "it was not restarted")
     manager.broadcast_many(EVENTS)
     manager.flush()

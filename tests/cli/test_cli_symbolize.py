@@ -50,7 +50,7 @@ def test_the_library_is_kept_as_long_as_a_report_names_it(crashed, compile_plugi
         other = Oracle(compile_plugin, crashed, f"-DOTHER={left:d}", version=f"{left:d}")
         with PluginManager(insecure_paths=True, data_dir=crashed.parent) as manager:
             plugin = manager.load_plugin(other.config())
-            os.kill(plugin.delivery.pid, 9)
+            os.kill(plugin.pid, 9)
             wait(lambda p=plugin: p.delivery.reports)
         assert old.exists() == left
 

@@ -233,7 +233,7 @@ def blocked_signals(pid: int, thread: str) -> set[int]:
 def test_signals_of_the_application_do_not_come_to_its_thread(manager, recorder, mode) -> None:
     before = set(native_threads())
     plugin = manager.load_plugin(recorder.config(mode=mode))
-    pid = plugin.delivery.pid if mode == "process" else os.getpid()
+    pid = plugin.pid if mode == "process" else os.getpid()
     names = [
         name
         for task in Path(f"/proc/{pid}/task").iterdir()
@@ -301,6 +301,6 @@ def test_a_worker_keeps_no_secret(manager, recorder, monkeypatch) -> None:
     padding = {f"key_{n}": "x" * 10_000 for n in range(12)}  # more than one message
     config = recorder.config(mode="process", password="env://SLIP_TEST_SECRET", **padding)
     plugin = manager.load_plugin(config)
-    memory = written_memory(plugin.delivery.pid)
+    memory = written_memory(plugin.pid)
     assert b"recorder" in memory
     assert SECRET.encode() not in memory

@@ -94,7 +94,7 @@ def streaming(what, arm):
     with PluginManager(insecure_paths=True, log_level="warning", data_dir=log.parent) as manager:
         def crash(plugin):
             arm()
-            os.kill(plugin.delivery.pid, signal.SIGKILL)
+            os.kill(plugin.pid, signal.SIGKILL)
         works(manager, what, crash)
         return failing.fail_reached()
 

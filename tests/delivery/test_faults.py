@@ -94,7 +94,7 @@ def test_a_reload_waits_for_a_restart(manager, compile_plugin, tmp_path) -> None
     slow = Oracle(compile_plugin, tmp_path, '-DON_CREATE="us=1500000"')
     new = Oracle(compile_plugin, tmp_path, version="2")
     plugin = manager.load_plugin(slow.config())
-    Process.seen(plugin.delivery.pid).kill(signal.SIGKILL)
+    Process.seen(plugin.pid).kill(signal.SIGKILL)
     assert wait(lambda: plugin.state is PluginState.LOADING)
     manager.reload_plugin("oracle", new.config())
     assert (plugin.version, plugin.state) == ("2", PluginState.RUNNING)

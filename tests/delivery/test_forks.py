@@ -190,7 +190,7 @@ def test_a_child_of_the_application_that_comes_back_sends_nothing(
 def test_a_worker_s_process_group_goes_with_it(manager, forker, end) -> None:
     made = forker()
     plugin = manager.load_plugin(made.config(mode="process"))
-    worker = plugin.delivery.pid
+    worker = plugin.pid
     manager.broadcast(app(b"child"))
     manager.flush(240)
     child = made.child()

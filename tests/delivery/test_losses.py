@@ -42,7 +42,7 @@ def test_a_quarantined_plugin_s_losses_are_told_at_once_and_at_the_end(manager, 
     plugin = manager.load_plugin(
         oracle.config(ring_bytes="64KiB", overflow="drop_newest", restart={"max_crashes": 1})
     )
-    os.kill(plugin.delivery.pid, signal.SIGKILL)
+    os.kill(plugin.pid, signal.SIGKILL)
     wait(lambda: plugin.state is PluginState.QUARANTINED)
     with capture_logs() as logs:
         for number in range(3000):
@@ -87,7 +87,7 @@ def test_the_reason_is_that_nobody_takes_them(manager, compile_plugin, tmp_path)
     while plugin.state is not PluginState.STALLED:
         manager.broadcast(block(sent))
         sent += 1
-    os.kill(plugin.delivery.pid, signal.SIGKILL)
+    os.kill(plugin.pid, signal.SIGKILL)
     wait(lambda: plugin.state is PluginState.QUARANTINED)
     for number in range(100):
         manager.broadcast(block(number))
@@ -107,7 +107,7 @@ def test_a_restart_says_what_comes_again(manager, oracle) -> None:
     sender.many(10)
     manager.flush(240)
     with capture_logs() as logs:
-        os.kill(plugin.delivery.pid, signal.SIGKILL)
+        os.kill(plugin.pid, signal.SIGKILL)
         wait(lambda: plugin.delivery.restarts == 1 and plugin.state is PluginState.RUNNING)
         wait(lambda: lines_of(logs, "restarted after"))
     told = lines_of(logs, "restarted after")

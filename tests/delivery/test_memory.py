@@ -109,7 +109,7 @@ def test_a_kill_for_lack_of_memory_is_told_from_another(compile_plugin) -> None:
                     {"libpath": sys.argv[1], "mode": "process", "ring_bytes": "1MiB"})
                 manager.broadcast(AppEvent(40, b"event", None))
                 manager.flush(60)
-                os.kill(plugin.delivery.pid, signal.SIGKILL)
+                os.kill(plugin.pid, signal.SIGKILL)
                 while len(plugin.delivery.reports) < 2:
                     time.sleep(0.01)
                 for report in plugin.delivery.reports:

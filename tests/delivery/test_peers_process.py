@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from slipstream import PluginManager, Services
-from slipstream.delivery.process import ProcessPlugin
 from support.calling import SEED, Calling, Directory, Key, Sender, until
 from support.logs import capture_logs
 
@@ -46,10 +45,7 @@ def made(compile_plugin, tmp_path: Path, sender: Sender) -> Iterator[Make]:
 
 
 def pid_of(caller: Calling) -> int:
-    delivery = caller.plugin.delivery
-    assert isinstance(delivery, ProcessPlugin)
-    until(lambda: delivery.pid)
-    return delivery.pid
+    return until(lambda: caller.plugin.pid)
 
 
 def restarted(caller: Calling, count: int = 1) -> None:

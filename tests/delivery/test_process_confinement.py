@@ -66,14 +66,14 @@ with PluginManager(insecure_paths=True) as manager:
     plugin = manager.load_plugin(eval(sys.argv[1]))
     manager.broadcast(AppEvent(41, b"<list 1>", None))
     manager.flush(60)
-    before = plugin.delivery.pid
+    before = plugin.pid
     try:
         print("ready", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         manager.broadcast(AppEvent(41, b"<list 1>", None))
         manager.flush(60)
-        print("same worker" if plugin.delivery.pid == before else "another worker", flush=True)
+        print("same worker" if plugin.pid == before else "another worker", flush=True)
 """
 
 
@@ -182,7 +182,7 @@ def test_limits_hold(manager, oracle) -> None:
 def test_core_files_are_left_only_if_configured(manager, oracle, wanted) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     plugin = manager.load_plugin(oracle.config(limits={"core_files": wanted}))
-    limits = resource.prlimit(plugin.delivery.pid, resource.RLIMIT_CORE)
+    limits = resource.prlimit(plugin.pid, resource.RLIMIT_CORE)
     assert limits == ((hard, hard) if wanted else (0, 0))
 
 

@@ -26,7 +26,7 @@ DEAD_LETTER = 8
 
 def test_the_crash_report_says_where_and_on_what(manager, oracle, tmp_path) -> None:
     plugin = manager.load_plugin(oracle.config())
-    pid = plugin.delivery.pid
+    pid = plugin.pid
     sender = Sender(manager)
     sender.many(3)
     sender.send(command("print", 1))
@@ -145,7 +145,7 @@ def test_crashes_lead_to_backoff_then_quarantine_and_resume(manager, oracle) -> 
     for number in range(3):
         wait(lambda: plugin.state is PluginState.RUNNING)
         begin = time.monotonic()
-        os.kill(plugin.delivery.pid, signal.SIGKILL)
+        os.kill(plugin.pid, signal.SIGKILL)
         wait(lambda: plugin.state in {PluginState.BACKOFF, PluginState.QUARANTINED})
         assert "signal 9" in plugin.reason
         sender.send(block(number))
@@ -155,7 +155,7 @@ def test_crashes_lead_to_backoff_then_quarantine_and_resume(manager, oracle) -> 
     assert starts[1] >= 3, "the delay doubles"
     assert plugin.state is PluginState.QUARANTINED
     assert "3 crashes within 60 s" in plugin.reason
-    assert plugin.delivery.pid == 0
+    assert plugin.pid is None
     with pytest.raises(FlushTimeout, match="quarantined"):
         manager.flush(240)
     time.sleep(0.5)
@@ -172,7 +172,7 @@ def test_quarantined_does_not_block_the_broadcaster(manager, oracle) -> None:
     plugin = manager.load_plugin(
         oracle.config(ring_bytes="64KiB", block_timeout=240, restart={"max_crashes": 1})
     )
-    os.kill(plugin.delivery.pid, signal.SIGKILL)
+    os.kill(plugin.pid, signal.SIGKILL)
     wait(lambda: plugin.state is PluginState.QUARANTINED)
     sender = Sender(manager)
     begin = time.monotonic()
@@ -192,7 +192,7 @@ def test_why_it_does_not_start_again_is_told(manager, compile_plugin, tmp_path) 
     plugin = manager.load_plugin(oracle.config(restart={"initial_delay": 0.05, "max_crashes": 0}))
     folder.rename(tmp_path / "away")
     with capture_logs() as logs:
-        os.kill(plugin.delivery.pid, signal.SIGKILL)
+        os.kill(plugin.pid, signal.SIGKILL)
         wait(lambda: "could not be started again: " in plugin.reason)
         assert "cannot open its file" in plugin.reason
         wait(lambda: any("cannot open its file" in line["event"] for line in logs))
@@ -347,7 +347,7 @@ def test_a_hung_flush_is_killed(manager, compile_plugin, tmp_path) -> None:
 def test_a_stopped_worker_that_goes_on_has_not_crashed(manager, oracle) -> None:
     plugin = manager.load_plugin(oracle.config(callback_timeout=60))
     sender = Sender(manager)
-    pid = plugin.delivery.pid
+    pid = plugin.pid
     os.kill(pid, signal.SIGSTOP)
     sender.many(10)
     time.sleep(0.6)
@@ -355,7 +355,7 @@ def test_a_stopped_worker_that_goes_on_has_not_crashed(manager, oracle) -> None:
     manager.flush(240)
     sender.send(command("stop"))  # stops itself, and is woken by its child
     manager.flush(240)
-    assert (plugin.delivery.restarts, plugin.delivery.pid) == (0, pid)
+    assert (plugin.delivery.restarts, plugin.pid) == (0, pid)
     assert {r.attempt for r in oracle.events} == {1}
 
 

@@ -107,7 +107,7 @@ def test_a_worker_that_freezes_between_callbacks_is_killed(
     sender = Sender(manager)
     sender.many(10)
     manager.flush(240)
-    frozen = plugin.delivery.pid
+    frozen = plugin.pid
     os.kill(frozen, signal.SIGSTOP)
     time.sleep(1.5)
     assert plugin.delivery.restarts == 0, "nothing waits for it"
@@ -192,14 +192,14 @@ def test_a_worker_that_may_not_be_signalled_is_left_and_told_of(oracle) -> None:
             {"libpath": sys.argv[1], "log": sys.argv[2], "mode": "process", "obeys": 1,
              "callback_timeout": 0.5, "load_timeout": 20, "unload_timeout": 1,
              "restart": {"initial_delay": 30}})
-        pid = plugin.delivery.pid
+        pid = plugin.pid
         os.setresuid(65534, 65534, 0)
         manager.broadcast(command("hang"))
         end = time.monotonic() + 60
         while not plugin.delivery.reports and time.monotonic() < end:
             time.sleep(0.05)
         print("REASON", plugin.delivery.reports[-1].reason)
-        print("STATE", plugin.state, plugin.delivery.pid)
+        print("STATE", plugin.state, plugin.pid)
         os.setresuid(0, 0, 0)
         manager.close()
         print("PID", pid)

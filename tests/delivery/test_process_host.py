@@ -23,7 +23,7 @@ from slipstream import AppEvent, ClosedError, PluginManager
 manager = PluginManager(insecure_paths=True, log_level="error")
 plugin = manager.load_plugin({{"libpath": sys.argv[1], "mode": "process", "log": sys.argv[2],
                                "obeys": 1, "restart": {{"initial_delay": 0}}}})
-print(plugin.delivery.pid, flush=True)
+print(plugin.pid, flush=True)
 for number in range(100):
     manager.broadcast(AppEvent(40, b"event", None))
 {after}
@@ -74,7 +74,7 @@ def test_a_forked_child_can_do_nothing_and_harms_nothing(oracle) -> None:
             for call in (lambda: manager.broadcast(AppEvent(40, b"", None)), manager.unload,
                          lambda: manager.flush(1), lambda: manager.reload_plugin("oracle"),
                          lambda: manager.unload_plugin("oracle"), lambda: plugin.state,
-                         lambda: plugin.metrics, lambda: plugin.delivery.pid):
+                         lambda: plugin.metrics, lambda: plugin.pid):
                 try:
                     call()
                 except ClosedError:
@@ -103,7 +103,7 @@ def test_a_host_that_ignores_sigchld(oracle) -> None:
         manager.flush(240)
         manager.broadcast(AppEvent(41, b"<segv 1>", None))
         manager.flush(240)
-        os.kill(plugin.delivery.pid, signal.SIGKILL)
+        os.kill(plugin.pid, signal.SIGKILL)
         while plugin.delivery.restarts < 2:
             time.sleep(0.01)
         manager.broadcast(AppEvent(40, b"", None))
@@ -148,7 +148,7 @@ def test_asking_for_the_state_from_many_threads_while_it_ends(manager, oracle) -
         while not stop.is_set():
             for plugin in seen.copy():
                 try:
-                    _ = (plugin.state, plugin.counters, plugin.metrics, plugin.delivery.pid)
+                    _ = (plugin.state, plugin.counters, plugin.metrics, plugin.pid)
                     plugin.delivery.collect_reports()
                     asked += 1
                 except SlipstreamError as error:
@@ -161,7 +161,7 @@ def test_asking_for_the_state_from_many_threads_while_it_ends(manager, oracle) -
     for _ in range(5):
         seen.append(manager.load_plugin(oracle.config(ring_bytes="64KiB")))
         manager.broadcast(Block(b"x", 1))
-        os.kill(seen[-1].delivery.pid, signal.SIGKILL)
+        os.kill(seen[-1].pid, signal.SIGKILL)
         manager.unload_plugin("oracle")
     stop.set()
     for thread in threads:

@@ -127,12 +127,12 @@ def test_a_reload_is_refused_for_the_flags(
     new = Oracle(compile_plugin, tmp_path, flags=new_flags, version="2")
     overflow = {key: value for key, value in more.items() if key == "overflow"}
     plugin = manager.load_plugin(old.config(**overflow))
-    pid = plugin.delivery.pid
+    pid = plugin.pid
     with pytest.raises(PluginLoadError, match=says):
         manager.reload_plugin("oracle", new.config(**more))
     manager.broadcast(block(1))
     manager.flush(240)
-    assert (plugin.state, plugin.delivery.pid) == (PluginState.RUNNING, pid)
+    assert (plugin.state, plugin.pid) == (PluginState.RUNNING, pid)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_new_version_that_fails_leaves_the_old_one(
     # What hangs is waited for that long; the old version, too, has to be up again by then.
     lock["load_timeout"] = 5 if "load_timeout" in says else 60
     plugin = manager.load_plugin(old.config(**lock))
-    pid = plugin.delivery.pid
+    pid = plugin.pid
     with Streamer(manager) as streamer:
         with pytest.raises(error) as caught:
             manager.reload_plugin("oracle", new.config(**lock, **more))
@@ -163,12 +163,12 @@ def test_a_new_version_that_fails_leaves_the_old_one(
     manager.flush(240)
     assert streamer.error is None
     assert (plugin.version, plugin.state) == ("1", PluginState.RUNNING)
-    assert (plugin.delivery.pid == pid) == bool(defines), "refused before the old one was touched"
+    assert (plugin.pid == pid) == bool(defines), "refused before the old one was touched"
     verdict = old.judge(streamer.hashes)
     assert verdict.good, verdict
     assert verdict.repeats == 0
     # And it is still the kept copy of the old library that is started after a crash.
-    os.kill(plugin.delivery.pid, signal.SIGKILL)
+    os.kill(plugin.pid, signal.SIGKILL)
     wait(lambda: plugin.delivery.restarts == 1)
     manager.broadcast(block(1))
     manager.flush(240)
@@ -184,7 +184,7 @@ def test_a_reload_of_what_does_not_run(manager, compile_plugin, tmp_path, state)
     restart = {"initial_delay": 100, "max_delay": 100, "max_crashes": crashes}
     plugin = manager.load_plugin(old.config(restart=restart))
     sender = Sender(manager)
-    os.kill(plugin.delivery.pid, signal.SIGKILL)
+    os.kill(plugin.pid, signal.SIGKILL)
     wait(lambda: plugin.state is state)
     sender.many(10)
     for broken in (bad.config(restart=restart), new.config(restart=restart, on_load="fail")):
@@ -205,7 +205,7 @@ def test_a_crash_of_the_old_version_during_a_reload(manager, compile_plugin, tmp
     sender = Sender(manager)
     sender.many(5)
     manager.flush(240)
-    killer = threading.Timer(0.25, os.kill, (plugin.delivery.pid, signal.SIGKILL))
+    killer = threading.Timer(0.25, os.kill, (plugin.pid, signal.SIGKILL))
     killer.start()
     manager.reload_plugin("oracle", new.config())
     assert plugin.delivery.restarts == 1

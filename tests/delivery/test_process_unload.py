@@ -29,7 +29,7 @@ def test_what_does_not_end_well_is_ended_and_told(
 ) -> None:
     bad = Oracle(compile_plugin, tmp_path, define)
     plugin = manager.load_plugin(bad.config())
-    pid = plugin.delivery.pid
+    pid = plugin.pid
     manager.broadcast(block(1))
     manager.flush(240)
     with capture_logs() as logs:
@@ -48,7 +48,7 @@ def test_an_unload_of_what_hangs_keeps_its_events(
     flags = EXPLICIT_ACK if hangs_in == "flush" else 0
     oracle = Oracle(compile_plugin, tmp_path, '-DON_FLUSH="hang"', flags=flags)
     plugin = manager.load_plugin(oracle.config(callback_timeout=0, flush_interval=60))
-    pid = plugin.delivery.pid
+    pid = plugin.pid
     manager.broadcast(block(1))
     manager.broadcast(command("hang" if hangs_in == "on_broadcast" else "none", 9))
     manager.broadcast(block(2))
@@ -73,7 +73,7 @@ def test_an_unload_of_what_does_not_run_keeps_its_events(manager, oracle, tmp_pa
     sender = Sender(manager)
     sender.many(3)
     manager.flush(240)
-    os.kill(plugin.delivery.pid, signal.SIGKILL)
+    os.kill(plugin.pid, signal.SIGKILL)
     wait(lambda: plugin.state is state)
     sender.many(7)
     with capture_logs() as logs:
@@ -121,7 +121,7 @@ def test_an_unload_and_a_close_while_events_stream(compile_plugin, tmp_path) -> 
     before = Footprint.now()
     manager = PluginManager(insecure_paths=True, log_level="trace", data_dir=tmp_path / "data")
     plugins = [manager.load_plugin(o.config(ring_bytes="64KiB")) for o in oracles]
-    pids = [p.delivery.pid for p in plugins]
+    pids = [p.pid for p in plugins]
     assert len(set(pids)) == 5
     with Streamer(manager) as streamer:
         time.sleep(0.05)
@@ -144,6 +144,6 @@ def test_an_unload_and_a_close_while_events_stream(compile_plugin, tmp_path) -> 
 
 def test_what_is_let_go_without_an_unload_is_dead(manager, oracle) -> None:
     plugin = manager.load_plugin(oracle.config())
-    pid = plugin.delivery.pid
+    pid = plugin.pid
     plugin.delivery.kill()
     assert not alive(pid)

@@ -64,7 +64,7 @@ def test_an_unload_that_is_too_slow_writes_down_what_is_left(
     manager.broadcast_many([small(height) for height in range(1, 101)])
     wait_until(lambda: recorder.events, "it does not begin")
     with capture_logs() as logs:
-        manager.unload_plugin("recorder", 0.5)
+        manager.unload_plugin("recorder", 3)
     got = len(recorder.events)
     assert got < 100  # all of them would take 5 seconds
     assert recorder.calls[-2:] == ["unload", "destroy"]
@@ -81,7 +81,7 @@ def test_a_plugin_that_is_told_to_stop_keeps_the_event(manager, compile_plugin, 
     manager.load_plugin(gated.config(**THREAD, heeds_stop=1))
     manager.broadcast_many([small(1), small(2)])
     gated.wait_at_gate()
-    manager.unload_plugin("gated", 0.5)
+    manager.unload_plugin("gated", 3)
     assert gated.order == [1]
     assert gated.of("unload")
     (left,) = (tmp_path / "data" / "gated").glob("undelivered-*.slip")

@@ -204,7 +204,7 @@ def test_a_reload_of_a_slow_plugin_leaves_the_rest_to_the_new_one(
     manager, compile_plugin, tmp_path, mode
 ) -> None:
     recorder = Recorder(compile_plugin, tmp_path)
-    config = recorder.config(mode=mode, event_ms=100, unload_timeout=0.3)
+    config = recorder.config(mode=mode, event_ms=100, unload_timeout=3)
     manager.load_plugin(config)
     manager.broadcast_many([small(height) for height in range(1, 51)])
     recorder.wait_for("event")

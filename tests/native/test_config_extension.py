@@ -98,10 +98,10 @@ def test_the_data_folder_belongs_to_the_effective_name(compile_plugin, tmp_path,
             assert (data / name).is_dir()
             manager.reload_plugin(name, own)
         if mode == "process":  # and after a crash
-            deliveries = [plugin.delivery for plugin in manager.plugins.values()]
-            for delivery in deliveries:
-                os.kill(delivery.pid, signal.SIGKILL)
-            wait(lambda: all(d.restarts == 1 and d.pid for d in deliveries))
+            plugins = manager.plugins.values()
+            for plugin in plugins:
+                os.kill(plugin.pid, signal.SIGKILL)
+            wait(lambda: all(plugin.restarts == 1 and plugin.pid for plugin in plugins))
             assert {plugin.state for plugin in manager.plugins.values()} == {PluginState.RUNNING}
     assert sorted(path.name for path in data.iterdir()) == ["asker", "second"]
 

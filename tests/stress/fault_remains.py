@@ -87,7 +87,7 @@ def run_cycles(folder: Path, cycles: int, end: float) -> dict:
             plugin = manager.load_plugin(oracle.config(ring_bytes="64KiB"))
             manager.broadcast_frames(run)
             manager.reload_plugin("cycle")
-            workers.append(Process.seen(plugin.delivery.pid))
+            workers.append(Process.seen(plugin.pid))
             manager.broadcast_frames(run)
             manager.unload_plugin("cycle")
             verdict = oracle.judge(hashes)
@@ -102,7 +102,7 @@ def run_cycles(folder: Path, cycles: int, end: float) -> dict:
                     restart={"initial_delay": 60, "max_delay": 60}, overflow="drop_newest"
                 )
             )
-            Process.seen(plugin.delivery.pid).kill(signal.SIGKILL)
+            Process.seen(plugin.pid).kill(signal.SIGKILL)
             wait(lambda: str(plugin.state) == "backoff")
             manager.broadcast_frames(run)
             manager.unload_plugin("cycle")

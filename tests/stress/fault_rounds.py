@@ -127,7 +127,7 @@ def _break(plugin: Plugin, stream: Stream, rng: random.Random, done: Counter[str
     """Do one thing of the plan to a plugin's worker, and count it."""
     what = rng.choices(list(PLAN), list(PLAN.values()))[0]
     if what in {"outside", "frozen"}:
-        worker = Process.seen(plugin.delivery.pid)
+        worker = Process.seen(plugin.pid)
         if worker is None or not worker.kill(
             signal.SIGSTOP if what == "frozen" else rng.choice(SIGNALS)
         ):

@@ -36,7 +36,7 @@ class Process:
     started: int  # in ticks since boot
 
     @classmethod
-    def seen(cls, pid: int) -> Self | None:
+    def seen(cls, pid: int | None) -> Self | None:
         """The process that has this number now, if any."""
         stat = _stat(pid)
         return None if stat is None else cls(pid, stat[1])

@@ -132,9 +132,10 @@ class Calling:
         return self.lines()
 
 
-def until(done: Callable[[], object], timeout: float = 60.0) -> None:
-    """Wait until something is so."""
+def until(done: Callable[[], Any], timeout: float = 60.0) -> Any:
+    """Wait until something is so, and return it."""
     end = time.monotonic() + timeout
-    while not done():
+    while not (found := done()):
         assert time.monotonic() < end, "it does not come about"
         time.sleep(0.002)
+    return found

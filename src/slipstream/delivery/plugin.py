@@ -72,9 +72,9 @@ class Delivery(ABC):
         return 0
 
     @property
-    def pid(self) -> int:
-        """Its worker's process; 0 where it has none."""
-        return 0
+    def pid(self) -> int | None:
+        """Its worker's process; None where it has none: `kill(0)` would end one's own group."""
+        return None
 
     @property
     def last_crash(self) -> CrashReport | None:

@@ -214,9 +214,9 @@ class ProcessPlugin(Queued[Generation]):
         return self.reports[-1] if self.reports else None
 
     @property
-    def pid(self) -> int:
-        """The worker's process, 0 while there is none."""
-        return int(self._worker.info().pid)
+    def pid(self) -> int | None:
+        """The worker's process, None while there is none."""
+        return int(self._worker.info().pid) or None
 
     def _look_at_consumer(self) -> tuple[PluginState, str, float]:
         info = self._worker.info()

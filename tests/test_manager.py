@@ -84,7 +84,8 @@ def test_control_does_not_wait_for_ever(compile_plugin, tmp_path) -> None:
         thread = threading.Thread(target=manager.block, args=(b"", 1))
         thread.start()
         recorder.wait_until_held("event")
-        with pytest.raises(PluginFailed, match="a broadcast is under way for more than 0.3"):
+        under_way = "a broadcast is under way for more than 0.3 seconds, in a callback of recorder"
+        with pytest.raises(PluginFailed, match=under_way):
             manager.unload_plugin("recorder")
         assert manager.list_plugins() == ["recorder"]  # it can be tried again
         recorder.release("event")

@@ -17,7 +17,7 @@ struct ss_letters {
     uint32_t log_id;
     int fd;
     uint64_t max_bytes;
-    bool is_full;   /* and the log has said so */
+    bool is_full;   /* or there is no file; and the log has said so */
     bool is_broken; /* half a letter could not be taken back: nothing is written behind it */
     char *name;
     char *version;
@@ -169,11 +169,22 @@ static bool is_over(ss_letters *self, size_t more) {
     return true;
 }
 
+/* The lock is held. */
+static bool has_file(ss_letters *self) {
+    if (self->fd < 0 && self->max_bytes > 0 && !self->is_full) {
+        ss_log_queue_format(self->log, SLIPSTREAM_LOG_WARN, self->log_id,
+                            "the events that it refuses or crashes on are counted and not kept: it "
+                            "has no data folder, and its config names no file (dead_letter)");
+        self->is_full = true;
+    }
+    return self->fd >= 0 && !self->is_broken;
+}
+
 static bool add(ss_letters *self, const ss_letter *letter) {
     static const char mark[] = SS_LETTER_MARK;
     const uint64_t now = ss_os_wall_ns();
     body b;
-    if (self->fd < 0 || self->is_broken || letter->frame == NULL)
+    if (!has_file(self) || letter->frame == NULL)
         return false;
     write_body(self, letter, now, &b);
     const ss_draft draft = {.kind = SLIPSTREAM_KIND_MARK,

@@ -23,7 +23,8 @@ ss_letters *ss_letters_new(ss_log_queue *log);
 int32_t ss_letters_set_plugin(ss_letters *letters, uint32_t log_id, const char *name,
                               const char *version, const char *digest);
 /* To this capture from now on, open for appending and nobody else's to write to, as long as it
- * has at most `max_bytes`; -1: nowhere. The descriptor is theirs from now on. */
+ * has at most `max_bytes`; -1: nowhere, which the log says once an event is lost by it, unless
+ * `max_bytes` is 0: nobody wants them. The descriptor is theirs from now on. */
 void ss_letters_open(ss_letters *letters, int fd, uint64_t max_bytes);
 void ss_letters_free(ss_letters *letters);
 /* cdef:end */

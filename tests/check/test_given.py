@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from slipstream.check.given import events_of, quirks_of, subject_of
 from slipstream.errors import CaptureError, ConfigError
 from support.foreign_libraries import macho, pe, plugin
+from support.logs import capture_logs
 
 INFO = b'SLIPINFO1\n{"name": "far", "version": "2", "abi": 1, "sample_config": {"size": 3}}\0'
 
@@ -43,6 +46,31 @@ def test_a_config_of_either_form(tmp_path: Path, examples, monkeypatch) -> None:
         subject_of(whole)
     with pytest.raises(ConfigError, match=r"gone\.json5"):
         subject_of(tally, config=tmp_path / "gone.json5")
+
+
+def test_that_the_keys_of_a_config_are_used_is_said(tmp_path: Path, examples) -> None:
+    """What they name is written to: a database, a file."""
+    config = tmp_path / "production.json5"
+    tally = examples / "tally" / "tally.so"
+    with capture_logs() as logs:
+        subject_of(tally)
+    assert not logs, "what it has for a try"
+    config.write_text(f"{{libpath: '{tally}', log_every: 4}}")
+    for given in ({"file": config}, {"file": tally, "config": config}):
+        with capture_logs() as logs:
+            subject_of(**given)
+        (line,) = logs
+        assert line["config"] == str(config)
+        assert "writes what it makes of the test events to where they say" in line["event"]
+
+
+def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path, examples) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    library = shutil.copy(examples / "tally" / "tally.so", folder)
+    with pytest.raises(ConfigError, match=r"\\udcff/tally\.so is not UTF-8") as caught:
+        subject_of(Path(library))
+    assert "rename the folder" in caught.value.hint
 
 
 def test_quirks_beside_the_library_and_given(tmp_path: Path) -> None:

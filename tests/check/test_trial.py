@@ -18,9 +18,11 @@ pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
 
 # A usual plugin that behaves in another way where the environment says so.
 MOODY = r"""
+#include <fcntl.h>
 #include <slipstream.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const slipstream_host *host;
@@ -34,6 +36,10 @@ static int32_t on_load(void *i, const char *config, size_t len, uint32_t reason)
     (void)i, (void)config, (void)len, (void)reason;
     if (is("late child") && fork() == 0)
         usleep(400000);
+    if (is("alone") && flock(open(getenv("LOCK"), O_RDWR | O_CREAT, 0600), LOCK_EX | LOCK_NB) != 0)
+        return slipstream_fail(host, SLIPSTREAM_RETRY, "in use by another one");
+    if (is("alone"))
+        usleep(100000);
     return is("refusing") ? slipstream_fail(host, SLIPSTREAM_FAILED, "not today") : SLIPSTREAM_OK;
 }
 
@@ -118,6 +124,19 @@ def test_who_lacks_a_service_has_no_level(compile_plugin, monkeypatch) -> None:
     assert [result.verdict for result in results] == ["pass", "untried", "skip"]
     assert "quirk needs-service (a database): on_load returned FAILED" in results[1].findings[0]
     assert level_of(results) is None
+
+
+def test_what_stands_in_each_others_way_is_tried_alone(moody, tmp_path: Path, monkeypatch) -> None:
+    """As at a database that only one may open: no fault of the plugin, nor of the machine."""
+    monkeypatch.setenv("MOOD", "alone")
+    monkeypatch.setenv("LOCK", str(tmp_path / "lock"))
+    names = ["lifecycle.load-unload", "lifecycle.one-event", "subscriptions.accepted"]
+    for _ in range(2):
+        verdicts = {r.check.id: r.verdict for r in run_checks(moody, names, jobs=2)}
+        assert verdicts == dict.fromkeys(names, "pass")
+    # The lock is kept until the process ends: of a second life nothing can be said.
+    (result,) = run_checks(moody, ["subscriptions.stable"], jobs=2)
+    assert (result.verdict, "in use by another one" in result.findings[0]) == ("untried", True)
 
 
 def test_what_the_machine_refuses_is_not_the_plugins_fault(

@@ -61,6 +61,13 @@ def test_it_makes_a_project_that_works(
     told = make(folder, "run")
     assert "2 blocks; the last has 2 bytes" in told
     assert "4 blocks in all, 0 lost" in told
+    assert (folder / "data" / "my-first.one").is_dir(), "where crash reports go"
+    if lang != "rust":
+        without = ["make", "PYTHON=python-without-it"]
+        done = subprocess.run(without, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "python-without-it has no slipstream: activate its environment" in done.stderr
+        assert "not found" not in done.stderr
     checked = slipstream(folder, "check", "--quick", "--fail-on", "note", "./my-first.one.so")
     assert "excellent: nothing was found" in checked.stdout, checked.stdout
     if trouble := gdb_trouble():

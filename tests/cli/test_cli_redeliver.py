@@ -131,3 +131,27 @@ def test_what_it_cannot_read(
     done = command("redeliver", *with_config, wrong)
     assert json.loads(done.stdout)["left"] == {"no dead letter": 5}
     assert dead_letter_of(Mark(b"org.example.note", b"{}")) is None
+
+
+@pytest.mark.parametrize("mode", ["inline"], indirect=True)
+def test_what_cannot_be_marked_is_not_offered(
+    command: Command, events: Path, picky: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Neither letters nor other events as JSON lines, nor those on standard input."""
+    config, refuse = picky
+    data = ("--slipstream-config", config, "--data-dir", tmp_path / "data", "--json")
+    command("run", *data, events)
+    refuse.unlink()
+    kept = tmp_path / "data" / "picky" / "dead-letters.slip"
+    for file in (kept, events):
+        lines = tmp_path / f"{file.stem}.jsonl"
+        lines.write_text(command("show", "--json", file).stdout)
+        done = command("redeliver", *data, lines)
+        answer = json.loads(done.stdout)
+        assert (done.returncode, answer["redelivered"], answer["plugins"]) == (4, 0, [])
+        assert f"{lines.name} holds JSON lines, not a capture: what is redelivered" in done.stderr
+        assert "NAME/dead-letters.slip" in done.stderr
+    done = command("redeliver", *data, "-", stdin=kept.read_bytes())
+    assert done.returncode == 4
+    assert "standard input is not a regular file" in done.stderr
+    assert json.loads(command("redeliver", *data, kept).stdout)["redelivered"] == 3

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from slipstream import PluginManager
+from slipstream.check.symbols import name_of
 from support.oracle import Oracle
 from support.oracle import command as to_do
 from support.workers import one_report, wait
@@ -53,6 +56,27 @@ def test_the_library_is_kept_as_long_as_a_report_names_it(crashed, compile_plugi
             os.kill(plugin.pid, 9)
             wait(lambda p=plugin: p.delivery.reports)
         assert old.exists() == left
+
+
+def test_a_stripped_file_names_no_function_by_chance(compile_plugin, tmp_path) -> None:
+    """The exported function that comes before an address has nothing to do with it."""
+    library = compile_plugin(
+        "#include <slipstream.h>\n"
+        "__attribute__((noinline, used)) static int hidden(int n) { return n * 3; }\n"
+        "SLIPSTREAM_EXPORT int exported(int n) { return hidden(n); }\n"
+        "__attribute__((noinline, used)) static int after(int n) { return n * 7; }\n",
+    )
+    listed = subprocess.run(["nm", library], capture_output=True, text=True, check=True).stdout
+    places = {
+        line.split()[-1]: int(line.split()[0], 16) for line in listed.splitlines() if line[0] == "0"
+    }
+    offsets = {name: places[name] for name in ("exported", "hidden", "after")}
+    assert {name: name_of(library, at).split()[0] for name, at in offsets.items()} == {
+        name: name for name in offsets
+    }
+    stripped = Path(shutil.copy(library, tmp_path / "stripped.so"))
+    subprocess.run(["strip", stripped], check=True)
+    assert [name_of(stripped, at) for at in offsets.values()] == ["", "", ""]
 
 
 def test_what_is_no_report_is_refused(command, tmp_path) -> None:

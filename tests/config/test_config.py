@@ -255,5 +255,5 @@ def test_an_error_in_a_mapping_names_the_key() -> None:
 def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/\xff"
     os.mkdir(folder)
-    with pytest.raises(ConfigError, match="a path in UTF-8, and so must the folders"):
+    with pytest.raises(ConfigError, match=r"^libpath is a path that is not UTF-8: .*\\udcff/x"):
         PluginConfig.from_mapping({"libpath": "x"}, folder=os.fsdecode(folder))

@@ -102,6 +102,24 @@ def test_a_file_that_cannot_be_had_stops_nothing(manager, recorder, tmp_path, mo
     assert (plugin.counters.dead, plugin.counters.dead_unkept) == (1, 1)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("wanted", [True, False])
+def test_where_there_is_no_file_it_is_said_once(recorder, mode, wanted) -> None:
+    with PluginManager(insecure_paths=True) as manager, capture_logs() as logs:
+        config = recorder.config(mode=mode, statuses=[-1, -1])
+        if not wanted:
+            config["dead_letter"] = False
+        plugin = manager.load_plugin(config)
+        assert not [line for line in logs if "not kept" in line["event"]], "nothing is lost yet"
+        for height in (1, 2):
+            manager.broadcast(small(height))
+        manager.flush(240)
+        assert (plugin.counters.dead, plugin.counters.dead_unkept) == (2, 2)
+    said = [line["event"] for line in logs if "not kept" in line["event"]]
+    assert len(said) == wanted
+    assert all("no data folder, and its config names no file (dead_letter)" in it for it in said)
+
+
 @pytest.mark.parametrize("target", ["/dev/full", "/dev/null"])
 def test_a_device_is_no_file(manager, recorder, target) -> None:
     with pytest.raises(CaptureError, match="is not a regular file"):

@@ -209,6 +209,6 @@ def test_a_worker_that_may_not_be_signalled_is_left_and_told_of(oracle) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "REASON left to itself, for it may not be signalled" in done.stdout
-    assert f"STATE {PluginState.BACKOFF} 0" in done.stdout
+    assert f"STATE {PluginState.BACKOFF} None" in done.stdout
     pid = int(done.stdout.split("PID")[1])
     wait(lambda: not alive(pid))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +23,14 @@ from slipstream.config import (
 )
 from slipstream.errors import CaptureError, ConfigError, FrameError
 from slipstream.files import FileProblem, read_small
-from slipstream.text import printable
+from slipstream.text import is_utf8, printable
 
 if TYPE_CHECKING:
     from slipstream.config import JsonValue, ResolvedConfig
     from slipstream.events import Event
     from slipstream.library import LibraryFile, PluginInfo
+
+_log = logging.getLogger("slipstream")
 
 QUIRKS_ENDING = ".quirks.json5"
 """Of the file beside a library that says what it declares to be: ``mine.quirks.json5``."""
@@ -59,6 +62,12 @@ def subject_of(
     """
     whole = load_config(file) if file.suffix in CONFIG_ENDINGS else None
     library = (file if whole is None else whole.libpath).absolute()
+    if not is_utf8(str(library)):
+        raise ConfigError(
+            f"the path {printable(str(library))} is not UTF-8, and the plugin is told its config's "
+            "folder in UTF-8",
+            "rename the folder or the file, or move the plugin elsewhere",
+        )
     found, info = file_of(library)
     if config is not None:
         own = _keys_of(config, info)
@@ -67,6 +76,12 @@ def subject_of(
     else:
         sample = None if info is None else info.sample_config
         own = resolve_secrets(dict(sample or {}), library.parent)
+    if own.own and (source := file if config is None and whole is not None else config):
+        _log.warning(
+            "the plugin gets the keys of a config, and writes what it makes of the test events to "
+            "where they say",
+            extra={"config": printable(str(source))},
+        )
     declared = quirks_of(library, quirks)
     return Subject(
         library,

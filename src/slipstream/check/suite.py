@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,7 +101,8 @@ def run_checks(
     """Run checks; yield what each found, as they end.
 
     A check whose needs do not hold is skipped; those needs are looked into even if they are not
-    among `names`, but not told of.
+    among `names`, but not told of. What could not be tried beside others is tried once more alone:
+    two instances of a plugin may be in each other's way, as at one database.
 
     Args:
         subject: The library.
@@ -113,6 +114,7 @@ def run_checks(
     order = [name for name in catalogue() if name in _with_needs(wanted)]
     done: dict[str, Result] = {}
     running: dict[Future[Result], str] = {}
+    alone: set[str] = set()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="slipstream-check-"))
         pool = stack.enter_context(ThreadPoolExecutor(jobs))
@@ -120,7 +122,7 @@ def run_checks(
 
         def one(name: str) -> Result:
             started(catalogue()[name])
-            return _tried(subject, name, Path(folder) / name)
+            return _tried(subject, name, Path(folder) / f"{name}{'.alone' * (name in alone)}")
 
         while order or running:
             for name in [n for n in order if all(need in done for need in _needs(n))]:
@@ -130,16 +132,27 @@ def run_checks(
                     done[name] = Result(catalogue()[name], Verdict.SKIP, (why_not,))
                     if name in wanted:
                         yield done[name]
-                elif len(running) < 2 * jobs:
+                elif _may_start(name, running.values(), alone, 2 * jobs):
                     running[pool.submit(one, name)] = name
                 else:
                     order.insert(0, name)
                     break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 name = running.pop(future)
-                done[name] = future.result()
+                result = future.result()
+                if result.verdict is Verdict.UNTRIED and jobs > 1 and name not in alone:
+                    alone.add(name)
+                    order.append(name)
+                    continue
+                done[name] = result
                 if name in wanted:
                     yield done[name]
+
+
+def _may_start(name: str, running: Collection[str], alone: set[str], most: int) -> bool:
+    if alone.isdisjoint(running):
+        return len(running) < (1 if name in alone else most)
+    return False
 
 
 def _tried(subject: Subject, name: str, folder: Path) -> Result:

@@ -13,7 +13,7 @@ from pathlib import Path
 from slipstream.errors import SlipstreamError
 
 _TIMEOUT = 60.0  # seconds; a large library's debug information takes a while
-_PT_LOAD = 1
+_PT_LOAD, _SHT_SYMTAB = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def name_of(file: Path, offset: int) -> str:
 
 def _functions(tool: str, file: Path, offset: int) -> tuple[str, ...]:
     try:
-        address = _address_of(file, offset)
+        address, has_symbols = _address_of(file, offset)
     except (OSError, ValueError, struct.error):
         return ()
     done = subprocess.run(  # noqa: S603 - found on the path, as a shell would
@@ -97,28 +97,35 @@ def _functions(tool: str, file: Path, offset: int) -> tuple[str, ...]:
     )
     lines = done.stdout.splitlines()
     pairs = zip(lines[::2], lines[1::2], strict=False)
+    # In a stripped file addr2line names the exported function that comes before, far as it may be.
     return tuple(
         name if place.startswith("??") else f"{name} at {place}"
         for name, place in pairs
-        if name != "??"
+        if name != "??" and (has_symbols or not place.startswith("??"))
     )
 
 
-def _address_of(file: Path, offset: int) -> int:
-    """Return the address that an offset in an ELF file has by its program headers."""
+def _address_of(file: Path, offset: int) -> tuple[int, bool]:
+    """Return the address that an offset in an ELF file has, and whether it has all its symbols."""
     with file.open("rb") as opened:
         head = opened.read(64)
         if head[:4] != b"\x7fELF" or head[4] != 2:
             raise ValueError(file)
         order = "<" if head[5] == 1 else ">"
-        (start,) = struct.unpack_from(order + "Q", head, 32)
-        size, count = struct.unpack_from(order + "HH", head, 54)
+        start, sections = struct.unpack_from(order + "QQ", head, 32)
+        size, count, section_size, section_count = struct.unpack_from(order + "HHHH", head, 54)
         opened.seek(start)
         headers = opened.read(size * count)
+        opened.seek(sections)
+        table = opened.read(section_size * section_count)
+    kinds = {
+        struct.unpack_from(order + "I", table, index * section_size + 4)[0]
+        for index in range(section_count)
+    }
     for index in range(count):
         kind, _, at, virtual, _, length = struct.unpack_from(
             order + "IIQQQQ", headers, index * size
         )
         if kind == _PT_LOAD and at <= offset < at + length:
-            return int(offset - at + virtual)
+            return int(offset - at + virtual), _SHT_SYMTAB in kinds
     raise ValueError(offset)

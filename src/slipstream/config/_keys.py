@@ -12,6 +12,7 @@ from typing import Final, TypeGuard, TypeVar
 
 from slipstream.errors import ConfigError, InvalidPluginPath
 from slipstream.files import KIBIBYTE
+from slipstream.text import is_utf8, printable
 
 from ._document import Document, JsonValue, KeyPath, shown, spell
 from ._typos import closest
@@ -303,11 +304,13 @@ def _path(example: str, kind: type[ConfigError]) -> Rule:
         # kept, so that a link to the current version stays one.
         folder, name = os.path.split(os.path.join(setting.folder, value))
         path = os.path.join(os.path.realpath(folder), name)
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            unusual = "a path in UTF-8, and so must the folders above it"
-            raise setting.refusal(unusual, example, kind) from None
+        if not is_utf8(path):
+            raise setting.document.error(
+                kind,
+                f"{spell(setting.path)} is a path that is not UTF-8: {printable(path)}",
+                "rename the file or the folder above it, or move it elsewhere",
+                setting.path,
+            )
         return Path(path)
 
     return Rule(read, {"type": "string", "minLength": 1}, expected)

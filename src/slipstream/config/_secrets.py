@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from slipstream.errors import ConfigError
 from slipstream.files import KIBIBYTE, FileProblem, read_small
-from slipstream.text import printable
+from slipstream.text import is_utf8, printable
 
 from ._document import JsonValue, KeyPath, shown, spell
 from ._packed import pack
@@ -191,7 +191,7 @@ class _Reference:
             )
         if is_file:
             return self._read_file(Path(value), f"the file that {name} names")
-        if not _is_utf8(value):
+        if not is_utf8(value):
             raise self._refusal(f"the value of {name} is not UTF-8", "set it to text in UTF-8")
         if len(value.encode()) > MAX_SECRET_BYTES:
             limit = MAX_SECRET_BYTES // KIBIBYTE
@@ -207,7 +207,7 @@ class _Reference:
             reason = problem.reason
         else:
             text = content.decode("utf-8", "surrogateescape")
-            if _is_utf8(text):
+            if is_utf8(text):
                 return text.removesuffix("\n").removesuffix("\r") if text[-1:] == "\n" else text
             reason = "is not UTF-8"
         raise self._refusal(
@@ -220,11 +220,6 @@ class _Reference:
         # Raised outside of except blocks: an error in UTF-8 holds the secret's bytes, and a
         # log that follows the chain of exceptions would show them.
         return ConfigError(f"{_at(self.path, self.source)}: {problem}", hint)
-
-
-def _is_utf8(text: str) -> bool:
-    # What is not UTF-8 came in as lone surrogates.
-    return not re.search("[\ud800-\udfff]", text)
 
 
 def _at(path: KeyPath, source: str | os.PathLike[str] | None) -> str:

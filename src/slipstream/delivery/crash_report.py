@@ -90,20 +90,19 @@ class CrashReport:
     file: Path | None = None
 
     def fields(self) -> dict[str, object]:
-        """Return what the log says of it."""
-        return {
-            "plugin": self.plugin,
-            "reason": self.reason,
-            "pid": self.pid,
-            "crashed_in": self.module,
-            "offset": hex(self.module_offset),
-            "in_thread": self.thread,
-            "build_id": self.build_id,
+        """Return what the log says of it; without what is not known."""
+        said: dict[str, object] = {"plugin": self.plugin, "reason": self.reason, "pid": self.pid}
+        if self.module:
+            said |= {"crashed_in": self.module, "offset": hex(self.module_offset)}
+        for name, text in (("in_thread", self.thread), ("build_id", self.build_id)):
+            if text:
+                said[name] = text
+        said |= {
             "ordinal": self.ordinal,
             "in_flush": self.in_flush,
             "acknowledged": self.acknowledged,
-            "report": None if self.file is None else str(self.file),
         }
+        return said if self.file is None else {**said, "report": str(self.file)}
 
     def to_json(self) -> str:
         """Return the report as JSON, addresses in hexadecimal."""

@@ -76,12 +76,14 @@ class Letters(Handle["ss_letters"]):
         path = folder / FILE if named is None and folder is not None else None
         if isinstance(named, Path):
             path = named
-        if path == self.path:
+        if path is not None and path == self.path:
             return
         descriptor = -1
         if path is not None:
             descriptor = open_for_append(path) if named else self._open_own(path)
-        lib.ss_letters_open(self.pointer, descriptor, MAX_BYTES)
+        # Nobody wants them, or the log has said by now why there is no file.
+        is_told = descriptor < 0 and (named is False or path is not None)
+        lib.ss_letters_open(self.pointer, descriptor, 0 if is_told else MAX_BYTES)
         self.path = path if descriptor >= 0 else None
 
     def _open_own(self, path: Path) -> int:

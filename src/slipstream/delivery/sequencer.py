@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, TypeVarTuple
+from typing import TYPE_CHECKING, Protocol, TypeVarTuple
 
 from slipstream import _native
 from slipstream._native import Door, ffi, lib
@@ -55,6 +55,14 @@ for _what in ("load", "install"):
     )
 
 
+class Named(Protocol):
+    """What is attached."""
+
+    @property
+    def name(self) -> str:
+        """The plugin's."""
+
+
 class Sequencer(Handle["ss_sequencer"]):
     """The native core and its door. Slots are numbers of attached plugins.
 
@@ -72,7 +80,7 @@ class Sequencer(Handle["ss_sequencer"]):
         core = lib.ss_sequencer_new(pump.pointer, int.from_bytes(os.urandom(8)) | 1)
         if core == ffi.NULL:
             raise MemoryError
-        self._attached: dict[int, object] = {}  # what must not go while it is in a slot
+        self._attached: dict[int, Named] = {}  # what must not go while it is in a slot
         super().__init__(core, _release, self._attached)
         self.timeout = timeout
         self.door = Door(_native.address(core))
@@ -93,17 +101,18 @@ class Sequencer(Handle["ss_sequencer"]):
             if status != lib.SLIPSTREAM_TIMEOUT:
                 raise _native.status_error(status, what)
             if time.monotonic() >= end:
+                holder = self._attached.get(lib.ss_sequencer_busy_slot(self.pointer))
+                whose = "a plugin" if holder is None else holder.name
                 raise PluginFailed(
-                    f"cannot {what}: a broadcast is under way for more than "
-                    f"{self.timeout:g} seconds, in the callback of plugin number "
-                    f"{lib.ss_sequencer_busy_slot(self.pointer)}, or waiting for room in its ring",
+                    f"cannot {what}: a broadcast is under way for more than {self.timeout:g} "
+                    f"seconds, in a callback of {whose} or waiting for room in its ring",
                     "an inline plugin blocks its broadcaster: run it in mode thread or process; a "
                     "full ring with overflow: 'block' does so, too",
                 )
 
     def attach(
         self,
-        holder: object,
+        holder: Named,
         what: str,
         function: Callable[[ss_sequencer, *Ts, int, Pointer[uint32_t]], int],
         *args: *Ts,

@@ -15,11 +15,13 @@ import msgspec
 from slipstream import _native, frames
 from slipstream.errors import CaptureError
 from slipstream.events import Event, EventKind, Mark
-from slipstream.streams.event_file import EventFile
+from slipstream.streams.event_file import STDIN, EventFile
 from slipstream.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from slipstream.streams.reader import Warn
 
 DEAD_LETTER = b"slipstream.dead-letter"
 REDELIVERED = b"slipstream.redelivered"
@@ -88,22 +90,34 @@ class DeadLetterFile(EventFile):
     plugin: str = ""
     is_wanted: Callable[[int], bool] = staticmethod(lambda _kind: True)
 
+    def __init__(self, path: str | os.PathLike[str], *, on_warning: Warn) -> None:
+        """Open it, as `EventFile` does.
+
+        Raises:
+            CaptureError: As there; or what is redelivered could not be marked in it.
+        """
+        super().__init__(path, on_warning=on_warning)
+        self.left: dict[str, int] = {}
+        self._names: list[int] = []
+        is_file = self.size is not None and os.fspath(path) != STDIN
+        if not is_file or not self._is_capture():
+            self.close()
+            what = "holds JSON lines, not a capture" if is_file else "is not a regular file"
+            raise CaptureError(
+                f"{self.name} {what}: what is redelivered cannot be marked in it",
+                "name the plugin's own file of dead letters: DATA_DIR/NAME/dead-letters.slip",
+            )
+
     def playable(self) -> Iterator[bytes]:
         """Yield the events of the plugin's dead letters, as they were.
 
         Raises:
-            CaptureError: As when iterating, or it is not a regular file.
+            CaptureError: As when iterating.
         """
-        if self.size is None:
-            raise CaptureError(
-                f"{self.name} is not a regular file", "name the file of dead letters itself"
-            )
-        self.left: dict[str, int] = {}
-        self._names: list[int] = []
         mark: Event | None = None
         at = 0
         for frame in self:
-            if self.position > self.size:
+            if self.size is not None and self.position > self.size:
                 return
             if frame[6:8] == _MARK:
                 mark, at = frames.decode(frame)[0], self.position - len(frame)

@@ -7,7 +7,7 @@ check: @NAME@@SUFFIX@
 	$(PYTHON) -m slipstream.cli check ./@NAME@@SUFFIX@
 
 run: @NAME@@SUFFIX@
-	$(PYTHON) -m slipstream.cli run --slipstream-config @NAME@.json5 events.jsonl
+	$(PYTHON) -m slipstream.cli run --data-dir data --slipstream-config @NAME@.json5 events.jsonl
 
 # The plugin runs in a worker process: gdb follows it, and waits where your code begins.
 debug: @NAME@@SUFFIX@

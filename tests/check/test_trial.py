@@ -130,13 +130,18 @@ def test_what_stands_in_each_others_way_is_tried_alone(moody, tmp_path: Path, mo
     """As at a database that only one may open: no fault of the plugin, nor of the machine."""
     monkeypatch.setenv("MOOD", "alone")
     monkeypatch.setenv("LOCK", str(tmp_path / "lock"))
-    names = ["lifecycle.load-unload", "lifecycle.one-event", "subscriptions.accepted"]
+    names = [
+        *("lifecycle.load-unload", "lifecycle.one-event", "subscriptions.accepted"),
+        *("entry.newer-host", "entry.host-table", "peers.absent", "threads.foreign"),
+    ]
     for _ in range(2):
         verdicts = {r.check.id: r.verdict for r in run_checks(moody, names, jobs=2)}
         assert verdicts == dict.fromkeys(names, "pass")
     # The lock is kept until the process ends: of a second life nothing can be said.
     (result,) = run_checks(moody, ["subscriptions.stable"], jobs=2)
     assert (result.verdict, "in use by another one" in result.findings[0]) == ("untried", True)
+    result = run(moody, "unload.two-copies", tmp_path)
+    assert (result.verdict, "only one can run at a time" in result.findings[0]) == ("skip", True)
 
 
 def test_what_the_machine_refuses_is_not_the_plugins_fault(

@@ -101,8 +101,8 @@ def run_checks(
     """Run checks; yield what each found, as they end.
 
     A check whose needs do not hold is skipped; those needs are looked into even if they are not
-    among `names`, but not told of. What could not be tried beside others is tried once more alone:
-    two instances of a plugin may be in each other's way, as at one database.
+    among `names`, but not told of. What other checks may have kept from passing is tried once more
+    alone: two instances of a plugin may be in each other's way, as at one database.
 
     Args:
         subject: The library.
@@ -140,7 +140,7 @@ def run_checks(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 name = running.pop(future)
                 result = future.result()
-                if result.verdict is Verdict.UNTRIED and jobs > 1 and name not in alone:
+                if result.others_may_be_why and jobs > 1 and name not in alone:
                     alone.add(name)
                     order.append(name)
                     continue

@@ -76,6 +76,7 @@ class Trial:
         input: The event that the plugin fell with, where it was made up.
         doubts: What was to be tried, and was not.
         fallen: Plays that did not come to their end, and that the check looks at itself.
+        said_retry: The plugin has answered RETRY.
     """
 
     subject: Subject
@@ -84,6 +85,7 @@ class Trial:
     input: bytes = b""
     doubts: list[str] = field(default_factory=list)
     fallen: list[Play] = field(default_factory=list)
+    said_retry: bool = False
 
     # ---- Scripts ---------------------------------------------------------------------------
 
@@ -193,11 +195,22 @@ class Trial:
     def _played(self, script: Script, deadline: float, wrap: tuple[str, ...] = ()) -> Play:
         slow = self.subject.slow
         call = deadline if wrap else min(deadline, DEADLINE)
-        return play(script, call * slow, _SLOW_MACHINE * deadline * slow, wrap=wrap)
+        played = play(script, call * slow, _SLOW_MACHINE * deadline * slow, wrap=wrap)
+        calls = played.of(lib.SS_PLAYED_CALL)
+        self.said_retry |= any(call.status == lib.SLIPSTREAM_RETRY for call in calls)
+        return played
 
     def skip(self, why: str) -> NoReturn:
         """End the check without a verdict."""
         raise SkipError(why)
+
+    def skip_if_in_use(self, played: Play, load: int | None) -> None:
+        """End the check if a second on_load has answered RETRY, as with a database in use."""
+        call = None if load is None else played.one(lib.SS_PLAYED_CALL, load)
+        if call is not None and call.status == lib.SLIPSTREAM_RETRY:
+            self.skip(
+                f"with this config only one can run at a time: on_load returned {answer(call)}"
+            )
 
     def needs_flag(self, flag: str) -> None:
         """End the check unless the plugin has a flag."""
@@ -288,7 +301,8 @@ def run(subject: Subject, name: str, folder: Path) -> Result:
         reason = f"quirk {excuse} ({subject.quirks[excuse]}): {findings[0]}"
         verdict = Verdict.UNTRIED if QUIRKS[excuse].is_absence else Verdict.SKIP
         findings = (reason,)
-    return Result(entry, verdict, findings, time.monotonic() - began, trial.input)
+    seconds = time.monotonic() - began
+    return Result(entry, verdict, findings, seconds, trial.input, said_retry=trial.said_retry)
 
 
 def _made_up(fallen: Play) -> bytes:

@@ -48,6 +48,7 @@ class Result:
         seconds: How long it took.
         input: An event that was made up, and with which the plugin fell.
         repeat: The command that gives the plugin that event again, once it is kept in a file.
+        said_retry: The plugin has answered RETRY: what it needs may have been in use.
     """
 
     check: Check
@@ -56,11 +57,17 @@ class Result:
     seconds: float = 0.0
     input: bytes = b""
     repeat: str = ""
+    said_retry: bool = False
 
     @property
     def level(self) -> Level | None:
         """How much it weighs; None if nothing is wrong."""
         return _LEVELS.get(self.verdict)
+
+    @property
+    def others_may_be_why(self) -> bool:
+        """Other checks that ran at the same time may have kept it from passing."""
+        return self.verdict is Verdict.UNTRIED or (self.said_retry and self.level is not None)
 
 
 NO_VERDICT = {Verdict.UNTRIED, Verdict.BROKEN}

@@ -239,8 +239,9 @@ def second_instance(trial: Trial) -> Findings:
     script = trial.loaded()
     second = script.construct(1)
     frames = list(trial.subject.samples())
+    loaded = None
     if multiple:
-        script.load(trial.subject.config(name="second"), 1, says="the second instance")
+        loaded = script.load(trial.subject.config(name="second"), 1, says="the second instance")
         script.subscribed(1)
         for at, frame in enumerate(frames, 1):
             script.deliver(frame, 1, ordinal=at, says="the second instance")
@@ -257,6 +258,7 @@ def second_instance(trial: Trial) -> Findings:
         asides.add(script.deliver(unreadable, ordinal=given + len(frames) + 1))
     trial.end(script)
     played = trial.play(script, may_refuse=not multiple, asides=asides)
+    trial.skip_if_in_use(played, loaded)
     refusal = played.one(lib.SS_PLAYED_CALL, second)
     if not multiple and refusal is not None and refusal.text:
         asides.add(second)

@@ -75,6 +75,25 @@ def test_load_and_unload(daemon, library) -> None:
     assert "loaded: talker, other" in done.stderr
 
 
+@pytest.mark.parametrize("command", [["load"], ["reload", "other"]])
+def test_a_config_that_may_not_be_loaded_is_named(daemon, command: list[str], tmp_path) -> None:
+    done = daemon.run("plugins", *command, tmp_path / "nix.json5")
+    assert done.returncode == 3
+    assert f"error: {tmp_path}/nix.json5 is not a regular file below a folder" in done.stderr
+    assert f"next: folder: {daemon.configs}; correct the path, or name its" in done.stderr
+    assert "token" not in done.stderr
+
+
+def test_a_config_that_is_gone_is_named(daemon, library) -> None:
+    config = daemon.config("fourth", library)
+    daemon.json("plugins", "load", config)
+    config.unlink()
+    done = daemon.run("plugins", "reload", "fourth")
+    daemon.json("plugins", "unload", "fourth")
+    assert done.returncode == 3
+    assert "error: the config of fourth is not a regular file below a folder" in done.stderr
+
+
 def test_logs_crashes_and_dead_letters(daemon) -> None:
     daemon.tell("log/3", "here I am")
     daemon.tell("no such command")

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -194,3 +195,16 @@ def test_folders_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("XDG_STATE_HOME", "~no-such-user/state")
     with pytest.raises(SlipstreamError, match="no home folder"):
         usual_folder("mainnet")
+
+
+def test_a_data_folder_without_any_room(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "slipstream.cli", "start", "--norest", "--data-dir", str(tmp_path)],
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert done.stderr == (
+        f"error: cannot write {tmp_path}/lock: File too large\n"
+        "  next: make room on its disk, or choose another data folder: --data-dir\n"
+    )

@@ -12,6 +12,7 @@ from slipstream._platform import LIBRARY_SUFFIX
 
 from ._errors import FAILED, USAGE, Ended
 from ._output import emit
+from ._paths import PATH
 from .config import rust_sdk
 
 LANGUAGES = {"c": "C", "cpp": "C++", "rust": "Rust"}
@@ -63,7 +64,7 @@ def _crate() -> dict[Path, str]:
 )
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Where it is made; must not be there yet.  [default: NAME]",
 )
 def new(*, name: str, lang: str, folder: Path | None) -> None:

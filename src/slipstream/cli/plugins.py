@@ -15,6 +15,7 @@ from slipstream.text import counted, printable
 from ._daemon import complete_plugin, reaches_daemon
 from ._errors import NOT_STARTED, Ended
 from ._output import emit
+from ._paths import PATH
 from ._tables import show_table
 
 if TYPE_CHECKING:
@@ -109,22 +110,28 @@ def _crash(report: dict[str, Any]) -> str:
 
 
 @plugins.command()
-@click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.argument("config_file", metavar="CONFIG", type=PATH)
 @reaches_daemon
 def load(*, client: Client, as_json: bool, config_file: Path) -> None:
     """Load a plugin from a config file below one of the daemon's config folders."""
-    done = _changing(lambda: client.load(str(config_file.absolute())))
+    path = str(config_file.absolute())
+    done = _changing(lambda: client.load(path), path)
     _show(done) if as_json else emit(f"{_text(done['loaded'])} is loaded\n")
 
 
 @plugins.command()
 @_name
-@click.argument("config_file", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "config_file",
+    metavar="[CONFIG]",
+    required=False,
+    type=PATH,
+)
 @reaches_daemon
 def reload(*, client: Client, as_json: bool, name: str, config_file: Path | None) -> None:
     """Load a plugin's library and config anew, and let it take over."""
     path = "" if config_file is None else str(config_file.absolute())
-    done = _changing(lambda: client.reload(name, path))
+    done = _changing(lambda: client.reload(name, path), path or f"the config of {name}")
     text = f"{name} is reloaded: {done['previous_version']} was there, {done['version']} is now\n"
     _show(done) if as_json else emit(text)
 
@@ -160,16 +167,20 @@ def unload(*, client: Client, as_json: bool, name: str) -> None:
     _show(done) if as_json else emit(f"{name} is unloaded\n")
 
 
-def _changing(do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Do something that fails as loading does."""
+def _changing(do: Callable[[], dict[str, Any]], config: str = "") -> dict[str, Any]:
+    """Do something that fails as loading does; `config` says which file it is about."""
     from slipstream.server.client import CallRefused  # noqa: PLC0415 - it needs the extra
 
     try:
         return do()
     except CallRefused as error:
-        if error.code != 422:
+        if error.code not in (403, 422):
             raise
-        raise Ended(error.message, error.hint, NOT_STARTED) from None
+        message, hint = error.message, error.hint
+        if message.startswith("config_file "):  # the daemon's answer is the same for all paths
+            message = message.replace("config_file", _text(config), 1)
+            hint += "; correct the path, or name its folder: slipstream start --config-dir"
+        raise Ended(message, hint, NOT_STARTED) from None
 
 
 def _steering(what: str, done: str, says: str) -> None:

@@ -145,6 +145,15 @@ def test_over_rest_with_a_token(daemon, tmp_path) -> None:
     assert "--token-file" in done.stderr
 
 
+def test_the_network_of_another_daemon(daemon) -> None:
+    done = daemon.run("plugins", "list", "--network", "testnet")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: this host serves mainnet, not testnet\n"
+        "  next: name the network mainnet, or ask the host of the other\n"
+    )
+
+
 # httpcore leaves a socket that could not connect to the collector of garbage.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_where_no_daemon_is(tmp_path, daemon) -> None:

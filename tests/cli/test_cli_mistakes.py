@@ -147,8 +147,13 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     (f"{RUN} good.json5 folder.so", 4, ("Is a directory", "name a capture")),
     (f"{RUN} good.json5 picture.png", 4, ("neither a capture nor JSON lines", "name a capture")),
     (f"{RUN} good.json5 tally.so", 4, ("neither a capture", "slipstream doctor FILE")),
-    (f"{RUN} good.json5 good.json5", 4, ("a plugin's config, and no event", "--slipstream-config")),
+    (f"{RUN} good.json5 good.json5", 4, ("a plugin's config, not an event", "--slipstream-config")),
     (f"{RUN} good.json5 empty.jsonl", 4, ("is empty", "whether its writer has run")),
+    (
+        "show good.json5",
+        4,
+        ("a plugin's config, not an event", "name a file of events; run, start"),
+    ),
     ("show kind.jsonl", 4, ("the kind 'Nonsense' is unknown", "known: MappingUpdate")),
     ("show field.jsonl", 4, ("line 1: a Block needs block_hex", "examples/streams")),
     ("show hex.jsonl", 4, ("is not hexadecimal", "two digits for each byte")),
@@ -327,6 +332,22 @@ def test_no_path_is_refused_by_its_mode_alone() -> None:
     for command in below(cli):
         for one in command.params:
             assert not getattr(one.type, "readable", False), (command.name, one.name)
+
+
+@pytest.mark.parametrize("command", ["symbolize", "inspect", "show"])
+def test_an_empty_path_is_not_this_folder(command: str, capsys) -> None:
+    assert main([command, ""]) == 2
+    assert "the path is empty; check what it comes from" in capsys.readouterr().err
+
+
+def test_standard_input_has_no_name_to_check(command) -> None:
+    done = command("show", "-", stdin=b"")
+    assert done.returncode == 4
+    assert "next: check the program that writes to it, or name a file" in done.stderr
+
+
+def test_no_event_is_not_counted(place: Path) -> None:
+    assert "before it" not in answer("show kind.jsonl", place)[1]
 
 
 def test_there_are_many() -> None:

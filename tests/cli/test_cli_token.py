@@ -61,6 +61,11 @@ def test_what_it_does_not_understand(command, tmp_path: Path) -> None:
         assert "next: " in done.stderr
 
 
+def test_a_scope_that_there_is_not(command, tmp_path: Path) -> None:
+    done = command("token", "issue", "x", "--data-dir", tmp_path, "--scope", "admin")
+    assert "error: there is no scope 'admin'\n  next: use some of plugins:read" in done.stderr
+
+
 def test_a_library_that_is_missing(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['jwt'] = None; from slipstream.cli import main;"

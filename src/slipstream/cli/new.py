@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -115,4 +116,4 @@ def new(*, name: str, lang: str, folder: Path | None) -> None:
         ) from None
     for path in [*own, *sorted({path.parents[1] for path in crate if path.suffix == ".rs"})]:
         emit(f"{path}\n")
-    emit(f"\nNext: make -C {place} test check\n")
+    emit(f"\nNext: make -C {shlex.quote(str(place))} test check\n")

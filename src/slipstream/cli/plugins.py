@@ -46,6 +46,12 @@ def _text(value: object) -> str:
     return printable(str(value))
 
 
+def _plain(value: object) -> object:
+    if value is None:
+        return "-"
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
 @plugins.command("list")
 @reaches_daemon
 def list_plugins(*, client: Client, as_json: bool) -> None:
@@ -88,7 +94,7 @@ def status(*, client: Client, as_json: bool, name: str) -> None:
     config = found["config"] or {}
     lines += [(f"config {key}", json.dumps(value)) for key, value in config.items()]
     width = max(len(str(key)) for key, _ in lines)
-    emit("".join(f"{key!s:<{width}}  {_text(value)}\n" for key, value in lines))
+    emit("".join(f"{key!s:<{width}}  {_text(_plain(value))}\n" for key, value in lines))
     if found["last_crash"]:
         emit("last crash\n" + _crash(found["last_crash"]))
 
@@ -103,9 +109,10 @@ def _crash(report: dict[str, Any]) -> str:
         "    " + place(call["module"], call["offset"]) for call in report["backtrace"][:8]
     )
     said = "".join(f"    | {_text(line)}\n" for line in report["lines"][-8:])
+    event = f"event {report['ordinal']}" if report["ordinal"] else "no event was under way"
     return (
         f"{_stamp(report['time'])}  {_text(report['reason'])}\n{where}"
-        f"  event {report['ordinal']}, acknowledged {report['acknowledged']}\n{calls}{said}"
+        f"  {event}, acknowledged {report['acknowledged']}\n{calls}{said}"
     )
 
 
@@ -247,13 +254,17 @@ def crashes(*, client: Client, as_json: bool, name: str) -> None:
 @reaches_daemon
 def dead_letters(*, client: Client, as_json: bool, name: str, skip: int, limit: int) -> None:
     """Show what a plugin refused, the oldest first; with --json one object for each."""
+    found = False
     for letter in client.dead_letters(name, skip, limit):
+        found = True
         if as_json:
             _show(letter)
         elif "error" in letter:
             emit(f"... {_text(letter['error'])}\n")
         else:
             emit(_text(_letter(letter)) + "\n")
+    if not (found or as_json) and limit:
+        emit(f"{name} has no {'more ' if skip else ''}dead letters\n")
 
 
 def _letter(letter: dict[str, Any]) -> str:

@@ -109,9 +109,12 @@ class Client:
         return CallRefused(code, message, "; ".join(hints))
 
     def _no_answer(self, error: Exception) -> SlipstreamError:
-        return SlipstreamError(
-            f"no answer from {self.where}: {str(error) or type(error).__name__}", _START
-        )
+        said, hint = str(error) or type(error).__name__, _START
+        if "WRONG_VERSION_NUMBER" in said or "RECORD_LAYER_FAILURE" in said:
+            hint = "it does not speak TLS: write http://"
+        elif isinstance(error, httpx.RemoteProtocolError) and self.where.startswith("http:"):
+            hint = f"if it was started with --tls-cert, write https://; else {_START}"
+        return SlipstreamError(f"no answer from {self.where}: {said}", hint)
 
     def _call(self, method: str, path: str = "", **more: Any) -> Any:
         answer = self._send(method, self._base() + path, **more)

@@ -100,7 +100,7 @@ def make_environment() -> Path:
     (packages / "asan.pth").write_text(paths, encoding="utf-8")
     script = folder / "bin" / "slipstream"
     script.write_text(
-        f"#!{python}\nimport sys\nfrom slipstream.cli import main\nsys.exit(main())\n",
+        f"#!{python}\nimport sys\nfrom slipstream.__main__ import main\nsys.exit(main())\n",
         encoding="utf-8",
     )
     script.chmod(0o755)

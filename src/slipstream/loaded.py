@@ -265,7 +265,8 @@ class Loaded:
         if late:
             raise FlushTimeout(
                 "not everything is acknowledged: " + "; ".join(late),
-                "see the states and reasons in `plugins`",
+                "see the state and reason of each (plugin.status; slipstream plugins list); let a "
+                "paused one go on (manager.resume; slipstream plugins resume)",
             )
 
     def unload(self, name: str, timeout: float | None, wait: float) -> None:

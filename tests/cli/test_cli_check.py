@@ -178,6 +178,7 @@ def test_what_cannot_be_tried_here(told, run, tmp_path: Path, examples) -> None:
         (("x.so", "--only", "("), "'(' is not a regular expression"),
         (("x.so", "--only", "events.overread"), "did you mean events.over-read?"),
         (("x.so", "--duration", "soon"), "'soon' is not a time: write 90s"),
+        (("x.so", "--duration", "30"), "'30' is not a time: write 90s"),
         (("x.so", "--jobs", "0"), "0 is not in the range"),
         (("x.so", "--config", "gone.json5"), "gone.json5"),
         (("x.so", "--quirks", "gone.json5"), "the quirks file gone.json5"),

@@ -11,6 +11,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import termios
@@ -48,6 +49,8 @@ def test_list_and_status_say_what_rest_says(daemon) -> None:
     text = daemon.run("plugins", "list").stdout
     assert re.search(r"^ *talker +running +1 +process", text, re.MULTILINE), text
     text = daemon.run("plugins", "status", "other").stdout
+    assert re.search(r"^package +-$", text, re.MULTILINE), text
+    assert "None" not in text
     assert re.search(r"^state +running$", text, re.MULTILINE), text
     assert re.search(r"^config libpath ", text, re.MULTILINE), text
 
@@ -73,6 +76,26 @@ def test_load_and_unload(daemon, library) -> None:
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["message"] == "no plugin third is loaded"
     assert "loaded: talker, other" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["load"], ["reload", "other"]])
+def test_a_config_that_may_not_be_loaded_is_named(daemon, command: list[str], tmp_path) -> None:
+    done = daemon.run("plugins", *command, tmp_path / "nix.json5")
+    assert done.returncode == 3
+    assert f"error: {tmp_path}/nix.json5 is not a regular file below a folder" in done.stderr
+    assert f"next: folder: {daemon.configs}; correct the path, or name its" in done.stderr
+    assert "token" not in done.stderr
+
+
+def test_a_config_that_is_gone_is_named(daemon, library) -> None:
+    config = daemon.config("fourth", library)
+    daemon.json("plugins", "load", config)
+    assert daemon.run("plugins", "dead-letters", "fourth").stdout == "fourth has no dead letters\n"
+    config.unlink()
+    done = daemon.run("plugins", "reload", "fourth")
+    daemon.json("plugins", "unload", "fourth")
+    assert done.returncode == 3
+    assert "error: the config of fourth is not a regular file below a folder" in done.stderr
 
 
 def test_logs_crashes_and_dead_letters(daemon) -> None:
@@ -124,6 +147,39 @@ def test_over_rest_with_a_token(daemon, tmp_path) -> None:
     done = daemon.run("plugins", "list", *where)
     assert done.returncode == 1
     assert "--token-file" in done.stderr
+
+
+def test_a_worker_that_falls_between_events(daemon, library) -> None:
+    daemon.json("plugins", "load", daemon.config("idle", library))
+    os.kill(daemon.json("plugins", "status", "idle")["pid"], signal.SIGKILL)
+    until(lambda: daemon.json("plugins", "crashes", "idle")["crashes"], "a crash report")
+    text = daemon.run("plugins", "crashes", "idle").stdout
+    daemon.json("plugins", "unload", "idle")
+    assert "\n  no event was under way, acknowledged 0\n" in text
+
+
+def test_what_comes_from_no_package_has_no_other_version(daemon) -> None:
+    done = daemon.run("plugins", "rollback", "other")
+    assert done.returncode == 3
+    assert "error: other does not come from a package" in done.stderr
+    assert "next: replace its library, and then: slipstream plugins reload other" in done.stderr
+
+
+# As below.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_https_where_there_is_none(daemon) -> None:
+    done = daemon.run("plugins", "list", "--url", daemon.url.replace("http:", "https:"))
+    gc.collect()
+    assert "next: it does not speak TLS: write http://" in done.stderr
+
+
+def test_the_network_of_another_daemon(daemon) -> None:
+    done = daemon.run("plugins", "list", "--network", "testnet")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: this host serves mainnet, not testnet\n"
+        "  next: name the network mainnet, or ask the host of the other\n"
+    )
 
 
 # httpcore leaves a socket that could not connect to the collector of garbage.

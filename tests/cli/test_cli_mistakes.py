@@ -9,11 +9,14 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from slipstream.cli import main
+from slipstream.cli import cli, main
 
 GOOD = 'libpath: "tally.so"'
 CONFIGS = {
@@ -144,8 +147,13 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     (f"{RUN} good.json5 folder.so", 4, ("Is a directory", "name a capture")),
     (f"{RUN} good.json5 picture.png", 4, ("neither a capture nor JSON lines", "name a capture")),
     (f"{RUN} good.json5 tally.so", 4, ("neither a capture", "slipstream doctor FILE")),
-    (f"{RUN} good.json5 good.json5", 4, ("a plugin's config, and no event", "--slipstream-config")),
+    (f"{RUN} good.json5 good.json5", 4, ("a plugin's config, not an event", "--slipstream-config")),
     (f"{RUN} good.json5 empty.jsonl", 4, ("is empty", "whether its writer has run")),
+    (
+        "show good.json5",
+        4,
+        ("a plugin's config, not an event", "name a file of events; run, start"),
+    ),
     ("show kind.jsonl", 4, ("the kind 'Nonsense' is unknown", "known: MappingUpdate")),
     ("show field.jsonl", 4, ("line 1: a Block needs block_hex", "examples/streams")),
     ("show hex.jsonl", 4, ("is not hexadecimal", "two digits for each byte")),
@@ -265,6 +273,81 @@ def test_a_mistake_has_its_next_step(words: str, code: int, said, place: Path) -
     assert "next: " in text
     assert "Traceback" not in text
     assert "internal error" not in text
+
+
+# What this user may not read: who reads it says so, and not the command line.
+UNREADABLE = [
+    ("show x.jsonl", 4, "cannot open x.jsonl: Permission denied"),
+    ("convert x.jsonl out.slip", 4, "cannot open x.jsonl: Permission denied"),
+    ("record x.jsonl out.slip", 4, "cannot open x.jsonl: Permission denied"),
+    ("redeliver x.jsonl --slipstream-config x.json5", 3, "x.json5 cannot be opened: Permission"),
+    (f"{RUN} x.json5 good.jsonl", 3, "x.json5 cannot be opened: Permission denied"),
+    ("bench x.json5", 3, "x.json5 cannot be opened: Permission denied"),
+    ("config --schema x.so", 3, "cannot read x.so: Permission denied"),
+    ("inspect x.json5", 1, "x.json5 cannot be opened: Permission denied"),
+    ("symbolize x.json5", 1, "cannot read x.json5: Permission denied"),
+    ("token list --data-dir x", 3, "cannot write tokens in x: Permission denied"),
+    ("package build x", 3, "x cannot be opened: Permission denied"),
+    ("package build x.so", 3, "x.so cannot be opened: Permission denied"),
+    ("package verify x.zip --key x.pub", 3, "x.zip cannot be opened: Permission denied"),
+    ("package list --plugins x.json5", 3, "x.json5 cannot be opened: Permission denied"),
+    ("start --check-config --data-dir s --slipstream-config x.json5", 3, "opened: Permission"),
+    ("start --check-config --data-dir s --config x.json5", 3, "x.json5 cannot be opened: Perm"),
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize(("words", "code", "said"), UNREADABLE, ids=[one[0] for one in UNREADABLE])
+def test_a_file_of_somebody_else(words: str, code: int, said: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        (folder / "x").mkdir(mode=0o700)
+        for file in ("x.jsonl", "x.json5", "x.so", "x.zip", "x.pub"):
+            (folder / file).write_text("{}")
+            (folder / file).chmod(0o600)
+        (folder / "s").mkdir()
+        (folder / "s").chmod(0o777)
+        (folder / "good.jsonl").write_text('{"kind":"Payload"}')
+        answer(words, folder)  # imports what somebody else may not read
+        for made in folder.glob("out*"):
+            made.unlink()
+        folder.chmod(0o777)
+        os.setresuid(65534, 65534, 0)
+        try:
+            found, text = answer(words, folder)
+        finally:
+            os.setresuid(0, 0, 0)
+    assert (found, said in text, "next: " in text) == (code, True, True), text
+
+
+def test_no_path_is_refused_by_its_mode_alone() -> None:
+    def below(command: click.Command) -> Iterator[click.Command]:
+        yield command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                yield from below(command.get_command(context, name))
+
+    for command in below(cli):
+        for one in command.params:
+            assert not getattr(one.type, "readable", False), (command.name, one.name)
+
+
+@pytest.mark.parametrize("command", ["symbolize", "inspect", "show"])
+def test_an_empty_path_is_not_this_folder(command: str, capsys) -> None:
+    assert main([command, ""]) == 2
+    assert "the path is empty; check what it comes from" in capsys.readouterr().err
+
+
+def test_standard_input_has_no_name_to_check(command) -> None:
+    done = command("show", "-", stdin=b"")
+    assert done.returncode == 4
+    assert "next: check the program that writes to it, or name a file" in done.stderr
+
+
+def test_no_event_is_not_counted(place: Path) -> None:
+    assert "before it" not in answer("show kind.jsonl", place)[1]
 
 
 def test_there_are_many() -> None:

@@ -100,6 +100,11 @@ def test_it_refuses_and_says_why(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "there"]
 
 
+def test_the_next_step_can_be_typed(tmp_path: Path) -> None:
+    done = slipstream(tmp_path, "new", "x", "--folder", "a b/x")
+    assert done.stdout.endswith("\nNext: make -C 'a b/x' test check\n")
+
+
 def test_a_disk_without_room_keeps_no_half_project(tmp_path: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", 'ulimit -f 2; exec "$0" -m slipstream.cli new mine', sys.executable],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import subprocess
@@ -63,6 +64,47 @@ def test_a_daemon_that_restarts_is_waited_for(events: Path, tmp_path: Path) -> N
                 assert other.end() == 0
     for file, least in ((first, 1), (second, COUNT)):
         assert least <= len(list(read_events(file, on_warning=print))) <= COUNT
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_recording_that_finds_no_room(settled: bool, events: Path, tmp_path: Path) -> None:
+    """What was settled stays; a file of which nothing was, is removed: the next step works."""
+    file, socket_file = tmp_path / "taken.slip", tmp_path / "node.sock"
+    room = events.stat().st_size + 100 if settled else 500
+    limits = (room, room)  # a limit on files is the disk that is full
+    source = f"unix:{socket_file}" if settled else str(events)
+    with subprocess.Popen(
+        [sys.executable, "-m", "slipstream.cli", "record", source, str(file)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),  # noqa: PLW1509 - no threads
+    ) as process:
+        if settled:
+            until(socket_file.exists, "the socket")
+            assert (
+                subprocess.run(replay(events, source), timeout=SECONDS, check=False).returncode == 0
+            )
+            # Another stream, for which no room is left.
+            events.write_bytes(HEADER + b"".join(reward(2, n) for n in range(1, COUNT + 1)))
+            with subprocess.Popen(replay(events, source), stderr=subprocess.DEVNULL) as sender:
+                told = process.communicate(timeout=SECONDS)[1].decode()
+                sender.kill()  # it would wait for the next recorder
+        else:
+            told = process.communicate(timeout=SECONDS)[1].decode()
+    kept = f"{file} keeps what came before" if settled else f"{file} is removed"
+    assert f"error: cannot write {file}: File too large\n" in told
+    assert f"  next: record into a new file, on a disk with room; {kept}\n" in told
+    assert process.returncode == 4
+    assert file.exists() == settled
+
+
+def test_a_recording_of_nothing_leaves_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "taken.slip"
+    done = subprocess.run(
+        [sys.executable, "-m", "slipstream.cli", "record", str(tmp_path / "none"), str(file)],
+        capture_output=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

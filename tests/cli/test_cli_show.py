@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from slipstream.events import (
     StakingReward,
 )
 from slipstream.streams import read_events
+from support.daemon import until
 
 COMMAND = str(Path(sys.executable).with_name("slipstream"))
 STREAMS = Path(__file__).resolve().parents[2] / "examples" / "streams"
@@ -317,6 +319,20 @@ def test_convert_leaves_nothing_where_there_is_no_room(command, tmp_path: Path, 
     assert f"cannot write {target}: File too large".encode() in done.stderr
     assert not target.exists()
     assert command("convert", GENESIS, target).returncode == 0
+
+
+def test_convert_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    with subprocess.Popen(
+        [COMMAND, "convert", "-", str(target)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(GENESIS.read_bytes())
+        process.stdin.flush()
+        until(lambda: target.exists() and target.stat().st_size, "the first events")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert (process.returncode, b"stopped by SIGINT" in said) == (130, True), said
+    assert not target.exists()
 
 
 def test_convert_of_what_is_no_event_leaves_nothing(command, tmp_path: Path) -> None:

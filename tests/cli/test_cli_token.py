@@ -26,6 +26,14 @@ def test_issue_list_revoke_rotate(command, tmp_path: Path) -> None:
     assert listed["jti"] == caller.token
     assert listed["exp"] - listed["iat"] == 3600
     assert token not in json.dumps(listed)
+    done = command("token", "revoke", caller.token[:-1], *where)
+    assert done.returncode == 2
+    assert "is not the number (jti) of a token" in done.stderr
+    assert f"next: slipstream token list --data-dir {tmp_path} shows the numbers" in done.stderr
+    other = "0" * 32
+    done = command("token", "revoke", other, *where)
+    assert done.stdout == f"{other}, which was not issued here, is revoked\n"
+    assert host.verify(token) == caller
     done = command("token", "revoke", caller.token, *where)
     assert done.stdout == f"{caller.token} of grafana is revoked\n"
     with pytest.raises(Refused, match="revoked"):
@@ -43,12 +51,19 @@ def test_what_it_does_not_understand(command, tmp_path: Path) -> None:
         (("issue", "../x", *where), 3),
         (("issue", "x", *where, "--scope", "all"), 3),
         (("issue", "x", *where, "--life", "soon"), 2),
+        (("issue", "x", *where, "--life", "30"), 2),
+        (("rotate", *where, "--grace", "1"), 2),
         (("issue", "x", "--data-dir", str(tmp_path / "nix")), 2),
         (("list", *where, "--network", "devnet"), 2),
     ):
         done = command("token", *arguments)
         assert done.returncode == code, done.stderr
         assert "next: " in done.stderr
+
+
+def test_a_scope_that_there_is_not(command, tmp_path: Path) -> None:
+    done = command("token", "issue", "x", "--data-dir", tmp_path, "--scope", "admin")
+    assert "error: there is no scope 'admin'\n  next: use some of plugins:read" in done.stderr
 
 
 def test_a_library_that_is_missing(tmp_path: Path) -> None:

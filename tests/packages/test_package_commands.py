@@ -94,6 +94,10 @@ def test_inspect_verify_sign_keygen(world, run) -> None:
     assert "openpgp:" in run("verify", path, "--key", folder / "b.asc")
     with pytest.raises(PackageError, match="cannot sign"):
         run("sign", path, "--key", folder / "b.asc")
+    with pytest.raises(PackageError, match="a.pub is the public half; signing needs the secret"):
+        run("sign", path, "--key", folder / "a.pub")
+    with pytest.raises(PackageError, match="a.key is the SECRET half"):
+        run("verify", path, "--key", folder / "a.key")
     run("keygen", "--out", folder, "--name", "c")
     with pytest.raises(PackageError, match="was made with the key"):
         run("verify", path, "--key", folder / "c.pub")

@@ -187,9 +187,9 @@ def test_of_another_key_or_none(package) -> None:
     made = openpgp.sign(secret, package.digest, "it")
     with pytest.raises(PackageError, match="was not made with the key"):
         signer_of(package, {OPENPGP: made}, [TrustedKey("k", other)], LOCAL)
-    with pytest.raises(PackageError, match="is no OpenPGP signature"):
+    with pytest.raises(PackageError, match="is not an OpenPGP signature"):
         signer_of(package, {OPENPGP: b"x"}, [TrustedKey("k", public)], LOCAL)
-    with pytest.raises(PackageError, match="is no OpenPGP key"):
+    with pytest.raises(PackageError, match="is not an OpenPGP key"):
         signer_of(package, {OPENPGP: made}, [TrustedKey("k", b"x")], LOCAL)
     with pytest.raises(PackageError, match="cannot sign"):
         openpgp.sign(public, package.digest, "it")

@@ -240,6 +240,12 @@ def test_sighup_with_one_broken_config_changes_nothing_but_its_own_line(
         said = daemon.wait_for("the configs were read again", 2)
         assert (said["reloaded"], said["loaded"], said["unloaded"], said["failed"]) == (1, 1, 1, 0)
         assert daemon.said("plugin reloaded")["plugin"] == "first"
+        assert daemon.said("its config says enabled: false: unloaded")["level"] == "info"
+        third.unlink()
+        daemon.send(signal.SIGHUP)
+        assert daemon.wait_for("the configs were read again", 3)["unloaded"] == 1
+        said = daemon.said("its config file is missing: unloaded")
+        assert (said["level"], said["plugin"], said["config"]) == ("warning", "third", str(third))
         assert daemon.end() == 0
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -194,3 +195,40 @@ def test_folders_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("XDG_STATE_HOME", "~no-such-user/state")
     with pytest.raises(SlipstreamError, match="no home folder"):
         usual_folder("mainnet")
+
+
+def test_a_data_folder_without_any_room(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "slipstream.cli", "start", "--norest", "--data-dir", str(tmp_path)],
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert done.stderr == (
+        f"error: cannot write {tmp_path}/lock: File too large\n"
+        "  next: make room on its disk, or choose another data folder: --data-dir\n"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_why_it_cannot_listen_has_its_own_next_step(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place = Address(path=str(tmp_path / "used.sock"))
+    used = place.bind()
+    with used:
+        for address, hint in (
+            (place, "end whoever listens there"),
+            (Address(path=str(tmp_path / "file")), "choose another path"),
+            (Address(path=str(tmp_path / "no" / "p.sock")), "make its folder first"),
+            (Address(host="192.0.2.1", port=80), "choose an address of this machine"),
+        ):
+            with pytest.raises(CannotBind) as told:
+                address.bind()
+            assert hint in told.value.hint
+        os.seteuid(65534)
+        try:
+            with pytest.raises(CannotBind) as told:
+                Address(path=str(tmp_path / "other.sock")).bind()
+        finally:
+            os.seteuid(0)
+    assert "let this user write to its folder" in told.value.hint

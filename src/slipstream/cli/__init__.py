@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -113,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     set_apart()
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see slipstream.__main__
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = cli.main(given, prog_name="slipstream", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -12,6 +12,8 @@ import click
 from slipstream.extras import need
 from slipstream.server.data_dir import usual_folder
 
+from ._paths import PATH
+
 if TYPE_CHECKING:
     from slipstream.server.client import Client
 
@@ -20,7 +22,7 @@ _OPTIONS = (
         "--data-dir",
         metavar="DIR",
         envvar="SLIPSTREAM_DATA_DIR",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="The daemon's data folder; by default $SLIPSTREAM_DATA_DIR, else that of the network.",
     ),
     click.option(
@@ -37,7 +39,7 @@ _OPTIONS = (
         "--token-file",
         metavar="FILE",
         envvar="SLIPSTREAM_TOKEN_FILE",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="The file with the token for --url.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text."),

@@ -19,6 +19,7 @@ from slipstream.text import printable
 
 from ._output import emit, say
 from ._package_show import described, lines_of
+from ._paths import PATH
 from ._tables import show_table
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _placed(command: Callable[..., Any]) -> Callable[..., Any]:
             "--data-dir",
             metavar="DIR",
             envvar="SLIPSTREAM_DATA_DIR",
-            type=click.Path(path_type=Path),
+            type=PATH,
             help="The daemon's folder, where packages are unless baseDir says otherwise.",
         ),
         click.option(

@@ -14,24 +14,24 @@ from slipstream.check.bench import MODES, MODES_HERE, Cost, Plan, measure
 from slipstream.check.given import events_of
 
 from ._output import emit
+from ._paths import PATH, TEXT_PATH
 from ._tables import show_table
 
 _log = logging.getLogger("slipstream")
-_path = click.Path(path_type=Path)
 
 
 @click.command(epilog="Example: slipstream bench ./libplugin.so --mode inline --mode process")
-@click.argument("file", metavar="LIB", type=_path)
+@click.argument("file", metavar="LIB", type=PATH)
 @click.option(
     "--config",
     metavar="FILE",
-    type=_path,
+    type=PATH,
     help="The plugin's own keys, or a whole config file. By default the sample config of its info.",
 )
 @click.option(
     "--events",
     metavar="FILE",
-    type=click.Path(),
+    type=TEXT_PATH,
     help="Events that it takes: JSON lines or a capture. By default one of each kind.",
 )
 @click.option(

@@ -30,6 +30,7 @@ from ._check_fuzz import Again, fuzz_it, repeat_kept
 from ._check_report import show_report
 from ._errors import CHECKER_FAILED, NOT_STARTED, Ended
 from ._output import emit, say
+from ._paths import OLD_FOLDER, PATH, TEXT_PATH
 from ._progress import Running, check_progress
 
 if TYPE_CHECKING:
@@ -60,38 +61,35 @@ def _pattern(_context: click.Context, _parameter: click.Parameter, text: str | N
 
 
 def _duration(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", text)
-    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
     if not 0 < seconds <= _LONGEST:
         raise click.BadParameter(f"{text!r} is not a time: write 90s, 10m or 2h, at most 24h")
     return seconds
 
 
-_path = click.Path(path_type=Path)
-
-
 @click.command(epilog="Example: slipstream check --quick ./libmine.so")
-@click.argument("files", metavar="FILE...", nargs=-1, type=_path)
+@click.argument("files", metavar="FILE...", nargs=-1, type=PATH)
 @click.option("--quick", is_flag=True, help="Only the checks that take no time.")
 @click.option("--only", metavar="REGEX", callback=_pattern, help="Only checks whose id matches.")
 @click.option(
     "--skip", metavar="REGEX", callback=_pattern, help="Leave out checks whose id matches."
 )
 @click.option(
-    "--config", metavar="FILE", type=_path,
+    "--config", metavar="FILE", type=PATH,
     help="What on_load gets: the plugin's own keys, or a whole config file. By default the sample "
     "config of the plugin's info.",
 )  # fmt: skip
 @click.option(
     "--events",
     metavar="FILE",
-    type=click.Path(),
+    type=TEXT_PATH,
     help="Events that the plugin accepts: JSON lines or a capture.",
 )
 @click.option(
     "--quirks",
     metavar="FILE",
-    type=_path,
+    type=PATH,
     help="The quirks file, which says why the plugin is unusual.",
 )
 @click.option(
@@ -118,15 +116,15 @@ _path = click.Path(path_type=Path)
     help="How long --fuzz goes on: 90s, 10m, 2h.",
 )  # fmt: skip
 @click.option(
-    "--repeat-input", metavar="FILE", type=_path,
+    "--repeat-input", metavar="FILE", type=PATH,
     help="Instead: send it an event that was kept because it crashed. The library may be left out.",
 )  # fmt: skip
 @click.option(
-    "--output", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False, exists=True),
+    "--output", metavar="FOLDER", type=OLD_FOLDER,
     default=".", help="Where --fuzz writes events that crash the plugin; by default here.",
 )  # fmt: skip
 @click.option("--json", "as_object", is_flag=True, help="Write one JSON object instead of text.")
-@click.option("--junit", metavar="FILE", type=_path, help="Write a report for CI systems, too.")
+@click.option("--junit", metavar="FILE", type=PATH, help="Write a report for CI systems, too.")
 def check(  # noqa: PLR0913 - the options of the command
     *,
     files: tuple[Path, ...],

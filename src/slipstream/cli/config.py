@@ -11,6 +11,7 @@ import click
 from slipstream import get_include
 
 from ._output import emit
+from ._paths import PATH
 
 
 def _shared(kind: str) -> str:
@@ -45,7 +46,7 @@ _ANSWERS = {
     epilog="Example: slipstream config --schema > schema.json; "
     "cc $(slipstream config --cflags --libs) plugin.c -o plugin.so"
 )
-@click.argument("library", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument("library", metavar="[FILE]", required=False, type=PATH)
 @click.option("--schema", is_flag=True, help="JSON Schema of config files, with FILE's own keys.")
 @click.pass_context
 def config(context: click.Context, /, *, library: Path | None, schema: bool, **asked: bool) -> None:

@@ -13,13 +13,14 @@ from slipstream.check.machine import Finding, State, examine
 from slipstream.text import printable
 
 from ._output import emit
+from ._paths import PATH
 from ._tables import Cell, screen_width, show_table, wrap
 
 _COLOURS = {State.OK: "green", State.FALLBACK: "yellow", State.MISSING: "red"}
 
 
 @click.command(epilog="Example: slipstream doctor ./libplugin.so")
-@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument("file", metavar="[FILE]", required=False, type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of tables.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what is well, too, line by line.")
 @click.option(

@@ -17,6 +17,7 @@ from slipstream.library import kind_name, kinds_in_words
 from slipstream.text import counted, printable
 
 from ._output import emit
+from ._paths import PATH
 from ._tables import Cell, show_table
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: slipstream inspect ./libplugin.so tally.json5")
 @click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=PATH,
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of tables.")
 def inspect(*, files: tuple[Path, ...], as_json: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from slipstream._platform import LIBRARY_SUFFIX
 
 from ._errors import FAILED, USAGE, Ended
 from ._output import emit
+from ._paths import PATH
 from .config import rust_sdk
 
 LANGUAGES = {"c": "C", "cpp": "C++", "rust": "Rust"}
@@ -63,7 +65,7 @@ def _crate() -> dict[Path, str]:
 )
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Where it is made; must not be there yet.  [default: NAME]",
 )
 def new(*, name: str, lang: str, folder: Path | None) -> None:
@@ -114,4 +116,4 @@ def new(*, name: str, lang: str, folder: Path | None) -> None:
         ) from None
     for path in [*own, *sorted({path.parents[1] for path in crate if path.suffix == ".rs"})]:
         emit(f"{path}\n")
-    emit(f"\nNext: make -C {place} test check\n")
+    emit(f"\nNext: make -C {shlex.quote(str(place))} test check\n")

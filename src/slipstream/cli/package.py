@@ -14,14 +14,15 @@ from slipstream.text import printable
 from ._output import emit, say
 from ._package_show import described, lines_of
 from ._package_store import install, list_, prune, remove, update
+from ._paths import FOLDER, PATH
 
 _PASSWORD = "SLIPSTREAM_KEY_PASSWORD"  # noqa: S105 - the variable's name
 _json = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-_file = click.argument("file", metavar="PACKAGE", type=click.Path(path_type=Path))
+_file = click.argument("file", metavar="PACKAGE", type=PATH)
 _out = click.option(
     "--out",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path(),
     help="The folder to write to; by default the current one.",
 )
@@ -39,7 +40,9 @@ def package() -> None:
 
 
 @package.command(epilog="Example: slipstream package build plugins/hello --out dist")
-@click.argument("source", metavar="DIR|LIBRARY", type=click.Path(path_type=Path, exists=True))
+@click.argument(
+    "source", metavar="DIR|LIBRARY", type=click.Path(readable=False, path_type=Path, exists=True)
+)
 @_out
 @click.option("--name", default="", metavar="NAME", help="By default what the library says.")
 @click.option("--version", default="", metavar="VERSION", help="By default what the library says.")
@@ -124,7 +127,7 @@ def keygen(*, out: Path, name: str, openpgp: str) -> None:
     "--key",
     metavar="FILE",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help=f"The secret key; its password, if it has one, in {_PASSWORD}.",
 )
 def sign(*, file: Path, key: Path) -> None:
@@ -165,7 +168,7 @@ def sign(*, file: Path, key: Path) -> None:
     metavar="FILE",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A public key; one of them has to have signed. May be given several times.",
 )
 @_json
@@ -181,8 +184,8 @@ def verify(*, file: Path, keys: tuple[Path, ...], as_json: bool) -> None:
 
 
 @package.command(epilog="Example: slipstream package central /srv/www/plugins dist/*.zip")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("files", metavar="[PACKAGE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.argument("files", metavar="[PACKAGE]...", nargs=-1, type=PATH)
 def central(*, folder: Path, files: tuple[Path, ...]) -> None:
     """Make a plugin central: a folder that any web server can serve by HTTPS.
 

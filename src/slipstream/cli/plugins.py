@@ -15,6 +15,7 @@ from slipstream.text import counted, printable
 from ._daemon import complete_plugin, reaches_daemon
 from ._errors import NOT_STARTED, Ended
 from ._output import emit
+from ._paths import PATH
 from ._tables import show_table
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ def _stamp(seconds: float) -> str:
 
 def _text(value: object) -> str:
     return printable(str(value))
+
+
+def _plain(value: object) -> object:
+    if value is None:
+        return "-"
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 @plugins.command("list")
@@ -87,7 +94,7 @@ def status(*, client: Client, as_json: bool, name: str) -> None:
     config = found["config"] or {}
     lines += [(f"config {key}", json.dumps(value)) for key, value in config.items()]
     width = max(len(str(key)) for key, _ in lines)
-    emit("".join(f"{key!s:<{width}}  {_text(value)}\n" for key, value in lines))
+    emit("".join(f"{key!s:<{width}}  {_text(_plain(value))}\n" for key, value in lines))
     if found["last_crash"]:
         emit("last crash\n" + _crash(found["last_crash"]))
 
@@ -102,29 +109,36 @@ def _crash(report: dict[str, Any]) -> str:
         "    " + place(call["module"], call["offset"]) for call in report["backtrace"][:8]
     )
     said = "".join(f"    | {_text(line)}\n" for line in report["lines"][-8:])
+    event = f"event {report['ordinal']}" if report["ordinal"] else "no event was under way"
     return (
         f"{_stamp(report['time'])}  {_text(report['reason'])}\n{where}"
-        f"  event {report['ordinal']}, acknowledged {report['acknowledged']}\n{calls}{said}"
+        f"  {event}, acknowledged {report['acknowledged']}\n{calls}{said}"
     )
 
 
 @plugins.command()
-@click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.argument("config_file", metavar="CONFIG", type=PATH)
 @reaches_daemon
 def load(*, client: Client, as_json: bool, config_file: Path) -> None:
     """Load a plugin from a config file below one of the daemon's config folders."""
-    done = _changing(lambda: client.load(str(config_file.absolute())))
+    path = str(config_file.absolute())
+    done = _changing(lambda: client.load(path), path)
     _show(done) if as_json else emit(f"{_text(done['loaded'])} is loaded\n")
 
 
 @plugins.command()
 @_name
-@click.argument("config_file", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "config_file",
+    metavar="[CONFIG]",
+    required=False,
+    type=PATH,
+)
 @reaches_daemon
 def reload(*, client: Client, as_json: bool, name: str, config_file: Path | None) -> None:
     """Load a plugin's library and config anew, and let it take over."""
     path = "" if config_file is None else str(config_file.absolute())
-    done = _changing(lambda: client.reload(name, path))
+    done = _changing(lambda: client.reload(name, path), path or f"the config of {name}")
     text = f"{name} is reloaded: {done['previous_version']} was there, {done['version']} is now\n"
     _show(done) if as_json else emit(text)
 
@@ -160,16 +174,20 @@ def unload(*, client: Client, as_json: bool, name: str) -> None:
     _show(done) if as_json else emit(f"{name} is unloaded\n")
 
 
-def _changing(do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Do something that fails as loading does."""
+def _changing(do: Callable[[], dict[str, Any]], config: str = "") -> dict[str, Any]:
+    """Do something that fails as loading does; `config` says which file it is about."""
     from slipstream.server.client import CallRefused  # noqa: PLC0415 - it needs the extra
 
     try:
         return do()
     except CallRefused as error:
-        if error.code != 422:
+        if error.code not in (403, 422):
             raise
-        raise Ended(error.message, error.hint, NOT_STARTED) from None
+        message, hint = error.message, error.hint
+        if message.startswith("config_file "):  # the daemon's answer is the same for all paths
+            message = message.replace("config_file", _text(config), 1)
+            hint += "; correct the path, or name its folder: slipstream start --config-dir"
+        raise Ended(message, hint, NOT_STARTED) from None
 
 
 def _steering(what: str, done: str, says: str) -> None:
@@ -236,13 +254,17 @@ def crashes(*, client: Client, as_json: bool, name: str) -> None:
 @reaches_daemon
 def dead_letters(*, client: Client, as_json: bool, name: str, skip: int, limit: int) -> None:
     """Show what a plugin refused, the oldest first; with --json one object for each."""
+    found = False
     for letter in client.dead_letters(name, skip, limit):
+        found = True
         if as_json:
             _show(letter)
         elif "error" in letter:
             emit(f"... {_text(letter['error'])}\n")
         else:
             emit(_text(_letter(letter)) + "\n")
+    if not (found or as_json) and limit:
+        emit(f"{name} has no {'more ' if skip else ''}dead letters\n")
 
 
 def _letter(letter: dict[str, Any]) -> str:

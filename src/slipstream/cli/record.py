@@ -9,14 +9,15 @@ from pathlib import Path
 
 import click
 
-from slipstream.errors import SlipstreamError
+from slipstream.errors import CaptureError
 from slipstream.server.sources.addresses import CannotBind, parse_address
 from slipstream.server.sources.recorder import CaptureSink
 from slipstream.server.sources.recorder import record as record_from
-from slipstream.text import counted
+from slipstream.text import counted, printable
 
 from ._errors import Ended
 from ._output import emit
+from ._paths import PATH, TEXT_PATH
 from .start import IN_USE
 
 _log = logging.getLogger("slipstream")
@@ -27,8 +28,8 @@ def _say(level: int, text: str, fields: dict[str, object]) -> None:
 
 
 @click.command(epilog="Example: slipstream record unix:/run/node.sock events.slip")
-@click.argument("source", metavar="SOURCE", type=click.Path())
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SOURCE", type=TEXT_PATH)
+@click.argument("file", metavar="FILE", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a line.")
 def record(*, source: str, file: Path, as_json: bool) -> int:
     """Record the events of SOURCE in FILE, a new capture.
@@ -40,6 +41,7 @@ def record(*, source: str, file: Path, as_json: bool) -> int:
     is_address = source.startswith(("unix:", "tcp:"))
     address = parse_address(source) if is_address else source
     sink = CaptureSink(file)
+    count = None
     try:
         count = asyncio.run(
             record_from(
@@ -47,12 +49,20 @@ def record(*, source: str, file: Path, as_json: bool) -> int:
             )
         )
     except CannotBind as error:
-        file.unlink()
         raise Ended(error.message, error.hint, IN_USE) from None
-    except SlipstreamError:
-        raise
+    except OSError as error:
+        if sink.problem is None:
+            raise
+        name = printable(str(file))
+        kept = f"{name} keeps what came before" if sink.is_begun else f"{name} is removed"
+        raise CaptureError(
+            f"cannot write {name}: {error.strerror}",
+            f"record into a new file, on a disk with room; {kept}",
+        ) from None
     finally:
         sink.close()
+        if count is None and not sink.is_begun:
+            file.unlink(missing_ok=True)
     if as_json:
         emit(json.dumps({"events": count, "file": str(file)}) + "\n")
     else:

@@ -15,6 +15,7 @@ from slipstream.streams.dead_letters import DeadLetterFile
 from ._errors import Failure, Stopped, failure_of, report
 from ._logging import Settings
 from ._output import emit, say
+from ._paths import PATH, TEXT_PATH
 from ._progress import progress_bar
 from ._signals import StopSignals
 from .run import DEFAULT_MODE, Report, Run, as_json_object, refuse_losses, show_report
@@ -24,12 +25,12 @@ from .run import DEFAULT_MODE, Report, Run, as_json_object, refuse_losses, show_
     epilog="Example: slipstream redeliver data/ledger/dead-letters.slip "
     "--slipstream-config ledger.json5"
 )
-@click.argument("file", metavar="FILE", type=click.Path())
+@click.argument("file", metavar="FILE", type=TEXT_PATH)
 @click.option(
     "--slipstream-config",
     "config_path",
     metavar="FILE",
-    type=click.Path(),
+    type=TEXT_PATH,
     required=True,
     help="The plugin's config.",
 )
@@ -40,7 +41,7 @@ from .run import DEFAULT_MODE, Report, Run, as_json_object, refuse_losses, show_
 @click.option(
     "--data-dir",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Where the plugin has its folder.",
 )
 @click.option("--no-progress", is_flag=True, help="Show no progress bar on a terminal.")

@@ -16,13 +16,14 @@ from slipstream.text import counted
 
 from ._errors import FAILED, Ended
 from ._output import emit
+from ._paths import TEXT_PATH
 from ._signals import StopSignals
 
 _log = logging.getLogger("slipstream")
 
 
 @click.command(epilog="Example: slipstream replay events.slip --to unix:/run/node.sock --speed 2")
-@click.argument("file", metavar="FILE", type=click.Path())
+@click.argument("file", metavar="FILE", type=TEXT_PATH)
 @click.option(
     "--to",
     metavar="ADDRESS",

@@ -32,6 +32,7 @@ from slipstream.text import counted
 from ._errors import Failure, Stopped, failure_of, report
 from ._logging import Settings
 from ._output import emit
+from ._paths import PATH, TEXT_PATH
 from ._progress import Advance, Progress, progress_bar
 from ._signals import StopSignals
 from ._tables import show_table
@@ -63,12 +64,12 @@ class Report:
 
 
 @click.command(epilog="Example: slipstream run --slipstream-config tally.json5 events.jsonl --json")
-@click.argument("events", metavar="EVENTS", type=click.Path())
+@click.argument("events", metavar="EVENTS", type=TEXT_PATH)
 @click.option(
     "--slipstream-config",
     "configs",
     metavar="FILE",
-    type=click.Path(),
+    type=TEXT_PATH,
     multiple=True,
     required=True,
     help="A plugin's config file; once for each plugin, in the order of loading.",
@@ -80,7 +81,7 @@ class Report:
 @click.option(
     "--data-dir",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Where each plugin gets a folder of its own.",
 )
 @click.option("--no-progress", is_flag=True, help="Show no progress bar on a terminal.")

@@ -21,6 +21,7 @@ from slipstream.streams.dead_letters import REDELIVERED, dead_letter_of
 from slipstream.text import counted, printable
 
 from ._output import emit, say
+from ._paths import PATH, TEXT_PATH
 from ._tables import cells, cut, cut_end, screen_width
 
 LINES_ENDING = ".jsonl"
@@ -62,7 +63,7 @@ def _mapping(
 @click.command(
     epilog="Example: slipstream show events.jsonl --mapping credits.aleo/account --limit 5"
 )
-@click.argument("file", metavar="FILE", type=click.Path())
+@click.argument("file", metavar="FILE", type=TEXT_PATH)
 @click.option(
     "--kind",
     "kinds",
@@ -284,13 +285,13 @@ def _time(time_ns: int, *, clock: bool) -> str:
 
 
 @click.command(epilog="Example: slipstream convert failed.capture failed.jsonl")
-@click.argument("source", metavar="IN", type=click.Path())
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("source", metavar="IN", type=TEXT_PATH)
+@click.argument("target", metavar="OUT", type=PATH)
 def convert(*, source: str, target: Path) -> None:
     """Convert a file of events: to JSON lines if OUT ends in .jsonl, else to a capture.
 
     IN may be -. OUT must not exist; - writes JSON lines to standard output. If IN is cut off or
-    damaged, OUT holds what is good.
+    damaged, OUT holds what is good. If Ctrl-C or a full disk ends the command, OUT is removed.
     """
     if target == _STANDARD:
         with EventFile(source, on_warning=say) as file:
@@ -308,7 +309,7 @@ def convert(*, source: str, target: Path) -> None:
 
 @contextmanager
 def _writer(target: Path, source: EventFile) -> Iterator[Callable[[bytes], object]]:
-    """Make a new file; it goes again if it cannot be written, or nothing good is in it."""
+    """Make a new file; it goes again if it is not written to its end, or holds nothing good."""
     try:
         made = target.open("xb")
     except OSError as error:
@@ -323,9 +324,12 @@ def _writer(target: Path, source: EventFile) -> Iterator[Callable[[bytes], objec
     except OSError as error:
         target.unlink(missing_ok=True)
         raise _unwritable(target, error) from None
-    except BaseException:
+    except CaptureError:  # what was good until there stays
         if source.count == 0:
             target.unlink(missing_ok=True)
+        raise
+    except BaseException:
+        target.unlink(missing_ok=True)
         raise
 
 

@@ -24,6 +24,7 @@ from ._errors import BAD_EVENTS, FAILED, Ended
 from ._logging import Settings
 from ._output import emit, say
 from ._package_store import verifying
+from ._paths import PATH, TEXT_PATH
 
 IN_USE = 5
 
@@ -45,7 +46,7 @@ _OPTIONS = (
         "--slipstream-config",
         "configs",
         metavar="FILE",
-        type=click.Path(),
+        type=TEXT_PATH,
         multiple=True,
         help="A plugin's config file; once for each plugin, in the order of loading.",
     ),
@@ -58,7 +59,7 @@ _OPTIONS = (
     click.option(
         "--config",
         "node_config",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE",
         help="A node's TOML file that has these settings under [Node.Plugins].",
     ),
@@ -77,14 +78,14 @@ _OPTIONS = (
     click.option(
         "--data-dir",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="Where the daemon and its plugins keep what they need; one daemon each. "
         "By default $STATE_DIRECTORY, else $XDG_STATE_HOME/slipstream/NETWORK.",
     ),
     click.option(
         "--events",
         metavar="FILE",
-        type=click.Path(),
+        type=TEXT_PATH,
         default="",
         help="Send the events of a file; - is standard input. At its end the daemon goes on.",
     ),
@@ -107,7 +108,7 @@ _OPTIONS = (
     ),
     click.option(
         "--record",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE",
         help="Append all events to a capture, too; what is not recorded is not settled.",
     ),
@@ -148,11 +149,16 @@ _OPTIONS = (
     click.option("--rest-insecure", is_flag=True, help="Serve REST to other machines without TLS."),
     click.option(
         "--tls-cert",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE",
         help="The certificate for REST.",
     ),
-    click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its key."),
+    click.option(
+        "--tls-key",
+        type=PATH,
+        metavar="FILE",
+        help="Its key.",
+    ),
     click.option(
         "--cors-origin",
         "cors_origins",
@@ -165,7 +171,7 @@ _OPTIONS = (
         "config_dirs",
         multiple=True,
         metavar="DIR",
-        type=click.Path(),
+        type=TEXT_PATH,
         help="REST may load configs from below this folder; by default the folders of those given.",
     ),
     click.option(
@@ -194,7 +200,7 @@ _OPTIONS = (
     click.option(
         "--log-file",
         "--logfile",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE",
         help="Append log lines to a file; SIGUSR1 reopens it.",
     ),

@@ -10,10 +10,11 @@ from slipstream.check.symbols import read_report
 from slipstream.check.symbols import symbolize as name_calls
 
 from ._output import emit
+from ._paths import PATH
 
 
 @click.command(epilog="Example: slipstream symbolize data/ledger/crash-ledger-1764132000.json")
-@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path))
+@click.argument("report", metavar="REPORT", type=PATH)
 def symbolize(*, report: Path) -> None:
     """Name function and line of each call that was under way when a worker crashed.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from slipstream.extras import need
+from slipstream.text import printable
 
+from ._errors import USAGE, Ended
 from ._output import emit
+from ._paths import OLD_FOLDER
 from ._tables import show_table
 
 if TYPE_CHECKING:
@@ -21,13 +25,13 @@ if TYPE_CHECKING:
 
 # As in slipstream.server.routes; a wrong one is refused there.
 _SCOPES = "plugins:read plugins:write metrics:read"
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _seconds(value: str) -> float:
-    match = re.fullmatch(r"(\d{1,6})([smhd]?)", value)
+    match = re.fullmatch(r"(\d{1,6})([smhd])", "0s" if value == "0" else value)
     if match is None:
-        raise click.BadParameter(f"{value!r} is not a time: write it like 12h, 30d or 600")
+        raise click.BadParameter(f"{value!r} is not a time with a unit: write 30d, 12h or 90s")
     return float(int(match[1]) * _UNITS[match[2]])
 
 
@@ -41,7 +45,7 @@ def _tokens(folder: Path, network: str, *, check: bool = True) -> Tokens:
 _data_dir = click.option(
     "--data-dir",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=OLD_FOLDER,
     required=True,
     help="The data folder of the daemon.",
 )
@@ -119,19 +123,28 @@ def list_(*, data_dir: Path, network: str, as_json: bool) -> None:
     show_table(heads, rows)
 
 
-@token.command(epilog="Example: slipstream token revoke 0123abcd --data-dir DIR")
+@token.command(
+    epilog="Example: slipstream token revoke 5f1c0e9a7b3d4826a1e0c4d29b7f6538 --data-dir DIR"
+)
 @click.argument("jti", metavar="JTI")
 @_data_dir
 @_network
 @_json
 def revoke(*, jti: str, data_dir: Path, network: str, as_json: bool) -> None:
     """Revoke the token with the number JTI. `list` shows the numbers."""
+    if re.fullmatch(r"[0-9a-f]{32}", jti) is None:
+        raise Ended(
+            f"{printable(jti)!r} is not the number (jti) of a token: it has 32 hexadecimal digits; "
+            "nothing was revoked",
+            f"slipstream token list --data-dir {shlex.quote(str(data_dir))} shows the numbers",
+            USAGE,
+        )
     known = _tokens(data_dir, network).revoke(jti)
     if as_json:
         emit(json.dumps({"revoked": jti, "known": known is not None}) + "\n")
         return
-    whose = "which was not issued here" if known is None else f"of {known.sub}"
-    emit(f"{jti} {whose} is revoked\n")
+    whose = ", which was not issued here," if known is None else f" of {known.sub}"
+    emit(f"{jti}{whose} is revoked\n")
 
 
 @token.command(epilog="Example: slipstream token rotate --data-dir DIR --grace 1h")

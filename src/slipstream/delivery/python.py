@@ -57,6 +57,11 @@ def checked_name(plugin: object) -> str:
     Raises:
         PluginLoadError: It lacks something, or has an impossible name.
     """
+    if isinstance(plugin, type):
+        raise PluginLoadError(
+            f"{plugin.__name__} is a class: give an instance",
+            f"install {plugin.__name__}(...) instead",
+        )
     if not isinstance(plugin, PythonPlugin):
         raise PluginLoadError(
             f"{type(plugin).__name__} is not a plugin: it needs `name`, "

@@ -143,9 +143,16 @@ def _entrypoint(source: Path, files: Mapping[str, Path]) -> str:
     )
 
 
+def _unreadable(error: OSError) -> None:
+    raise PackageError(
+        f"{printable(str(error.filename))} cannot be opened: {error.strerror}",
+        "let this user read the folder and all in it",
+    )
+
+
 def _files_of(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for at, folders, names in os.walk(folder):
+    for at, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(at) / name

@@ -21,6 +21,7 @@ from slipstream.text import printable
 _PLAIN, _HASHED = b"Ed", b"ED"
 _KDF, _NO_KDF, _CHECK = b"Sc", b"\0\0", b"B2"
 _SECRET = struct.Struct("<2s2s2s32sQQ104s")
+_PUBLIC_BYTES = 42
 _MOST_COST = 1024 * 1024 * 1024  # bytes for a password, as minisign's own keys take
 
 
@@ -69,9 +70,19 @@ def _decoded(line: str, length: int, what: str) -> bytes:
         raw = base64.b64decode(line.strip(), validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != length:
-        raise PackageError(f"{what} is damaged", "use the file that minisign has written")
-    return raw
+    if len(raw) == length:
+        return raw
+    if (len(raw), length) == (_PUBLIC_BYTES, _SECRET.size):
+        raise PackageError(
+            f"{what} is the public half; signing needs the secret one",
+            "give the file of the secret key, such as release.key",
+        )
+    if (len(raw), length) == (_SECRET.size, _PUBLIC_BYTES):
+        raise PackageError(
+            f"{what} is the SECRET half; verifying needs the public one",
+            "give the file of the public key, such as release.pub; give others only that one",
+        )
+    raise PackageError(f"{what} is damaged", "use the file that minisign has written")
 
 
 def _lines(text: str, count: int, what: str) -> list[str]:
@@ -89,7 +100,7 @@ def read_public(text: str, what: str) -> PublicKey:
     Raises:
         PackageError: It is none.
     """
-    raw = _decoded(_lines(text, 2, what)[1], 42, what)
+    raw = _decoded(_lines(text, 2, what)[1], _PUBLIC_BYTES, what)
     if raw[:2] != _PLAIN:
         raise PackageError(f"{what} is of another algorithm than Ed25519", "make a new key")
     return PublicKey(raw[2:10], raw[10:])

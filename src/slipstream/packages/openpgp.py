@@ -22,7 +22,7 @@ def read_cert(content: bytes, what: str) -> Any:
     try:
         cert = library.Cert.from_bytes(content)
     except Exception:  # noqa: BLE001 - the library's errors have no class of their own
-        raise PackageError(f"{what} is no OpenPGP key", "export it with gpg --export") from None
+        raise PackageError(f"{what} is not an OpenPGP key", "export it with gpg --export") from None
     if cert.is_revoked:
         raise PackageError(f"{what} was revoked by its owner", "ask for the key that came after it")
     return cert
@@ -49,7 +49,9 @@ def verify(cert: Any, digest: str, signature: bytes, what: str) -> None:
     try:
         made = library.Sig.from_bytes(signature)
     except Exception:  # noqa: BLE001 - as above
-        raise PackageError(f"{what} is no OpenPGP signature", "use what gpg has written") from None
+        raise PackageError(
+            f"{what} is not an OpenPGP signature", "use what gpg has written"
+        ) from None
     # With and without the line end that shasum writes behind it.
     for signed in (digest, f"{digest}\n"):
         try:

@@ -186,7 +186,11 @@ class Actions:
 
         def change() -> dict[str, object]:
             if packages is None or packages.about(plugin.name) is None:
-                raise Refused(422, f"{plugin.name} comes from no package")
+                raise Refused(
+                    422,
+                    f"{plugin.name} does not come from a package",
+                    f"next: replace its library, and then: slipstream plugins reload {plugin.name}",
+                )
             try:
                 do(packages, plugin.name)
             except SlipstreamError as error:

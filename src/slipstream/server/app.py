@@ -25,6 +25,7 @@ from slipstream.server.origins import Origins
 from slipstream.server.routes import JSON, NETWORKS, Route, match
 from slipstream.server.surface import Asked, Metrics, Ready, Surface
 from slipstream.server.tokens import Caller
+from slipstream.text import printable
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -93,8 +94,15 @@ class AdminApp(Surface):
         root = request.scope.get("root_path", "")
         routes, given = match(request.scope["path"].removeprefix(root))
         routes = {method: route for method, route in routes.items() if self.offers(route)}
-        if not routes or given.get("network", self.network) != self.network:
+        if not routes:
             raise Refused(404, "there is nothing here", "see /openapi.json")
+        network = given.get("network", self.network)
+        if network != self.network:
+            raise Refused(
+                404,
+                f"this host serves {self.network}, not {printable(network[:40])}",
+                f"name the network {self.network}, or ask the host of the other",
+            )
         if request.method == "OPTIONS":
             return self._preflight(request, routes)
         route = routes.get("GET" if request.method == "HEAD" else request.method)

@@ -61,6 +61,7 @@ class Client:
             timeout: The longest wait for an answer, in seconds.
         """
         self.where = url or str(socket)
+        self._is_local = not url
         self._network = network
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
@@ -73,7 +74,7 @@ class Client:
             )
         except (httpx.InvalidURL, UnicodeError) as error:
             raise SlipstreamError(
-                f"{url!r} is no URL: {error}", "use http://HOST:PORT or https://HOST:PORT"
+                f"{url!r} is not a URL: {error}", "use http://HOST:PORT or https://HOST:PORT"
             ) from None
 
     def __enter__(self) -> Self:
@@ -90,13 +91,30 @@ class Client:
         except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
             raise self._no_answer(error) from None
         if not answer.is_success:
-            raise _refusal(answer)
+            raise self._refusal(answer)
         return answer
 
+    def _refusal(self, answer: httpx.Response) -> CallRefused:
+        message, hints = f"the daemon answered {answer.status_code} {answer.reason_phrase}", []
+        try:
+            body = answer.json()
+            message = str(body["message"])
+            hints = [str(one).removeprefix("next: ") for one in body["chain"]]
+        except (ValueError, LookupError, TypeError):
+            pass
+        code = answer.status_code
+        # The socket asks for no token, so none can allow too little.
+        if code in _HINTS and not ((code == 403 and self._is_local) or (code == 409 and hints)):
+            hints.append(_HINTS[code])
+        return CallRefused(code, message, "; ".join(hints))
+
     def _no_answer(self, error: Exception) -> SlipstreamError:
-        return SlipstreamError(
-            f"no answer from {self.where}: {str(error) or type(error).__name__}", _START
-        )
+        said, hint = str(error) or type(error).__name__, _START
+        if "WRONG_VERSION_NUMBER" in said or "RECORD_LAYER_FAILURE" in said:
+            hint = "it does not speak TLS: write http://"
+        elif isinstance(error, httpx.RemoteProtocolError) and self.where.startswith("http:"):
+            hint = f"if it was started with --tls-cert, write https://; else {_START}"
+        return SlipstreamError(f"no answer from {self.where}: {said}", hint)
 
     def _call(self, method: str, path: str = "", **more: Any) -> Any:
         answer = self._send(method, self._base() + path, **more)
@@ -205,7 +223,7 @@ class Client:
             with self._http.stream("GET", path, params=query, timeout=timeout) as answer:
                 if not answer.is_success:
                     answer.read()
-                    raise _refusal(answer)
+                    raise self._refusal(answer)
                 yield from answer.iter_lines()
         except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
             raise self._no_answer(error) from None
@@ -228,18 +246,3 @@ def read_token(file: Path) -> str:
 
 def _segment(name: str) -> str:
     return "/" + quote(name, safe="")
-
-
-def _refusal(answer: httpx.Response) -> CallRefused:
-    message, hints = f"the daemon answered {answer.status_code} {answer.reason_phrase}", []
-    try:
-        body = answer.json()
-        message = str(body["message"])
-        hints = [str(one).removeprefix("next: ") for one in body["chain"]]
-    except (ValueError, LookupError, TypeError):
-        pass
-    if answer.status_code in _HINTS and answer.status_code != 409:
-        hints.append(_HINTS[answer.status_code])
-    return CallRefused(
-        answer.status_code, message, "; ".join(hints) or _HINTS.get(answer.status_code, "")
-    )

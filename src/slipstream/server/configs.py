@@ -117,9 +117,9 @@ class Configs:
         except CannotOpenConfigFile:
             if Path(path).exists():
                 raise
-            return self._unload(path, known, "its config file is gone")
+            return self._unload(path, known, "its config file is missing", logging.WARNING)
         if not config.enabled:
-            return self._unload(path, known, "its config says enabled: false")
+            return self._unload(path, known, "its config says enabled: false", logging.INFO)
         if known is None:
             self.load(path, config)
             return "loaded"
@@ -134,12 +134,10 @@ class Configs:
         known.config = config
         return "reloaded"
 
-    def _unload(self, path: str, known: _Known | None, why: str) -> str:
+    def _unload(self, path: str, known: _Known | None, why: str, level: int) -> str:
         if known is None:
             return "as_before"
-        self._manager.say(
-            logging.INFO, "a plugin is unloaded", {"plugin": known.plugin, "reason": why}
-        )
+        self._manager.say(level, f"{why}: unloaded", {"plugin": known.plugin, "config": path})
         self._manager.unload_plugin(known.plugin)
         del self._known[path]
         return "unloaded"

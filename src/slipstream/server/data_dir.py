@@ -64,8 +64,15 @@ class DataDir:
                 f"the data folder {self.path} is in use by the daemon with the process id {holder}",
                 "end that one, or give this one a folder of its own: --data-dir",
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            self.close()
+            raise DataFolderInUse(
+                f"cannot write {self.path / 'lock'}: {error.strerror}",
+                "make room on its disk, or choose another data folder: --data-dir",
+            ) from None
         self.narrowed = self._narrow()
 
     def _narrow(self) -> list[Path]:

@@ -231,10 +231,9 @@ class Tokens:
                 f"{subject!r} is not a valid name for a token",
                 "use letters, digits, and . _ @ - inside",
             )
-        if not wanted or not set(wanted) <= set(SCOPES):
-            raise ConfigError(
-                f"{' '.join(wanted)!r} are not scopes", f"use some of {', '.join(SCOPES)}"
-            )
+        unknown = next((scope for scope in wanted or [""] if scope not in SCOPES), None)
+        if unknown is not None:
+            raise ConfigError(f"there is no scope {unknown!r}", f"use some of {', '.join(SCOPES)}")
         with self._files.locked():
             known = self._files.known.now()
             begins = int(max(self._clock(), known.not_before) if at is None else at)

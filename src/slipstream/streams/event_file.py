@@ -181,9 +181,10 @@ class EventFile:
 
     def _empty(self) -> CaptureError:
         what = "is empty" if self.position == 0 else "holds no event"
-        return CaptureError(
-            f"{self.name} {what}", "check the file's name and whether its writer has run"
-        )
+        hint = "check the file's name and whether its writer has run"
+        if self._folder is None:
+            hint = "check the program that writes to it, or name a file instead of -"
+        return CaptureError(f"{self.name} {what}", hint)
 
     def _reader(self) -> LineReader:
         return LineReader(self._folder, lambda text: self._warn(f"{self.name}: {printable(text)}"))
@@ -204,10 +205,10 @@ class EventFile:
                 raise Unreadable(f"longer than {LINE_MAX} bytes", "no event is that large")
             frame = reader.frame(line.removeprefix(_BOM) if number == 1 else line)
         except Unreadable as error:
+            good = counted(self.count, "event before it is", "events before it are")
             raise CaptureError(
                 f"{self.name}, line {number}: {printable(error.message)}",
-                f"{error.hint}; the "
-                f"{counted(self.count, 'event before it is', 'events before it are')} good",
+                f"{error.hint}; the {good} good" if self.count else error.hint,
             ) from None
         self.position += len(line)
         self.count += frame is not None

@@ -227,7 +227,8 @@ def _bad_json(raw: bytes, error: Exception) -> Unreadable:
         )
     if b"libpath" in raw:
         return Unreadable(
-            "that is a plugin's config, and no event", "give it after --slipstream-config"
+            "that is a plugin's config, not an event",
+            "name a file of events; run, start and redeliver take a config by --slipstream-config",
         )
     if not raw.endswith(b"\n"):
         return Unreadable(

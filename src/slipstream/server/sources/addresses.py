@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
@@ -94,9 +95,22 @@ class Address:
                     "choose a shorter one: --listen, or --data-dir for its admin.sock",
                 ) from None
             raise CannotBind(
-                f"cannot listen at {self}: {error.strerror or error}",
-                "choose another address, or end whoever listens there",
+                f"cannot listen at {self}: {error.strerror or error}", self._advice(error)
             ) from None
+
+    def _advice(self, error: OSError) -> str:
+        match error:
+            case PermissionError() if self.path:
+                return "let this user write to its folder, or choose another path"
+            case PermissionError():
+                return "choose a port from 1024 on, or let the program have CAP_NET_BIND_SERVICE"
+            case FileNotFoundError():
+                return "make its folder first, or choose another path"
+            case FileExistsError():
+                return "choose another path"
+            case OSError(errno=errno.EADDRINUSE):
+                return "choose another address, or end whoever listens there"
+        return "choose an address of this machine"
 
 
 def name_of(bound: socket.socket) -> str:

@@ -69,6 +69,11 @@ class CaptureSink:
         """Return how many bytes were written."""
         return self._written
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether any event is on the disk."""
+        return self._synced > 0
+
     def look(self) -> Look:
         """Say how many of them are on the disk, and see to it that they are."""
         written = self._written

@@ -4,15 +4,15 @@ test: @NAME@@SUFFIX@
 	$(PYTHON) -m pytest -q
 
 check: @NAME@@SUFFIX@
-	$(PYTHON) -m slipstream.cli check ./@NAME@@SUFFIX@
+	$(PYTHON) -m slipstream check ./@NAME@@SUFFIX@
 
 run: @NAME@@SUFFIX@
-	$(PYTHON) -m slipstream.cli run --data-dir data --slipstream-config @NAME@.json5 events.jsonl
+	$(PYTHON) -m slipstream run --data-dir data --slipstream-config @NAME@.json5 events.jsonl
 
 # The plugin runs in a worker process: gdb follows it, and waits where your code begins.
 debug: @NAME@@SUFFIX@
 	$(GDB) -ex 'set breakpoint pending on' -ex 'set follow-fork-mode child' \
-		-ex 'break @BREAK@' -ex run --args $(PYTHON) -m slipstream.cli run \
+		-ex 'break @BREAK@' -ex run --args $(PYTHON) -m slipstream run \
 		--slipstream-config debug.json5 events.jsonl
 
 clean:

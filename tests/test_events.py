@@ -14,7 +14,17 @@ from slipstream import PluginManager, _native, frames, get_include, streams
 from slipstream.capture import CaptureWriter
 from slipstream.cli.show import show
 from slipstream.errors import FrameError
-from slipstream.events import NO_META, AppEvent, Event, EventKind, Gap, GapReason, Meta
+from slipstream.events import (
+    NO_META,
+    AppEvent,
+    Block,
+    Event,
+    EventKind,
+    Gap,
+    GapReason,
+    MappingUpdate,
+    Meta,
+)
 from slipstream.frames import APP_KINDS, CLASSES, HOST_ONLY
 from slipstream.streams.fields import FORMS, AnyLine, Line
 from slipstream.testing import RecordingPlugin
@@ -160,3 +170,22 @@ def test_who_wants_a_kind_gets_it(of: type[Event]) -> None:
         manager.broadcast_many([event, frames.encode(event)])
     assert plugin.events == [event] * 3
     assert other.events == []
+
+
+@pytest.mark.parametrize(
+    ("event", "named"),
+    [
+        (Block(b"x", -1), "Block.block_height: "),
+        (Block(b"x", 1 << 64), "Block.block_height: "),
+        (Block(b"x", 1.5), "Block.block_height: "),
+        (Block("x", 1), "Block.block: "),
+        (Block(b"x", 1, Meta(stream=-1)), "Meta.stream: "),
+        (Block(b"x", 1, Meta(time_ns=1 << 63)), "Meta.time_ns: "),
+        (MappingUpdate(b"p", b"m", "k", b"v", 1), "MappingUpdate.key: "),
+        (AppEvent(40, "x", 1), "AppEvent.data: "),
+    ],
+)
+def test_what_cannot_be_written_is_named(event, named) -> None:
+    with pytest.raises((TypeError, OverflowError)) as caught:
+        frames.encode(event)
+    assert str(caught.value).startswith(named)

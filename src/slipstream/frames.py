@@ -110,19 +110,40 @@ def _encoder(of: type[Event]) -> Callable[[Any, int], bytes | None]:
         if not kinds >> kind & 1:
             return None
         meta = event.meta
-        return encode_frame(
-            kind,
-            meta.flags,
-            meta.stream,
-            meta.sequence,
-            meta.time_ns,
-            event.block_height,
-            word(event),
-            spans(event),
-            numbers(event),
-        )
+        try:
+            return encode_frame(
+                kind,
+                meta.flags,
+                meta.stream,
+                meta.sequence,
+                meta.time_ns,
+                event.block_height,
+                word(event),
+                spans(event),
+                numbers(event),
+            )
+        except (TypeError, OverflowError) as error:
+            raise _named(event, error) from None
 
     return encoded
+
+
+def _named(event: Any, error: Exception) -> Exception:
+    """Return the error with the name of the attribute that cannot be written."""
+    spans = {span.name for span in event.layout.spans}
+    for owner in (event, event.meta):
+        for name in (field.name for field in dataclasses.fields(owner) if field.name != "meta"):
+            value = getattr(owner, name)
+            if name in spans:
+                is_good = isinstance(value, Buffer | None)
+            else:
+                below = 1 << 63 if name == "time_ns" else 0
+                is_good = value is None or (
+                    isinstance(value, int) and -below <= value < (1 << 64) - below
+                )
+            if not is_good:
+                return type(error)(f"{type(owner).__name__}.{name}: {error}")
+    return error
 
 
 def _encode_app(event: AppEvent, kinds: int) -> bytes | None:

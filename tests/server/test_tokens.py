@@ -297,6 +297,7 @@ def test_a_host_with_a_damaged_list(host, caplog) -> None:
             answer = client.get(host.base)
             assert answer.status_code == 503
             assert "no token can be accepted" in answer.json()["message"]
+        host.manager._pump.drain()
         (line,) = [one for one in caplog.records if ISSUED in one.getMessage()]
         assert line.levelname == "ERROR"
         answer = client.get("/readyz")

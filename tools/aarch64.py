@@ -18,7 +18,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from fetched import Missing, debian, once, site
+from fetched import Missing, debian, locked, once, site
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "aarch64"
@@ -110,12 +110,13 @@ def _package() -> Path:
 def main() -> int:
     """Run its Python and return the exit code; 77 where something for it is missing."""
     try:
-        python = starter()
-        around = environment(lay_out(_package()))
+        with locked(BUILD / "run"):  # the next one lays out anew what this one runs with
+            python = starter()
+            around = environment(lay_out(_package()))
+            return subprocess.run([python, *sys.argv[1:]], env=around, check=False).returncode
     except Missing as missing:
         print(f"aarch64: {missing}", file=sys.stderr)
         return 77
-    return subprocess.run([python, *sys.argv[1:]], env=around, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import cross
-from fetched import Missing
+from fetched import Missing, locked
 from windows_python import BUILD, python, site
 
 WINE = ("wine64", "wine", "/usr/lib/wine/wine64")
@@ -62,11 +62,12 @@ def main() -> int:
     """Run its python.exe and return the exit code; 77 where something for it is missing."""
     try:
         start = command(*sys.argv[1:])
-        folders = environment(cross.build("windows-x86_64", quickly=True))
+        with locked(BUILD / "run"):  # the next one builds anew what this one runs with
+            folders = environment(cross.build("windows-x86_64", quickly=True))
+            return subprocess.run(start, env=folders, check=False).returncode
     except Missing as missing:
         print(f"windows: {missing}", file=sys.stderr)
         return 77
-    return subprocess.run(start, env=folders, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ void ss_supervised_skip(ss_supervised *w, uint64_t ordinal) {
     }
     snprintf(text, sizeof text, "it crashed the plugin again and again: %s",
              w->report_count > 0 ? w->reports[w->report_count - 1]->reason : "");
+    ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, what);
     if (len > 0)
         ss_refusals_keep_crash(&w->refusals,
                                &(ss_letter){ordinal, SLIPSTREAM_OK, attempts, text, strlen(text),
@@ -84,7 +85,6 @@ void ss_supervised_skip(ss_supervised *w, uint64_t ordinal) {
                                first);
     free(frame);
     w->info.dead_letters += len > 0;
-    ss_supervised_log(w, SLIPSTREAM_LOG_ERROR, what);
 }
 
 int32_t ss_supervised_take_report(ss_supervised *w, ss_report *out) {

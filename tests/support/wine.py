@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -27,6 +28,10 @@ HAS_WINE = any(map(shutil.which, ("wine64", "wine", "/usr/lib/wine/wine64")))
 MARKS = [
     pytest.mark.no_asan,
     pytest.mark.skipif(not HAS_WINE and not LONG, reason="no wine here: apt-get install wine64"),
+]
+LONG_MARKS = [
+    pytest.mark.no_asan,
+    pytest.mark.skipif(not LONG, reason="builds for minutes: make test-windows"),
 ]
 
 
@@ -64,6 +69,27 @@ def folder_there() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="test-", dir=BUILD) as name:
         made = Path(name)
         made.chmod(0o755)
+        yield made
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """What others who want the same wait for."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def shared_folder() -> Iterator[Path]:
+    """One for all workers of a run, one after the other; what older runs left is removed."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    made = BUILD / f"shared-{run}"
+    with locked("shared"):
+        for old in set(BUILD.glob("shared-*")) - {made}:
+            shutil.rmtree(old)
+        made.mkdir(mode=0o755, exist_ok=True)
         yield made
 
 

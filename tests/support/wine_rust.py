@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from support.wine import BUILD, zig
+from support.wine import BUILD, locked, zig
 
 FOLDER = BUILD / "rust"
 PACKAGES = ("rustc", "libstd-rust-1.63", "libstd-rust-dev-windows", "libllvm14")
@@ -40,17 +40,20 @@ def run(command: list[str], cwd: str | None = None) -> None:
 
 def toolchain() -> Path | None:
     """Where it lies; None where Debian's packages are not to be had."""
-    if not FOLDER.is_dir():
-        BUILD.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=BUILD) as name:
-            try:
-                run(["apt-get", "download", *PACKAGES], cwd=name)
-                for package in Path(name).glob("*.deb"):
-                    run(["dpkg-deb", "-x", str(package), f"{name}/made"])
-            except (OSError, subprocess.SubprocessError):
-                return None
-            (Path(name) / "made").rename(FOLDER)
-    return FOLDER
+    with locked("rust"):
+        return FOLDER if FOLDER.is_dir() or unpack() else None
+
+
+def unpack() -> bool:
+    with tempfile.TemporaryDirectory(dir=BUILD) as name:
+        try:
+            run(["apt-get", "download", *PACKAGES], cwd=name)
+            for package in Path(name).glob("*.deb"):
+                run(["dpkg-deb", "-x", str(package), f"{name}/made"])
+        except (OSError, subprocess.SubprocessError):
+            return False
+        (Path(name) / "made").rename(FOLDER)
+    return True
 
 
 def compile_rust(source: Path, made: Path) -> bool:

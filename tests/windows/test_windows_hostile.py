@@ -13,7 +13,7 @@ from slipstream import Refusal
 from support.hostile_libraries import COMPILED, Case
 from support.wine import (
     LONG,
-    MARKS,
+    LONG_MARKS,
     ROOT,
     compile_for_windows,
     folder_there,
@@ -38,7 +38,7 @@ EVERY = 1 if LONG else 8
 LIBRARIES = [case for case in COMPILED if case.name not in OF_ELF][::EVERY] + OF_WINDOWS
 ALL_FILES = FILES[:: 1 if LONG else 3]
 
-pytestmark = MARKS
+pytestmark = LONG_MARKS
 
 
 def file_name(case: Case | FileCase) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.wine import (
-    MARKS,
+    LONG_MARKS,
     ROOT,
     compile_for_windows,
     compile_here,
@@ -37,7 +37,7 @@ SOURCES = {
 }
 RUST = ROOT / "tests" / "languages" / "rust" / "src" / "lib.rs"
 
-pytestmark = MARKS
+pytestmark = LONG_MARKS
 
 
 @pytest.fixture(scope="module")

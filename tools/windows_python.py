@@ -31,9 +31,10 @@ def _fetch_python(folder: Path) -> None:
         (archive,) = Path(name).glob("*.tar.gz")
         with tarfile.open(archive) as files:
             (packed,) = (one for one in files.getnames() if one.endswith("/data.zip"))
-            files.extract(packed, archive.parent, filter="data")
-        with zipfile.ZipFile(archive.parent / packed) as whole:
-            whole.extractall(folder)  # noqa: S202 - its digest is pinned
+            data = files.extractfile(packed)
+            assert data is not None, packed
+            with zipfile.ZipFile(data) as whole:
+                whole.extractall(folder)  # noqa: S202 - its digest is pinned
     _add_missing(folder)
 
 

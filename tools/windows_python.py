@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import zig
-from fetched import once, run
+from fetched import Missing, once, run
 from fetched import site as fetched_site
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,8 @@ def _fetch_python(folder: Path) -> None:
         with tarfile.open(archive) as files:
             (packed,) = (one for one in files.getnames() if one.endswith("/data.zip"))
             data = files.extractfile(packed)
-            assert data is not None, packed
+            if data is None:
+                raise Missing(f"{packed} is not a file in {archive.name}")
             with zipfile.ZipFile(data) as whole:
                 whole.extractall(folder)  # noqa: S202 - its digest is pinned
     _add_missing(folder)

@@ -225,9 +225,13 @@ typedef struct ss_os_map {
 
 /* In a handler, too. */
 void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context);
-/* Has such a signal told of, once, with the address of the instruction; then whoever wanted it
- * before gets it. `told` runs in the signal's handler. For good. */
-void ss_os_tell_faults(void (*told)(int number, uintptr_t pc));
+/* Has such a signal told of, once, with the address of the instruction, and of the call that led
+ * there if that is not code (0: it is): as of a function pointer that is NULL. Then whoever wanted
+ * it before gets it. `told` runs in the signal's handler. For good. */
+void ss_os_tell_faults(void (*told)(int number, uintptr_t pc, uintptr_t caller));
+/* In a handler, by what it got (siginfo_t, ucontext_t): the call that led to where no code can be
+ * read; 0 if that is not what has happened. Not where there are no signals. */
+uintptr_t ss_os_fault_caller(const void *info, const void *context);
 /* Gives the calling thread a stack for handlers of such signals, where it has none, for its own may
  * have overflowed; each that ss_os_thread_start starts has one. NULL if there is nothing to give
  * back before it ends. */

@@ -121,12 +121,19 @@ static void add_call(text *t, const ss_host *host) {
     }
 }
 
-static void tell(int number, uintptr_t pc) {
+/* A file and how far into it, or an address. */
+static void add_place(text *t, uintptr_t pc) {
     place p = {.pc = pc};
+    ss_os_walk_maps(look, &p);
+    add(t, p.found ? p.file : "");
+    add(t, p.found ? " + 0x" : "0x");
+    add_number(t, p.found ? p.offset : pc, 16);
+}
+
+static void tell(int number, uintptr_t pc, uintptr_t caller) {
     text t = {0};
     atomic_store(&is_telling, 1);
     const ss_host *host = called();
-    ss_os_walk_maps(look, &p);
     add(&t, "slipstream: signal ");
     add_number(&t, (uint64_t)number, 10);
     if (host == NULL)
@@ -134,9 +141,11 @@ static void tell(int number, uintptr_t pc) {
     else
         add_call(&t, host);
     add(&t, ", at ");
-    add(&t, p.found ? p.file : "");
-    add(&t, p.found ? " + 0x" : "0x");
-    add_number(&t, p.found ? p.offset : pc, 16);
+    add_place(&t, pc);
+    if (caller != 0) {
+        add(&t, ", which is not code, called at ");
+        add_place(&t, caller);
+    }
     ss_os_write_error("", t.data, t.len);
     tell_all_lines();
     atomic_store(&is_telling, 0);

@@ -67,12 +67,18 @@ static void note_frames(const ss_os_map *m, void *context) {
 
 /* ---- The calls under way ------------------------------------------------------------------ */
 
+typedef struct walk {
+    ss_fault *fault;
+    uint64_t start; /* the first address that is not of this handler */
+} walk;
+
 static _Unwind_Reason_Code note_frame(struct _Unwind_Context *context, void *argument) {
-    ss_fault *fault = argument;
+    const walk *w = argument;
+    ss_fault *fault = w->fault;
     int is_exact = 0;
     const uint64_t pc = (uint64_t)_Unwind_GetIPInfo(context, &is_exact);
-    if (fault->frames == 0 && pc != fault->pc)
-        return _URC_NO_REASON; /* of this handler */
+    if (fault->frames == 0 && pc != w->start)
+        return _URC_NO_REASON;
     if (pc == 0 || fault->frames == SS_FAULT_FRAMES)
         return _URC_END_OF_STACK;
     /* Where a call returns to may be the next line already. */
@@ -101,6 +107,25 @@ static void note_registers(ss_fault *fault, const ucontext_t *machine) {
         fault->values[i] = machine->uc_mcontext.regs[i];
     fault->registers = 31;
 #endif
+}
+
+/* Where no code is there are no calls to be seen: they are looked for where it was called, as if
+ * that were where the signal came. */
+static void note_calls(ss_fault *fault, const siginfo_t *info, ucontext_t *machine) {
+    walk w = {fault, fault->pc};
+    const mcontext_t was = machine->uc_mcontext;
+    const uintptr_t caller = ss_os_fault_caller(info, machine);
+    if (caller != 0) {
+        w.start = caller;
+#if defined(__x86_64__)
+        machine->uc_mcontext.gregs[REG_RIP] = (greg_t)caller;
+        machine->uc_mcontext.gregs[REG_RSP] += (greg_t)sizeof caller;
+#elif defined(__aarch64__)
+        machine->uc_mcontext.pc = caller;
+#endif
+    }
+    _Unwind_Backtrace(note_frame, &w);
+    machine->uc_mcontext = was;
 }
 
 static void die_of(int number) {
@@ -133,7 +158,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     note_registers(fault, context);
     ss_os_walk_maps(note_pc, fault);
     fault->written = 1;
-    _Unwind_Backtrace(note_frame, fault);
+    note_calls(fault, info, context);
     ss_os_walk_maps(note_frames, fault);
     /* End by the same signal, as soon as we return. */
     signal(number, SIG_DFL);

@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def quoted(data: bytes) -> str:
+    """Return bytes that should be a text in quotes, with escapes for those that are not."""
+    return f'"{printable(data.decode("utf-8", "backslashreplace"))}"'
+
+
 def is_utf8(text: str) -> bool:
     """Tell whether all of a text came from UTF-8: other bytes come in as lone surrogates."""
     return not re.search("[\ud800-\udfff]", text)

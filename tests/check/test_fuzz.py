@@ -56,7 +56,12 @@ const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host
     return &table;
 }
 """
-GCC = "-fsanitize-coverage=trace-pc,trace-cmp"
+# What compilers tell of where the code goes, each by functions of its own.
+TOLD = [
+    ("gcc", "trace-pc,trace-cmp"),
+    ("clang", "inline-8bit-counters,trace-cmp"),
+    ("clang", "trace-pc-guard,trace-cmp"),
+]
 SECONDS = 60  # at most; it is found within one
 
 
@@ -86,15 +91,19 @@ def test_a_planted_bug_is_found_and_crashes_again(planted, tmp_path: Path) -> No
     assert fuzz.fuzz(subject, SECONDS, 1).input == data  # the same seed, the same event
 
 
-def test_it_is_led_by_what_the_plugin_tells(planted) -> None:
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc on this machine")
-    plain = fuzz.fuzz(planted("-O2"), SECONDS, 2)
-    led = fuzz.fuzz(planted("-O2", GCC), SECONDS, 2)
+@pytest.mark.parametrize(("compiler", "told"), TOLD)
+def test_it_is_led_by_what_the_plugin_tells(planted, monkeypatch, compiler, told) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} on this machine")
+    plain = fuzz.fuzz(planted("-O0"), SECONDS, 2)
+    monkeypatch.setenv("CC", compiler)
+    led = fuzz.fuzz(planted("-O0", f"-fsanitize-coverage={told}"), SECONDS, 2)
     assert "SIGSEGV" in plain.finding
     assert "SIGSEGV" in led.finding
-    assert led.edges
     assert led.tried < plain.tried
+    whole = planted("-O0", f"-fsanitize-coverage={told}", height=2**63 + 12345)
+    found = fuzz.fuzz(whole, SECONDS, 2, limit=3000)
+    assert (found.edges > 5, found.kept > 2, found.finding) == (True, True, ""), found
 
 
 def test_a_plugin_that_ends_itself_is_started_anew(planted) -> None:

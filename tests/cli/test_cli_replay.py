@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,20 @@ def test_a_daemon_that_restarts_is_waited_for(events: Path, tmp_path: Path) -> N
                 assert other.end() == 0
     for file, least in ((first, 1), (second, COUNT)):
         assert least <= len(list(read_events(file, on_warning=print))) <= COUNT
+
+
+def test_events_are_sent_no_faster_than_wanted(events: Path, tmp_path: Path) -> None:
+    to, file = f"unix:{tmp_path}/node.sock", tmp_path / "taken.slip"
+    with Daemon(tmp_path, to, file, command="record") as recorder:
+        recorder.wait_for("recording")
+        began = time.monotonic()
+        done = subprocess.run(
+            [*replay(events, to), "--speed", f"{COUNT // 2}/s"], timeout=SECONDS, check=False
+        )
+        took = time.monotonic() - began
+        assert (done.returncode, recorder.end()) == (0, 0)
+    assert took > 1.1  # the last run is due after more than that
+    assert len(list(read_events(file, on_warning=print))) == COUNT
 
 
 @pytest.mark.parametrize("settled", [False, True])

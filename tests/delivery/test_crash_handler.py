@@ -28,6 +28,10 @@ static void *on_its_own(void *unused) { *(volatile int *)0x10 = 1; return unused
 static void destroy(void *unused) { (void)unused; }
 static uint64_t subscribed_events(void *unused) { (void)unused; return ~(uint64_t)0; }
 __attribute__((noinline)) void where_it_falls(void) { *(volatile int *)0x10 = 1; }
+__attribute__((noinline)) void through(void (*volatile function)(void)) {
+    function();
+    function = NULL;
+}
 /* Where one piece of a file ends and another begins: at the first byte of the second. */
 static void fall_between(void) {
     const int file = memfd_create("pieces", 0);
@@ -67,6 +71,8 @@ static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
         pthread_join(thread, NULL);
     if (strcmp(FALL, "thread") == 0 && pthread_create(&thread, NULL, on_its_own, NULL) == 0)
         pthread_join(thread, NULL);
+    if (strcmp(FALL, "nowhere") == 0)
+        through(NULL);
     where_it_falls();
     return SLIPSTREAM_OK;
 }
@@ -129,6 +135,19 @@ def test_a_fall_at_the_first_byte_of_a_mapping(compile_plugin) -> None:
     assert re.search(
         r"last ordinal 3, at \S*memfd:pieces\S*.* \+ 0x5000$", done.stderr, re.MULTILINE
     )
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread"])
+def test_a_call_that_leads_nowhere(compile_plugin, mode) -> None:
+    library = compile_plugin(FALLS, '-DFALL="nowhere"', name="falls")
+    done = run_python(HOST, library, mode)
+    assert done.returncode == -signal.SIGSEGV, done.stderr
+    told = r"ordinal 3, at 0x0, which is not code, called at \S+falls\S+ \+ 0x([0-9a-f]+)$"
+    found = re.search(told, done.stderr, re.MULTILINE)
+    assert found, done.stderr
+    command = ["addr2line", "-f", "-e", library, found[1]]
+    functions = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert functions.startswith("through\n")
 
 
 @pytest.mark.parametrize("mode", ["inline", "thread"])

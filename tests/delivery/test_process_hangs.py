@@ -27,8 +27,13 @@ THREADED = """
 
 __attribute__((noinline)) void innermost(volatile int *at) { *at = 1; }
 __attribute__((noinline)) void in_between(volatile int *at) { innermost(at); at++; }
+static int data;
+__attribute__((noinline)) void through(void (*volatile function)(void)) { function(); data++; }
 static void *run(void *unused) {
     pthread_setname_np(pthread_self(), "its-own");
+#ifdef NOWHERE
+    through((void (*)(void))NOWHERE);
+#endif
     in_between((int *)0x10);
     return unused;
 }
@@ -78,6 +83,22 @@ def test_a_report_tells_the_thread_and_the_calls(manager, compile_plugin) -> Non
     assert report.address == 0x10
     assert functions_in(report, library)[:3] == ["innermost", "in_between", "run"]
     assert report.backtrace[0] == (report.module, report.module_offset)
+    assert all(module for module, _ in report.backtrace), report.backtrace
+
+
+@pytest.mark.parametrize("nowhere", ["0", "8", "&data", "-4096"])
+def test_a_call_that_leads_nowhere_is_told(manager, compile_plugin, nowhere) -> None:
+    """Of a pointer that is NULL, or points at no code, it is told who called it."""
+    flags = ("-D_GNU_SOURCE", f"-DNOWHERE={nowhere}", "-Wno-pedantic")
+    library = compile_plugin(THREADED, *flags, name="threaded")
+    plugin = manager.load_plugin({"libpath": str(library), "mode": "process"})
+    manager.broadcast(block(1))
+    manager.flush(240)
+    report = one_report(manager, plugin)
+    assert report.signal == signal.SIGSEGV
+    assert report.pc == report.address
+    assert functions_in(report, library)[:2] == ["through", "run"]
+    assert all(module for module, _ in report.backtrace), report.backtrace
 
 
 def test_a_hung_worker_s_report_names_the_function(manager, oracle) -> None:

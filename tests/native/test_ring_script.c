@@ -347,6 +347,30 @@ static void script_oldest(void) {
     end_source(&s);
 }
 
+/* What was dropped stands in one GAP; if that crashes the consumer, too, it is not told. */
+static void script_oldest_poison(void) {
+    source s = new_source(SS_RING_MIN, SS_OVERFLOW_DROP_OLDEST, 1);
+    plugin *p = new_plugin(0, 10000, 1);
+    slipstream_frame view;
+    slipstream_gap gap;
+    uint8_t *copy = NULL;
+    put_some(&s, 10000);
+    const uint64_t dropped = ss_ring_lost(s.ring);
+    const size_t len = ss_ring_skip(s.ring, dropped, SLIPSTREAM_GAP_DEAD_LETTER, &copy);
+    REQUIRE(slipstream_read_frame(copy, len, &view) == SLIPSTREAM_OK &&
+                slipstream_read_gap(&view, &gap) == SLIPSTREAM_OK,
+            "%zu", len);
+    REQUIRE(gap.first == 1 && gap.last == dropped && ss_ring_lost(s.ring) == dropped,
+            "%llu to %llu", (llu)gap.first, (llu)gap.last);
+    free(copy);
+    start(p, s.ring);
+    wait_acked(s.ring, 10000);
+    finish(&s, p);
+    REQUIRE(p->gaps == 0, "%llu gaps", (llu)p->gaps);
+    free_plugin(p);
+    end_source(&s);
+}
+
 /* The largest event there is, across the wrap, in place and as a copy. */
 static void script_huge(size_t bytes) {
     for (uint32_t overflow = 0; overflow <= SS_OVERFLOW_DROP_OLDEST; overflow++) {
@@ -392,6 +416,7 @@ static void script(uint64_t seed, uint64_t scale) {
     script_skip();
     script_find(seed);
     script_oldest();
+    script_oldest_poison();
     REQUIRE(ss_ring_new(SS_RING_MIN + 4096, false, 0) == NULL && errno == EINVAL, "size");
     REQUIRE(ss_ring_new(SS_RING_MAX * UINT64_C(2), false, 0) == NULL && errno == EINVAL, "size");
     printf("every rule holds\n");

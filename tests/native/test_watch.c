@@ -51,6 +51,20 @@ static void judge(void) {
     ss_control_free(control);
 }
 
+/* Who comes again is not measured by what was seen before. */
+static void come_again(void) {
+    ss_control *control = ss_control_new(NULL);
+    ss_log_queue *log = ss_log_queue_new(4096);
+    ss_watched one = {.control = control, .key = key, .log = log, .limit_ms = LIMIT_MS};
+    say(control, 1, 1, 0);
+    one.watch = (ss_watch){.started = 1, .since_ns = 1};
+    ss_watched_add(&one);
+    REQUIRE(ss_watched_late_ns(&one) == 0);
+    ss_watched_remove(&one);
+    ss_control_free(control);
+    ss_log_queue_release(log);
+}
+
 /* ---- Many of them ---------------------------------------------------------------------- */
 
 static ss_watched consumers[CONSUMERS];
@@ -129,6 +143,7 @@ int main(int argc, char **argv) {
     rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 3;
     queue = ss_log_queue_new(128 * 1024);
     judge();
+    come_again();
     running = CONSUMERS;
     for (uint32_t i = 0; i < CONSUMERS; i++) {
         ss_control *control = ss_control_new(NULL);

@@ -50,8 +50,8 @@ def misses(rogue: Rogue, results: Iterable[Result]) -> Iterator[str]:
             yield f"{name} finds it, too: {'; '.join(result.findings)}"
 
 
-def repeated(rogue: Rogue, subject: Subject, times: int, seconds: float) -> Iterator[str]:
-    """The same for the rogue's own check, again and again, but no longer than that."""
+def repeated(rogue: Rogue, subject: Subject, times: int, seconds: float) -> Iterator[Result]:
+    """What the rogue's own check says, again and again, but no longer than that."""
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         for number in range(times):
@@ -59,9 +59,7 @@ def repeated(rogue: Rogue, subject: Subject, times: int, seconds: float) -> Iter
                 return
             place = Path(folder) / str(number)
             place.mkdir()
-            result = run(subject, rogue.check, place)
-            if result.level is None:
-                yield f"time {number + 1}: {result.verdict}: {'; '.join(result.findings)}"
+            yield run(subject, rogue.check, place)
 
 
 def main() -> int:
@@ -80,7 +78,12 @@ def main() -> int:
         for rogue in track(rogues, "rogues", console=console, transient=True):
             subject = subject_of(rogue, libraries[rogue.name])
             if arguments.repeat:
-                wrong = list(repeated(rogue, subject, arguments.repeat, 3600))
+                results = enumerate(repeated(rogue, subject, arguments.repeat, 3600), 1)
+                wrong = [
+                    f"time {number}: {result.verdict}: {'; '.join(result.findings)}"
+                    for number, result in results
+                    if result.level is None
+                ]
             else:
                 wrong = list(misses(rogue, run_checks(subject, list(catalogue()), jobs=2)))
             bad += bool(wrong)

@@ -72,3 +72,17 @@ uintptr_t ss_os_fault_pc(const void *context) {
     return 0;
 #endif
 }
+
+uintptr_t ss_os_fault_return(const void *context) {
+    const ucontext_t *machine = context;
+#if defined(__x86_64__)
+    uintptr_t back;
+    const void *top = (const void *)(uintptr_t)machine->uc_mcontext.gregs[REG_RSP];
+    return ss_os_read_memory(top, &back, sizeof back) ? back : 0;
+#elif defined(__aarch64__)
+    return (uintptr_t)machine->uc_mcontext.regs[30];
+#else
+    (void)machine;
+    return 0;
+#endif
+}

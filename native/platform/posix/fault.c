@@ -15,15 +15,25 @@ enum {
 
 static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 
-static void (*tell)(int number, uintptr_t pc);
+static void (*tell)(int number, uintptr_t pc, uintptr_t caller);
 static struct sigaction earlier[sizeof deadly / sizeof deadly[0]];
 static _Atomic(uintptr_t) teller; /* the thread whose fault is being told of */
 static _Atomic uint32_t is_told;
 
+uintptr_t ss_os_fault_caller(const void *info, const void *context) {
+    const siginfo_t *signal = info;
+    const uintptr_t pc = ss_os_fault_pc(context);
+    const bool is_reading = signal->si_signo == SIGSEGV || signal->si_signo == SIGBUS;
+    if (!is_reading || (uintptr_t)signal->si_addr != pc)
+        return 0;
+    const uintptr_t back = ss_os_fault_return(context);
+    return back == 0 ? 0 : back - 1; /* in the call, which ends there */
+}
+
 static void on_fault(int number, siginfo_t *info, void *context) {
     uintptr_t nobody = 0;
     if (atomic_compare_exchange_strong(&teller, &nobody, ss_os_self())) {
-        tell(number, ss_os_fault_pc(context));
+        tell(number, ss_os_fault_pc(context), ss_os_fault_caller(info, context));
         atomic_store(&is_told, 1);
     }
     for (uint32_t ms = 0; ms < TELL_MS && nobody != 0 && nobody != ss_os_self() &&
@@ -60,7 +70,7 @@ void ss_os_leave_fault_stack(void *pages) {
     munmap(pages, STACK);
 }
 
-void ss_os_tell_faults(void (*told)(int number, uintptr_t pc)) {
+void ss_os_tell_faults(void (*told)(int number, uintptr_t pc, uintptr_t caller)) {
     struct sigaction action = {.sa_sigaction = on_fault,
                                .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK)};
     if (tell != NULL)

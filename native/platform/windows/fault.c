@@ -64,10 +64,10 @@ static int number_of(DWORD code) {
     }
 }
 
-static void tell_once(int number, uintptr_t pc) {
+static void tell_once(int number, uintptr_t pc, uintptr_t caller) {
     uintptr_t nobody = 0;
     if (atomic_compare_exchange_strong(&teller, &nobody, ss_os_self())) {
-        tell(number, pc);
+        tell(number, pc, caller);
         atomic_store(&is_told, 1);
     }
     for (uint32_t ms = 0; ms < TELL_MS && nobody != 0 && nobody != ss_os_self() &&
@@ -75,20 +75,31 @@ static void tell_once(int number, uintptr_t pc) {
         Sleep(1);
 }
 
+/* See ss_os_tell_faults. What cannot be read is where the instruction should be. */
+static uintptr_t caller_of(const EXCEPTION_POINTERS *what) {
+    const EXCEPTION_RECORD *record = what->ExceptionRecord;
+    uintptr_t back = 0;
+    if (record->ExceptionCode != EXCEPTION_ACCESS_VIOLATION ||
+        record->ExceptionInformation[1] != (uintptr_t)record->ExceptionAddress ||
+        !ss_os_read_memory((const void *)what->ContextRecord->Rsp, &back, sizeof back))
+        return 0;
+    return back - 1; /* in the call, which ends there */
+}
+
 static LONG WINAPI on_exception(EXCEPTION_POINTERS *what) {
     tell_once(number_of(what->ExceptionRecord->ExceptionCode),
-              (uintptr_t)what->ExceptionRecord->ExceptionAddress);
+              (uintptr_t)what->ExceptionRecord->ExceptionAddress, caller_of(what));
     return earlier != NULL ? earlier(what) : EXCEPTION_CONTINUE_SEARCH;
 }
 
 /* Of abort(), which raises no exception. */
 static void on_abort(int number) {
-    tell_once(number, (uintptr_t)__builtin_return_address(0));
+    tell_once(number, (uintptr_t)__builtin_return_address(0), 0);
     if (earlier_abort != SIG_DFL && earlier_abort != SIG_IGN && earlier_abort != SIG_ERR)
         earlier_abort(number);
 }
 
-void ss_os_tell_faults(void (*told)(int number, uintptr_t pc)) {
+void ss_os_tell_faults(void (*told)(int number, uintptr_t pc, uintptr_t caller)) {
     if (tell != NULL)
         return;
     tell = told;

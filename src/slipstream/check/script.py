@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slipstream._native import ffi, lib
 from slipstream.check.samples import Frame
+from slipstream.text import quoted
 
 FOLDER = b"$SLIPSTREAM_FOLDER$"
 """In the data of a step: the folder that the plugin is given."""
@@ -146,7 +147,12 @@ class Script:
     def extension(self, name: bytes, slot: int = 0) -> int:
         """Ask the plugin for an extension."""
         return self.add(
-            Step(lib.SS_PLAY_EXTENSION, slot, data=name + b"\0", says=f"get_extension, {name!r}")
+            Step(
+                lib.SS_PLAY_EXTENSION,
+                slot,
+                data=name + b"\0",
+                says=f"get_extension, {quoted(name)}",
+            )
         )
 
     def mapped(self, path: Path) -> int:

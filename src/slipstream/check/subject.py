@@ -15,6 +15,7 @@ from slipstream.config import pack
 from slipstream.errors import SlipstreamError
 from slipstream.events import Payload
 from slipstream.library import LibraryFile, PluginInfo, read_file
+from slipstream.text import quoted
 
 if TYPE_CHECKING:
     from slipstream.config import JsonValue
@@ -179,7 +180,7 @@ class Subject:
     def routed(self, names: Iterable[bytes]) -> Iterator[Frame]:
         """Yield payloads of these names, as a host routes them to who claims them."""
         for at, payload in enumerate(self._payloads(names), 1):
-            yield samples.frame_of(payload, at, label=f"routed by its name {payload.name!r}")
+            yield samples.frame_of(payload, at, label=f"routed by its name {quoted(payload.name)}")
 
     def of_application(self) -> Iterator[tuple[int, Frame]]:
         """Yield kinds of an application's own that it gets, each with an event that is made up."""

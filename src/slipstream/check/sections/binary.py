@@ -398,4 +398,4 @@ def writable_file(trial: Trial) -> Findings:
     for what, place in (("the file", path), ("its folder", path.parent)):
         found = who_may_replace(str(place), place.lstat())
         if found is not None:
-            yield f"{what} {found[0]}; run: {found[1]} {place}"
+            yield f"{what} {found[0]}; {found[1]} {place}"

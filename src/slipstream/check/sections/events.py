@@ -283,11 +283,12 @@ def gap(trial: Trial) -> Findings:
 
 @check("events.delivery-end")
 def delivery_end(trial: Trial) -> Findings:
-    """Memory ends where the delivery ends, and it can only be read."""
+    """Memory ends where the delivery ends, can only be read, and is gone after the call."""
     trial.needs_samples()
     script = trial.loaded()
     place = lib.SS_PLAY_PLACE_DELIVERY | END | CONST | GONE
-    for at, frame in enumerate(trial.subject.samples(), 1):
+    twice = [*trial.subject.samples(), *trial.subject.samples()]
+    for at, frame in enumerate(twice, 1):
         script.deliver(frame, ordinal=at, place=place, says="memory ends where the delivery ends")
     script.flush()
     trial.end(script)

@@ -11,7 +11,7 @@ from slipstream.check import samples
 from slipstream.check.script import Script
 from slipstream.check.trial import Findings, Trial, answer, check
 from slipstream.config import JsonValue, pack
-from slipstream.text import counted
+from slipstream.text import counted, quoted
 
 _LEFT = (lib.SS_STATE_THREADS, lib.SS_STATE_DESCRIPTORS, lib.SS_STATE_CHILDREN)
 _UNLOAD_MS = 1000
@@ -126,9 +126,8 @@ def _odd_config(trial: Trial, *configs: bytes) -> Findings:
     script = trial.opened()
     for config in configs:
         script.construct()
-        script.load(
-            config, raw=True, says=f"config {config[:20]!r}, {counted(len(config), 'byte')}"
-        )
+        says = f"config {quoted(config[:20])}, {counted(len(config), 'byte')}"
+        script.load(config, raw=True, says=says)
         script.unload()
         script.destroy()
     script.close()

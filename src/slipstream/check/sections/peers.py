@@ -73,7 +73,7 @@ def claims_once(trial: Trial) -> Findings:
     names = [name.words for name in trial.play(script).of(lib.SS_PLAYED_TEXT, at)]
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
-            yield f"it claims {name!r} {names.count(name)} times"
+            yield f'it claims "{name}" {names.count(name)} times'
 
 
 @check("peers.claims-constant")

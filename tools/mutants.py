@@ -226,7 +226,9 @@ def python_changes(text: str) -> Iterator[Change]:  # noqa: C901 - a table of ca
                 yield start, end, f"(not ({text[start:end]}))"
             case ast.keyword(arg="slots", value=value):  # what an object's memory looks like
                 stored.add(value)
-            case ast.Constant(value=bool(value)) if node not in stored:
+            case ast.Constant() if node in stored:
+                continue
+            case ast.Constant(value=bool(value)):
                 yield *span(node), str(not value)
             case ast.Constant(value=int(value)):
                 yield *span(node), str(value + 1)

@@ -56,7 +56,8 @@ TESTS = {
     "native/platform/linux/trial.c": "cli/test_cli_doctor.py delivery/test_failing_calls.py",
     "native/platform": f"{_DELIVERY} delivery/test_failing_calls.py {_NATIVE}",
     "native/frame/lines.c": "streams",
-    "native/frame": f"abi/test_abi_frames.py delivery/test_dead_letters.py {_NATIVE}",
+    "native/frame": f"abi/test_abi_frames.py delivery/test_dead_letters.py native/test_door.py "
+    f"{_NATIVE}",
     "native/library": _LIBRARY,
     "native/ring": f"{_THREADS} delivery/test_dead_letters.py native/test_ring.py {_NATIVE}",
     "native/plugin": f"{_DELIVERY} native/test_config_extension.py delivery/test_lifetime.py "
@@ -65,6 +66,7 @@ TESTS = {
     f"{_NATIVE}",
     "native/sequencer": f"{_DELIVERY} delivery/test_inline.py delivery/test_overflow.py "
     f"delivery/test_fanout.py {_NATIVE}",
+    "native/process/watchdog.c": "delivery/test_process_hangs.py delivery/test_process_crashes.py",
     "native/process": f"{_DELIVERY} {_PROCESS} delivery/test_failing_calls.py {_NATIVE}",
     "native/peers": f"delivery/test_peers.py delivery/test_peers_process.py {_NATIVE}",
     "native/check": "check/test_trial.py check/test_checker_as_host.py check/test_strangers.py "

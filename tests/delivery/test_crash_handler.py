@@ -28,6 +28,12 @@ static void *on_its_own(void *unused) { *(volatile int *)0x10 = 1; return unused
 static void destroy(void *unused) { (void)unused; }
 static uint64_t subscribed_events(void *unused) { (void)unused; return ~(uint64_t)0; }
 __attribute__((noinline)) void where_it_falls(void) { *(volatile int *)0x10 = 1; }
+/* Returns to where no code is, below which the stack says nothing either. */
+__attribute__((noinline)) void smash(void) {
+    uintptr_t *volatile frame = __builtin_frame_address(0);
+    for (int i = 1; i < 4; i++)
+        frame[i] = 0x4141414141;
+}
 __attribute__((noinline)) void through(void (*volatile function)(void)) {
     function();
     function = NULL;
@@ -71,6 +77,8 @@ static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
         pthread_join(thread, NULL);
     if (strcmp(FALL, "thread") == 0 && pthread_create(&thread, NULL, on_its_own, NULL) == 0)
         pthread_join(thread, NULL);
+    if (strcmp(FALL, "smashed") == 0)
+        smash();
     if (strcmp(FALL, "nowhere") == 0)
         through(NULL);
     where_it_falls();
@@ -148,6 +156,14 @@ def test_a_call_that_leads_nowhere(compile_plugin, mode) -> None:
     command = ["addr2line", "-f", "-e", library, found[1]]
     functions = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert functions.startswith("through\n")
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="its stack is of another machine")
+def test_a_stack_that_was_written_over_has_no_caller(compile_plugin) -> None:
+    library = compile_plugin(FALLS, '-DFALL="smashed"', "-fno-stack-protector", name="falls")
+    done = run_python(HOST, library, "inline")
+    assert done.returncode == -signal.SIGSEGV, done.stderr
+    assert re.search(r"ordinal 3, at 0x4141414141$", done.stderr, re.MULTILINE), done.stderr
 
 
 @pytest.mark.parametrize("mode", ["inline", "thread"])

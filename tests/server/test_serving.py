@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -10,6 +11,7 @@ import threading
 import pytest
 
 from slipstream.server import admin_app
+from slipstream.server.serving import Connections, _Lingering
 from support.gated import wait_until
 from support.rest import Served, read_all
 
@@ -98,6 +100,26 @@ def test_many_connections(served) -> None:
         wait_until(lambda: len(served.connections.open) <= 64, "too many")
     wait_until(lambda: not served.connections.open, "some are left")
     assert not served.connections.lingering
+
+
+def test_a_connection_is_closed_once() -> None:
+    async def work() -> None:
+        ours, theirs = socket.socketpair()
+        loop, shared = asyncio.get_running_loop(), Connections()
+        transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, ours)
+        connection = _Lingering(transport, shared)
+        assert not connection.is_closing()
+        for _ in range(2):
+            connection.close()
+            assert connection.is_closing()
+            assert shared.lingering == 1
+        assert theirs.recv(1) == b""  # the other side sees the end at once
+        connection.lost()
+        assert shared.lingering == 0
+        transport.abort()
+        theirs.close()
+
+    asyncio.run(work())
 
 
 def test_too_many_that_are_busy(host) -> None:

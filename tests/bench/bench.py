@@ -233,6 +233,11 @@ def ratios(figures: dict[str, float]) -> list[tuple[str, float, str]]:
             figures["lookup_us_p50"] / figures["futex_round_trip_us"],
             "at most 6",
         ),
+        (
+            "look-up p50, round trips to a thread of Python",
+            figures["lookup_us_p50"] / figures["python_round_trip_us"],
+            "at most 2",
+        ),
         ("socket / process", figures["unix_socket_ns"] / figures["process_ns"], "at least 30"),
         ("restart, ms", figures["restart_ms_idle"], "at most 5"),
         ("restart beside two busy threads, ms", figures["restart_ms_busy"], "at most 20"),

@@ -270,6 +270,9 @@ def measure(
             "futex_round_trip_us": lambda: (
                 statistics.median(floor.futex(100, int(GAP_S * 1e6))) / 1000
             ),
+            "python_round_trip_us": lambda: (
+                statistics.median(floor.served(100, int(GAP_S * 1e6), Network().name)) / 1000
+            ),
             "send_us_p50": lambda: call_us(probe, folder, b"send", 100),
             "lookup_us_p50": lambda: call_us(probe, folder, b"look", 100),
             "unix_socket_ns": lambda: floor.socket_writes(100_000, EVENT_BYTES),

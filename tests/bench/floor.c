@@ -99,6 +99,49 @@ static PyObject *futex(PyObject *module, PyObject *args) {
     return list;
 }
 
+/* served(rounds, gap_us, function): as futex, but the other side is a thread of Python, which calls
+ * the function before it answers: what a call of the application takes at least. */
+static PyObject *served(PyObject *module, PyObject *args) {
+    int rounds;
+    int gap_us;
+    PyObject *function;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iiO", &rounds, &gap_us, &function))
+        return NULL;
+    const size_t size = 4096 + (size_t)rounds * sizeof(double);
+    void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    _Atomic uint32_t *word = shared;
+    double *found = (double *)((char *)shared + 4096);
+    const pid_t child = fork();
+    if (child == 0) {
+        for (int i = 0; i < rounds; i++) {
+            const struct timespec gap = {0, gap_us * 1000L};
+            struct timespec start;
+            nanosleep(&gap, NULL);
+            clock_gettime(CLOCK_MONOTONIC, &start);
+            turn(word, 0, 1);
+            while (*word != 0)
+                syscall(SYS_futex, word, FUTEX_WAIT, 1, NULL, NULL, 0);
+            found[i] = since(&start);
+        }
+        _exit(0);
+    }
+    PyObject *list = PyList_New(rounds);
+    for (int i = 0; i < rounds; i++) {
+        Py_BEGIN_ALLOW_THREADS
+        while (*word != 1)
+            syscall(SYS_futex, word, FUTEX_WAIT, 0, NULL, NULL, 0);
+        Py_END_ALLOW_THREADS
+        Py_XDECREF(PyObject_CallFunction(function, "y", "peer"));
+        turn(word, 1, 0);
+    }
+    waitpid(child, NULL, 0);
+    for (int i = 0; i < rounds; i++)
+        PyList_SetItem(list, i, PyFloat_FromDouble(found[i]));
+    munmap(shared, size);
+    return list;
+}
+
 /* ping_pong(rounds): nanoseconds that a cache line takes to another processor and back, of the
  * median batch of a hundred round trips between two processes that spin. */
 static int by_size(const void *a, const void *b) {
@@ -183,6 +226,7 @@ static PyObject *socket_writes(PyObject *module, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"futex", futex, METH_VARARGS, NULL},
+    {"served", served, METH_VARARGS, NULL},
     {"ping_pong", ping_pong, METH_VARARGS, NULL},
     {"socket_writes", socket_writes, METH_VARARGS, NULL},
     {"empty", (PyCFunction)(void (*)(void))empty, METH_FASTCALL, NULL},

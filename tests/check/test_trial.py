@@ -43,9 +43,16 @@ static int32_t on_load(void *i, const char *config, size_t len, uint32_t reason)
     return is("refusing") ? slipstream_fail(host, SLIPSTREAM_FAILED, "not today") : SLIPSTREAM_OK;
 }
 
+static __attribute__((noinline)) void call(void (*volatile function)(void)) {
+    function();
+    function = NULL;
+}
+
 static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t *data, size_t len) {
     static volatile int *volatile nowhere = (volatile int *)16;
     (void)i, (void)d, (void)data, (void)len;
+    if (is("lost"))
+        call(NULL);
     if (is("slow"))
         usleep(30000);
     if (is("tired") && host->is_stopping(host->ctx))
@@ -170,6 +177,13 @@ def test_a_play_that_fell_is_not_overlooked(moody, tmp_path: Path, monkeypatch) 
     monkeypatch.setenv("MOOD", "tired")
     result = run(moody, "contract.stopping", tmp_path)
     assert (result.verdict, "SIGSEGV" in result.findings[0]) == ("crash", True)
+
+
+def test_a_call_that_leads_nowhere(moody, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "lost")
+    (finding,) = run(moody, "lifecycle.one-event", tmp_path).findings
+    assert "on_broadcast, BLOCK: crashed with SIGSEGV: called 0x0, where no code is (in" in finding
+    assert "call" in finding.rpartition("(in ")[2]
 
 
 def test_a_child_may_come_back_late(moody, tmp_path: Path, monkeypatch) -> None:

@@ -77,6 +77,8 @@ def _access(play: Play) -> str:
         return f"crashed with {name}, apparently in a thread of its own"
     if play.signal not in {signal.SIGSEGV, signal.SIGBUS} or fault.code not in {1, 2}:
         return f"crashed with {name}"
+    if fault.is_call:
+        return f"crashed with {name}: called {fault.address:#x}, where no code is"
     did = {True: "wrote", False: "read", None: "touched"}[fault.is_write]
     frame = None if step is None else step.frame
     given = (

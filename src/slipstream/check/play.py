@@ -89,6 +89,7 @@ class Fault:
         signal: 0 if none was caught.
         code: ``si_code``.
         address: What was touched.
+        is_call: It was called, and no code is there.
         is_write: It was written to; None where that is not known.
         backtrace: The calls under way: file and offset, the innermost first.
         input: What MUTATE has given last.
@@ -106,6 +107,7 @@ class Fault:
     signal: int
     code: int
     address: int
+    is_call: bool
     is_write: bool | None
     backtrace: tuple[tuple[str, int], ...]
     input: bytes
@@ -339,6 +341,7 @@ class _Player:
             start=raw.start, length=raw.len, table=raw.table, table_length=raw.table_len,
             gone=bool(raw.gone),
             signal=fault.signal, code=fault.code, address=fault.address,
+            is_call=fault.pc == fault.address,
             is_write=bool(code & _WRITES) if fault.registers > _ERROR_CODE else None,
             backtrace=tuple(_backtrace(fault)),
             input=bytes(ffi.buffer(raw.input))[: raw.input_len],

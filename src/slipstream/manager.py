@@ -695,7 +695,8 @@ def enable_crash_handler() -> None:
     """From now on, say on standard error if this process crashes, by SIGSEGV, SIGABRT and the like.
 
     The line names the function and the plugin that was being called in mode inline or thread, the
-    last ordinal that it got, and the file and offset of the instruction; after it come the log
+    last ordinal that it got, and the file and offset of the instruction, and of the call that led
+    there where that is not code, as by a pointer that is NULL; after it come the log
     lines that were not read yet. Then the previous handler gets the signal. If a plugin calls
     exit(), the function and the plugin are named, too. The commands do all this by themselves.
     """

@@ -232,6 +232,21 @@ void ss_os_tell_faults(void (*told)(int number, uintptr_t pc, uintptr_t caller))
 /* In a handler, by what it got (siginfo_t, ucontext_t): the call that led to where no code can be
  * read; 0 if that is not what has happened. Not where there are no signals. */
 uintptr_t ss_os_fault_caller(const void *info, const void *context);
+/* Does a call end there? What lies on a stack that was written over may be any address. */
+static inline bool ss_os_is_behind_call(uintptr_t back) {
+    enum { LONGEST = 7, DIRECT = 0xE8, INDIRECT = 0xFF };
+    uint8_t code[LONGEST]; /* what comes before */
+    if (back < LONGEST || !ss_os_read_memory((const void *)(back - LONGEST), code, LONGEST))
+        return false;
+#if defined(__x86_64__)
+    bool found = code[LONGEST - 5] == DIRECT;
+    for (int len = 2; len <= LONGEST; len++)
+        found |= code[LONGEST - len] == INDIRECT && (code[LONGEST - len + 1] >> 3 & 7) == 2;
+    return found;
+#else
+    return true; /* a register says it */
+#endif
+}
 /* Gives the calling thread a stack for handlers of such signals, where it has none, for its own may
  * have overflowed; each that ss_os_thread_start starts has one. NULL if there is nothing to give
  * back before it ends. */

@@ -32,7 +32,7 @@ __attribute__((noinline)) void where_it_falls(void) { *(volatile int *)0x10 = 1;
 __attribute__((noinline)) void smash(void) {
     uintptr_t *volatile frame = __builtin_frame_address(0);
     for (int i = 1; i < 4; i++)
-        frame[i] = 0x4141414141;
+        frame[i] = i == 1 ? 0x4141414141 : (uintptr_t)smash + 1; /* code, which calls nothing */
 }
 __attribute__((noinline)) void through(void (*volatile function)(void)) {
     function();

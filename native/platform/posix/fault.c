@@ -27,7 +27,7 @@ uintptr_t ss_os_fault_caller(const void *info, const void *context) {
     if (!is_reading || (uintptr_t)signal->si_addr != pc)
         return 0;
     const uintptr_t back = ss_os_fault_return(context);
-    return back == 0 ? 0 : back - 1; /* in the call, which ends there */
+    return ss_os_is_behind_call(back) ? back - 1 : 0; /* in the call */
 }
 
 static void on_fault(int number, siginfo_t *info, void *context) {

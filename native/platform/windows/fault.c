@@ -83,7 +83,7 @@ static uintptr_t caller_of(const EXCEPTION_POINTERS *what) {
         record->ExceptionInformation[1] != (uintptr_t)record->ExceptionAddress ||
         !ss_os_read_memory((const void *)what->ContextRecord->Rsp, &back, sizeof back))
         return 0;
-    return back - 1; /* in the call, which ends there */
+    return ss_os_is_behind_call(back) ? back - 1 : 0; /* in the call */
 }
 
 static LONG WINAPI on_exception(EXCEPTION_POINTERS *what) {

@@ -30,6 +30,7 @@ _OWN = [
     (r"/\S*/(?=[\w.-]+\.(?:so|c|o)\b)", ".../"),
     (r"at 0x[0-9a-f]+, \d+ bytes|0x[0-9a-f]{7,}", "0x..."),
     (r" \(in __run.*\)", ""),
+    (r"(?<=grows by )[\d,]+", "..."),
     (r"(?<=, at most )\d+", "..."),
     (r"(?<=is not JSON: ).*", "..."),
     (r"(?<=child process )\d+|(?<=the thread )\d+", "..."),

@@ -27,10 +27,13 @@ TIMES, SECONDS = 10, 1.0  # make rogues has more patience
 FINDINGS = Path(__file__).with_name("findings.txt")
 # What is of this machine, this run, this Python or this build.
 _OWN = [
+    (r'(?<="rogue", "libpath": ).*(?=: crashed)', "..."),
     (r"/\S*/(?=[\w.-]+\.(?:so|c|o)\b)", ".../"),
     (r"at 0x[0-9a-f]+, \d+ bytes|0x[0-9a-f]{7,}", "0x..."),
     (r" \(in __run.*\)", ""),
     (r"(?<=grows by )[\d,]+", "..."),
+    (r"(?<=end of the config \()\d+", "..."),  # its path is in it
+    (r"(?<=descriptor )\d+", "..."),
     (r"(?<=, at most )\d+", "..."),
     (r"(?<=is not JSON: ).*", "..."),
     (r"(?<=child process )\d+|(?<=the thread )\d+", "..."),

@@ -68,6 +68,18 @@ static void turn(_Atomic uint32_t *word, uint32_t from, uint32_t to) {
     syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
+/* Nanoseconds of a round trip, after so long an idle gap. */
+static double round_trip(_Atomic uint32_t *word, int gap_us) {
+    const struct timespec gap = {0, gap_us * 1000L};
+    struct timespec start;
+    nanosleep(&gap, NULL);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    turn(word, 0, 1);
+    while (*word != 0)
+        syscall(SYS_futex, word, FUTEX_WAIT, 1, NULL, NULL, 0);
+    return since(&start);
+}
+
 /* futex(rounds, gap_us): nanoseconds of each round trip between two processes over a shared
  * futex, after so long an idle gap. */
 static PyObject *futex(PyObject *module, PyObject *args) {
@@ -84,16 +96,8 @@ static PyObject *futex(PyObject *module, PyObject *args) {
         _exit(0);
     }
     PyObject *list = PyList_New(rounds);
-    for (int i = 0; i < rounds; i++) {
-        const struct timespec gap = {0, gap_us * 1000L};
-        struct timespec start;
-        nanosleep(&gap, NULL);
-        clock_gettime(CLOCK_MONOTONIC, &start);
-        turn(word, 0, 1);
-        while (*word != 0)
-            syscall(SYS_futex, word, FUTEX_WAIT, 1, NULL, NULL, 0);
-        PyList_SetItem(list, i, PyFloat_FromDouble(since(&start)));
-    }
+    for (int i = 0; i < rounds; i++)
+        PyList_SetItem(list, i, PyFloat_FromDouble(round_trip(word, gap_us)));
     waitpid(child, NULL, 0);
     munmap((void *)(uintptr_t)word, 4096);
     return list;
@@ -114,16 +118,8 @@ static PyObject *served(PyObject *module, PyObject *args) {
     double *found = (double *)((char *)shared + 4096);
     const pid_t child = fork();
     if (child == 0) {
-        for (int i = 0; i < rounds; i++) {
-            const struct timespec gap = {0, gap_us * 1000L};
-            struct timespec start;
-            nanosleep(&gap, NULL);
-            clock_gettime(CLOCK_MONOTONIC, &start);
-            turn(word, 0, 1);
-            while (*word != 0)
-                syscall(SYS_futex, word, FUTEX_WAIT, 1, NULL, NULL, 0);
-            found[i] = since(&start);
-        }
+        for (int i = 0; i < rounds; i++)
+            found[i] = round_trip(word, gap_us);
         _exit(0);
     }
     PyObject *list = PyList_New(rounds);

@@ -35,7 +35,7 @@ void ss_os_walk_maps(void (*visit)(const ss_os_map *, void *), void *context) {
 
 /* ---- Exceptions -------------------------------------------------------------------------- */
 
-static void (*tell)(int number, uintptr_t pc);
+static void (*tell)(int number, uintptr_t pc, uintptr_t caller);
 static LPTOP_LEVEL_EXCEPTION_FILTER earlier;
 static void (*earlier_abort)(int);
 static _Atomic(uintptr_t) teller; /* the thread whose fault is being told of */

@@ -200,14 +200,14 @@ def test_hostile_text(
 ) -> None:
     file = tmp_path / "p.json5"
     file.write_bytes(text.encode())
-    before = len(open_descriptors())
+    before = open_descriptors()
     with pytest.raises(ConfigError) as caught:
         load_config(file)
     assert type(caught.value) is kind
     assert caught.value.message.startswith(f"{file}:{where}: " if where else f"{file}: ")
     assert what in caught.value.message
     assert step in caught.value.hint
-    assert len(open_descriptors()) == before
+    assert open_descriptors() <= before  # of what others have left, some may go
     assert all(line.isprintable() for line in str(caught.value).splitlines())
     if where:
         line, mark = caught.value.message.splitlines()[1:]
@@ -359,7 +359,7 @@ def test_hostile_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = make(tmp_path)
-    before = len(open_descriptors())
+    before = open_descriptors()
     caught: list[ConfigError] = []
 
     def load() -> None:
@@ -375,7 +375,7 @@ def test_hostile_file(
     assert [type(error) for error in caught] == [kind]
     assert what in caught[0].message
     assert step in caught[0].hint
-    assert len(open_descriptors()) == before
+    assert open_descriptors() <= before  # of what others have left, some may go
     str(caught[0]).encode()
 
 
@@ -578,7 +578,7 @@ ANY_BYTES = (
 def test_any_bytes_give_a_config_or_a_config_error(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "p.json5"
     file.write_bytes(content)
-    before = len(open_descriptors())
+    before = open_descriptors()
     try:
         config = load_config(file)
     except ConfigError as error:
@@ -587,4 +587,4 @@ def test_any_bytes_give_a_config_or_a_config_error(content: bytes, tmp_path: Pat
         assert all(line.isprintable() for line in str(error).splitlines())
     else:
         assert config.libpath.is_absolute()
-    assert len(open_descriptors()) == before
+    assert open_descriptors() <= before  # of what others have left, some may go

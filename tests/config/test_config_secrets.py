@@ -129,7 +129,7 @@ def test_what_cannot_be_resolved_is_named_without_its_value(
         os.mkfifo(folder / "fifo")
     (folder / "large").write_text(SECRET + "x" * 65536)
     (folder / "bytes").write_bytes(SECRET.encode() + b"\xff")
-    before = len(open_descriptors())
+    before = open_descriptors()
     caught: list[ConfigError] = []
 
     def resolve() -> None:
@@ -148,7 +148,7 @@ def test_what_cannot_be_resolved_is_named_without_its_value(
     chain = "".join(traceback.format_exception(error)) + repr(error)
     assert SECRET not in chain
     assert error.__context__ is None, "a chained error may hold the secret's bytes"
-    assert len(open_descriptors()) == before
+    assert open_descriptors() <= before  # of what others have left, some may go
 
 
 def test_the_same_file_a_thousand_times_does_not_blow_up(folder: Path) -> None:

@@ -121,22 +121,13 @@ static void add_call(text *t, const ss_host *host) {
     }
 }
 
-static place find(uintptr_t pc) {
+/* A file and how far into it, or an address. */
+static void add_place(text *t, uintptr_t pc) {
     place p = {.pc = pc};
     ss_os_walk_maps(look, &p);
-    return p;
-}
-
-/* A file and how far into it, or an address. */
-static void add_place(text *t, const place *p) {
-    add(t, p->found ? p->file : "");
-    add(t, p->found ? " + 0x" : "0x");
-    add_number(t, p->found ? p->offset : p->pc, 16);
-}
-
-/* Of a library, not of a stack that was written over. */
-static bool is_of_file(const place *p) {
-    return p->found && p->file[0] != '\0' && p->file[0] != '[';
+    add(t, p.found ? p.file : "");
+    add(t, p.found ? " + 0x" : "0x");
+    add_number(t, p.found ? p.offset : pc, 16);
 }
 
 static void tell(int number, uintptr_t pc, uintptr_t caller) {
@@ -150,12 +141,10 @@ static void tell(int number, uintptr_t pc, uintptr_t caller) {
     else
         add_call(&t, host);
     add(&t, ", at ");
-    const place at = find(pc);
-    add_place(&t, &at);
-    const place before = find(caller);
-    if (is_of_file(&before)) {
+    add_place(&t, pc);
+    if (caller != 0) {
         add(&t, ", which is not code, called at ");
-        add_place(&t, &before);
+        add_place(&t, caller);
     }
     ss_os_write_error("", t.data, t.len);
     tell_all_lines();

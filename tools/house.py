@@ -52,7 +52,7 @@ NATIVE = {
         "a plugin, tried in every way",
         (*_EVENTS, "ring", "library", "peers", "plugin", "process"),
     ),
-    "python": Room("where Python comes in", (*_EVENTS, "plugin", "sequencer")),
+    "python": Room("where Python comes in", (*_EVENTS, "peers", "plugin", "sequencer")),
 }
 
 _SENDING = ("errors", "_native", "events", "frames")

@@ -184,15 +184,13 @@ static int32_t take_answer(const ss_caller *caller, int place, uint32_t what, ui
 /* What nobody needs to wait for: OK if it may be asked. */
 static int32_t judge(ss_caller *caller, uint32_t what, uint32_t number, const uint8_t *question,
                      size_t question_len, const uint8_t *buffer, size_t *len) {
-    const bool is_field =
-        number == SLIPSTREAM_PEER_PUBLIC_KEY || number == SLIPSTREAM_PEER_NAME;
     const bool looks_up = what == SS_ASKS_LOOKUP;
     if (!is_granted(caller, what))
         return SLIPSTREAM_DENIED;
     if (len == NULL || (buffer == NULL && *len > 0) || (question == NULL && question_len > 0) ||
         (what == SS_ASKS_OPEN && question == NULL))
         return SLIPSTREAM_INVALID_ARGUMENT;
-    if (looks_up && (!is_field || question_len == 0 || question_len > SS_PEER_MAX))
+    if (looks_up && (!ss_is_peer_field(number) || question_len == 0 || question_len > SS_PEER_MAX))
         return SLIPSTREAM_NOT_FOUND; /* nobody is called so, or has that */
     if (question_len <= SS_QUESTION_MAX)
         return SLIPSTREAM_OK;

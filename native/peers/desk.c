@@ -13,6 +13,7 @@ struct ss_desk {
     ss_side *sides; /* the newest first */
     _Atomic uint32_t bell; /* changes with the sides */
     uint32_t sleepers;     /* on it */
+    uint32_t takers;       /* who wait for what is wanted */
     bool ended;
     bool at_once;
     bool messages_next; /* whose turn it is, if there are both */
@@ -292,24 +293,31 @@ static void sleep_in(ss_desk *desk, const bed *b) {
 
 int32_t ss_desk_take(ss_desk *desk, uint32_t ms, ss_asked *out) {
     const uint64_t end = ss_os_now_ns() + ms * UINT64_C(1000000);
-    for (;;) {
-        ss_lock_take(&desk->lock);
+    uint64_t now = 0;
+    ss_lock_take(&desk->lock);
+    desk->takers++;
+    int32_t status = SLIPSTREAM_NOT_FOUND;
+    while (status == SLIPSTREAM_NOT_FOUND) {
         const bed b = lie_down(desk, end);
-        const int32_t status = take(desk, out);
-        if (status != SLIPSTREAM_NOT_FOUND) {
-            get_up(desk, &b);
+        status = take(desk, out);
+        if (status == SLIPSTREAM_NOT_FOUND) {
             ss_lock_release(&desk->lock);
-            return status;
+            sleep_in(desk, &b);
+            ss_lock_take(&desk->lock);
         }
-        ss_lock_release(&desk->lock);
-        sleep_in(desk, &b);
-        ss_lock_take(&desk->lock);
         get_up(desk, &b);
         close_left(desk);
-        ss_lock_release(&desk->lock);
-        if (ss_os_now_ns() >= end)
-            return SLIPSTREAM_TIMEOUT;
+        now = ss_os_now_ns();
+        if (status == SLIPSTREAM_NOT_FOUND && now >= end)
+            status = SLIPSTREAM_TIMEOUT;
     }
+    const bool is_last = --desk->takers == 0;
+    ss_lock_release(&desk->lock);
+    if (status == SLIPSTREAM_OK) {
+        out->taken_ns = now;
+        out->is_last = is_last;
+    }
+    return status;
 }
 
 /* ---- Answers --------------------------------------------------------------------------- */
@@ -333,6 +341,11 @@ static bool answer_question(ss_desk *desk, const ss_asked *asked, int32_t status
     return wanted;
 }
 
+uint64_t ss_desk_in_hand_ns(const ss_asked *asked) {
+    const uint64_t since = asked->taken_ns; /* of another thread's it may end meanwhile */
+    return since == 0 ? 0 : ss_os_now_ns() - since;
+}
+
 bool ss_desk_answer(ss_desk *desk, ss_asked *asked, int32_t status, const uint8_t *answer,
                     size_t len) {
     ss_lock_take(&desk->lock);
@@ -344,5 +357,7 @@ bool ss_desk_answer(ss_desk *desk, ss_asked *asked, int32_t status, const uint8_
     ss_lock_release(&desk->lock);
     free(asked->memory);
     asked->memory = NULL;
+    asked->late_ns = wanted ? 0 : ss_desk_in_hand_ns(asked);
+    asked->taken_ns = 0;
     return wanted;
 }

@@ -37,9 +37,11 @@ void ss_desk_free(ss_desk *desk);
  * has ended and, unless that was to be at once, every message was taken. */
 int32_t ss_desk_take(ss_desk *desk, uint32_t ms, ss_asked *out);
 /* Once for each that was taken: OK and an answer of `len` bytes, or a negative status. False if nobody
- * waits for it any more. Frees what `asked` holds. */
+ * waits for it any more, and `late_ns` tells of it. Frees what `asked` holds. */
 bool ss_desk_answer(ss_desk *desk, ss_asked *asked, int32_t status, const uint8_t *answer,
                     size_t len);
+/* For how long it has been in hand; 0: it has its answer. */
+uint64_t ss_desk_in_hand_ns(const ss_asked *asked);
 /* Nothing comes any more: those who serve may go when they have taken the rest, or `at_once`. */
 void ss_desk_end(ss_desk *desk, uint32_t at_once);
 void ss_desk_describe(ss_desk *desk, ss_desk_stats *out);

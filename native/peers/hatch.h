@@ -139,6 +139,11 @@ struct ss_hatch_map {
 /* The grants of which one is needed to ask this; 0 if nobody asks it. */
 uint32_t ss_grants_for(uint32_t what);
 
+/* What a look-up may ask for. */
+static inline bool ss_is_peer_field(uint32_t number) {
+    return number == SLIPSTREAM_PEER_PUBLIC_KEY || number == SLIPSTREAM_PEER_NAME;
+}
+
 /* Bytes of its memory. */
 size_t ss_hatch_size(const ss_terms *terms);
 /* Makes one; with `fd` for a worker, and the caller closes *fd. NULL with errno set. */

@@ -65,12 +65,14 @@ int32_t ss_side_take_message(ss_side *side, ss_asked *out) {
 /* ---- Questions ------------------------------------------------------------------------- */
 
 /* May it be asked? A caller has looked at that; a worker that was written over may not have. */
-static int32_t judge(const ss_side *side, uint32_t what, uint32_t len) {
+static int32_t judge(const ss_side *side, uint32_t what, uint32_t number, uint32_t len) {
     const ss_terms *terms = &side->map->terms;
     const uint32_t grants = ss_grants_for(what);
     const uint32_t offer = grants == SS_GRANTS_PEERS ? SS_OFFERS_PEERS : SS_OFFERS_IDENTITY;
-    const uint32_t most = what == SS_ASKS_LOOKUP ? SS_PEER_MAX : SS_QUESTION_MAX;
-    if (grants == 0 || what == SS_ASKS_SEND || len > most || (terms->offers & offer) == 0)
+    const bool looks_up = what == SS_ASKS_LOOKUP;
+    const uint32_t most = looks_up ? SS_PEER_MAX : SS_QUESTION_MAX;
+    if (grants == 0 || what == SS_ASKS_SEND || len > most || (terms->offers & offer) == 0 ||
+        (looks_up && !ss_is_peer_field(number)))
         return SLIPSTREAM_INVALID_ARGUMENT;
     return (terms->grants & grants) == 0 ? SLIPSTREAM_DENIED : SLIPSTREAM_OK;
 }
@@ -96,7 +98,8 @@ static int32_t take_at(ss_side *side, uint32_t place, ss_asked *out) {
     side->questions[place] = asked;
     const uint32_t what = atomic_load_explicit(&call->what, memory_order_relaxed);
     const uint32_t len = atomic_load_explicit(&call->question_len, memory_order_relaxed);
-    const int32_t status = judge(side, what, len);
+    const uint32_t number = atomic_load_explicit(&call->number, memory_order_relaxed);
+    const int32_t status = judge(side, what, number, len);
     if (status != SLIPSTREAM_OK) {
         write_answer(side, place, status, NULL, 0);
         return SLIPSTREAM_MALFORMED;
@@ -108,7 +111,8 @@ static int32_t take_at(ss_side *side, uint32_t place, ss_asked *out) {
     }
     memcpy(memory, side->map->questions + (size_t)place * SS_QUESTION_MAX, len);
     *out = (ss_asked){.what = what,
-                      .number = atomic_load_explicit(&call->number, memory_order_relaxed),
+                      .number = what == SS_ASKS_LOOKUP ? number : 0,
+                      .index = what == SS_ASKS_PEER_AT ? number : 0,
                       .first = memory,
                       .first_len = len,
                       .memory = memory,

@@ -11,7 +11,7 @@
 /* What a plugin wants. */
 typedef struct ss_asked {
     uint32_t what; /* SS_ASKS_* */
-    uint32_t number; /* of a message: SLIPSTREAM_PEER_DIRECT or _ROUTED */
+    uint32_t number; /* of a message: SLIPSTREAM_PEER_DIRECT or _ROUTED; of a look-up the field */
     uint64_t ticket; /* of a message, for log lines */
     const uint8_t *first; /* the question; of a message the peer */
     size_t first_len;
@@ -23,7 +23,10 @@ typedef struct ss_asked {
     uint64_t side; /* the hatch */
     uint64_t serial; /* of a question: its number */
     uint32_t place;
-    uint32_t reserved;
+    uint32_t index; /* of SS_ASKS_PEER_AT */
+    uint64_t taken_ns; /* when; 0: it has its answer */
+    uint64_t late_ns;  /* how long its answer took, if nobody waited for it any more; else 0 */
+    bool is_last;      /* nobody else waits for what is wanted */
 } ss_asked;
 /* cdef:end */
 

@@ -10,6 +10,7 @@
 #include "python/arguments.h"
 #include "python/frames.h"
 #include "python/send.h"
+#include "python/serve.h"
 
 typedef struct door {
     PyObject_HEAD ss_sequencer *sequencer;
@@ -132,10 +133,6 @@ static bool is_one_frame(const uint8_t *frame, size_t len) {
     return len >= SLIPSTREAM_FRAME_HEADER_LEN && slipstream_load_u32(frame) == len;
 }
 
-static bool may_be_sent(uint32_t kind) {
-    return ss_frame_shape(kind).sent != 0;
-}
-
 static PyObject *fail_not_one_frame(uint64_t index) {
     return ss_door_fail(SLIPSTREAM_MALFORMED, "event", 0, index);
 }
@@ -146,7 +143,7 @@ static inline PyObject *send_one(const door *self, const uint8_t *frame, size_t 
     if (!is_one_frame(frame, len))
         return fail_not_one_frame(0);
     const uint32_t kind = slipstream_load_u16(frame + 6);
-    if (kind < 64 && !is_wanted(self, kind) && may_be_sent(kind))
+    if (kind < 64 && !is_wanted(self, kind) && ss_frame_shape(kind).sent != 0)
         return unwanted(self);
     if (!ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind & 63), &status))
         return NULL;
@@ -380,6 +377,7 @@ static PyMethodDef functions[] = {
     FAST(decode_frame, ss_door_decode_frame),
     PLAIN(repeated_key, ss_door_repeated_key, METH_O),
     FAST(set_encoder, ss_door_set_encoder),
+    FAST(serve, ss_door_serve),
     PLAIN(park, ss_door_park, METH_O),
     PLAIN(raise_parked, ss_door_raise_parked, METH_NOARGS),
     {NULL, NULL, 0, NULL},

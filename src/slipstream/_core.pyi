@@ -2,7 +2,7 @@
 #
 # The build makes the docstrings of the native functions out of this file, so that names,
 # types and texts stand here once. What ends in "/" gets its arguments by position only.
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Self, TypeAlias
 
 from slipstream._native.cdef import FFI, Lib
@@ -261,6 +261,32 @@ def set_encoder(
             or None if the event's kind is not among them.
         fields: Of a class whose events all have one kind that number, and the names of what is
             bytes in it: it is not asked about events that nobody wants and that hold nothing else.
+    """
+
+def serve(
+    desk: int,
+    asked: int,
+    ms: int,
+    methods: Mapping[int, tuple[Callable[..., object], int, int, int, str, bool]],
+    begin: Callable[[], object],
+    /,
+) -> tuple[int, object]:
+    """Wait for what a plugin wants, and have a method answer it.
+
+    The answer is given at once if it is plain: bytes of a length that is allowed, or None where
+    that means something. Otherwise the question stays in hand: its `taken_ns` is not 0. So it does
+    where the method raises, which is raised here.
+
+    Args:
+        desk: The address of an ss_desk.
+        asked: The address of an ss_asked, which tells what was wanted.
+        ms: The longest wait, in milliseconds.
+        methods: Of what is asked, shifted by 32, and its number: the method; the bytes of an
+            answer, at least and at most; and the status of None, FAILED if it means nothing.
+        begin: Called before the method if no other thread waits for what is wanted.
+
+    Returns:
+        The status of ss_desk_take, and what the method has returned.
     """
 
 def park(error: BaseException, /) -> None:

@@ -189,8 +189,28 @@ def test_a_service_that_errs_fails_the_call_alone(made: Make) -> None:
         caller.manager.close()
     texts = [line["event"] for line in logs]
     assert sum("peers.peer_at returned" in text for text in texts) == 3
-    assert "identity.sign returned 9 of them, and has to return 64 bytes" in texts
+    assert "identity.sign returned 9 bytes, and has to return 64 bytes" in texts
     assert "send_direct raised" in texts
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, type("Own", (bytes,), {})])
+def test_an_answer_may_be_any_bytes(made: Make, kind: Callable[[bytes], bytes]) -> None:
+    class Other(Directory):
+        def public_key(self, peer: bytes) -> bytes | None:
+            return kind(b"key of " + peer)
+
+    caller = made(services(peers=Other()))
+    assert caller.do("lookup bob 1 100")[1:] == (OK, 10, b"key of bob")
+
+
+def test_a_key_that_is_none_is_rubbish(made: Make) -> None:
+    class Keyless(Key):
+        def public_key(self) -> Any:
+            return None
+
+    with capture_logs() as logs:
+        assert made(services(identity=Keyless())).do("public_key 32").status == FAILED
+        until(lambda: [line for line in logs if "returned NoneType" in line["event"]])
 
 
 class Hanging(Directory):

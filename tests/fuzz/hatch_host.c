@@ -59,6 +59,8 @@ static void look(const ss_asked *asked) {
     REQUIRE(asked->body_len <= all.outbox_bytes && asked->name_len <= SS_MESSAGE_NAME_MAX);
     REQUIRE((all.grants & ss_grants_for(asked->what)) != 0);
     REQUIRE(asked->what != SS_ASKS_SEND || (asked->first_len > 0 && asked->name_len > 0));
+    REQUIRE(asked->what == SS_ASKS_SEND ||
+            (asked->what == SS_ASKS_LOOKUP ? ss_is_peer_field(asked->number) : asked->number == 0));
     fuzz_touch(asked->first, asked->first_len);
     fuzz_touch(asked->name, asked->name_len);
     fuzz_touch(asked->body, asked->body_len);

@@ -130,8 +130,11 @@ static void late_answers(void) {
     REQUIRE(ss_caller_send(caller, 1, word, 4, word, 4, NULL, 0, &ticket) == SLIPSTREAM_OK);
     REQUIRE(ss_desk_take(desk, 1000, &first) == SLIPSTREAM_OK && first.ticket == 1);
     REQUIRE(ss_desk_take(desk, 1000, &second) == SLIPSTREAM_OK && second.ticket == 2);
+    const uint64_t apart = second.taken_ns - first.taken_ns;
+    REQUIRE(first.is_last && apart > 0 && ss_desk_in_hand_ns(&first) >= apart);
     REQUIRE(!ss_desk_answer(desk, &first, SLIPSTREAM_OK, NULL, 0));
-    REQUIRE(ss_desk_answer(desk, &second, SLIPSTREAM_OK, NULL, 0));
+    REQUIRE(first.late_ns >= apart && ss_desk_in_hand_ns(&first) == 0);
+    REQUIRE(ss_desk_answer(desk, &second, SLIPSTREAM_OK, NULL, 0) && second.late_ns == 0);
     /* A host that says to have taken more than there was gets nothing. */
     const uint64_t taken = atomic_load(&caller->map->hatch->taken);
     atomic_store(&caller->map->hatch->taken, UINT64_MAX / 2);
@@ -155,6 +158,41 @@ static void late_answers(void) {
     caller = ss_caller_new(ss_hatch_new(&terms, NULL), log_queue, 1);
     /* Nobody serves: a caller that was left behind has its deadline. */
     REQUIRE(ss_caller_ask(caller, SS_ASKS_OPEN, 0, word, 4, answer, &len) == SLIPSTREAM_TIMEOUT);
+    ss_caller_free(caller);
+    ss_desk_free(desk);
+}
+
+/* Questions that no caller asks, but a worker that was written over may. */
+static void wrong_questions(void) {
+    static const uint32_t wrong[][2] = {{SS_ASKS_SEND, 0}, {SS_ASKS_LOOKUP, 0}, {SS_ASKS_LOOKUP, 3},
+                                        {SS_ASKS_OPEN + 1, 0}, {UINT32_MAX, UINT32_MAX}};
+    const uint32_t count = sizeof wrong / sizeof wrong[0];
+    ss_desk *desk = ss_desk_new(log_queue);
+    ss_desk_stats stats;
+    ss_asked asked;
+    uint64_t side;
+    ss_caller *caller = ss_desk_caller(desk, &all, 1, &side);
+    ss_call *call = &caller->map->hatch->calls[0];
+    for (uint32_t i = 0; i < count; i++) {
+        atomic_store(&call->what, wrong[i][0]);
+        atomic_store(&call->number, wrong[i][1]);
+        atomic_store(&call->asked, i + 1);
+        REQUIRE(ss_desk_take(desk, 0, &asked) == SLIPSTREAM_TIMEOUT);
+        REQUIRE(atomic_load(&call->answered) == i + 1);
+        REQUIRE(atomic_load(&call->status) == SLIPSTREAM_INVALID_ARGUMENT);
+    }
+    ss_desk_describe(desk, &stats);
+    REQUIRE(stats.nonsense == count);
+    /* What stands in `number` means nothing to the others but PEER_AT. */
+    for (uint32_t what = SS_ASKS_PEER_AT; what <= SS_ASKS_OPEN; what++) {
+        atomic_store(&call->what, what);
+        atomic_store(&call->number, 77);
+        atomic_store(&call->asked, 100 + what);
+        REQUIRE(ss_desk_take(desk, 0, &asked) == SLIPSTREAM_OK && asked.number == 0);
+        REQUIRE(asked.index == (what == SS_ASKS_PEER_AT ? 77 : 0));
+        REQUIRE(ss_desk_answer(desk, &asked, SLIPSTREAM_OK, NULL, 0));
+    }
+    ss_desk_leave(desk, side);
     ss_caller_free(caller);
     ss_desk_free(desk);
 }
@@ -266,6 +304,7 @@ int main(int argc, char **argv) {
     log_queue = ss_log_queue_new(128 * 1024);
     pass_through();
     late_answers();
+    wrong_questions();
     large_answers();
     hostile_hosts(rounds);
     printf("%d questions answered by a hostile host\n", rounds * 10);

@@ -22,6 +22,7 @@ encode_frame = extension.encode_frame
 park = extension.park
 raise_parked = extension.raise_parked
 repeated_key = extension.repeated_key
+serve = extension.serve
 set_encoder = extension.set_encoder
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "park",
     "raise_parked",
     "repeated_key",
+    "serve",
     "set_encoder",
     "status_error",
     "status_name",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from slipstream import _native
 from slipstream._native import ffi, lib
 from slipstream._native.handle import Handle
-from slipstream.delivery.services import ServiceFailed
 from slipstream.logs import Seldom
 from slipstream.status import Calls
 from slipstream.text import counted
@@ -69,9 +68,9 @@ class Desk(Handle["ss_desk"]):
         self._threads: set[threading.Thread] = set()
         self._ended = False
         self._timeout = 0.0
-        # What each busy thread does, and since when; and of whom it was said that they are late.
-        self._busy: dict[int, tuple[float, int]] = {}
-        self._late: set[int] = set()
+        # What each thread has in hand; and of which calls it was said that they are late.
+        self._in_hand: dict[threading.Thread, ss_asked] = {}
+        self._late: dict[threading.Thread, int] = {}
         self._spent = _Budget(self.calls)
 
     def terms(self, grants: Iterable[str], call_timeout: float) -> ss_terms:
@@ -114,64 +113,83 @@ class Desk(Handle["ss_desk"]):
 
     def _serve(self) -> None:
         pointer, asked = self.pointer, ffi.new("ss_asked *")
+        me = threading.current_thread()
+        self._in_hand[me] = asked
         try:
             while True:
-                status = lib.ss_desk_take(pointer, _LOOK_EVERY_MS, asked)
-                if status == lib.SLIPSTREAM_OK:
-                    self._serve_one(pointer, asked)
-                elif status == lib.SLIPSTREAM_WRONG_STATE or self._is_one_too_many():
+                status = self._serve_one(pointer, asked)
+                if status == lib.SLIPSTREAM_WRONG_STATE:
                     return
-                elif status == lib.SLIPSTREAM_NO_MEMORY:
+                if status == lib.SLIPSTREAM_TIMEOUT and self._is_one_too_many():
+                    return
+                if status == lib.SLIPSTREAM_NO_MEMORY:
                     time.sleep(0.1)
-                if self._busy:
-                    self._tell_late()
+                self._tell_late()
         finally:
             with self._guard:
-                self._threads.discard(threading.current_thread())
+                self._threads.discard(me)
+                del self._in_hand[me]
+
+    def _busy(self) -> list[tuple[threading.Thread, ss_asked]]:
+        """Return which threads have a call in hand, and which."""
+        return [(who, asked) for who, asked in list(self._in_hand.items()) if asked.taken_ns]
 
     def _is_one_too_many(self) -> bool:
-        return len(self._threads) - len(self._busy) > _IDLE_MAX
+        return len(self._threads) - len(self._busy()) > _IDLE_MAX
 
-    def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> None:
-        # The plugin waits: what can come after the answer does.
-        me, begin = threading.get_ident(), time.monotonic()
-        self._late.discard(me)
-        self._busy[me] = begin, asked.what
-        if len(self._busy) >= len(self._threads):
-            self._start_thread()  # for the next one, should this one not come back
+    def _stand_by(self) -> None:
+        """See to it that somebody is there for the next call, should this one not come back."""
+        if len(self._busy()) >= len(self._threads):
+            self._start_thread()
+
+    def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> int:
+        """Wait for what is wanted, and answer it; return the status of `ss_desk_take`."""
+        status, result, error = lib.SLIPSTREAM_OK, None, None
+        at, methods = _native.address(asked), self._served.methods
         try:
-            status, answer = self._answer(asked)
-            wanted = lib.ss_desk_answer(pointer, asked, status, answer, len(answer))
-        finally:
-            self._busy.pop(me, None)
-        took = time.monotonic() - begin
-        if not wanted and took > self._timeout:
-            self._say("a service came back too late", {"seconds": round(took, 3)})
+            status, result = _native.serve(
+                _native.address(pointer), at, _LOOK_EVERY_MS, methods, self._stand_by
+            )
+        except BaseException as raised:  # noqa: BLE001 - the plugin gets an answer all the same
+            error = raised
+        if status != lib.SLIPSTREAM_OK:
+            return status
+        if asked.taken_ns:
+            self._answer(pointer, asked, result, error)
+        if asked.late_ns > self._timeout * 1e9:
+            self._say("a service came back too late", {"seconds": round(asked.late_ns / 1e9, 3)})
         if not self._ended:
             self._spent.pay()
+        return status
 
-    def _answer(self, asked: ss_asked) -> tuple[int, bytes]:
+    def _answer(
+        self, pointer: ss_desk, asked: ss_asked, result: object, error: BaseException | None
+    ) -> None:
+        """Answer what the core has not: a coroutine, a failure, rubbish."""
+        method = self._served.method_of(asked.what, asked.number)
+        status, answer = lib.SLIPSTREAM_OK, b""
         try:
-            return lib.SLIPSTREAM_OK, self._served.answer(asked, self._timeout)
-        except ServiceFailed as failure:
+            if error is not None:
+                raise error
+            answer = self._served.finish(method, result, self._timeout)
+        except BaseException as raised:  # noqa: BLE001 - as above
+            failure = self._served.failure_of(method, raised, self._timeout)
+            status = failure.status
             if failure.text:
-                fields: dict[str, object] = {"status": _native.status_name(failure.status)}
+                fields: dict[str, object] = {"status": _native.status_name(status)}
                 if asked.what == lib.SS_ASKS_SEND:
                     fields["ticket"] = asked.ticket
                 self._say(failure.text, fields, failure.cause)
-            return failure.status, b""
-        except Exception as error:  # noqa: BLE001 - the plugin gets an answer all the same
-            self._say("a call of the plugin could not be served", {}, error)
-            return lib.SLIPSTREAM_FAILED, b""
+        lib.ss_desk_answer(pointer, asked, status, answer, len(answer))
 
     def _tell_late(self) -> None:
         """Say what has not come back in time."""
-        now = time.monotonic()
-        for thread, (since, what) in list(self._busy.items()):
-            if thread in self._late or now - since <= self._timeout + _LOOK_EVERY_MS / 2000:
+        for thread, asked in self._busy():
+            since, seconds = asked.taken_ns, lib.ss_desk_in_hand_ns(asked) / 1e9
+            if self._late.get(thread) == since or seconds <= self._timeout + _LOOK_EVERY_MS / 2000:
                 continue
-            self._late.add(thread)
-            fields: dict[str, object] = {"seconds": round(now - since, 1), "call": _CALLS[what]}
+            self._late[thread] = since
+            fields: dict[str, object] = {"seconds": round(seconds, 1), "call": _CALLS[asked.what]}
             self._say("a service does not come back; its call has failed", fields)
 
     def _say(
@@ -230,14 +248,15 @@ class Desk(Handle["ss_desk"]):
     def _wait_for_threads(self, timeout: float) -> None:
         """Wait for their end; not for those with a call for which nobody waits any more."""
         end = time.monotonic() + timeout
-        while (now := time.monotonic()) < end:
+        while time.monotonic() < end:
             with self._guard:
+                busy = self._busy()
                 sending = [
-                    since + self._timeout > now
-                    for since, what in self._busy.values()
-                    if what == lib.SS_ASKS_SEND
+                    lib.ss_desk_in_hand_ns(asked) < self._timeout * 1e9
+                    for _, asked in busy
+                    if asked.what == lib.SS_ASKS_SEND
                 ]
-                if len(self._threads) == len(self._busy) and not any(sending):
+                if len(self._threads) == len(busy) and not any(sending):
                     return
             time.sleep(_SLICE)
 

@@ -7,19 +7,35 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from slipstream._native import ffi, lib
+from slipstream._native import lib
+from slipstream.text import counted
 
 if TYPE_CHECKING:
-    from slipstream._native.cdef import Pointer, ss_asked, uint8_t
     from slipstream.peers import Services
 
 _START_WAIT = 5.0  # seconds
-_PLAIN = (bytes, str, type(None))  # what is no coroutine, at a glance
-_BY_NUMBER = (lib.SS_ASKS_SEND, lib.SS_ASKS_LOOKUP)  # whose number says which method is meant
-# The name of a service's method, the method, and what its answer is held against.
-Method = tuple[str, Callable[..., object], Callable[[str, object], bytes]]
+
+
+class Method(NamedTuple):
+    """A method of a service, and what it may return. The core's `serve` takes it by position.
+
+    Attributes:
+        call: The method.
+        least: Bytes of an answer, at least.
+        most: At most; less than `least` if it returns none.
+        none: The status of None, FAILED if it means nothing.
+        name: How people know it.
+        text: Text is an answer, too.
+    """
+
+    call: Callable[..., object]
+    least: int
+    most: int
+    none: int
+    name: str
+    text: bool = False
 
 
 class ServiceFailed(Exception):
@@ -43,6 +59,7 @@ class Served:
     Attributes:
         services: What the application gave.
         offers: SS_OFFERS_*: what plugins find.
+        methods: What is called for what is asked, for the core's `serve`.
     """
 
     def __init__(self, services: Services) -> None:
@@ -53,7 +70,7 @@ class Served:
             | (services.peers is not None) * lib.SS_OFFERS_PEERS
             | (services.identity is not None) * lib.SS_OFFERS_IDENTITY
         )
-        self._methods = _methods_of(services)
+        self.methods = _methods_of(services)
         self._loop = services.loop
         if self._loop is None:
             with contextlib.suppress(RuntimeError):
@@ -61,40 +78,37 @@ class Served:
         self._own: OwnLoop | None = None
         self._lock = threading.Lock()
 
-    def answer(self, asked: ss_asked, timeout: float) -> bytes:
-        """Call the service that a plugin wants, and return its answer.
+    def method_of(self, what: int, number: int) -> Method:
+        """Return what was called for what was asked."""
+        return self.methods[_key(what, number)]
+
+    def finish(self, method: Method, result: object, timeout: float) -> bytes:
+        """Return the answer that a method gave which the core has not sent.
 
         Args:
-            asked: What it wants.
+            method: The method.
+            result: What it has returned.
             timeout: The longest wait for a coroutine, in seconds.
 
         Raises:
             ServiceFailed: There is no good answer.
+            BaseException: What the coroutine raised; see `failure_of`.
         """
-        name, method, check = self._find(asked)
-        try:
-            result = method(*_arguments(asked))
-            if not isinstance(result, _PLAIN) and inspect.isawaitable(result):
-                result = finish(result, self._serving_loop(), timeout)
-        except TimeoutError as error:
-            late = f"{name} took longer than {timeout:.3g} seconds"
-            raise ServiceFailed(lib.SLIPSTREAM_TIMEOUT, late, error) from error
-        except LookupError as error:
-            status = lib.SLIPSTREAM_FAILED
-            if asked.what == lib.SS_ASKS_SEND:
-                status = lib.SLIPSTREAM_NOT_FOUND
-            raise ServiceFailed(status, f"{name} raised", error) from error
-        except BaseException as error:
-            raise ServiceFailed(lib.SLIPSTREAM_FAILED, f"{name} raised", error) from error
-        return check(name, result)
+        if inspect.isawaitable(result):
+            result = finish(result, self._serving_loop(), timeout)
+        return _checked(method, result)
 
-    def _find(self, asked: ss_asked) -> Method:
-        """Return the method that is meant."""
-        number = asked.number if asked.what in _BY_NUMBER else 0
-        method = self._methods.get((asked.what, number))
-        if method is None:
-            raise ServiceFailed(lib.SLIPSTREAM_UNSUPPORTED, "the application has no such service")
-        return method
+    def failure_of(self, method: Method, error: BaseException, timeout: float) -> ServiceFailed:
+        """Return what becomes of a call of a method that has raised."""
+        if isinstance(error, ServiceFailed):
+            return error
+        if isinstance(error, TimeoutError):
+            late = f"{method.name} took longer than {timeout:.3g} seconds"
+            return ServiceFailed(lib.SLIPSTREAM_TIMEOUT, late, error)
+        status = lib.SLIPSTREAM_FAILED
+        if isinstance(error, LookupError) and not method.most:  # of a message: no such peer
+            status = lib.SLIPSTREAM_NOT_FOUND
+        return ServiceFailed(status, f"{method.name} raised", error)
 
     def _serving_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is not None:
@@ -111,37 +125,39 @@ class Served:
                 self._own.close()
 
 
-def _methods_of(services: Services) -> dict[tuple[int, int], Method]:
+def _key(what: int, number: int) -> int:
+    return what << 32 | number
+
+
+def _methods_of(services: Services) -> dict[int, Method]:
     """Return what is called for what is asked."""
-    found: dict[tuple[int, int], Method] = {}
+    found: dict[int, Method] = {}
+
+    def add(what: int, number: int, method: Method) -> None:
+        found[_key(what, number)] = method
+
+    most, nothing, no_peer = lib.SS_QUESTION_MAX, lib.SLIPSTREAM_FAILED, lib.SLIPSTREAM_NOT_FOUND
     if (control := services.control) is not None:
-        for how, called, method in (
+        for how, name, call in (
             (lib.SLIPSTREAM_PEER_DIRECT, "send_direct", control.send_direct),
             (lib.SLIPSTREAM_PEER_ROUTED, "send_routed", control.send_routed),
         ):
-            found[lib.SS_ASKS_SEND, how] = called, method, _nothing
+            add(lib.SS_ASKS_SEND, how, Method(call, 1, 0, lib.SLIPSTREAM_OK, name))
     if (peers := services.peers) is not None:
-        key, name = lib.SLIPSTREAM_PEER_PUBLIC_KEY, lib.SLIPSTREAM_PEER_NAME
-        found[lib.SS_ASKS_LOOKUP, key] = "peers.public_key", peers.public_key, _found
-        found[lib.SS_ASKS_LOOKUP, name] = "peers.name", peers.name, _found
-        found[lib.SS_ASKS_PEER_AT, 0] = "peers.peer_at", peers.peer_at, _peer
+        for field, name, look_up in (
+            (lib.SLIPSTREAM_PEER_PUBLIC_KEY, "peers.public_key", peers.public_key),
+            (lib.SLIPSTREAM_PEER_NAME, "peers.name", peers.name),
+        ):
+            add(lib.SS_ASKS_LOOKUP, field, Method(look_up, 0, most, no_peer, name, text=True))
+        peer_at = Method(peers.peer_at, 1, lib.SS_PEER_MAX, no_peer, "peers.peer_at")
+        add(lib.SS_ASKS_PEER_AT, 0, peer_at)
     if (identity := services.identity) is not None:
-        found[lib.SS_ASKS_PUBLIC_KEY, 0] = "identity.public_key", identity.public_key, _bytes_of
-        found[lib.SS_ASKS_SIGN, 0] = "identity.sign", identity.sign, _signature
-        found[lib.SS_ASKS_OPEN, 0] = "identity.open", identity.open, _opened
+        size, malformed = lib.SLIPSTREAM_SIGNATURE_LEN, lib.SLIPSTREAM_MALFORMED
+        public_key = Method(identity.public_key, 0, most, nothing, "identity.public_key")
+        add(lib.SS_ASKS_PUBLIC_KEY, 0, public_key)
+        add(lib.SS_ASKS_SIGN, 0, Method(identity.sign, size, size, nothing, "identity.sign"))
+        add(lib.SS_ASKS_OPEN, 0, Method(identity.open, 0, most, malformed, "identity.open"))
     return found
-
-
-def _arguments(asked: ss_asked) -> tuple[object, ...]:
-    what = asked.what
-    if what == lib.SS_ASKS_PEER_AT:
-        return (asked.number,)
-    if what == lib.SS_ASKS_PUBLIC_KEY:
-        return ()
-    first = _bytes(asked.first, asked.first_len)
-    if what != lib.SS_ASKS_SEND:
-        return (first,)
-    return first, _bytes(asked.name, asked.name_len), _bytes(asked.body, asked.body_len)
 
 
 class OwnLoop:
@@ -208,55 +224,30 @@ async def _as_coroutine(result: Awaitable[object]) -> object:
 # ---- What an answer must be ----------------------------------------------------------------------
 
 
-def _bytes(data: Pointer[uint8_t], size: int) -> bytes:
-    return bytes(ffi.buffer(data, size)) if size else b""
-
-
-def _rubbish(name: str, expected: str, result: object) -> ServiceFailed:
-    if isinstance(result, bytes | str):
-        found = f"{len(result)} of them" if isinstance(result, bytes) else "text"
-    else:
-        found = type(result).__name__
-    text = f"{name} returned {found}, and has to return {expected}"
-    return ServiceFailed(lib.SLIPSTREAM_FAILED, text)
-
-
-def _nothing(name: str, result: object) -> bytes:
-    if result is not None:
-        raise _rubbish(name, "None", result)
-    return b""
-
-
-def _bytes_of(name: str, result: object) -> bytes:
+def _checked(method: Method, result: object) -> bytes:
+    if result is None and method.none != lib.SLIPSTREAM_FAILED:
+        if method.none == lib.SLIPSTREAM_OK:
+            return b""
+        raise ServiceFailed(method.none, "")
+    if method.text and isinstance(result, str):
+        result = result.encode()
     if not isinstance(result, bytes | bytearray | memoryview):
-        raise _rubbish(name, "bytes", result)
+        raise _rubbish(method, result)
     made = bytes(result)
-    if len(made) > lib.SS_QUESTION_MAX:
-        raise _rubbish(name, f"at most {lib.SS_QUESTION_MAX} bytes", made)
+    if not method.least <= len(made) <= method.most:
+        raise _rubbish(method, made)
     return made
 
 
-def _found(name: str, result: object) -> bytes:
-    if result is None:
-        raise ServiceFailed(lib.SLIPSTREAM_NOT_FOUND, "")
-    return _bytes_of(name, result.encode() if isinstance(result, str) else result)
-
-
-def _peer(name: str, result: object) -> bytes:
-    made = b"" if isinstance(result, str) else _found(name, result)
-    if not 0 < len(made) <= lib.SS_PEER_MAX:
-        raise _rubbish(name, f"1 to {lib.SS_PEER_MAX} bytes", result)
-    return made
-
-
-def _signature(name: str, result: object) -> bytes:
-    made = _bytes_of(name, result)
-    if len(made) != lib.SLIPSTREAM_SIGNATURE_LEN:
-        raise _rubbish(name, f"{lib.SLIPSTREAM_SIGNATURE_LEN} bytes", made)
-    return made
-
-
-def _opened(name: str, result: object) -> bytes:
-    if result is None:
-        raise ServiceFailed(lib.SLIPSTREAM_MALFORMED, "")
-    return _bytes_of(name, result)
+def _rubbish(method: Method, result: object) -> ServiceFailed:
+    if isinstance(result, bytes):
+        found = counted(len(result), "byte", "bytes")
+    else:
+        found = "text" if isinstance(result, str) else type(result).__name__
+    expected = f"{method.least} to {method.most} bytes"
+    if method.most < method.least:
+        expected = "None"
+    elif method.most == method.least:
+        expected = counted(method.least, "byte", "bytes")
+    text = f"{method.name} returned {found}, and has to return {expected}"
+    return ServiceFailed(lib.SLIPSTREAM_FAILED, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from slipstream.streams import EventFile
@@ -360,6 +362,13 @@ def test_a_file_in_a_loop_goes_on_where_it_was(tmp_path: Path, examples: Path) -
         with Daemon(tmp_path, *options) as daemon:
             daemon.ready()
             until(lambda: count()[0] > before + 3000, "three passes")  # noqa: B023
+            transport = httpx.HTTPTransport(uds=str(tmp_path / "data" / "admin.sock"))
+            with httpx.Client(transport=transport, base_url="http://daemon") as client:
+                metrics = client.get("/metrics").text
+            repeated = re.search(
+                r"^slipstream_source_repeated_events_total (\d+)", metrics, re.MULTILINE
+            )
+            assert int(repeated[1]) < 2000  # not all that was sent before, a pass at most
             assert daemon.end() == 0
         events, last = count()
         assert events == last  # without a hole, and nothing twice

@@ -72,17 +72,20 @@ static int answer(ss_desk *desk, ss_asked *asked, PyObject *row, PyObject *resul
     return 0;
 }
 
-static PyObject *serve(ss_desk *desk, ss_asked *asked, PyObject *const *args) {
+/* What the method has returned, NULL if something has raised. */
+static PyObject *serve(ss_desk *desk, ss_asked *asked, PyObject *const *args, int32_t *status) {
     PyObject *row = find(args[METHODS], asked);
-    if (row == NULL)
+    PyObject *begun = NULL;
+    if (row == NULL || (asked->is_last && (begun = PyObject_CallNoArgs(args[BEGIN])) == NULL))
         return NULL;
-    if (asked->is_last) {
-        PyObject *begun = PyObject_CallNoArgs(args[BEGIN]);
-        if (begun == NULL)
-            return NULL;
-        Py_DECREF(begun);
-    }
+    Py_XDECREF(begun);
     PyObject *result = call(PyTuple_GetItem(row, CALL), asked);
+    if (ss_desk_is_foreign(desk)) { /* the method has forked: here comes back the child */
+        PyErr_Clear();
+        Py_XDECREF(result);
+        *status = SLIPSTREAM_WRONG_STATE;
+        return Py_NewRef(Py_None);
+    }
     if (result != NULL && answer(desk, asked, row, result) != 0) {
         Py_DECREF(result);
         return NULL;
@@ -102,6 +105,7 @@ PyObject *ss_door_serve(PyObject *module, PyObject *const *args, Py_ssize_t coun
     int32_t status;
     Py_BEGIN_ALLOW_THREADS status = ss_desk_take(desk, ms, asked);
     Py_END_ALLOW_THREADS
-    PyObject *result = status == SLIPSTREAM_OK ? serve(desk, asked, args) : Py_NewRef(Py_None);
+    PyObject *result = status == SLIPSTREAM_OK ? serve(desk, asked, args, &status)
+                                              : Py_NewRef(Py_None);
     return result == NULL ? NULL : Py_BuildValue("(iN)", (int)status, result);
 }

@@ -286,7 +286,8 @@ def serve(
         begin: Called before the method if no other thread waits for what is wanted.
 
     Returns:
-        The status of ss_desk_take, and what the method has returned.
+        The status of ss_desk_take, and what the method has returned. WRONG_STATE also in the
+        child of a method that has forked: it must not serve.
     """
 
 def park(error: BaseException, /) -> None:

@@ -14,6 +14,7 @@ import pytest
 from slipstream import PluginManager, Services
 from support.calling import SEED, Calling, Directory, Key, Sender, until
 from support.logs import capture_logs
+from support.process_tools import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIBBLES = ("-DSCRIBBLE", "-D_GNU_SOURCE", f"-iquote{ROOT / 'native'}")
@@ -170,3 +171,43 @@ def test_the_seed_is_in_no_workers_memory(made: Make) -> None:
     memory = list(memory_of(pid))
     assert any(signed in piece for piece in memory)  # the search finds what is there
     assert not any(SEED in piece for piece in memory)
+
+
+FORKING = """
+    import os, sys
+    from pathlib import Path
+
+    from slipstream import PluginManager, Services
+    from support.calling import Calling
+
+    library, folder, mode = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    parent, children = os.getpid(), []
+
+    class Forking:
+        def public_key(self, peer):
+            if peer == b"fork" and (child := os.fork()):
+                children.append(child)
+            return str(os.getpid()).encode()
+
+        name = peer_at = public_key
+
+    with PluginManager(services=Services(peers=Forking())) as manager:
+        caller = Calling(lambda *_, **__: library, folder, manager, mode)
+        for peer in ("fork", *["bob"] * 50, "fork", *["bob"] * 50):
+            line = caller.do(f"lookup {peer} 1 100")
+            assert line.data == str(parent).encode(), (peer, line, parent)
+    for child in children:
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.no_asan
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+def test_a_service_that_forks_and_whose_child_comes_back(
+    compile_plugin, tmp_path: Path, mode: str
+) -> None:
+    """The child is a copy of the thread that serves; it must not serve."""
+    library = compile_plugin("caller.c", "-pthread", name="caller")
+    done = run_python(FORKING, library, tmp_path, mode, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "0"]

@@ -126,9 +126,12 @@ class Desk(Handle["ss_desk"]):
                     time.sleep(0.1)
                 self._tell_late()
         finally:
-            with self._guard:
-                self._threads.discard(me)
-                del self._in_hand[me]
+            if (
+                not self.is_foreign
+            ):  # in the child of a service that has forked the lock may be held
+                with self._guard:
+                    self._threads.discard(me)
+                    del self._in_hand[me]
 
     def _busy(self) -> list[tuple[threading.Thread, ss_asked]]:
         """Return which threads have a call in hand, and which."""

@@ -126,9 +126,7 @@ class Desk(Handle["ss_desk"]):
                     time.sleep(0.1)
                 self._tell_late()
         finally:
-            if (
-                not self.is_foreign
-            ):  # in the child of a service that has forked the lock may be held
+            if not self.is_foreign:  # where a service has forked, the lock may be held for ever
                 with self._guard:
                     self._threads.discard(me)
                     del self._in_hand[me]

@@ -223,20 +223,14 @@ def ratios(figures: dict[str, float]) -> list[tuple[str, float, str]]:
             figures["wake_us_p50"] - 0.75 * figures["futex_round_trip_us"],
             "at most 10",
         ),
-        (
-            "send p50, futex round trips",
-            figures["send_us_p50"] / figures["futex_round_trip_us"],
-            "at most 2",
-        ),
-        (
-            "look-up p50, futex round trips",
-            figures["lookup_us_p50"] / figures["futex_round_trip_us"],
-            "at most 6",
-        ),
-        (
-            "look-up p50, round trips to a thread of Python",
-            figures["lookup_us_p50"] / figures["python_round_trip_us"],
-            "at most 2",
+        *(
+            (
+                f"{call} p50, futex round trips, {place}",
+                figures[f"{call}_us_{place}"] / figures[f"futex_us_{place}"],
+                f"at most {most}",
+            )
+            for call, most in (("send", 2), ("lookup", 6))
+            for place in delivery.PLACES
         ),
         ("socket / process", figures["unix_socket_ns"] / figures["process_ns"], "at least 30"),
         ("restart, ms", figures["restart_ms_idle"], "at most 5"),

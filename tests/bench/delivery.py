@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -15,10 +17,11 @@ from slipstream import MappingUpdate, Meta, PluginManager, Services, frames
 
 EVENT_BYTES = 128
 RUN = 1000
-GAP_S = 0.002
+GAP_S, CALLS = 0.002, 100
 FANOUT, FANOUT_CALLS = (1, 4, 16, 64), 500
 SIZES, SIZES_BYTES = (1024, 4096, 16384, 65536, 262144, 1048576), 64 * 1024 * 1024
 MODES = ("thread", "process")
+PLACES = ("together", "apart")  # host and worker on one processor, or on two
 RECORD = struct.Struct("<qqq")
 
 
@@ -143,18 +146,43 @@ class Network:
         """Send nothing."""
 
 
-def call_us(probe: Path, folder: Path, what: bytes, rounds: int) -> float:
-    """The median time of a call of the application ("send" or "look"), after an idle gap."""
+@contextmanager
+def kept_on(processor: int) -> Iterator[None]:
+    """Keep this thread, and those that it starts, on one processor."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def futex_us(floor: ModuleType, here: int, there: int) -> float:
+    """The median of a round trip over a futex between processes on these processors."""
+    with kept_on(here):
+        return statistics.median(floor.futex(100, int(GAP_S * 1e6), there)) / 1000
+
+
+def call_us(probe: Path, folder: Path, what: bytes, here: int, there: int) -> float:
+    """The median time of a call of the application ("send" or "look"), after an idle gap.
+
+    The host is on the one processor, the worker on the other: where they are is up to the system
+    otherwise, and decides about more than all that is done for a call.
+    """
     file = folder / what.decode()
     file.unlink(missing_ok=True)
     network = Network()
     services = Services(peers=network, control=network)
-    with PluginManager(
-        "process", insecure_paths=True, log_level="error", services=services
-    ) as manager:
+    with (
+        kept_on(here),
+        PluginManager(
+            "process", insecure_paths=True, log_level="error", services=services
+        ) as manager,
+    ):
         config = {"libpath": str(probe), "file": str(file), "grants": ["send", "peers"]}
-        manager.load_plugin(config)
-        for _ in range(rounds):
+        for thread in Path(f"/proc/{manager.load_plugin(config).pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {there})
+        for _ in range(CALLS):
             time.sleep(GAP_S)
             manager.block(what, 1)
         manager.flush(10)
@@ -260,6 +288,13 @@ def measure(
         woken.extend(found)
         return statistics.median(found)
 
+    processors = sorted(os.sched_getaffinity(0))
+    calls: dict[str, Callable[[], float]] = {}
+    for place, there in zip(PLACES, (processors[0], processors[-1]), strict=True):
+        at = processors[0], there
+        calls[f"futex_us_{place}"] = partial(futex_us, floor, *at)
+        calls[f"send_us_{place}"] = partial(call_us, probe, folder, b"send", *at)
+        calls[f"lookup_us_{place}"] = partial(call_us, probe, folder, b"look", *at)
     found = in_one_state(
         floor,
         {
@@ -268,13 +303,9 @@ def measure(
             "thread_ns": lambda: stream_ns(noop, "thread", 4000),
             "wake_us_p50": wake,
             "futex_round_trip_us": lambda: (
-                statistics.median(floor.futex(100, int(GAP_S * 1e6))) / 1000
+                statistics.median(floor.futex(100, int(GAP_S * 1e6), -1)) / 1000
             ),
-            "python_round_trip_us": lambda: (
-                statistics.median(floor.served(100, int(GAP_S * 1e6), Network().name)) / 1000
-            ),
-            "send_us_p50": lambda: call_us(probe, folder, b"send", 100),
-            "lookup_us_p50": lambda: call_us(probe, folder, b"look", 100),
+            **calls,
             "unix_socket_ns": lambda: floor.socket_writes(100_000, EVENT_BYTES),
         },
     )

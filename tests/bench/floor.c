@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <slipstream.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,17 +81,24 @@ static double round_trip(_Atomic uint32_t *word, int gap_us) {
     return since(&start);
 }
 
-/* futex(rounds, gap_us): nanoseconds of each round trip between two processes over a shared
- * futex, after so long an idle gap. */
+/* futex(rounds, gap_us, processor): nanoseconds of each round trip between two processes over a
+ * shared futex, after so long an idle gap. The other process is kept on a processor, if it is not
+ * negative. */
 static PyObject *futex(PyObject *module, PyObject *args) {
     int rounds;
     int gap_us;
+    int processor;
     (void)module;
-    if (!PyArg_ParseTuple(args, "ii", &rounds, &gap_us))
+    if (!PyArg_ParseTuple(args, "iii", &rounds, &gap_us, &processor))
         return NULL;
     _Atomic uint32_t *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const pid_t child = fork();
     if (child == 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(processor < 0 ? 0 : processor, &set);
+        if (processor >= 0)
+            sched_setaffinity(0, sizeof set, &set);
         for (int i = 0; i < rounds; i++)
             turn(word, 1, 0);
         _exit(0);
@@ -100,41 +108,6 @@ static PyObject *futex(PyObject *module, PyObject *args) {
         PyList_SetItem(list, i, PyFloat_FromDouble(round_trip(word, gap_us)));
     waitpid(child, NULL, 0);
     munmap((void *)(uintptr_t)word, 4096);
-    return list;
-}
-
-/* served(rounds, gap_us, function): as futex, but the other side is a thread of Python, which calls
- * the function before it answers: what a call of the application takes at least. */
-static PyObject *served(PyObject *module, PyObject *args) {
-    int rounds;
-    int gap_us;
-    PyObject *function;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "iiO", &rounds, &gap_us, &function))
-        return NULL;
-    const size_t size = 4096 + (size_t)rounds * sizeof(double);
-    void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    _Atomic uint32_t *word = shared;
-    double *found = (double *)((char *)shared + 4096);
-    const pid_t child = fork();
-    if (child == 0) {
-        for (int i = 0; i < rounds; i++)
-            found[i] = round_trip(word, gap_us);
-        _exit(0);
-    }
-    PyObject *list = PyList_New(rounds);
-    for (int i = 0; i < rounds; i++) {
-        Py_BEGIN_ALLOW_THREADS
-        while (*word != 1)
-            syscall(SYS_futex, word, FUTEX_WAIT, 0, NULL, NULL, 0);
-        Py_END_ALLOW_THREADS
-        Py_XDECREF(PyObject_CallFunction(function, "y", "peer"));
-        turn(word, 1, 0);
-    }
-    waitpid(child, NULL, 0);
-    for (int i = 0; i < rounds; i++)
-        PyList_SetItem(list, i, PyFloat_FromDouble(found[i]));
-    munmap(shared, size);
     return list;
 }
 
@@ -222,7 +195,6 @@ static PyObject *socket_writes(PyObject *module, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"futex", futex, METH_VARARGS, NULL},
-    {"served", served, METH_VARARGS, NULL},
     {"ping_pong", ping_pong, METH_VARARGS, NULL},
     {"socket_writes", socket_writes, METH_VARARGS, NULL},
     {"empty", (PyCFunction)(void (*)(void))empty, METH_FASTCALL, NULL},

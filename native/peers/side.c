@@ -126,8 +126,10 @@ int32_t ss_side_take_question(ss_side *side, ss_asked *out) {
     int32_t status = SLIPSTREAM_NOT_FOUND;
     if ((side->map->terms.offers & (SS_OFFERS_PEERS | SS_OFFERS_IDENTITY)) == 0)
         return status; /* it has no room for any */
-    for (uint32_t i = 0; i < SS_CALLS_AT_ONCE && status == SLIPSTREAM_NOT_FOUND; i++)
-        status = take_at(side, i, out);
+    for (uint32_t i = 0; i < SS_CALLS_AT_ONCE && status == SLIPSTREAM_NOT_FOUND; i++) {
+        status = take_at(side, side->turn, out);
+        side->turn = (side->turn + 1) % SS_CALLS_AT_ONCE;
+    }
     return status;
 }
 

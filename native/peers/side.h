@@ -37,6 +37,7 @@ typedef struct ss_side {
     uint64_t taken; /* as the hatch has it, which is not believed */
     uint64_t taken_count;
     uint32_t questions[SS_CALLS_AT_ONCE]; /* the last that was taken at each place */
+    uint32_t turn; /* whose place is looked at first: who asks at once again comes last */
     uint32_t sleepers;
     uint32_t log_id;
     bool left;   /* its instance has ended */

@@ -197,6 +197,30 @@ static void wrong_questions(void) {
     ss_desk_free(desk);
 }
 
+static void ask_at(const ss_caller *caller, uint32_t place, uint32_t number) {
+    atomic_store(&caller->map->hatch->calls[place].what, SS_ASKS_OPEN);
+    atomic_store(&caller->map->hatch->calls[place].asked, number);
+}
+
+/* Who asks again as soon as it has its answer keeps nobody else waiting. */
+static void take_turns(void) {
+    ss_desk *desk = ss_desk_new(log_queue);
+    ss_asked asked;
+    uint64_t side;
+    ss_caller *caller = ss_desk_caller(desk, &all, 1, &side);
+    for (uint32_t place = 0; place < SS_CALLS_AT_ONCE; place++)
+        ask_at(caller, place, 1);
+    for (uint32_t i = 0; i < 3 * SS_CALLS_AT_ONCE; i++) {
+        REQUIRE(ss_desk_take(desk, 0, &asked) == SLIPSTREAM_OK);
+        REQUIRE(asked.place == i % SS_CALLS_AT_ONCE);
+        REQUIRE(ss_desk_answer(desk, &asked, SLIPSTREAM_OK, NULL, 0));
+        ask_at(caller, asked.place, (uint32_t)asked.serial + 1);
+    }
+    ss_desk_leave(desk, side);
+    ss_caller_free(caller);
+    ss_desk_free(desk);
+}
+
 /* An answer that is larger than its place, and one for a buffer that is too small. */
 static void *answering(void *argument) {
     ss_desk *desk = argument;
@@ -305,6 +329,7 @@ int main(int argc, char **argv) {
     pass_through();
     late_answers();
     wrong_questions();
+    take_turns();
     large_answers();
     hostile_hosts(rounds);
     printf("%d questions answered by a hostile host\n", rounds * 10);

@@ -40,6 +40,7 @@ _SLICE = 0.002  # seconds between two looks at them
 _SHARE, _SHARE_OF_FLOOD = 0.5, 0.1
 _FLOOD = 20  # calls that were told so for each one that was served
 _BURST = 0.02  # seconds for which it may be served in one go
+_DEBT = 0.001  # seconds that may be owed: who sleeps has to wait for Python's lock afterwards
 
 
 class Desk(Handle["ss_desk"]):
@@ -286,7 +287,7 @@ class _Budget:
             owed, share = -self._left, self._share
             if now - self._looked > _BURST:
                 self._judge(now)
-        if owed > 0:
+        if owed > _DEBT:
             time.sleep(min(owed / share, 10 * _BURST))
 
     def _judge(self, now: float) -> None:

@@ -131,6 +131,7 @@ class Desk(Handle["ss_desk"]):
                 with self._guard:
                     self._threads.discard(me)
                     del self._in_hand[me]
+                    self._late.pop(me, None)
 
     def _busy(self) -> list[tuple[threading.Thread, ss_asked]]:
         """Return which threads have a call in hand, and which."""

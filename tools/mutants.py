@@ -71,6 +71,7 @@ TESTS = {
     "native/peers": f"delivery/test_peers.py delivery/test_peers_process.py {_NATIVE}",
     "native/check": "check/test_trial.py check/test_checker_as_host.py check/test_strangers.py "
     "check/test_fuzz.py rogues/test_blame.py rogues/test_rogues.py",
+    "native/python/serve.c": "delivery/test_peers.py delivery/test_peers_process.py",
     "native/python": "native/test_door.py test_events.py delivery/test_inline.py",
     "src/slipstream/aleo": "aleo",
     "src/slipstream/cli/_signals.py": "cli/test_cli_run.py cli/test_cli_mistakes.py",

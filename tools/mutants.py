@@ -55,7 +55,7 @@ TESTS = {
     "native/base": f"{_DELIVERY} test_logs.py delivery/test_secrets.py {_NATIVE}",
     "native/platform/linux/trial.c": "cli/test_cli_doctor.py delivery/test_failing_calls.py",
     "native/platform": f"{_DELIVERY} delivery/test_failing_calls.py {_NATIVE}",
-    "native/frame/lines.c": "streams",
+    "native/frame/lines.c": "streams/test_runs.py streams",
     "native/frame": f"abi/test_abi_frames.py delivery/test_dead_letters.py native/test_door.py "
     f"{_NATIVE}",
     "native/library": _LIBRARY,
@@ -129,6 +129,7 @@ ROGUES = {
     "native/check/memory.c": "events",
     "native/check/mutate.c": "hostile",
     "native/check/peers.c": "peers",
+    "native/check/state.c": "hygiene",
     "native/check/threads.c": "threads",
     "native/check": "lifecycle",
     "src/slipstream/check/samples.py": "events",

@@ -188,6 +188,8 @@ static const char *advice(const char *missing, int error) {
         return "that file has to be executable, on a filesystem that is not mounted noexec";
     if (strcmp(missing, WORKER) == 0 && error == ENOENT)
         return "install slipstream again: that file is missing, or the loader that it names";
+    if (strcmp(missing, WORKER) == 0 && error == ENOEXEC)
+        return "install slipstream again: that file is no program for this system";
     if (error == EPERM || error == EACCES || error == ENOSYS || error == EINVAL)
         return "the kernel, or a sandbox around this process (seccomp), refuses what mode process "
                "needs: allow it there, or use mode: 'thread'; `slipstream doctor` tests all of it";

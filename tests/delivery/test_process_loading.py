@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 
 import pytest
@@ -14,7 +15,9 @@ from slipstream import (
     PluginStartError,
     PluginState,
     Refusal,
+    SlipstreamError,
 )
+from slipstream.delivery import supervisor
 from support.hostile_libraries import COMPILED
 from support.logs import capture_logs
 from support.oracle import LOADED, Oracle
@@ -182,3 +185,33 @@ def test_what_a_plugin_prints_before_it_aborts_is_in_the_error(compile_plugin, t
         manager.load_plugin(config)
     (report,) = (tmp_path / "data" / "aborts").glob("crash-*.json")
     assert caught.value.hint == f"see its crash report {report}, and run it in a debugger"
+
+
+@pytest.mark.parametrize(
+    ("kind", "next_step"),
+    [
+        ("not-executable", "that file has to be executable"),
+        ("foreign-loader", "that file is missing, or the loader that it names"),
+        ("no-program", "that file is no program for this system"),
+        ("missing", "install slipstream again; process mode needs it"),
+    ],
+)
+def test_a_worker_that_does_not_start_says_why(
+    manager, compile_plugin, tmp_path, monkeypatch, kind, next_step
+) -> None:
+    program = tmp_path / "slipstream-worker"
+    shutil.copy(supervisor.PROGRAM, program)
+    if kind == "not-executable":
+        program.chmod(0o644)
+    elif kind == "foreign-loader":
+        program.write_text("#!/nowhere/loader\n")
+    elif kind == "no-program":
+        program.write_bytes(b"\x7fELF of another kind")
+    else:
+        program.unlink()
+    monkeypatch.setattr(supervisor, "PROGRAM", program)
+    library = compile_plugin("talker.c", name="talker")
+    with pytest.raises(SlipstreamError, match="slipstream-worker") as refused:
+        manager.load_plugin({"libpath": str(library), "mode": "process"})
+    assert next_step in refused.value.hint
+    assert not manager.plugins

@@ -8,7 +8,6 @@ enum { SHARED_SLEEP_MS = 5 }; /* while two hatches are open: only one bell can b
 
 struct ss_desk {
     ss_log_queue *log;
-    uint32_t process;
     _Atomic uint32_t references;
     ss_lock lock;
     ss_side *sides; /* the newest first */
@@ -30,14 +29,9 @@ ss_desk *ss_desk_new(ss_log_queue *log) {
     if (desk == NULL)
         return NULL;
     desk->log = log;
-    desk->process = ss_os_process();
     atomic_store(&desk->references, 1);
     ss_log_queue_retain(log);
     return desk;
-}
-
-bool ss_desk_is_foreign(const ss_desk *desk) {
-    return desk->process != ss_os_process();
 }
 
 void ss_desk_retain(ss_desk *desk) {

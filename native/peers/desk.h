@@ -54,9 +54,6 @@ void ss_desk_leave(ss_desk *desk, uint64_t side);
 /* cdef:end */
 
 void ss_desk_retain(ss_desk *desk);
-/* Does it belong to the process that has forked this one? Then nothing is to be done with it: its
- * hatches are the parent's, and who held its lock is not here. */
-bool ss_desk_is_foreign(const ss_desk *desk);
 /* A hatch for a worker, which gets the descriptor; the caller closes it. Its number, not 0; 0 with
  * errno set when it cannot be had. */
 uint64_t ss_desk_open(ss_desk *desk, const ss_terms *terms, uint32_t log_id, int *fd);

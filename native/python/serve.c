@@ -1,8 +1,8 @@
 /* serve: what a plugin asks, answered by a method of Python's.
  *
- * The plugin waits meanwhile, and mostly nothing of all this has run for a while. So between what it
- * asks and its answer stands no line of Python but the method's own; and the interpreter lock is not
- * let go of in between, for who lets go of it may have to wait for it. */
+ * The plugin waits meanwhile, and mostly nothing of all this has run for a while. So few lines of
+ * Python beside the method's own stand between what it asks and its answer; and the interpreter lock
+ * is not let go of in between, for who lets go of it may have to wait for it. */
 #include "python/serve.h"
 
 #include "peers/desk.h"
@@ -11,7 +11,7 @@
 
 /* The places in a row of `methods`, and in `args`; see services.py and _core.pyi. */
 enum { CALL, LEAST, MOST, NONE };
-enum { DESK, ASKED, MS, METHODS, BEGIN, COUNT };
+enum { DESK, ASKED, METHODS, BEGIN, COUNT };
 
 /* Borrowed. */
 static PyObject *find(PyObject *methods, const ss_asked *asked) {
@@ -72,40 +72,23 @@ static int answer(ss_desk *desk, ss_asked *asked, PyObject *row, PyObject *resul
     return 0;
 }
 
-/* What the method has returned, NULL if something has raised. */
-static PyObject *serve(ss_desk *desk, ss_asked *asked, PyObject *const *args, int32_t *status) {
-    PyObject *row = find(args[METHODS], asked);
-    PyObject *begun = NULL;
-    if (row == NULL || (asked->is_last && (begun = PyObject_CallNoArgs(args[BEGIN])) == NULL))
-        return NULL;
-    Py_XDECREF(begun);
-    PyObject *result = call(PyTuple_GetItem(row, CALL), asked);
-    if (ss_desk_is_foreign(desk)) { /* the method has forked: here comes back the child */
-        PyErr_Clear();
-        Py_XDECREF(result);
-        *status = SLIPSTREAM_WRONG_STATE;
-        return Py_NewRef(Py_None);
-    }
-    if (result != NULL && answer(desk, asked, row, result) != 0) {
-        Py_DECREF(result);
-        return NULL;
-    }
-    return result;
-}
-
 PyObject *ss_door_serve(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    uint32_t ms;
     (void)module;
     if (count != COUNT)
         return ss_door_fail_count("serve", SS_ARGUMENTS_serve, count);
     ss_desk *desk = PyLong_AsVoidPtr(args[DESK]);
     ss_asked *asked = PyLong_AsVoidPtr(args[ASKED]);
-    if (desk == NULL || asked == NULL || !ss_door_u32(args[MS], &ms))
+    PyObject *row = desk == NULL || asked == NULL ? NULL : find(args[METHODS], asked);
+    PyObject *begun = NULL;
+    if (row == NULL || (asked->is_last && (begun = PyObject_CallNoArgs(args[BEGIN])) == NULL))
         return NULL;
-    int32_t status;
-    Py_BEGIN_ALLOW_THREADS status = ss_desk_take(desk, ms, asked);
-    Py_END_ALLOW_THREADS
-    PyObject *result = status == SLIPSTREAM_OK ? serve(desk, asked, args, &status)
-                                              : Py_NewRef(Py_None);
-    return result == NULL ? NULL : Py_BuildValue("(iN)", (int)status, result);
+    Py_XDECREF(begun);
+    const uint32_t process = ss_os_process();
+    PyObject *result = call(PyTuple_GetItem(row, CALL), asked);
+    ss_os_end_if_forked(process);
+    if (result != NULL && answer(desk, asked, row, result) != 0) {
+        Py_DECREF(result);
+        return NULL;
+    }
+    return result;
 }

@@ -4,7 +4,7 @@
 
 #include <Python.h>
 
-/* serve(desk, asked, ms, methods, begin): a function of the module. */
+/* serve(desk, asked, methods, begin): a function of the module. */
 PyObject *ss_door_serve(PyObject *module, PyObject *const *args, Py_ssize_t count);
 
 #endif

@@ -266,12 +266,11 @@ def set_encoder(
 def serve(
     desk: int,
     asked: int,
-    ms: int,
     methods: Mapping[int, tuple[Callable[..., object], int, int, int, str, bool]],
     begin: Callable[[], object],
     /,
-) -> tuple[int, object]:
-    """Wait for what a plugin wants, and have a method answer it.
+) -> object:
+    """Have a method answer what a plugin wants.
 
     The answer is given at once if it is plain: bytes of a length that is allowed, or None where
     that means something. Otherwise the question stays in hand: its `taken_ns` is not 0. So it does
@@ -279,15 +278,13 @@ def serve(
 
     Args:
         desk: The address of an ss_desk.
-        asked: The address of an ss_asked, which tells what was wanted.
-        ms: The longest wait, in milliseconds.
+        asked: The address of the ss_asked that ss_desk_take has filled.
         methods: Of what is asked, shifted by 32, and its number: the method; the bytes of an
             answer, at least and at most; and the status of None, FAILED if it means nothing.
         begin: Called before the method if no other thread waits for what is wanted.
 
     Returns:
-        The status of ss_desk_take, and what the method has returned. WRONG_STATE also in the
-        child of a method that has forked: it must not serve.
+        What the method has returned. Not in the child of a method that has forked: it ends.
     """
 
 def park(error: BaseException, /) -> None:

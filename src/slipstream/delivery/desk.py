@@ -118,20 +118,19 @@ class Desk(Handle["ss_desk"]):
         self._in_hand[me] = asked
         try:
             while True:
-                status = self._serve_one(pointer, asked)
-                if status == lib.SLIPSTREAM_WRONG_STATE:
+                status = lib.ss_desk_take(pointer, _LOOK_EVERY_MS, asked)
+                if status == lib.SLIPSTREAM_OK:
+                    self._serve_one(pointer, asked)
+                elif status == lib.SLIPSTREAM_WRONG_STATE or self._is_one_too_many():
                     return
-                if status == lib.SLIPSTREAM_TIMEOUT and self._is_one_too_many():
-                    return
-                if status == lib.SLIPSTREAM_NO_MEMORY:
+                elif status == lib.SLIPSTREAM_NO_MEMORY:
                     time.sleep(0.1)
                 self._tell_late()
         finally:
-            if not self.is_foreign:  # where a service has forked, the lock may be held for ever
-                with self._guard:
-                    self._threads.discard(me)
-                    del self._in_hand[me]
-                    self._late.pop(me, None)
+            with self._guard:
+                self._threads.discard(me)
+                del self._in_hand[me]
+                self._late.pop(me, None)
 
     def _busy(self) -> list[tuple[threading.Thread, ss_asked]]:
         """Return which threads have a call in hand, and which."""
@@ -145,25 +144,20 @@ class Desk(Handle["ss_desk"]):
         if len(self._busy()) >= len(self._threads):
             self._start_thread()
 
-    def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> int:
-        """Wait for what is wanted, and answer it; return the status of `ss_desk_take`."""
-        status, result, error = lib.SLIPSTREAM_OK, None, None
-        at, methods = _native.address(asked), self._served.methods
+    def _serve_one(self, pointer: ss_desk, asked: ss_asked) -> None:
+        """Answer what is wanted. The plugin waits: what can come afterwards, does."""
+        began, result, error = time.thread_time(), None, None
+        desk, it, methods = _native.address(pointer), _native.address(asked), self._served.methods
         try:
-            status, result = _native.serve(
-                _native.address(pointer), at, _LOOK_EVERY_MS, methods, self._stand_by
-            )
+            result = _native.serve(desk, it, methods, self._stand_by)
         except BaseException as raised:  # noqa: BLE001 - the plugin gets an answer all the same
             error = raised
-        if status != lib.SLIPSTREAM_OK:
-            return status
         if asked.taken_ns:
             self._answer(pointer, asked, result, error)
         if asked.late_ns > self._timeout * 1e9:
             self._say("a service came back too late", {"seconds": round(asked.late_ns / 1e9, 3)})
         if not self._ended:
-            self._spent.pay()
-        return status
+            self._spent.pay(time.thread_time() - began)
 
     def _answer(
         self, pointer: ss_desk, asked: ss_asked, result: object, error: BaseException | None
@@ -269,18 +263,21 @@ class _Budget:
 
     def __init__(self, look: Callable[[], Calls]) -> None:
         """All of it is there; `look` returns what became of the plugin's calls."""
-        self._lock, self._own = threading.Lock(), threading.local()
+        self._lock = threading.Lock()
         self._look = look
         self._left = _BURST
         self._share = _SHARE
         self._paid = time.monotonic()
         self._looked, self._retries, self._served = self._paid, 0, 0
 
-    def pay(self) -> None:
-        """Pay for what this thread has done since it paid last; waits where not enough is left."""
-        now, used = time.monotonic(), time.thread_time()
-        seconds = used - getattr(self._own, "paid", used)
-        self._own.paid = used
+    def pay(self, seconds: float) -> None:
+        """Pay for so much; waits where not enough is left.
+
+        Args:
+            seconds: Of the processor, while Python's lock was had: it costs nobody anything that
+                one waits for it, and is awakened in vain as often as others let go of it.
+        """
+        now = time.monotonic()
         with self._lock:
             self._left = min(_BURST, self._left + (now - self._paid) * self._share) - seconds
             self._paid = now

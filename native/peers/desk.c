@@ -294,6 +294,7 @@ static void sleep_in(ss_desk *desk, const bed *b) {
 int32_t ss_desk_take(ss_desk *desk, uint32_t ms, ss_asked *out) {
     const uint64_t end = ss_os_now_ns() + ms * UINT64_C(1000000);
     uint64_t now = 0;
+    bool slept = false;
     ss_lock_take(&desk->lock);
     desk->takers++;
     int32_t status = SLIPSTREAM_NOT_FOUND;
@@ -303,6 +304,7 @@ int32_t ss_desk_take(ss_desk *desk, uint32_t ms, ss_asked *out) {
         if (status == SLIPSTREAM_NOT_FOUND) {
             ss_lock_release(&desk->lock);
             sleep_in(desk, &b);
+            slept = true;
             ss_lock_take(&desk->lock);
         }
         get_up(desk, &b);
@@ -313,6 +315,10 @@ int32_t ss_desk_take(ss_desk *desk, uint32_t ms, ss_asked *out) {
     }
     const bool is_last = --desk->takers == 0;
     ss_lock_release(&desk->lock);
+    /* Who has awakened this thread by a message goes on first: nobody waits for an answer, and on
+     * the same processor the sender would wait until it was handed over. */
+    if (slept && status == SLIPSTREAM_OK && out->what == SS_ASKS_SEND)
+        ss_os_yield();
     if (status == SLIPSTREAM_OK) {
         out->taken_ns = now;
         out->is_last = is_last;

@@ -190,6 +190,8 @@ def test_a_service_that_errs_fails_the_call_alone(made: Make) -> None:
     texts = [line["event"] for line in logs]
     assert sum("peers.peer_at returned" in text for text in texts) == 3
     assert "identity.sign returned 9 bytes, and has to return 64 bytes" in texts
+    assert "peers.name returned int, and has to return bytes, 262,144 at most" in texts
+    assert "peers.peer_at returned 0 bytes, and has to return 1 to 1,024 bytes" in texts
     assert "send_direct raised" in texts
 
 

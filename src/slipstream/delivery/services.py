@@ -244,8 +244,10 @@ def _rubbish(method: Method, result: object) -> ServiceFailed:
         found = counted(len(result), "byte", "bytes")
     else:
         found = "text" if isinstance(result, str) else type(result).__name__
-    expected = f"{method.least} to {method.most} bytes"
-    if method.most < method.least:
+    expected = f"{method.least} to {counted(method.most, 'byte', 'bytes')}"
+    if not method.least:
+        expected = f"bytes, {method.most:,} at most"
+    elif method.most < method.least:
         expected = "None"
     elif method.most == method.least:
         expected = counted(method.least, "byte", "bytes")

@@ -4,19 +4,15 @@
 
 #include <string.h>
 
-static void store_u16(uint8_t *p, uint32_t value) {
-    const uint16_t word = SS_CPU_LE16((uint16_t)value);
-    memcpy(p, &word, sizeof word);
-}
-
-static void store_u32(uint8_t *p, uint32_t value) {
-    const uint32_t word = SS_CPU_LE32(value);
-    memcpy(p, &word, sizeof word);
-}
-
+/* A store for each word, not for each field: what the processor has still to write, the next lock
+ * waits for. */
 static void store_u64(uint8_t *p, uint64_t value) {
     const uint64_t word = SS_CPU_LE64(value);
     memcpy(p, &word, sizeof word);
+}
+
+static void store_pair(uint8_t *p, uint32_t first, uint32_t second) {
+    store_u64(p, first | (uint64_t)second << 32);
 }
 
 static size_t round8(size_t n) {
@@ -56,81 +52,77 @@ static size_t fixed_len(ss_shape shape) {
     return 8 + 8 * ((size_t)shape.spans + shape.numbers + shape.reserved);
 }
 
-static inline void copy_word(uint8_t *to, const uint8_t *from) {
-    uint64_t word;
-    memcpy(&word, from, sizeof word);
-    memcpy(to, &word, sizeof word);
-}
+/* Two copies of a half each, the second of which may lie over the end of the first. */
+#define COPY_ENDS(to, from, len, half)                                                             \
+    (memcpy(to, from, half), memcpy((to) + (len) - (half), (from) + (len) - (half), half))
 
 /* A span and the zeros behind it, up to a whole word. Most are short, and a call costs more than
- * they do: they go word by word, the last of which may lie over the one before. */
+ * they do. */
 static inline void put_bytes(uint8_t *to, const uint8_t *from, size_t len) {
-    enum { SHORT = 64 };
-    if (len == 0)
-        return;
-    store_u64(to + round8(len) - 8, 0);
-    if (len < 8 || len > SHORT) {
+    if (len < 8 || len > 64) {
+        if (len == 0)
+            return;
+        store_u64(to + round8(len) - 8, 0);
         memcpy(to, from, len);
         return;
     }
-    for (size_t at = 0; at < len - 8; at += 8)
-        copy_word(to + at, from + at);
-    copy_word(to + len - 8, from + len - 8);
+    store_u64(to + round8(len) - 8, 0);
+    if (len <= 16)
+        COPY_ENDS(to, from, len, 8);
+    else if (len <= 32)
+        COPY_ENDS(to, from, len, 16);
+    else
+        COPY_ENDS(to, from, len, 32);
 }
 
-/* Walks over the spans as the layout rule says; `frame` NULL only measures.
- * Returns the payload's length, 0 if it is too large. */
-static size_t lay_out(const ss_draft *draft, uint8_t *payload) {
+/* An application's own kind has one span, behind the fixed part. */
+static inline bool is_application(const ss_draft *draft) {
+    return draft->kind >= SLIPSTREAM_KIND_APP_FIRST;
+}
+
+size_t ss_frame_size(const ss_draft *draft) {
     const ss_shape shape = ss_frame_shape(draft->kind);
-    const size_t room = SLIPSTREAM_FRAME_MAX - SLIPSTREAM_FRAME_HEADER_LEN;
+    const unsigned spans = is_application(draft) ? 1 : shape.spans;
+    size_t size = SLIPSTREAM_FRAME_HEADER_LEN + fixed_len(shape);
+    for (unsigned i = 0; i < spans; i++) {
+        if (draft->spans[i].len > SLIPSTREAM_FRAME_MAX)
+            return 0;
+        size += round8(draft->spans[i].len); /* each starts at a whole word */
+    }
+    return size <= SLIPSTREAM_FRAME_MAX ? size : 0;
+}
+
+/* Writes the payload as the layout rule says; returns its length. */
+static inline size_t lay_out(const ss_draft *draft, uint8_t *payload) {
+    const ss_shape shape = ss_frame_shape(draft->kind);
     const size_t fixed = fixed_len(shape);
     size_t end = fixed;
     for (unsigned i = 0; i < shape.spans; i++) {
         const slipstream_bytes span = draft->spans[i];
-        if (span.data == NULL) {
-            if (payload != NULL)
-                store_u64(payload + 8 + 8 * i, 0);
-            continue;
-        }
-        const size_t start = round8(end);
-        if (span.len > room - start)
-            return 0;
-        if (payload != NULL) {
-            store_u32(payload + 8 + 8 * i, (uint32_t)start);
-            store_u32(payload + 12 + 8 * i, (uint32_t)span.len);
+        uint64_t where = 0;
+        if (span.data != NULL) {
+            const size_t start = round8(end);
+            where = start | (uint64_t)span.len << 32;
             put_bytes(payload + start, span.data, span.len);
+            end = start + span.len;
         }
-        end = start + span.len;
+        store_u64(payload + 8 + 8 * i, where);
     }
-    if (draft->kind >= SLIPSTREAM_KIND_APP_FIRST) {
-        if (draft->spans[0].len > room - end)
-            return 0;
-        if (payload != NULL)
-            put_bytes(payload + end, draft->spans[0].data, draft->spans[0].len);
+    if (is_application(draft)) {
+        put_bytes(payload + end, draft->spans[0].data, draft->spans[0].len);
         end += draft->spans[0].len;
     }
-    if (payload != NULL) {
-        store_u32(payload, (uint32_t)fixed);
-        store_u32(payload + 4, shape.has_word ? draft->word : 0);
-        for (unsigned i = 0; i < (unsigned)shape.numbers + shape.reserved; i++)
-            store_u64(payload + 8 + 8 * ((size_t)shape.spans + i),
-                      i < shape.numbers ? draft->numbers[i] : 0);
-    }
+    store_pair(payload, (uint32_t)fixed, shape.has_word ? draft->word : 0);
+    for (unsigned i = 0; i < (unsigned)shape.numbers + shape.reserved; i++)
+        store_u64(payload + 8 + 8 * ((size_t)shape.spans + i),
+                  i < shape.numbers ? draft->numbers[i] : 0);
     return end;
-}
-
-size_t ss_frame_size(const ss_draft *draft) {
-    const size_t payload = lay_out(draft, NULL);
-    return payload == 0 ? 0 : SLIPSTREAM_FRAME_HEADER_LEN + round8(payload);
 }
 
 void ss_frame_write(uint8_t *frame, size_t size, const ss_draft *draft) {
     const size_t payload = lay_out(draft, frame + SLIPSTREAM_FRAME_HEADER_LEN);
-    store_u32(frame, (uint32_t)size);
-    store_u16(frame + 4, SLIPSTREAM_FRAME_HEADER_LEN);
-    store_u16(frame + 6, draft->kind);
-    store_u32(frame + 8, draft->flags);
-    store_u32(frame + 12, (uint32_t)payload);
+    store_pair(frame, (uint32_t)size, SLIPSTREAM_FRAME_HEADER_LEN | draft->kind << 16);
+    store_pair(frame + 8, draft->flags, (uint32_t)payload);
     ss_frame_stamp(frame, draft->stream, draft->sequence, draft->time_ns);
     store_u64(frame + 40, draft->height);
 }

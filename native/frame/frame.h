@@ -44,14 +44,14 @@ typedef struct ss_draft {
     uint32_t flags;
     uint32_t word; /* behind fixed_len: a GAP's reasons, an encoding, how a peer was seen */
     uint32_t reserved;
-    slipstream_bytes spans[SS_MAX_SPANS]; /* data NULL: absent */
+    slipstream_bytes spans[SS_MAX_SPANS]; /* absent: NULL and 0 */
     uint64_t numbers[SS_MAX_NUMBERS];
 } ss_draft;
 
-/* A draft of which nothing is said but its kind. Numbers, which few kinds have, are left as they
- * are: a kind's own have to be set. */
+/* A draft of which nothing is said but its kind. Spans and numbers are left as they are: a kind's
+ * own have to be set. */
 static inline void ss_draft_start(ss_draft *draft, uint32_t kind) {
-    memset(draft, 0, offsetof(ss_draft, numbers));
+    memset(draft, 0, offsetof(ss_draft, spans));
     draft->kind = kind;
 }
 

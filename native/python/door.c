@@ -33,6 +33,7 @@ static PyObject *unwanted(const door *self) {
  * the encoding if it is given. */
 static inline bool take_values(PyObject *const *args, bool has_word, ss_shape shape,
                                ss_draft *draft, Py_buffer *views) {
+#pragma GCC unroll 4
     for (unsigned i = 0; i < shape.spans; i++)
         if (!ss_door_span(*args++, shape.optional >> i & 1, &draft->spans[i], &views[i]))
             return false;
@@ -65,8 +66,11 @@ static __attribute__((noinline)) bool are_usable(PyObject *const *args, bool has
     return usable;
 }
 
-static inline size_t spans_len(const ss_draft *draft) {
-    return draft->spans[0].len + draft->spans[1].len + draft->spans[2].len + draft->spans[3].len;
+static inline size_t spans_len(const ss_draft *draft, ss_shape shape) {
+    size_t len = 0;
+    for (unsigned i = 0; i < shape.spans; i++)
+        len += draft->spans[i].len;
+    return len;
 }
 
 /* Sends one event. It is compiled into each of its callers, where all of `kind` is known. */
@@ -88,7 +92,7 @@ send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t 
     int32_t status = SLIPSTREAM_OK;
     bool sent = take_values(args, count != needed, shape, &draft, views);
     if (sent) {
-        what.len = spans_len(&draft);
+        what.len = spans_len(&draft, shape);
         sent = ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind), &status);
     }
     ss_door_release(views);

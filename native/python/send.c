@@ -47,7 +47,7 @@ PyObject *ss_door_raise_parked(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-static int32_t put(ss_sequencer *sequencer, ss_outgoing *what) {
+static inline int32_t put(ss_sequencer *sequencer, ss_outgoing *what) {
     if (what->draft != NULL)
         return what->routed ? ss_sequencer_route(sequencer, what->draft)
                             : ss_sequencer_put_draft(sequencer, what->draft);
@@ -85,43 +85,54 @@ static int32_t leave(ss_sequencer *sequencer, ss_outgoing *what, int32_t status)
     return status == SLIPSTREAM_OK ? left : status;
 }
 
-static int32_t put_and_leave(ss_sequencer *sequencer, ss_outgoing *what) {
-    int32_t status =
-        ss_sequencer_is_open(sequencer) ? put(sequencer, what) : SLIPSTREAM_WRONG_STATE;
-    if (!ss_sequencer_has_more(sequencer))
-        return leave(sequencer, what, status);
+/* What is left to do may wait for a plugin. */
+static __attribute__((noinline)) int32_t leave_slowly(ss_sequencer *sequencer, ss_outgoing *what,
+                                                      int32_t status) {
     Py_BEGIN_ALLOW_THREADS ss_sequencer_may_wait(sequencer, interrupted);
     status = leave(sequencer, what, status);
     Py_END_ALLOW_THREADS
     return status;
 }
 
+static inline int32_t put_and_leave(ss_sequencer *sequencer, ss_outgoing *what) {
+    const int32_t status =
+        ss_sequencer_is_open(sequencer) ? put(sequencer, what) : SLIPSTREAM_WRONG_STATE;
+    return __builtin_expect(ss_sequencer_has_more(sequencer), 0)
+               ? leave_slowly(sequencer, what, status)
+               : leave(sequencer, what, status);
+}
+
+/* Everything but what nearly all calls are: from inside of a callback, or with a wait. */
+static __attribute__((noinline)) bool send_slowly(ss_sequencer *sequencer, ss_outgoing *what,
+                                                  int32_t *status) {
+    if (ss_sequencer_inside(sequencer)) { /* the outer call is going to raise what was parked */
+        *status = ss_sequencer_is_open(sequencer) ? put(sequencer, what) : SLIPSTREAM_WRONG_STATE;
+        return true;
+    }
+    do {
+        Py_BEGIN_ALLOW_THREADS *status = ss_sequencer_enter(sequencer, WAIT_SLICE_MS);
+        if (*status == SLIPSTREAM_OK) {
+            ss_sequencer_may_wait(sequencer, interrupted);
+            *status = leave(sequencer, what, put(sequencer, what));
+        }
+        Py_END_ALLOW_THREADS
+        if (*status == SLIPSTREAM_TIMEOUT && PyErr_CheckSignals() != 0)
+            return false;
+    } while (*status == SLIPSTREAM_TIMEOUT);
+    return !raise_parked();
+}
+
 bool ss_door_send(ss_sequencer *sequencer, ss_outgoing *what, uint64_t kinds, int32_t *status) {
     const bool keep_lock =
         (ss_sequencer_slow_kinds(sequencer) & kinds) == 0 && what->len < LARGE_RUN;
-    const bool inside = ss_sequencer_inside(sequencer);
-    if (inside) {
-        *status = ss_sequencer_is_open(sequencer) ? put(sequencer, what) : SLIPSTREAM_WRONG_STATE;
-    } else if (keep_lock && ss_sequencer_try_enter(sequencer)) {
-        *status = put_and_leave(sequencer, what);
-    } else {
-        do {
-            Py_BEGIN_ALLOW_THREADS *status = ss_sequencer_enter(sequencer, WAIT_SLICE_MS);
-            if (*status == SLIPSTREAM_OK) {
-                ss_sequencer_may_wait(sequencer, interrupted);
-                *status = leave(sequencer, what, put(sequencer, what));
-            }
-            Py_END_ALLOW_THREADS
-            if (*status == SLIPSTREAM_TIMEOUT && PyErr_CheckSignals() != 0)
-                return false;
-        } while (*status == SLIPSTREAM_TIMEOUT);
-    }
-    return inside || !raise_parked(); /* otherwise the outer call is going to raise it */
+    if (__builtin_expect(!keep_lock || ss_sequencer_inside(sequencer) ||
+                             !ss_sequencer_try_enter(sequencer), 0))
+        return send_slowly(sequencer, what, status);
+    *status = put_and_leave(sequencer, what);
+    return !raise_parked();
 }
 
-PyObject *ss_door_tell(const ss_outgoing *what, int32_t status, const char *name) {
-    if (status == SLIPSTREAM_OK)
-        Py_RETURN_NONE;
+PyObject *ss_door_tell_failure(const ss_outgoing *what, int32_t status, const char *name) {
     return ss_door_fail(status, what->too_large ? "ring" : name, what->sent.offset,
                         what->sent.index);
 }

@@ -23,7 +23,13 @@ typedef struct ss_outgoing {
  * core. */
 bool ss_door_send(ss_sequencer *sequencer, ss_outgoing *what, uint64_t kinds, int32_t *status);
 /* None, or the exception for what became of what was sent. */
-PyObject *ss_door_tell(const ss_outgoing *what, int32_t status, const char *name);
+PyObject *ss_door_tell_failure(const ss_outgoing *what, int32_t status, const char *name);
+
+static inline PyObject *ss_door_tell(const ss_outgoing *what, int32_t status, const char *name) {
+    if (__builtin_expect(status != SLIPSTREAM_OK, 0))
+        return ss_door_tell_failure(what, status, name);
+    Py_RETURN_NONE;
+}
 
 /* park(error), raise_parked(): functions of the module. */
 PyObject *ss_door_park(PyObject *module, PyObject *error);

@@ -117,7 +117,7 @@ static void handle_rejections(ss_slot *s, uint64_t kinds, const uint8_t *frame, 
 }
 
 /* Dead letters are durable before they count. */
-static uint64_t keep_refused(ss_slot *s) {
+static __attribute__((noinline)) uint64_t keep_refused(ss_slot *s) {
     const uint64_t refused = s->refused;
     const bool kept = s->letters != NULL && ss_letters_write(s->letters);
     const uint64_t unkept = refused - (kept ? s->added : 0);

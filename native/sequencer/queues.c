@@ -128,11 +128,6 @@ void ss_sequencer_wait_for_room(ss_sequencer *sequencer) {
     atomic_store_explicit(&sequencer->busy, -1, memory_order_relaxed);
 }
 
-void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer) {
-    if (sequencer->waiting > 0 && sequencer->may_wait && !ss_sequencer_inside_callback(sequencer))
-        ss_sequencer_wait_for_room(sequencer);
-}
-
 uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit, size_t len,
                                       ss_queue **queue) {
     ss_slot *found = NULL;

@@ -46,7 +46,8 @@ void ss_sequencer_may_wait(ss_sequencer *sequencer, bool (*interrupted)(void)) {
     sequencer->interrupted = interrupted;
 }
 
-int32_t ss_sequencer_leave(ss_sequencer *sequencer) {
+/* What is left to do, which mostly is nothing. */
+static __attribute__((noinline)) int32_t finish(ss_sequencer *sequencer) {
     if (sequencer->waiting > 0)
         ss_sequencer_wait_for_room(sequencer);
     if (sequencer->deferred.len > 0)
@@ -56,11 +57,18 @@ int32_t ss_sequencer_leave(ss_sequencer *sequencer) {
         status = ss_os_is_process(sequencer->process) ? SLIPSTREAM_TOO_LARGE
                                                       : SLIPSTREAM_WRONG_STATE;
     sequencer->too_large = 0;
-    sequencer->may_wait = false;
     if (sequencer->scratch.room > SCRATCH_KEPT) {
         free(sequencer->scratch.data);
         sequencer->scratch = (ss_buffer){0};
     }
+    return status;
+}
+
+int32_t ss_sequencer_leave(ss_sequencer *sequencer) {
+    const bool is_done = !ss_sequencer_has_more(sequencer) && sequencer->too_large == 0 &&
+                         sequencer->scratch.room <= SCRATCH_KEPT;
+    const int32_t status = __builtin_expect(is_done, 1) ? SLIPSTREAM_OK : finish(sequencer);
+    sequencer->may_wait = false;
     ss_lock_release(&sequencer->lock);
     return status;
 }

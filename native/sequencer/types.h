@@ -161,7 +161,11 @@ void ss_slot_put(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint
 uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit, size_t len,
                                       ss_queue **queue);
 /* Waits for room, but not in a signal handler's call inside of such a wait. */
-void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer);
+static inline void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer) {
+    if (__builtin_expect(sequencer->waiting > 0, 0) && sequencer->may_wait &&
+        !ss_sequencer_inside_callback(sequencer))
+        ss_sequencer_wait_for_room(sequencer);
+}
 
 /* ---- wakes --------------------------------------------------------------------------- */
 
@@ -169,7 +173,11 @@ static inline void ss_slot_must_wake(ss_sequencer *sequencer, ss_slot *s) {
     sequencer->sleepers[sequencer->sleeper_count++] = s;
 }
 /* Has them woken: by us, or by the waker, where they are many. */
-void ss_sequencer_wake_sleepers(ss_sequencer *sequencer);
+void ss_sequencer_wake_all(ss_sequencer *sequencer);
+static inline void ss_sequencer_wake_sleepers(ss_sequencer *sequencer) {
+    if (__builtin_expect(sequencer->sleeper_count > 0, 0))
+        ss_sequencer_wake_all(sequencer);
+}
 /* Wakes it now, if it was left to the waker. slots_lock is held. */
 void ss_slot_wake_handed(ss_slot *s);
 /* Has the waker look at all slots again. */

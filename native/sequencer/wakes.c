@@ -61,9 +61,7 @@ static bool hand_over(ss_sequencer *sequencer) {
     return true;
 }
 
-void ss_sequencer_wake_sleepers(ss_sequencer *sequencer) {
-    if (__builtin_expect(sequencer->sleeper_count == 0, 1))
-        return;
+void ss_sequencer_wake_all(ss_sequencer *sequencer) {
     if (sequencer->sleeper_count <= AT_ONCE || !hand_over(sequencer))
         for (uint32_t i = 0; i < sequencer->sleeper_count; i++)
             ss_ring_end_sleep(sequencer->sleepers[i]->queue->ring);

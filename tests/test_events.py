@@ -90,6 +90,16 @@ def test_the_header_reads_what_the_layout_says(of: type[Event]) -> None:
 
 
 @each_class
+def test_what_is_not_given_is_not_said(of: type[Event]) -> None:
+    nothing = {"meta": NO_META, "via": 1, "source": None, "public_key": None, "name": None}
+    for field in dataclasses.fields(of):
+        if field.default is not dataclasses.MISSING:
+            none = None if field.name.endswith("height") else 0
+            assert field.default == nothing.get(field.name, none), field.name
+    assert dataclasses.astuple(NO_META) == (0, 0, 0, 0)
+
+
+@each_class
 def test_a_layout_names_the_fields_of_its_class(of: type[Event]) -> None:
     named = [span.name for span in of.layout.spans] + [*of.layout.numbers]
     other = {"block_height", "meta"} if of is not Gap else {"meta"}

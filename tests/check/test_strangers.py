@@ -22,6 +22,7 @@ FAILED = {
     "rejects": "subscriptions.accepted",
     "last_host": "lifecycle.second-instance",
     "keeps_delivery": "events.delivery-end",
+    "old_friend": "entry.newer-host",
 }
 LAWFUL = {"one_only": "lifecycle.second-instance", "writer": "contract.panic"}
 

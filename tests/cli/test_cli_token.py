@@ -45,6 +45,16 @@ def test_issue_list_revoke_rotate(command, tmp_path: Path) -> None:
         host.verify(token)
 
 
+@pytest.mark.parametrize(
+    ("life", "seconds"), [("90s", 90), ("2m", 120), ("3h", 10_800), ("30d", 2_592_000)]
+)
+def test_each_unit_of_a_time(command, tmp_path: Path, life: str, seconds: int) -> None:
+    where = ("--data-dir", str(tmp_path))
+    assert command("token", "issue", "x", *where, "--life", life).returncode == 0
+    (listed,) = json.loads(command("token", "list", *where, "--json").stdout)
+    assert listed["exp"] - listed["iat"] == seconds
+
+
 def test_what_it_does_not_understand(command, tmp_path: Path) -> None:
     where = ("--data-dir", str(tmp_path))
     for arguments, code in (

@@ -211,6 +211,23 @@ def test_everything_is_read() -> None:
     assert bare.kind_bits == 2**64 - 1
 
 
+@pytest.mark.parametrize(
+    ("largest", "more"),
+    [
+        (2**32 - 1, {"encodings": {"BLOCK": [None]}}),
+        (63, {"kinds": [None]}),
+    ],
+)
+def test_the_largest_numbers(largest: int, more: dict[str, object]) -> None:
+    """Each is taken, and one more is not."""
+    text = json.dumps({"name": "x", "version": "1", "abi": 1, **more})
+    read_info(text.replace("null", str(largest)).encode(), "x.so")
+    read_info(text.replace("null", "0").encode(), "x.so")
+    for wrong in (largest + 1, -1):
+        with pytest.raises(PluginLoadError, match=f"{wrong}, and must be a .* 0 to {largest}"):
+            read_info(text.replace("null", str(wrong)).encode(), "x.so")
+
+
 def test_the_names_are_those_of_the_header() -> None:
     assert KINDS["BLOCK"] == lib.SLIPSTREAM_KIND_BLOCK
     assert "APP_FIRST" not in KINDS

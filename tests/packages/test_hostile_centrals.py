@@ -311,7 +311,9 @@ def test_there_are_fifty_and_more() -> None:
     assert len({text for _, text in CASES.values()} | {text for *_, text in TLS.values()}) >= 45
 
 
-@pytest.mark.parametrize("how", ["trusted", "by its fingerprint", "500 then well", "redirect here"])
+@pytest.mark.parametrize(
+    "how", ["trusted", "by its fingerprint", "500 then well", "redirect here", "in a folder"]
+)
 def test_a_good_central(how: str, world: World, tmp_path: Path, monkeypatch) -> None:
     good, failed = files_of(world.www), []
 
@@ -322,12 +324,16 @@ def test_a_good_central(how: str, world: World, tmp_path: Path, monkeypatch) -> 
         if how == "redirect here" and path.endswith(ZIP) and not failed:
             failed.append(path)
             return [moved(path)]
+        if how == "in a folder":
+            return good(path.removeprefix("/in/here"), headers) if "/in/here/" in path else []
         return good(path, headers)
 
+    folder = "in/here/" if how == "in a folder" else ""
     pinned = how == "by its fingerprint"
     more = {"insecure": True, "fingerprint": world.prints["other"]} if pinned else {}
     with Central(world.certs["other" if pinned else "good"], answer) as central:
-        store = fetch_and_add(world, central.url, tmp_path, monkeypatch, patience=SURE, **more)
+        url = central.url + folder
+        store = fetch_and_add(world, url, tmp_path, monkeypatch, patience=SURE, **more)
     archive, known, signer = store.open(WANTED)
     assert bytes(archive.sealed.view) == world.zip
     assert known.origin == central.url.rstrip("/")

@@ -228,9 +228,10 @@ def test_the_file_does_not_grow_without_end(
     again.close()
 
 
-def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", [b"something else that was here", b"else", b"\0"])
+def test_another_file_is_not_overwritten(tmp_path: Path, found: bytes) -> None:
     path = tmp_path / "streams"
-    path.write_bytes(b"something else that was here")
+    path.write_bytes(found)
     with pytest.raises(ConfigError, match="is not the file"):
         Streams(path)
-    assert path.read_bytes() == b"something else that was here"
+    assert path.read_bytes() == found

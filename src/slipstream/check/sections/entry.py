@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slipstream._native import lib
+from slipstream.check.play import Play
 from slipstream.check.trial import DEADLINE, Findings, Trial, check
 
 _CHEAP_NS = 100_000_000
@@ -49,12 +50,20 @@ def constructor_again(trial: Trial) -> Findings:
     yield from trial.failures(trial.play(trial.constructions(2)), lib.SS_PLAY_CONSTRUCT)
 
 
-def _whole_life(trial: Trial, host: int) -> Findings:
+def _play_life(trial: Trial, host: int) -> Play:
     script = trial.loaded(host)
     trial.send(script)
     script.flush()
     trial.end(script)
-    return trial.not_whole_life(trial.play(script))
+    return trial.play(script)
+
+
+def _whole_life(trial: Trial, host: int) -> Findings:
+    played = _play_life(trial, host)
+    yield from trial.not_whole_life(played)
+    if refused := list(trial.event_failures(played)):
+        usual = set(trial.event_failures(_play_life(trial, lib.SS_PLAY_HOST_USUAL)))
+        yield from (f"{one}, and not with the usual host" for one in refused if one not in usual)
 
 
 @check("entry.newer-host")

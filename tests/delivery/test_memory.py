@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,3 +135,63 @@ def test_a_kill_for_lack_of_memory_is_told_from_another(compile_plugin) -> None:
     first, second = done.stdout.splitlines()
     assert "died of signal 9: killed by the kernel for lack of memory" in first
     assert second == "died of signal 9 (Killed)"
+
+
+LIVES = """
+import ctypes, gc, sys
+from slipstream import Block, PluginManager, SlipstreamError
+
+NAMES = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in NAMES.split()]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Info
+
+def used():
+    gc.collect()
+    info = libc.mallinfo2()
+    return info.uordblks + info.hblkhd
+
+def live():
+    with PluginManager(sys.argv[2], insecure_paths=True) as manager:
+        config = {"libpath": sys.argv[1], "name": "x", "ring_bytes": "1MiB"}
+        manager.load_plugin(config)
+        manager.broadcast_many([Block(b"x" * 30, n) for n in range(20)])
+        manager.flush(30)
+        manager.reload_plugin("x")
+        manager.pause("x")
+        manager.broadcast(Block(b"x", 1))
+        manager.resume("x")
+        for wrong in (config, {**config, "name": "y", "libpath": "/nowhere.so"}):
+            try:
+                manager.load_plugin(wrong)
+            except SlipstreamError:
+                pass
+        manager.unload_plugin("x")
+
+for _ in range(15):
+    live()
+before = used()
+for _ in range(40):
+    live()
+print((used() - before) // 40)
+"""
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+@pytest.mark.no_asan  # whose allocator counts otherwise
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="it is glibc's, from 2.33")
+def test_a_life_gives_back_all_that_it_took(examples: Path, mode: str) -> None:
+    """Whatever is loaded, reloaded, paused and unloaded: no block of memory stays."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIVES, examples / "minimal" / "minimal.so", mode],
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 300  # bytes for each; a slot alone has a thousand

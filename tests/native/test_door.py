@@ -231,6 +231,23 @@ def test_buffers_of_all_sorts(manager, plugin) -> None:
         manager.broadcast_frames(memoryview(frame * 2)[::2])
 
 
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("how", ["wanted", "nobody wants it", "another is wrong"])
+def test_buffers_are_let_go(manager, name: str, how: str) -> None:
+    """A bytearray that somebody looks into cannot grow."""
+    if how == "wanted":
+        manager.install(RecordingPlugin(kinds=ALL, payload_names=["name"]))
+    given = [bytearray(one) if isinstance(one, bytes) else one for one in GOOD[name]]
+    if how == "another is wrong":
+        with pytest.raises(TypeError):
+            getattr(manager._sequencer.door, name)(*given[:-1], "a text")
+    else:
+        getattr(manager._sequencer.door, name)(*given)
+    for one in given:
+        if isinstance(one, bytearray):
+            one.append(1)
+
+
 def test_a_buffer_may_change_after_the_call(manager, plugin) -> None:
     data = bytearray(b"first")
     manager.block(data, 1)

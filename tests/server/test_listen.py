@@ -371,3 +371,53 @@ def test_the_ledger_is_the_same_after_record_and_replay(tmp_path: Path, examples
         assert recorder.end() == 0
         assert json.loads(recorder.out) == {"events": 1250, "file": str(again)}
     assert again.read_bytes() == captured.read_bytes()
+
+
+WAITS = """
+#include <slipstream.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int32_t take(void *i, const slipstream_delivery *d, const uint8_t *f, size_t len) {
+    (void)i, (void)d, (void)f, (void)len;
+    while (access(getenv("GO_ON"), F_OK) != 0)
+        usleep(1000);
+    return SLIPSTREAM_OK;
+}
+static uint64_t kinds(void *i) { (void)i; return ~(uint64_t)0; }
+static void destroy(void *i) { (void)i; }
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    static const slipstream_plugin table = {
+        .struct_size = sizeof table, .abi_minor = SLIPSTREAM_ABI_MINOR, .name = "waits",
+        .version = "1", .destroy = destroy, .subscribed_events = kinds, .on_broadcast = take};
+    (void)host;
+    return &table;
+}
+"""
+
+
+def test_no_more_is_read_than_is_taken(
+    tmp_path: Path, compile_plugin, monkeypatch, stream: int
+) -> None:
+    """A daemon that is behind keeps some megabytes of a producer, and no more."""
+    go_on, place = tmp_path / "go-on", tmp_path / "p.sock"
+    monkeypatch.setenv("GO_ON", str(go_on))
+    waits = config(tmp_path, compile_plugin(WAITS, name="waits"), mode="inline")
+    total = 64
+    data = memoryview(b"".join(reward(stream, n, 1 << 20) for n in range(1, total + 1)))
+    sent = 0
+    with Daemon(tmp_path, "--slipstream-config", waits, "--listen", f"unix:{place}") as daemon:
+        daemon.ready()
+        producer, _ = begin(place, stream)
+        try:
+            producer.settimeout(2)
+            with pytest.raises(TimeoutError):
+                while sent < len(data):
+                    sent += producer.send(data[sent : sent + (1 << 16)])
+            assert sent < len(data) // 4
+            go_on.touch()
+            producer.settimeout(SECONDS)
+            producer.sendall(data[sent:])
+            settled(producer, total)
+        finally:
+            go_on.touch()
+            producer.close()

@@ -109,6 +109,10 @@ def _text(node: ast.expr | None) -> str | None:
             elif isinstance(one, ast.FormattedValue):
                 parts.append(_counted(one.value) or _word(one.value))
         return "".join(parts)
+    if isinstance(node, ast.BoolOp):  # what is usual comes last
+        return _text(node.values[-1])
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "hint":
+        return _text(node.args[0])
     if isinstance(node, ast.IfExp):
         texts = [_text(one) for one in (node.body, node.orelse)]
         return " / ".join(one for one in texts if one) or None

@@ -82,7 +82,7 @@ PYTHON = {
     "streams": Room(
         "files of events in every form", (*_SENDING, "text", "files", "capture", "aleo")
     ),
-    "delivery": Room("how events reach a plugin", (*_WORKING, "text", "_platform")),
+    "delivery": Room("how events reach a plugin", (*_WORKING, "text", "_platform", "files")),
     "loaded": Room("the loaded plugins", (*_WORKING, "delivery", "tables")),
     "manager": Room("PluginManager", (*_WORKING, "delivery", "loaded", "tables")),
     "__init__": Room("the names of the package", _HOSTING),

@@ -54,7 +54,10 @@ _NATIVE, _LIBRARY = "native/test_native.py", "library native/test_native.py"
 TESTS = {
     "native/base": f"{_DELIVERY} test_logs.py delivery/test_secrets.py {_NATIVE}",
     "native/platform/linux/trial.c": "cli/test_cli_doctor.py delivery/test_failing_calls.py",
-    "native/platform": f"{_DELIVERY} delivery/test_failing_calls.py {_NATIVE}",
+    "native/platform/posix/signals.c": "delivery/test_left_behind.py "
+    "delivery/test_crash_handler.py delivery/test_thread_signals.py",
+    "native/platform": f"{_DELIVERY} delivery/test_failing_calls.py delivery/test_memory.py "
+    f"delivery/test_left_behind.py library/test_loader_hostile.py {_NATIVE}",
     "native/frame/lines.c": "streams/test_runs.py streams",
     "native/frame": f"abi/test_abi_frames.py delivery/test_dead_letters.py native/test_door.py "
     f"{_NATIVE}",
@@ -65,12 +68,14 @@ TESTS = {
     "native/consumer": f"{_THREADS} delivery/test_settle.py delivery/test_thread_stuck.py "
     f"{_NATIVE}",
     "native/sequencer": f"{_DELIVERY} delivery/test_inline.py delivery/test_overflow.py "
-    f"delivery/test_fanout.py {_NATIVE}",
+    f"delivery/test_fanout.py delivery/test_memory.py {_NATIVE}",
     "native/process/watchdog.c": "delivery/test_process_hangs.py delivery/test_process_crashes.py",
     "native/process": f"{_DELIVERY} {_PROCESS} delivery/test_failing_calls.py {_NATIVE}",
     "native/peers": f"delivery/test_peers.py delivery/test_peers_process.py {_NATIVE}",
-    "native/check": "check/test_trial.py check/test_checker_as_host.py check/test_strangers.py "
-    "check/test_fuzz.py rogues/test_blame.py rogues/test_rogues.py",
+    "native/check/fuzz.c": "check/test_fuzz.py rogues/test_rogues.py",
+    "native/check/coverage.c": "check/test_fuzz.py rogues/test_rogues.py",
+    "native/check": "rogues/test_rogues.py check/test_strangers.py check/test_trial.py "
+    "check/test_fuzz.py rogues/test_blame.py check/test_checker_as_host.py",
     "native/python/serve.c": "delivery/test_peers.py delivery/test_peers_process.py",
     "native/python": "native/test_door.py test_events.py delivery/test_inline.py",
     "src/slipstream/aleo": "aleo",
@@ -124,6 +129,7 @@ TESTS = {
 # Of the rogues only those of a file's own sections are played: all of them take minutes.
 ROGUES = {
     "native/check/allocations.c": "resources",
+    "native/check/calls.c": "entry or lifecycle or subscriptions or unload",
     "native/check/events.c": "events",
     "native/check/heap.c": "resources",
     "native/check/memory.c": "events",
@@ -131,7 +137,9 @@ ROGUES = {
     "native/check/peers.c": "peers",
     "native/check/state.c": "hygiene",
     "native/check/threads.c": "threads",
-    "native/check": "lifecycle",
+    "native/check/fuzz.c": "hostile",
+    "native/check/coverage.c": "hostile",
+    "native/check": "lifecycle or entry",
     "src/slipstream/check/samples.py": "events",
     "src/slipstream/check/s": "lifecycle",
 }

@@ -50,6 +50,10 @@ bool ss_file_read(const char *path, const char *shown, ss_file *out, char *info,
     size_t len = 0;
     const int fd = ss_os_file_open(path, &len);
     if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE) {
+            ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot read %s: too many open files", shown);
+            return ss_advise(why, "raise the limit on open files: ulimit -n");
+        }
         ss_refuse(why, SS_REFUSED_CANNOT_OPEN, "cannot read %s: %s", shown,
                   errno == 0 ? "it is not a regular file" : strerror(errno));
         return ss_advise(why, "check the path and its permissions: " SS_OS_LIST_FILE " %s", shown);

@@ -24,11 +24,18 @@ static const char WORKER[] = "the worker program";
 
 /* ---- Descriptors ------------------------------------------------------------------- */
 
+static int copy_above(int fd) {
+    const int high = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    if (high < 0 && errno == EINVAL)
+        errno = EMFILE; /* the limit lies below that number */
+    return high;
+}
+
 /* Moves a descriptor out of the way of the fixed numbers. */
 static int lift(int fd) {
     if (fd < 0 || fd >= FIRST_FREE_FD)
         return fd;
-    const int high = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    const int high = copy_above(fd);
     close(fd);
     return high;
 }
@@ -77,7 +84,7 @@ static const char *make_descriptors(ss_generation *generation, const ss_ring *ri
         return "pipes";
     generation->control = ss_control_new(&control);
     child[SS_FD_CONTROL] = lift(control);
-    child[SS_FD_RING] = lift(fcntl(ss_ring_fd(ring), F_DUPFD_CLOEXEC, FIRST_FREE_FD));
+    child[SS_FD_RING] = copy_above(ss_ring_fd(ring));
     if (generation->control == NULL || child[SS_FD_CONTROL] < 0 || child[SS_FD_RING] < 0)
         return "shared memory";
     if (!open_hatch(generation, &child[SS_FD_HATCH]))
@@ -193,6 +200,8 @@ static const char *advice(const char *missing, int error) {
     if (error == EPERM || error == EACCES || error == ENOSYS || error == EINVAL)
         return "the kernel, or a sandbox around this process (seccomp), refuses what mode process "
                "needs: allow it there, or use mode: 'thread'; `slipstream doctor` tests all of it";
+    if (error == EMFILE || error == ENFILE)
+        return "raise the limit on open files: ulimit -n";
     return "check the limits on processes, descriptors and memory: ulimit -a";
 }
 

@@ -66,13 +66,6 @@ static __attribute__((noinline)) bool are_usable(PyObject *const *args, bool has
     return usable;
 }
 
-static inline size_t spans_len(const ss_draft *draft, ss_shape shape) {
-    size_t len = 0;
-    for (unsigned i = 0; i < shape.spans; i++)
-        len += draft->spans[i].len;
-    return len;
-}
-
 /* Sends one event. It is compiled into each of its callers, where all of `kind` is known. */
 static inline __attribute__((always_inline)) PyObject *
 send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t kind, bool routed,
@@ -92,7 +85,8 @@ send_values(const door *self, PyObject *const *args, Py_ssize_t count, uint32_t 
     int32_t status = SLIPSTREAM_OK;
     bool sent = take_values(args, count != needed, shape, &draft, views);
     if (sent) {
-        what.len = spans_len(&draft, shape);
+        for (unsigned i = 0; i < shape.spans; i++)
+            what.len += draft.spans[i].len;
         sent = ss_door_send(self->sequencer, &what, SLIPSTREAM_KIND_BIT(kind), &status);
     }
     ss_door_release(views);

@@ -16,6 +16,13 @@ typedef struct piece {
     uint32_t count;
 } piece;
 
+/* Waits for room, but not in a signal handler's call inside of such a wait. */
+static inline void wait_if_allowed(ss_sequencer *sequencer) {
+    if (__builtin_expect(sequencer->waiting > 0, 0) && sequencer->may_wait &&
+        !ss_sequencer_inside_callback(sequencer))
+        ss_sequencer_wait_for_room(sequencer);
+}
+
 static void deliver_to(ss_sequencer *sequencer, ss_slot *s, const piece *p) {
     if (s->queue != NULL) {
         const uint32_t wanted = (p->kinds & ~s->kinds) == 0 ? p->count : 0;
@@ -135,7 +142,7 @@ void ss_sequencer_put_own(ss_sequencer *sequencer, uint8_t *frames, size_t len, 
         deliver_piece(sequencer, &(piece){frames + at, end - at, 0, 0});
     }
     /* First to every ring that has room, then the waiting. */
-    ss_sequencer_wait_if_allowed(sequencer);
+    wait_if_allowed(sequencer);
 }
 
 /* Where a single plugin gets single frames, checking and calling go in one pass. */
@@ -157,7 +164,7 @@ static void put_directly(ss_sequencer *sequencer, const uint8_t *frames, size_t 
 static void deliver_single(ss_sequencer *sequencer, const uint8_t *frame, size_t len,
                            uint64_t kind_bit) {
     deliver_piece(sequencer, &(piece){frame, len, kind_bit, 1});
-    ss_sequencer_wait_if_allowed(sequencer);
+    wait_if_allowed(sequencer);
 }
 
 /* A single frame, as nearly all are: checked once, and stamped where it is going to lie. */
@@ -171,7 +178,7 @@ static bool put_single(ss_sequencer *sequencer, const uint8_t *frame, size_t len
     uint8_t *ring = ss_sequencer_reserve_in_ring(sequencer, kind_bit, len, &queue);
     uint8_t *place = ring;
     if (ring == NULL) {
-        ss_sequencer_wait_if_allowed(sequencer); /* the buffer is used again */
+        wait_if_allowed(sequencer); /* the buffer is used again */
         if (!reserve(&sequencer->scratch, len))
             return false;
         place = sequencer->scratch.data;
@@ -210,21 +217,21 @@ int32_t ss_sequencer_put_frames(ss_sequencer *sequencer, const uint8_t *frames, 
         } else if (!reserve(&sequencer->scratch, p.len)) {
             status = SLIPSTREAM_NO_MEMORY;
         } else {
-            ss_sequencer_wait_if_allowed(sequencer); /* the buffer is used again */
+            wait_if_allowed(sequencer); /* the buffer is used again */
             memcpy(sequencer->scratch.data, p.frames, p.len);
             stamp_all(sequencer, sequencer->scratch.data, p.len);
             p.frames = sequencer->scratch.data;
             deliver_piece(sequencer, &p);
-            ss_sequencer_wait_if_allowed(sequencer);
+            wait_if_allowed(sequencer);
         }
         if (status == SLIPSTREAM_NO_MEMORY)
             *sent = before;
         if (status != SLIPSTREAM_OK) {
-            ss_sequencer_wait_if_allowed(sequencer);
+            wait_if_allowed(sequencer);
             return status;
         }
     }
-    ss_sequencer_wait_if_allowed(sequencer);
+    wait_if_allowed(sequencer);
     return SLIPSTREAM_OK;
 }
 
@@ -288,7 +295,7 @@ static int32_t route_frame(ss_sequencer *sequencer, uint8_t *frame, size_t len) 
     ss_sequencer_wake_sleepers(sequencer);
     if (s->kinds != 0)
         s->kinds = kinds;
-    ss_sequencer_wait_if_allowed(sequencer);
+    wait_if_allowed(sequencer);
     return SLIPSTREAM_OK;
 }
 

@@ -160,12 +160,6 @@ void ss_slot_put(ss_sequencer *sequencer, ss_slot *s, uint64_t kinds, const uint
  * there and committed to *queue at once. NULL: it is not so simple. */
 uint8_t *ss_sequencer_reserve_in_ring(ss_sequencer *sequencer, uint64_t kind_bit, size_t len,
                                       ss_queue **queue);
-/* Waits for room, but not in a signal handler's call inside of such a wait. */
-static inline void ss_sequencer_wait_if_allowed(ss_sequencer *sequencer) {
-    if (__builtin_expect(sequencer->waiting > 0, 0) && sequencer->may_wait &&
-        !ss_sequencer_inside_callback(sequencer))
-        ss_sequencer_wait_for_room(sequencer);
-}
 
 /* ---- wakes --------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager
@@ -24,18 +25,37 @@ _KINDS = (
 )
 
 
+# What no change of the file would help with.
+_LIMITS = {
+    errno.EMFILE: "raise the limit on open files: ulimit -n",
+    errno.ENFILE: "raise the system's limit on open files: sysctl fs.file-max",
+    errno.EFBIG: "raise the limit on the size of files: ulimit -f",
+}
+
+
 class FileProblem(Exception):
     """Why a file cannot be used.
 
     Args:
         reason: What continues the sentence that starts with the file's name.
         found: Whether there is a file that may be opened.
+        number: The system's number of the error, 0 for none.
     """
 
-    def __init__(self, reason: str, *, found: bool) -> None:
+    def __init__(self, reason: str, *, found: bool, number: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.found = found
+        self.number = number
+
+    def hint(self, usual: str) -> str:
+        """What to do about it: raise the limit that was hit, or what is usual for such a file."""
+        return limit_hint(self.number) or usual
+
+
+def limit_hint(number: int | None) -> str:
+    """What to do where an error's number says that a limit on files was hit; "" for another."""
+    return _LIMITS.get(number or 0, "")
 
 
 @contextmanager
@@ -57,7 +77,7 @@ def open_regular(path: Path) -> Iterator[int]:
         _require_regular(os.stat(path).st_mode)
         descriptor = open_to_read(path)
     except (OSError, ValueError) as error:
-        raise FileProblem(_reason("cannot be opened", error), found=False) from None
+        raise _problem("cannot be opened", error, found=False) from None
     try:
         _require_regular(os.fstat(descriptor).st_mode)
         yield descriptor
@@ -86,7 +106,7 @@ def read_small(path: Path, limit: int) -> bytes:
                 chunks.append(chunk)
                 room -= len(chunk)
         except OSError as error:
-            raise FileProblem(_reason("cannot be read", error), found=True) from None
+            raise _problem("cannot be read", error, found=True) from None
     if not room:
         raise FileProblem(f"is larger than {limit // KIBIBYTE} KiB", found=True)
     return b"".join(chunks)
@@ -98,9 +118,11 @@ def _require_regular(mode: int) -> None:
             raise FileProblem(reason, found=True)
 
 
-def _reason(what: str, error: OSError | ValueError) -> str:
+def _problem(what: str, error: OSError | ValueError, *, found: bool) -> FileProblem:
     if isinstance(error, FileNotFoundError):
-        return "does not exist"
+        return FileProblem("does not exist", found=found)
     if isinstance(error, OSError):
-        return f"{what}: {os.strerror(error.errno) if error.errno else error}"
-    return f"{what}: its name holds a character that no file name can hold"
+        said = os.strerror(error.errno) if error.errno else error
+        return FileProblem(f"{what}: {said}", found=found, number=error.errno or 0)
+    reason = f"{what}: its name holds a character that no file name can hold"
+    return FileProblem(reason, found=found)

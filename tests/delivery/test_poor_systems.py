@@ -91,6 +91,69 @@ def test_a_refused_call_is_named_with_what_to_do(examples, sandbox, call, number
     assert "ulimit" not in hint
 
 
+@EVERY_MODE
+def test_a_limit_on_the_size_of_files_is_named(examples, mode: str) -> None:
+    """A library's private copy counts, and a ring of mode process."""
+    library = examples / "tally" / "tally.so"
+    size = library.stat().st_size // 512 + 8  # blocks of the shell's ulimit
+    for blocks in {0, size} if mode == "process" else {0}:
+        said = load("sh", "-c", f'ulimit -f {blocks}; exec "$0" "$@"', library=library, mode=mode)
+        assert "refused: cannot make a" in said
+        assert f": {os.strerror(errno.EFBIG)} | next:" in said
+        assert "raise the limit on the size of files: ulimit -f" in said
+        assert "seccomp" not in said
+
+
+FEW_FILES = """
+import os, resource, sys
+from slipstream import Block, PluginManager, SlipstreamError
+library, mode = sys.argv[1:]
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+def tried(what, more):
+    "Do it with so many files more than there are now; whether it could be done."
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, limits[1]))
+    try:
+        what()
+    except SlipstreamError as error:
+        print("refused:", error.message, "| next:", error.hint)
+        return False
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    return True
+
+config, more, loads, reloads = {"libpath": library}, 0, False, False
+while not (loads and reloads):
+    with PluginManager(mode, insecure_paths=True) as manager:
+        loads = tried(lambda: manager.load_plugin(config), more)
+        name = manager.list_plugins()[0] if loads else manager.load_plugin(config).name
+        manager.broadcast(Block(b"b", 1))
+        reloads = tried(lambda: manager.reload_plugin(name), more)
+        manager.broadcast(Block(b"b", 2))
+        manager.flush(60)
+        counters = manager.plugins[name].counters
+        assert (counters.delivered, counters.lost) == (2, 0), counters
+    more += 1
+"""
+
+
+@EVERY_MODE
+def test_too_few_files_are_named_wherever_one_is_missing(examples, mode: str) -> None:
+    """The limit is one higher each time, until a plugin can be loaded and reloaded."""
+    library = examples / "tally" / "tally.so"
+    done = subprocess.run(
+        [sys.executable, "-c", FEW_FILES, library, mode],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    refusals = [line for line in done.stdout.splitlines() if line.startswith("refused: ")]
+    assert len(refusals) > (20 if mode == "process" else 4)
+    assert [line for line in refusals if "ulimit -n" not in line.partition("| next:")[2]] == []
+    assert "Traceback" not in done.stderr
+
+
 # ---- No /proc ------------------------------------------------------------------------------------
 
 WITHOUT_PROC = (

@@ -206,7 +206,7 @@ def test_a_data_folder_without_any_room(tmp_path: Path) -> None:
     assert done.returncode == 5
     assert done.stderr == (
         f"error: cannot write {tmp_path}/lock: File too large\n"
-        "  next: make room on its disk, or choose another data folder: --data-dir\n"
+        "  next: raise the limit on the size of files: ulimit -f\n"
     )
 
 

@@ -139,7 +139,9 @@ def load(path: Path) -> tuple[Path | None, bytes]:
     try:
         data = read_small(path, _LARGEST)
     except FileProblem as problem:
-        raise SlipstreamError(f"the input {shown} {problem.reason}", "check the path") from None
+        raise SlipstreamError(
+            f"the input {shown} {problem.reason}", problem.hint("check the path")
+        ) from None
     library = None
     if data.startswith(_MAGIC):
         head, _, data = data.removeprefix(_MAGIC).partition(b"\n")

@@ -109,13 +109,16 @@ def _why_not_here(file: LibraryFile | None) -> str:
 
 
 def _text_of(path: Path, what: str) -> str:
+    problem = FileProblem("is not UTF-8", found=True)
     try:
         return read_small(path, MAX_CONFIG_BYTES).decode("utf-8-sig")
-    except FileProblem as problem:
-        reason = problem.reason
+    except FileProblem as found:
+        problem = found
     except UnicodeDecodeError:
-        reason = "is not UTF-8"
-    raise ConfigError(f"{what} {printable(str(path))} {reason}", "give a JSON5 text file")
+        pass
+    raise ConfigError(
+        f"{what} {printable(str(path))} {problem.reason}", problem.hint("give a JSON5 text file")
+    )
 
 
 def _keys_of(path: Path, info: PluginInfo | None) -> ResolvedConfig:

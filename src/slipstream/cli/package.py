@@ -146,7 +146,9 @@ def sign(*, file: Path, key: Path) -> None:
     try:
         secret = read_small(key, MOST_KEY_BYTES)
     except FileProblem as problem:
-        raise PackageError(f"{what} {problem.reason}", "name the file of a secret key") from None
+        raise PackageError(
+            f"{what} {problem.reason}", problem.hint("name the file of a secret key")
+        ) from None
     password = os.environ.get(_PASSWORD)
     if secret.startswith(b"untrusted comment:"):
         text = secret.decode("utf-8", "replace")

@@ -245,11 +245,13 @@ def load_config(path: str | os.PathLike[str]) -> PluginConfig:
         if not problem.found:
             raise CannotOpenConfigFile(
                 f"the config file {shown_path} {problem.reason}",
-                'no shell has expanded the "~": write a space before it, or the whole path'
-                if str(path).startswith("~")
-                else "give each config file by an option of its own"
-                if "," in str(path)
-                else "correct the path, or let the user that runs the host read the file",
+                problem.hint(
+                    'no shell has expanded the "~": write a space before it, or the whole path'
+                    if str(path).startswith("~")
+                    else "give each config file by an option of its own"
+                    if "," in str(path)
+                    else "correct the path, or let the user that runs the host read the file"
+                ),
             ) from None
         if names_library(source) and not source.is_dir():
             raise _library_given(source) from None

@@ -201,20 +201,20 @@ class _Reference:
         return value
 
     def _read_file(self, path: Path, called: str) -> str:
+        hint = (
+            f"put the secret into a text file of at most {MAX_SECRET_BYTES // KIBIBYTE} KiB that "
+            "the user of the host may read; a relative path counts from the config's folder"
+        )
         try:
             content = read_small(self.folder / path, MAX_SECRET_BYTES)
         except FileProblem as problem:
-            reason = problem.reason
+            reason, hint = problem.reason, problem.hint(hint)
         else:
             text = content.decode("utf-8", "surrogateescape")
             if is_utf8(text):
                 return text.removesuffix("\n").removesuffix("\r") if text[-1:] == "\n" else text
             reason = "is not UTF-8"
-        raise self._refusal(
-            f"{called} {reason}",
-            f"put the secret into a text file of at most {MAX_SECRET_BYTES // KIBIBYTE} KiB that "
-            "the user of the host may read; a relative path counts from the config's folder",
-        )
+        raise self._refusal(f"{called} {reason}", hint)
 
     def _refusal(self, problem: str, hint: str) -> ConfigError:
         # Raised outside of except blocks: an error in UTF-8 holds the secret's bytes, and a

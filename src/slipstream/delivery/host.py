@@ -12,6 +12,7 @@ from slipstream.delivery.hurry import Hurry
 from slipstream.delivery.sequencer import Sequencer
 from slipstream.delivery.supervisor import Supervisor
 from slipstream.errors import ConfigError
+from slipstream.files import limit_hint
 from slipstream.logs import LogPump
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Host:
         except OSError as error:
             raise ConfigError(
                 f"cannot make the data folder {folder}: {error.strerror}",
-                "check `data_dir` of the manager and its permissions",
+                limit_hint(error.errno) or "check `data_dir` of the manager and its permissions",
             ) from None
         return folder
 

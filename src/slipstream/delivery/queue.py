@@ -14,6 +14,7 @@ from slipstream._platform import memory_left
 from slipstream.config import Overflow
 from slipstream.delivery.description import Flush
 from slipstream.errors import PluginFailed, PluginLoadError, Refusal
+from slipstream.files import limit_hint
 from slipstream.status import Counters, counters_of
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def _refuse_if_too_large(ring_bytes: int) -> None:
 
 def _advice(number: int, *, shared: bool) -> str:
     """Return the next step where memory for a ring could not be had, by the error's number."""
-    if number in {errno.EMFILE, errno.ENFILE}:
-        return "raise the limit on open files: ulimit -n"
+    if hint := limit_hint(number):
+        return hint
     if number in {errno.ENOMEM, errno.ENOSPC, errno.EAGAIN}:
         return "use a smaller `ring_bytes`, or raise the limit on memory: ulimit -v"
     mode, other = ("process", "thread") if shared else ("thread", "inline")

@@ -117,7 +117,10 @@ class Supervisor(Handle["ss_supervisor"]):
 
 
 def _no_thread() -> SlipstreamError:
-    return SlipstreamError("cannot start a thread for supervising workers", "check ulimit -u")
+    return SlipstreamError(
+        "cannot start a thread for supervising workers",
+        "check the limits on processes and open files: ulimit -u, ulimit -n",
+    )
 
 
 def _collect_all(supervisor: weakref.ref[Supervisor]) -> None:

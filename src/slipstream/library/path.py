@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slipstream._platform import who_may_replace
 from slipstream.errors import InvalidPluginPath, PluginLoadError, Refusal
-from slipstream.files import FileProblem, open_regular
+from slipstream.files import FileProblem, limit_hint, open_regular
 from slipstream.text import printable
 
 _STEPS_MOST = 4096  # names on the way; links may bring more of them
@@ -45,7 +45,7 @@ def check_library_path(path: str | os.PathLike[str], *, insecure: bool = False) 
     except FileProblem as problem:
         raise InvalidPluginPath(
             f"the library {name} {problem.reason}",
-            "let libpath name a shared library that the user of the host may read",
+            problem.hint("let libpath name a shared library that the user of the host may read"),
         ) from None
     except (FileNotFoundError, NotADirectoryError):
         missing = _first_missing(Path(os.path.abspath(path)))
@@ -57,10 +57,11 @@ def check_library_path(path: str | os.PathLike[str], *, insecure: bool = False) 
             "build it, or correct libpath; a relative one counts from the config file's folder",
         ) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the name is not possible"
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number else "the name is not possible"
         raise InvalidPluginPath(
             f"the library {name} cannot be found: {reason}",
-            "correct libpath, or let the user of the host reach the file",
+            limit_hint(number) or "correct libpath, or let the user of the host reach the file",
         ) from None
     if unsafe is not None and not insecure:
         import shlex  # noqa: PLC0415 - only refusals need it
@@ -91,13 +92,13 @@ def verify_digest(path: str | os.PathLike[str], expected: str) -> None:
         refusal = Refusal.CANNOT_OPEN if problem.found else Refusal.NOT_FOUND
         raise PluginLoadError(
             f"the digest of {name} cannot be checked: it {problem.reason}",
-            "let libpath name the shared library itself",
+            problem.hint("let libpath name the shared library itself"),
             refusal,
         ) from None
     except OSError as error:
         raise PluginLoadError(
             f"the digest of {name} cannot be checked: {error.strerror}",
-            "make sure that the file can be read",
+            limit_hint(error.errno) or "make sure that the file can be read",
             Refusal.CANNOT_OPEN,
         ) from None
     if actual != expected.lower():

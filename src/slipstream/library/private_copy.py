@@ -31,6 +31,7 @@ from slipstream._platform import (
     user_folder,
 )
 from slipstream.errors import PluginLoadError, Refusal
+from slipstream.files import limit_hint
 from slipstream.library.file import judge
 from slipstream.library.info import PluginInfo
 
@@ -114,10 +115,10 @@ class PrivateCopy(Handle[int]):
             raise _cannot_copy(original, error) from None
 
     def _fill(self, origin: Path) -> str:
-        import hashlib  # noqa: PLC0415 - embedding starts quicker without it
-
-        digest = hashlib.sha256()
         try:
+            import hashlib  # noqa: PLC0415 - embedding starts quicker without it
+
+            digest = hashlib.sha256()
             # O_NONBLOCK: a FIFO put in the library's place must not hang us.
             descriptor = open_to_read(origin)
             try:
@@ -145,7 +146,8 @@ def _cannot_copy(original: Path, error: OSError) -> PluginLoadError:
         )
     return PluginLoadError(
         f"cannot make a private copy of {original}: {error.strerror}",
-        "check that the file can be read and that its folder, or the folder for temporary "
+        limit_hint(error.errno)
+        or "check that the file can be read and that its folder, or the folder for temporary "
         "files, has room",
         Refusal.CANNOT_OPEN,
     )

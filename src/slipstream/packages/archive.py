@@ -11,6 +11,7 @@ from typing import Self
 
 from slipstream._platform import make_private_folder
 from slipstream.errors import PackageError, PluginLoadError
+from slipstream.files import limit_hint
 from slipstream.library import PluginInfo, read_file
 from slipstream.packages import meta
 from slipstream.packages.disk import new_file, sync
@@ -190,7 +191,7 @@ class Archive:
         except OSError as error:
             raise PackageError(
                 f"{self.name} cannot be unpacked into {printable(str(below))}: {error.strerror}",
-                "make room there, or let this user write there",
+                limit_hint(error.errno) or "make room there, or let this user write there",
             ) from None
         return library
 

@@ -170,5 +170,5 @@ def _read(path: Path) -> bytes:
         return read_small(path, MOST_BYTES)
     except FileProblem as problem:
         raise PackageError(
-            f"{printable(str(path))} {problem.reason}", "package regular files only"
+            f"{printable(str(path))} {problem.reason}", problem.hint("package regular files only")
         ) from None

@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from slipstream.errors import PackageError
 from slipstream.extras import need
-from slipstream.files import FileProblem, read_small
+from slipstream.files import FileProblem, limit_hint, read_small
 from slipstream.packages.archive import Archive
 from slipstream.packages.deadline import bound
 from slipstream.packages.names import SUFFIX, PackageName
@@ -369,7 +369,7 @@ class CentralClient:
         except OSError as error:
             raise PackageError(
                 f"{printable(str(part.path))} cannot be written: {error.strerror}",
-                "make room there, or let this user write there",
+                limit_hint(error.errno) or "make room there, or let this user write there",
             ) from None
         sealed = Sealed.read(part.path, most)
         sealed.name = what

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from slipstream.errors import PackageError
+from slipstream.files import limit_hint
 from slipstream.text import printable
 
 DRAFT = ".draft-"
@@ -36,7 +37,7 @@ def write_whole(path: Path, pieces: Iterable[Buffer], mode: int = 0o644) -> None
     except OSError as error:
         raise PackageError(
             f"{printable(str(path))} cannot be written: {error.strerror}",
-            "make room there, or let this user write there",
+            limit_hint(error.errno) or "make room there, or let this user write there",
         ) from None
     finally:
         with contextlib.suppress(OSError):

@@ -66,7 +66,9 @@ class Lock:
         except FileProblem as problem:
             if problem.reason == "does not exist":
                 return cls(path)
-            raise PackageError(f"the lock {where} {problem.reason}", "restore it") from None
+            raise PackageError(
+                f"the lock {where} {problem.reason}", problem.hint("restore it")
+            ) from None
         try:
             said = json.loads(content)
             if said["form"] != _FORM:

@@ -15,7 +15,7 @@ from typing import Self
 
 from slipstream._platform import new_memory, open_path, seal_memory
 from slipstream.errors import PackageError
-from slipstream.files import FileProblem, open_regular
+from slipstream.files import FileProblem, limit_hint, open_regular
 from slipstream.text import printable
 
 MEBIBYTE = 1024 * 1024
@@ -52,7 +52,8 @@ class Sealed:
             seal_memory(self._descriptor)
         except OSError as error:
             raise PackageError(
-                f"{name} cannot be held in memory: {error.strerror}", "free some memory"
+                f"{name} cannot be held in memory: {error.strerror}",
+                limit_hint(error.errno) or "free some memory",
             ) from None
         self.view = memoryview(b"")
         if self.size:
@@ -87,7 +88,7 @@ class Sealed:
                 return cls(name, _pieces(descriptor, name), most)
         except FileProblem as problem:
             raise PackageError(
-                f"{name} {problem.reason}", "name a package that this user may read"
+                f"{name} {problem.reason}", problem.hint("name a package that this user may read")
             ) from None
 
     @property
@@ -101,4 +102,6 @@ def _pieces(descriptor: int, name: str) -> Iterator[bytes]:
         while piece := os.read(descriptor, _PIECE):
             yield piece
     except OSError as error:
-        raise PackageError(f"{name} cannot be read: {error.strerror}", "check its disk") from None
+        raise PackageError(
+            f"{name} cannot be read: {error.strerror}", limit_hint(error.errno) or "check its disk"
+        ) from None

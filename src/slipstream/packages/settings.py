@@ -165,7 +165,9 @@ def read_settings(path: Path, *, in_node: bool = False) -> PluginSettings:
     except FileProblem as problem:
         raise ConfigError(
             f"the plugins' settings {where} {problem.reason}",
-            "name a file that this user may read by --plugins; docs/packages.md shows one",
+            problem.hint(
+                "name a file that this user may read by --plugins; docs/packages.md shows one"
+            ),
         ) from None
     try:
         text = content.decode("utf-8-sig")
@@ -445,7 +447,8 @@ def _content(path: Path, interface: str) -> str:
         content = read_small(path, MAX_CONFIG_BYTES)
     except FileProblem as problem:
         raise ConfigError(
-            f"{interface}: the config {where} {problem.reason}", "correct config in the settings"
+            f"{interface}: the config {where} {problem.reason}",
+            problem.hint("correct config in the settings"),
         ) from None
     try:
         return content.decode("utf-8-sig")

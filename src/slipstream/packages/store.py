@@ -15,6 +15,7 @@ from pathlib import Path
 from slipstream._platform import lock as lock_file
 from slipstream._platform import make_private_folder, open_for_append
 from slipstream.errors import PackageError
+from slipstream.files import limit_hint
 from slipstream.packages.archive import Archive
 from slipstream.packages.disk import sweep, write_whole
 from slipstream.packages.lock import Lock, Locked
@@ -123,7 +124,7 @@ class Store:
         except OSError as error:
             raise PackageError(
                 f"the folder {printable(str(self.folder))} cannot be used: {error.strerror}",
-                "let this user write there, or name another one",
+                limit_hint(error.errno) or "let this user write there, or name another one",
             ) from None
         try:
             try:

@@ -99,7 +99,7 @@ def read_key(path: Path, names: str = "*", origin: str = "*") -> TrustedKey:
         content = read_small(path, MOST_KEY_BYTES)
     except FileProblem as problem:
         raise PackageError(
-            f"the key {where} {problem.reason}", "name the file of a public key"
+            f"the key {where} {problem.reason}", problem.hint("name the file of a public key")
         ) from None
     key = TrustedKey(where, content, names, origin)
     key.open()
@@ -176,6 +176,7 @@ def read_signatures(archive: Path) -> dict[str, bytes]:
         except FileProblem as problem:
             if problem.reason != "does not exist":
                 raise PackageError(
-                    f"the signature {printable(str(path))} {problem.reason}", "fix or remove it"
+                    f"the signature {printable(str(path))} {problem.reason}",
+                    problem.hint("fix or remove it"),
                 ) from None
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slipstream._platform import lock, make_private_folder, narrow_folder, open_for_append
 from slipstream.errors import SlipstreamError
+from slipstream.files import limit_hint
 
 
 class DataFolderInUse(SlipstreamError):
@@ -53,7 +54,7 @@ class DataDir:
         except OSError as error:
             raise DataFolderInUse(
                 f"cannot use the data folder {self.path}: {error.strerror}",
-                "choose one that this user may write to: --data-dir",
+                limit_hint(error.errno) or "choose one that this user may write to: --data-dir",
             ) from None
         try:
             lock(self._lock)
@@ -71,7 +72,8 @@ class DataDir:
             self.close()
             raise DataFolderInUse(
                 f"cannot write {self.path / 'lock'}: {error.strerror}",
-                "make room on its disk, or choose another data folder: --data-dir",
+                limit_hint(error.errno)
+                or "make room on its disk, or choose another data folder: --data-dir",
             ) from None
         self.narrowed = self._narrow()
 
@@ -83,7 +85,8 @@ class DataDir:
             self.close()
             raise DataFolderInUse(
                 f"cannot use the folder {self.plugins}: {error.strerror}",
-                "let it belong to this user, or choose another data folder: --data-dir",
+                limit_hint(error.errno)
+                or "let it belong to this user, or choose another data folder: --data-dir",
             ) from None
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slipstream._platform import open_for_append
 from slipstream.errors import ConfigError
+from slipstream.files import limit_hint
 
 
 class LogFile(logging.Handler):
@@ -38,7 +39,7 @@ class LogFile(logging.Handler):
         except OSError as error:
             raise ConfigError(
                 f"cannot open the log file {self._path}: {error.strerror}",
-                "check its folder and who may write there",
+                limit_hint(error.errno) or "check its folder and who may write there",
             ) from None
         with self._guard:
             old, self._file = self._file, file

@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 
 from slipstream._platform import create_private, lock, make_private_folder, open_for_append
 from slipstream.errors import ConfigError
-from slipstream.files import FileProblem, read_small
+from slipstream.files import FileProblem, limit_hint, read_small
 
 T = TypeVar("T")
 
@@ -174,7 +174,8 @@ class Followed(Generic[T]):
             raise self._lost("is missing") from None
         except OSError as error:
             self._state = None
-            raise self._lost(f"cannot be read: {error.strerror}") from None
+            hint = limit_hint(error.errno)
+            raise self._lost(f"cannot be read: {error.strerror}", hint) from None
         state = (status.st_ino, status.st_size, status.st_mtime_ns)
         if state != self._state or self._value is None:
             self._value, self._state = self._look(), state
@@ -186,7 +187,7 @@ class Followed(Generic[T]):
         try:
             data = read_small(self._path, _LIMIT)
         except FileProblem as problem:
-            return self._lost(problem.reason)
+            return self._lost(problem.reason, problem.hint(""))
         text, _, seal = data.removesuffix(b"\n").rpartition(b"\n")
         text += b"\n" if text else b""
         try:
@@ -196,10 +197,11 @@ class Followed(Generic[T]):
         except (ValueError, TypeError, KeyError, RecursionError):
             return self._lost("is empty" if not data else "is cut off or damaged")
 
-    def _lost(self, reason: str) -> ConfigError:
+    def _lost(self, reason: str, hint: str = "") -> ConfigError:
         return ConfigError(
             f"no token can be accepted: {self._path}, {self._what}, {reason}",
-            "put the file back as it was; or start over with `slipstream token rotate --grace 0 "
+            hint
+            or "put the file back as it was; or start over with `slipstream token rotate --grace 0 "
             f"--data-dir {self._path.parent}`, after which every token has to be issued again",
         )
 
@@ -326,7 +328,7 @@ class TokenFiles:
     def _broken(self, error: OSError) -> ConfigError:
         return ConfigError(
             f"cannot write tokens in {self.folder}: {error.strerror}",
-            "let this user write the folder, or make room on its disk",
+            limit_hint(error.errno) or "let this user write the folder, or make room on its disk",
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipstream.errors import ConfigError
+from slipstream.files import limit_hint
 
 STREAMS_MAX = 65_536
 
@@ -75,7 +76,8 @@ class Streams:
             self.close()
             raise ConfigError(
                 f"cannot open {path}: {error.strerror}",
-                "check that this user may write there, and that there is room",
+                limit_hint(error.errno)
+                or "check that this user may write there, and that there is room",
             ) from None
 
     def _open(self, path: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
+from slipstream.files import limit_hint
+
 if TYPE_CHECKING:
     from slipstream.server.sources.kept import Streams
     from slipstream.server.sources.path import Say
@@ -82,7 +84,8 @@ class Settling:
             except OSError as error:  # told to nobody before it is kept
                 if not self._is_failing:
                     self._is_failing = True
-                    hint = "make room in the data folder, and check that it exists"
+                    room = "make room in the data folder, and check that it exists"
+                    hint = limit_hint(error.errno) or room
                     said: dict[str, object] = {"problem": error.strerror, "next": hint}
                     self._say(logging.ERROR, "cannot save which events are settled", said)
                 if self.is_ending:

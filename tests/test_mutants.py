@@ -20,3 +20,6 @@ def test_every_file_has_tests(monkeypatch, folder, pattern) -> None:
     assert [file for file in files if not mutants.tests_of(file)] == []
     named = {name for names in mutants.TESTS.values() for name in names.split()}
     assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
+    for file, names in mutants.measured().items():
+        assert (ROOT / file).exists(), f"{file} is not there any more: delete its line"
+        assert [name for name in names if not (ROOT / "tests" / name).exists()] == []

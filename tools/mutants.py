@@ -36,6 +36,7 @@ ROOT = asan.ROOT
 TREE = ROOT / "build" / "mutants"
 CORE, PYTHON = TREE / "build" / "core", TREE / "venv" / "bin" / "python"
 RESULTS, KNOWN = ROOT / "build" / "mutants.json", ROOT / "tools" / "mutants.txt"
+MEASURED = ROOT / "tools" / "mutants_tests.txt"
 SECONDS, TEST_SECONDS = 60, 30  # for a mutant; a test that takes longer hangs
 LANGUAGES = {"C": "native", "P": "src/slipstream"}
 
@@ -44,6 +45,7 @@ UNSHARE = "unshare --pid --fork --kill-child --mount-proc sh -c"
 ALONE = [*UNSHARE.split(), '"$@"; exit', "sh"]
 
 # Which tests are a room's, the quickest first; the first name that is a file's beginning decides.
+# For Python files those come first that were measured: see tools/mutants_measure.py.
 _DELIVERY = "delivery/test_every_mode.py"
 _THREADS = f"{_DELIVERY} delivery/test_thread_answers.py delivery/test_overflow.py"
 _PROCESS = (
@@ -78,51 +80,8 @@ TESTS = {
     "check/test_fuzz.py rogues/test_blame.py check/test_checker_as_host.py",
     "native/python/serve.c": "delivery/test_peers.py delivery/test_peers_process.py",
     "native/python": "native/test_door.py test_events.py delivery/test_inline.py",
-    "src/slipstream/aleo": "aleo",
-    "src/slipstream/cli/_signals.py": "cli/test_cli_run.py cli/test_cli_mistakes.py",
-    "src/slipstream/cli": "test_reference.py cli",
-    "src/slipstream/check/s": "rogues/test_rogues.py check/test_probe.py check/test_strangers.py",
-    "src/slipstream/check/blame.py": "rogues/test_blame.py rogues/test_rogues.py",
-    "src/slipstream/check": "check/test_given.py check/test_report.py check/test_trial.py "
-    "check/test_checker_as_host.py cli/test_cli_doctor.py cli/test_cli_inspect.py library "
-    "cli/test_cli_symbolize.py",
-    "src/slipstream/packages": "packages/test_settings.py packages/test_building.py "
-    "packages/test_hostile_archives.py packages/test_installed.py packages/test_signatures.py "
-    "packages/test_hostile_centrals.py packages/test_package_commands.py",
-    "src/slipstream/peers.py": "delivery/test_peers_python.py delivery/test_peers.py",
-    "src/slipstream/server/settings.py": "packages/test_settings.py "
-    "packages/test_start_packages.py server/test_start_life.py server/test_start_trouble.py",
-    "src/slipstream/server/client.py": "cli/test_cli_daemon.py server/test_rest.py",
-    "src/slipstream/server/sources/p": "cli/test_cli_replay.py server/test_listen.py "
-    "server/test_start_life.py server/test_start_trouble.py",
-    "src/slipstream/server/sources": "server/test_listen.py server/test_settled_streams.py "
-    "server/test_start_life.py",
-    "src/slipstream/server": "server/test_rest.py server/test_tokens.py server/test_metrics.py "
-    "server/test_origins.py server/test_openapi.py server/test_waiting.py server/test_serving.py "
-    "server/test_start_life.py server/test_start_trouble.py",
-    "src/slipstream/config": "config native/test_config_extension.py",
-    "src/slipstream/library": "library",
-    "src/slipstream/testing": "test_testing.py",
-    "src/slipstream/streams": "streams cli/test_cli_redeliver.py",
-    "src/slipstream/capture.py": "streams delivery/test_dead_letters.py",
-    "src/slipstream/logs.py": "test_logs.py delivery/test_secrets.py cli/test_cli_output.py",
-    "src/slipstream/events.py": "test_events.py abi/test_abi_frames.py",
-    "src/slipstream/frames.py": "test_events.py abi/test_abi_frames.py",
-    "src/slipstream/_native": "native/test_handle.py native/test_native_status.py",
-    "src/slipstream/delivery/context.py": "delivery/test_peers_python.py delivery/test_peers.py",
-    "src/slipstream/delivery/desk.py": "delivery/test_peers_python.py delivery/test_peers.py",
-    "src/slipstream/delivery/services.py": "delivery/test_peers_python.py delivery/test_peers.py",
-    "src/slipstream/delivery/inline.py": f"{_DELIVERY} delivery/test_inline.py "
-    "delivery/test_inline_reload.py",
-    "src/slipstream/delivery/letters.py": "delivery/test_dead_letters.py",
-    "src/slipstream/delivery/python.py": "test_manager.py delivery/test_inline.py",
-    "src/slipstream/delivery/reload.py": "delivery/test_inline_reload.py "
-    "delivery/test_thread_reload.py delivery/test_process_reload.py",
-    "src/slipstream/delivery": f"{_DELIVERY} {_PROCESS} delivery/test_crash_handler.py "
-    "delivery/test_losses.py delivery/test_overflow.py delivery/test_lifetime.py",
-    "src/slipstream/files.py": "config library/test_library_path.py cli/test_cli_show.py",
-    "src/slipstream/manager.py": f"test_manager.py library/test_library_path.py {_DELIVERY} "
-    "delivery/test_lifetime.py cli/test_cli_run.py",
+    "src/slipstream/check": "rogues/test_rogues.py rogues/test_blame.py",
+    "src/slipstream/testing": "test_testing.py test_pytest_plugin.py",
     "src/slipstream": f"test_manager.py {_DELIVERY} cli/test_cli_run.py delivery/test_lifetime.py",
 }
 
@@ -324,13 +283,20 @@ def builds(mutant: Mutant) -> bool:
     return build_core() and before != [path.read_bytes() for path in objects]
 
 
+def measured() -> dict[str, list[str]]:
+    """Return the tests of each Python file, the best first."""
+    lines = [line for line in MEASURED.read_text("utf-8").splitlines() if line[0] != "#"]
+    return {file: tests.split() for file, tests in (line.split(": ") for line in lines)}
+
+
 def tests_of(file: str) -> list[str]:
-    """Return the tests of a file's room that there are, those that bear its name first."""
+    """Return the tests of a file: measured ones, or those that bear its name; then its room's."""
     room = next(names for room, names in TESTS.items() if file.startswith(room)).split()
     stem = Path(file).stem.strip("_")
     named = sorted((TREE / "tests").glob(f"*/test_*{stem}*.py")) if len(stem) > 3 else []
-    names = [str(path.relative_to(TREE / "tests")) for path in named] + room
-    return [f"tests/{name}" for name in dict.fromkeys(names) if (TREE / "tests" / name).exists()]
+    first = measured().get(file) or [str(path.relative_to(TREE / "tests")) for path in named]
+    names = dict.fromkeys(first + room)
+    return [f"tests/{name}" for name in names if (TREE / "tests" / name).exists()]
 
 
 def rogues_of(file: str) -> str:

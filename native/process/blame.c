@@ -57,4 +57,5 @@ uint64_t ss_blame_delay_ns(const ss_spec *spec, uint32_t recent, uint64_t random
 void ss_blame_forget(ss_blame *blame) {
     blame->crashes = 0;
     blame->failed_starts = 0;
+    blame->never_started = 0;
 }

@@ -17,6 +17,7 @@ typedef struct ss_blame {
     uint64_t crash_ns[SS_CRASHES_MAX];
     uint32_t crashes;
     uint32_t failed_starts; /* since it ran last */
+    uint32_t never_started; /* the same, where no process could be made: no fault of the plugin */
     uint64_t poison;        /* the event that was in flight, alone, at the last such crash */
     uint32_t poison_crashes;
     uint32_t flush_crashes; /* in flush, with events up to flush_until */

@@ -38,6 +38,7 @@ static void run_next(ss_standing *at, ss_decision *d) {
     at->has_run = true;
     at->restart_at_ns = 0;
     at->blame.failed_starts = 0;
+    at->blame.never_started = 0;
     act(d, SS_DO_RUN, NULL, ss_blame_wants_flushes(&at->blame));
     set_plan(at, SS_PLAN_NONE);
     show(at, d, SS_SUPERVISED_RUNNING, "");
@@ -56,7 +57,8 @@ static void restart_later(ss_standing *at, const ss_event *e, const char *why, s
         at->state = SS_SUPERVISED_QUARANTINED;
         act(d, SS_DO_QUARANTINE, why, recent);
     } else {
-        at->restart_at_ns = e->now_ns + ss_blame_delay_ns(e->spec, recent, e->random);
+        at->restart_at_ns = e->now_ns + 
+            ss_blame_delay_ns(e->spec, recent + at->blame.never_started, e->random);
         show(at, d, SS_SUPERVISED_BACKOFF, why);
     }
 }
@@ -74,7 +76,7 @@ static void next_failed(ss_standing *at, const ss_event *e, ss_decision *d) {
         spawn_again(at, d, SLIPSTREAM_LOAD_RELOAD);
     } else if (at->plan == SS_PLAN_START) {
         set_plan(at, SS_PLAN_NONE);
-        at->blame.failed_starts++;
+        ++*(e->type == SS_NOT_SPAWNED ? &at->blame.never_started : &at->blame.failed_starts);
         act(d, SS_DO_LOG, e->problem, 0);
         restart_later(at, e, e->problem, d);
     } else if (at->plan == SS_PLAN_RELOAD) {

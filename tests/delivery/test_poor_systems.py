@@ -154,6 +154,44 @@ def test_too_few_files_are_named_wherever_one_is_missing(examples, mode: str) ->
     assert "Traceback" not in done.stderr
 
 
+SHORTAGE = """
+import os, resource, signal, sys, time
+from slipstream import Block, PluginManager
+library, = sys.argv[1:]
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+restart = {"initial_delay": 0.01, "max_delay": 0.02, "max_crashes": 3}
+with PluginManager("process", insecure_paths=True) as manager:
+    plugin = manager.load_plugin({"libpath": library, "restart": restart})
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    os.kill(plugin.pid, signal.SIGKILL)
+    manager.broadcast_many([Block(b"b", n) for n in range(50)])
+    end = time.monotonic() + 60
+    while "it could not be started again" not in plugin.reason and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(1)  # some tries more than it may crash
+    print(plugin.state, plugin.reason)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    manager.flush(60)
+    print(plugin.state, plugin.counters.delivered, plugin.counters.lost)
+"""
+
+
+def test_a_worker_is_back_once_there_is_what_it_needs(examples) -> None:
+    """However often that was missing: the plugin has not crashed."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHORTAGE, examples / "tally" / "tally.so"],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, last = done.stdout.splitlines()
+    assert first.startswith("backoff it could not be started again: cannot start")
+    assert last == "running 50 0"
+    assert "quarantined" not in done.stderr
+    assert done.stderr.count("could not be started again") > 3
+
+
 # ---- No /proc ------------------------------------------------------------------------------------
 
 WITHOUT_PROC = (

@@ -21,7 +21,8 @@ static void check_times(void) {
     REQUIRE(at.load_reason == SLIPSTREAM_LOAD_RESTART);
     event = (ss_event){SS_NOT_SPAWNED, .of_next = true, .problem = "", .spec = &patient, .now_ns = 5200 * MS};
     ss_decide(&at, &event);
-    REQUIRE(at.blame.failed_starts == 1 && at.restart_at_ns == 5400 * MS);
+    REQUIRE(at.blame.never_started == 1 && at.restart_at_ns == 5400 * MS);
+    REQUIRE(ss_blame_recent(&at.blame, &patient, 5200 * MS) == 1); /* the crash alone */
     event = (ss_event){SS_ASKED_RESUME, .now_ns = 5201 * MS};
     ss_decide(&at, &event);
     REQUIRE(at.restart_at_ns == 5201 * MS && ss_blame_recent(&at.blame, &patient, 5201 * MS) == 0);
@@ -96,13 +97,13 @@ static void check_blame(void) {
     const ss_decision d = ss_decide(&at, &event);
     REQUIRE(d.actions[1].type == SS_DO_SKIP && d.actions[1].number == 12);
     at.blame.flush_crashes = 2;
-    at.blame.failed_starts = 4;
+    at.blame.failed_starts = at.blame.never_started = 4;
     at.next = SS_PHASE_LOADING;
     at.plan = SS_PLAN_START;
     event = (ss_event){SS_SAID_LOADED, .of_next = true};
     const ss_decision run = ss_decide(&at, &event);
     REQUIRE(run.actions[1].type == SS_DO_RUN && run.actions[1].number == 1);
-    REQUIRE(at.blame.failed_starts == 0);
+    REQUIRE(at.blame.failed_starts == 0 && at.blame.never_started == 0);
 }
 
 int main(void) {

@@ -24,6 +24,7 @@ from slipstream.server.configs import Configs
 from slipstream.server.data_dir import DataDir, usual_folder
 from slipstream.server.front import Front
 from slipstream.server.settings import Settings
+from slipstream.server.sources import accepting
 from slipstream.server.sources.addresses import Address, name_of, unbind
 from slipstream.server.sources.files import FileSource
 from slipstream.server.sources.kept import Streams
@@ -151,6 +152,7 @@ class Daemon:
         self._hup_waits = False
         self._control = ThreadPoolExecutor(4, "slipstream-control")
         self._tasks: set[asyncio.Task[Any]] = set()
+        accepting.tell_of_shortage(self._loop, self._say)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_stop, number)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hup)

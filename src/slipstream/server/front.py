@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slipstream.errors import SlipstreamError
 from slipstream.server.data_dir import DataDir
 from slipstream.server.settings import Settings
+from slipstream.server.sources import accepting
 from slipstream.server.sources.path import Say
 
 if TYPE_CHECKING:
@@ -100,12 +101,15 @@ class Front:
             if bound is None:
                 continue
             # Each has its own connections: a crowd at the port does not lock the operator out.
-            config = server.config_for(self._app, lifespan=False, **more)
+            backlog = accepting.BACKLOG
+            config = server.config_for(self._app, lifespan=False, backlog=backlog, **more)
             one = server.Server(config)
             self._servers.append(one)
             task(one.serve(sockets=[bound]))
         for one in self._servers:
             await one.begun.wait()
+        for bound in filter(None, (self._rest, self._admin)):
+            accepting.let_wait(bound)
 
     def write_token(self, show: Callable[[str], None]) -> None:
         """Issue a token, write it into its file, and show it to whoever has started the daemon."""

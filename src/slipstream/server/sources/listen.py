@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections import deque
 
+from slipstream.server.sources import accepting
 from slipstream.server.sources.kept import StreamState, TooManyStreams
 from slipstream.server.sources.path import EventPath, Inlet, Say
 from slipstream.server.sources.wire import (
@@ -75,9 +77,12 @@ class Listener:
         self._minute = 0.0
         self._servers: list[asyncio.Server] = []
 
-    async def add(self, socket: object, name: str) -> None:
+    async def add(self, bound: socket.socket, name: str) -> None:
         """Listen at a socket that is bound."""
-        server = await self.loop.create_server(lambda: Producer(self, name), sock=socket)  # type: ignore[call-overload]
+        server = await self.loop.create_server(
+            lambda: Producer(self, name), sock=bound, backlog=accepting.BACKLOG
+        )
+        accepting.let_wait(bound)
         self._servers.append(server)
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from slipstream.capture import create, open_for_append
 from slipstream.errors import SlipstreamError
+from slipstream.server.sources import accepting
 from slipstream.server.sources.addresses import Address, unbind
 from slipstream.server.sources.files import FileSource
 from slipstream.server.sources.kept import Streams
@@ -154,6 +155,7 @@ async def record(
         SlipstreamError: The source is no good, or the disk is full.
     """
     loop = asyncio.get_running_loop()
+    accepting.tell_of_shortage(loop, say)
     stop = asyncio.Event()
     problem: list[SlipstreamError] = []
     streams = Streams(None)

@@ -22,6 +22,7 @@ from slipstream import (
 )
 from slipstream.testing import (
     FakeHost,
+    IsolatedHost,
     LoadReason,
     Mapped,
     PluginBuildError,
@@ -55,10 +56,14 @@ def test_what_cannot_be_built(tmp_path, monkeypatch) -> None:
         build_plugin("\n", folder=tmp_path, lang="cpp")
 
 
-def test_a_fake_host_step_by_step(compile_plugin, tmp_path) -> None:
+either_host = pytest.mark.parametrize("host_of", [FakeHost, IsolatedHost])
+
+
+@either_host
+def test_a_host_step_by_step(compile_plugin, tmp_path, host_of) -> None:
     native = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK | BATCH)
     before = Footprint.now()
-    host = FakeHost(
+    host = host_of(
         native.library,
         {"log": str(native.log), "statuses": [0, -2, 2], "number": 7},
         name="given",
@@ -105,17 +110,19 @@ def test_a_fake_host_step_by_step(compile_plugin, tmp_path) -> None:
     assert copies_in(native.library.parent) == []
 
 
-def test_a_fake_host_after_a_panic(compile_plugin, tmp_path) -> None:
+@either_host
+def test_a_host_after_a_panic(compile_plugin, tmp_path, host_of) -> None:
     native = Recorder(compile_plugin, tmp_path)
-    with FakeHost(native.library, {"log": str(native.log), "statuses": [-17]}) as host:
+    with host_of(native.library, {"log": str(native.log), "statuses": [-17]}) as host:
         assert host.deliver(SOME[0]).name == "PANIC (-17)"
         assert not host.deliver(SOME[0]).ok
     assert native.calls == ["load", "event", "destroy"]
 
 
-def test_a_fake_host_sees_misbehaviour_and_logs(compile_plugin) -> None:
+@either_host
+def test_a_host_sees_misbehaviour_and_logs(compile_plugin, host_of) -> None:
     library = compile_plugin("talker.c", name="talker")
-    with FakeHost(library) as host:
+    with host_of(library) as host:
         from slipstream import Payload
 
         assert host.deliver(Payload(b"log/2", b"hello")).ok
@@ -124,6 +131,17 @@ def test_a_fake_host_sees_misbehaviour_and_logs(compile_plugin) -> None:
         answer = host.deliver(Payload(b"ack", b"1"))
         assert answer.name == "INVALID_ARGUMENT (-5)"
         assert host.misbehaviour == ["ack called without SLIPSTREAM_FLAG_EXPLICIT_ACK"]
+
+
+@either_host
+def test_a_host_of_what_is_refused(compile_plugin, tmp_path, host_of) -> None:
+    """The plugin's own words come through, whichever process it is in."""
+    native = Recorder(compile_plugin, tmp_path)
+    with pytest.raises(PluginStartError, match="log is missing"), host_of(native.library):
+        pass
+    with host_of(native.library, {"log": str(native.log), "statuses": [-5]}) as host:
+        assert host.deliver(SOME[0]).name == "INVALID_ARGUMENT (-5)"
+        assert host.deliver(SOME[0]).ok
 
 
 def test_a_fake_host_of_what_cannot_be_loaded(compile_plugin, tmp_path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import struct
@@ -17,6 +18,7 @@ import click
 import pytest
 
 from slipstream.cli import cli, main
+from support.systems import only_posix
 
 GOOD = 'libpath: "tally.so"'
 CONFIGS = {
@@ -375,3 +377,22 @@ def test_a_full_disk(place: Path) -> None:
     assert done.returncode != 0
     assert "No space left on device" in done.stderr
     assert "next: make room" in done.stderr
+
+
+@only_posix
+@pytest.mark.parametrize("what", ["run", "check"])
+def test_too_few_files_are_named_and_nothing_else_is(what: str, examples: Path, tmp_path) -> None:
+    library, events = examples / "tally" / "tally.so", tmp_path / "events.jsonl"
+    events.write_text('{"kind": "Payload", "source": "", "name": "x", "body": "00"}\n')
+    (tmp_path / "c.json5").write_text(json.dumps({"libpath": str(library), "mode": "process"}))
+    run = f"run --insecure-paths --slipstream-config {tmp_path}/c.json5 {events}"
+    words = run if what == "run" else f"check {library} --only entry.constructor"
+    for most in (5, 7, 9, 11):
+        done = subprocess.run(
+            ["sh", "-c", f'ulimit -n {most}; exec "$0" -m slipstream.cli {words}', sys.executable],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode in {1, 3, 4}, done.stderr
+        assert "oo many open files" in done.stderr or "cannot start a thread" in done.stderr
+        assert "ulimit -n" in done.stderr.partition("next: ")[2]
+        assert "Traceback" not in done.stderr

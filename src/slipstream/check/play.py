@@ -280,7 +280,7 @@ class _Player:
                 )  # fmt: skip
             except OSError as error:
                 message = f"{PROGRAM} could not be started: {error.strerror}"
-                raise CannotPlayError(message) from None
+                raise CannotPlayError(message) from error
 
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, "TMPDIR": str(self._folder / "tmp")}

@@ -23,6 +23,7 @@ from slipstream.errors import (
     PluginStartError,
     SlipstreamError,
 )
+from slipstream.files import limit_hint
 
 from ._output import say
 
@@ -120,8 +121,9 @@ def _told(error: BaseException) -> tuple[str, str, int]:
             return error.message, error.hint, code
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return str(error), "make room on that disk, and run it again", FAILED
-        case OSError():
-            return str(error), "see what that says of the file, disk or device", FAILED
+        case OSError(errno=number):
+            hint = limit_hint(number) or "see what that says of the file, disk or device"
+            return str(error), hint, FAILED
     return (
         f"internal error: {type(error).__name__}: {error}",
         "run it again as slipstream --debug ..., and report what it shows",

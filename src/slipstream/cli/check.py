@@ -25,6 +25,7 @@ from slipstream.check.trial import function_of
 from slipstream.check.verdict import Result
 from slipstream.config import closest
 from slipstream.errors import SlipstreamError
+from slipstream.files import limit_hint
 
 from ._check_fuzz import Again, fuzz_it, repeat_kept
 from ._check_report import show_report
@@ -204,11 +205,13 @@ def _no_surprise() -> Iterator[None]:
     except (click.ClickException, click.exceptions.Exit, SlipstreamError):
         raise
     except CannotPlayError as error:
-        raise Ended(f"nothing can be run here: {error}", "", NOT_STARTED) from None
+        hint = limit_hint(getattr(error.__cause__, "errno", None))
+        raise Ended(f"nothing can be run here: {error}", hint, NOT_STARTED) from None
     except Exception as error:
         raise Ended(
             f"the checker failed: {type(error).__name__}: {error}",
-            "run it again as slipstream --debug check ..., and report what it shows",
+            limit_hint(getattr(error, "errno", None))
+            or "run it again as slipstream --debug check ..., and report what it shows",
             CHECKER_FAILED,
         ) from error
 

@@ -57,7 +57,7 @@ static void restart_later(ss_standing *at, const ss_event *e, const char *why, s
         at->state = SS_SUPERVISED_QUARANTINED;
         act(d, SS_DO_QUARANTINE, why, recent);
     } else {
-        at->restart_at_ns = e->now_ns + 
+        at->restart_at_ns = e->now_ns +
             ss_blame_delay_ns(e->spec, recent + at->blame.never_started, e->random);
         show(at, d, SS_SUPERVISED_BACKOFF, why);
     }

@@ -230,6 +230,15 @@ def test_a_body_that_does_not_come(host, monkeypatch) -> None:
     assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == ERROR
 
 
+def test_a_body_that_nobody_reads_ends_its_connection(host) -> None:
+    """With a length, or in chunks; without one the connection stays."""
+    with host.client() as client:
+        assert client.get(host.base).headers.get("connection") != "close"
+        for body in (b"12345", iter([b"123", b"45"])):
+            assert client.request("GET", host.base, content=body).headers["connection"] == "close"
+        assert client.get(host.base).headers.get("connection") != "close"
+
+
 def test_every_change_is_written_down(host) -> None:
     with host.client() as client:
         client.post(host.base, json={"config_file": host.config()})

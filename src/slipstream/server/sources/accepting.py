@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slipstream.server.sources.path import Say
 
 BACKLOG = 1  # for asyncio
-_WAITING = 128
+_WAITING = 1024
 _TOLD_EVERY = 60.0  # seconds
 
 

@@ -39,10 +39,8 @@ bool ss_door_u64(PyObject *object, uint64_t *out);
 /* Bytes that may be absent, which is None, if they are `optional`. */
 static inline bool ss_door_span(PyObject *object, bool optional, slipstream_bytes *out,
                                 Py_buffer *view) {
-    if (ss_door_at_once(object, out))
-        return true;
-    *out = (slipstream_bytes){NULL, 0};
-    return (optional && object == Py_None) || ss_door_bytes(object, out, view);
+    return ss_door_at_once(object, out) || (optional && object == Py_None) ||
+           ss_door_bytes(object, out, view);
 }
 
 /* A view without an object is not to be released; the rest of it is never looked at. */

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-/* A store for each word, not for each field: what the processor has still to write, the next lock
- * waits for. */
 static void store_u64(uint8_t *p, uint64_t value) {
     const uint64_t word = SS_CPU_LE64(value);
     memcpy(p, &word, sizeof word);
@@ -59,15 +57,12 @@ static size_t fixed_len(ss_shape shape) {
 /* A span and the zeros behind it, up to a whole word. Most are short, and a call costs more than
  * they do. */
 static inline void put_bytes(uint8_t *to, const uint8_t *from, size_t len) {
-    if (len < 8 || len > 64) {
-        if (len == 0)
-            return;
-        store_u64(to + round8(len) - 8, 0);
-        memcpy(to, from, len);
+    if (len == 0)
         return;
-    }
     store_u64(to + round8(len) - 8, 0);
-    if (len <= 16)
+    if (len < 8 || len > 64)
+        memcpy(to, from, len);
+    else if (len <= 16)
         COPY_ENDS(to, from, len, 8);
     else if (len <= 32)
         COPY_ENDS(to, from, len, 16);

@@ -76,7 +76,10 @@ static void next_failed(ss_standing *at, const ss_event *e, ss_decision *d) {
         spawn_again(at, d, SLIPSTREAM_LOAD_RELOAD);
     } else if (at->plan == SS_PLAN_START) {
         set_plan(at, SS_PLAN_NONE);
-        ++*(e->type == SS_NOT_SPAWNED ? &at->blame.never_started : &at->blame.failed_starts);
+        if (e->type == SS_NOT_SPAWNED)
+            at->blame.never_started++;
+        else
+            at->blame.failed_starts++;
         act(d, SS_DO_LOG, e->problem, 0);
         restart_later(at, e, e->problem, d);
     } else if (at->plan == SS_PLAN_RELOAD) {

@@ -33,7 +33,6 @@ static PyObject *unwanted(const door *self) {
  * the encoding if it is given. */
 static inline bool take_values(PyObject *const *args, bool has_word, ss_shape shape,
                                ss_draft *draft, Py_buffer *views) {
-#pragma GCC unroll 4
     for (unsigned i = 0; i < shape.spans; i++)
         if (!ss_door_span(*args++, shape.optional >> i & 1, &draft->spans[i], &views[i]))
             return false;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -498,3 +499,30 @@ def test_on_unload_is_told_that_the_host_stops(talker) -> None:
     with capture_logs() as logs:
         talker.manager.unload_plugin("talker")
     assert logs[0]["event"] == "stopping"
+
+
+def test_a_child_writes_although_a_thread_held_the_lock_when_it_was_forked() -> None:
+    code = """if True:
+        import os, signal, threading
+        from slipstream.logs import standard_error
+        held, over = threading.Event(), threading.Event()
+        def hold():
+            with standard_error._lock:
+                held.set()
+                over.wait()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            standard_error.write("a line\\n")
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+        over.set()
+        thread.join()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "a line\n")

@@ -1,9 +1,10 @@
 """Change one line of the code at a time and see whether its room's tests notice: `make mutants`.
 
-python tools/mutants.py [--seed S] [--count N] [--only C7,P1-P20]
+python tools/mutants.py [--seed S] [--count N] [--only C7,P1-P20] [--measure]
 
 Half of the mutants are of the C core, half of the Python code. Each is built in a copy of the
-project in build/mutants, never here, and its room's tests run for a minute at most. What does not
+project in build/mutants, never here, and the tests that run its line have a minute at most, the
+best first: which they are is measured before the first mutant, in half an hour. What does not
 build, or makes the same machine code, is replaced by another mutant. A survivor is either a gap in
 the tests, or stands in tools/mutants.txt with the reason why nothing can notice it. The outcomes
 are kept in build/mutants.json: --only runs some of the same seed again.
@@ -31,77 +32,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import asan
+from mutants_measure import Measured, measure
 
 ROOT = asan.ROOT
 TREE = ROOT / "build" / "mutants"
 CORE, PYTHON = TREE / "build" / "core", TREE / "venv" / "bin" / "python"
 RESULTS, KNOWN = ROOT / "build" / "mutants.json", ROOT / "tools" / "mutants.txt"
-MEASURED = ROOT / "tools" / "mutants_tests.txt"
+MEASURED = TREE / "measured.sqlite"
 SECONDS, TEST_SECONDS = 60, 30  # for a mutant; a test that takes longer hangs
+LANES = 2  # tests at a time
 LANGUAGES = {"C": "native", "P": "src/slipstream"}
 
 # What is changed may signal any process: the tests see only their own, where the system allows it.
 UNSHARE = "unshare --pid --fork --kill-child --mount-proc sh -c"
 ALONE = [*UNSHARE.split(), '"$@"; exit', "sh"]
-
-# Which tests are a room's, the quickest first; the first name that is a file's beginning decides.
-# For Python files those come first that were measured: see tools/mutants_measure.py.
-_DELIVERY = "delivery/test_every_mode.py"
-_THREADS = f"{_DELIVERY} delivery/test_thread_answers.py delivery/test_overflow.py"
-_PROCESS = (
-    "delivery/test_process_crashes.py delivery/test_process_hangs.py "
-    "delivery/test_process_loading.py delivery/test_process_reload.py"
-)
-_NATIVE, _LIBRARY = "native/test_native.py", "library native/test_native.py"
-TESTS = {
-    "native/base": f"{_DELIVERY} test_logs.py delivery/test_secrets.py {_NATIVE}",
-    "native/platform/linux/trial.c": "cli/test_cli_doctor.py delivery/test_failing_calls.py",
-    "native/platform/posix/signals.c": "delivery/test_left_behind.py "
-    "delivery/test_crash_handler.py delivery/test_thread_signals.py",
-    "native/platform": f"{_DELIVERY} delivery/test_failing_calls.py delivery/test_memory.py "
-    f"delivery/test_left_behind.py library/test_loader_hostile.py {_NATIVE}",
-    "native/frame/lines.c": "streams/test_runs.py streams",
-    "native/frame": f"abi/test_abi_frames.py delivery/test_dead_letters.py native/test_door.py "
-    f"{_NATIVE}",
-    "native/library": _LIBRARY,
-    "native/ring": f"{_THREADS} delivery/test_dead_letters.py native/test_ring.py {_NATIVE}",
-    "native/plugin": f"{_DELIVERY} native/test_config_extension.py delivery/test_lifetime.py "
-    "delivery/test_settle.py delivery/test_crash_handler.py library/test_loader_hostile.py",
-    "native/consumer": f"{_THREADS} delivery/test_settle.py delivery/test_thread_stuck.py "
-    f"{_NATIVE}",
-    "native/sequencer": f"{_DELIVERY} delivery/test_inline.py delivery/test_overflow.py "
-    f"delivery/test_fanout.py delivery/test_memory.py {_NATIVE}",
-    "native/process/watchdog.c": "delivery/test_process_hangs.py delivery/test_process_crashes.py",
-    "native/process": f"{_DELIVERY} {_PROCESS} delivery/test_failing_calls.py {_NATIVE}",
-    "native/peers": f"delivery/test_peers.py delivery/test_peers_process.py {_NATIVE}",
-    "native/check/fuzz.c": "check/test_fuzz.py rogues/test_rogues.py",
-    "native/check/coverage.c": "check/test_fuzz.py rogues/test_rogues.py",
-    "native/check": "rogues/test_rogues.py check/test_strangers.py check/test_trial.py "
-    "check/test_fuzz.py rogues/test_blame.py check/test_checker_as_host.py",
-    "native/python/serve.c": "delivery/test_peers.py delivery/test_peers_process.py",
-    "native/python": "native/test_door.py test_events.py delivery/test_inline.py",
-    "src/slipstream/check": "rogues/test_rogues.py rogues/test_blame.py",
-    "src/slipstream/testing": "test_testing.py test_pytest_plugin.py",
-    "src/slipstream": f"test_manager.py {_DELIVERY} cli/test_cli_run.py delivery/test_lifetime.py",
-}
-
-# Of the rogues only those of a file's own sections are played: all of them take minutes.
-ROGUES = {
-    "native/check/allocations.c": "resources",
-    "native/check/calls.c": "entry or lifecycle or subscriptions or unload",
-    "native/check/events.c": "events",
-    "native/check/heap.c": "resources",
-    "native/check/memory.c": "events",
-    "native/check/mutate.c": "hostile",
-    "native/check/peers.c": "peers",
-    "native/check/state.c": "hygiene",
-    "native/check/threads.c": "threads",
-    "native/check/fuzz.c": "hostile",
-    "native/check/coverage.c": "hostile",
-    "native/check": "lifecycle or entry",
-    "src/slipstream/check/samples.py": "events",
-    "src/slipstream/check/s": "lifecycle",
-}
 
 _COMPARED = {"==": "!=", "!=": "==", "<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 _C_SWAPS = _COMPARED | {"&&": "||", "||": "&&", "+=": "-=", "true": "false", "false": "true"}
@@ -251,19 +195,37 @@ def set_up() -> None:
             shutil.copy(old, new)
     asan.BUILD, asan.CORE, asan.ROOT, asan.SANITIZERS = TREE, CORE, TREE, ""
     asan.PACKAGE = TREE / "src" / "slipstream"
+    trace = TREE / "build"
+    trace.mkdir(exist_ok=True)
+    source = str(TREE / "tools" / "mutants_trace.c")
+    subprocess.run(f"gcc -O2 -fPIC -c -o {trace}/trace.o {source}".split(), check=True)
+    os.environ |= {"CC": str(TREE / "tools" / "mutants_cc.sh"), "TRACE": str(trace)}
     if asan.build() or build_tests():
         raise SystemExit("mutants: the copy in build/mutants does not build")
-    for target in (CORE / "_core.abi3.so", CORE / "slipstream-worker", TREE / "include"):
-        place = asan.PACKAGE / target.name
-        place.unlink(missing_ok=True)
-        place.symlink_to(target)
+    del os.environ["CC"]
+    lay_out()
     asan.make_environment()
+
+
+def lay_out() -> None:
+    """Put links to what is built, and to what is installed beside it, into the copy's package."""
+    place = asan.PACKAGE / "include"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    links = {path.name: path for path in (CORE / "_core.abi3.so", CORE / "slipstream-worker")}
+    links |= {name: TREE / name for name in ("share", "sdk")}
+    headers = [*(TREE / "include").glob("*.h"), TREE / "sdk" / "cpp" / "slipstream.hpp"]
+    links |= {f"include/{path.name}": path for path in headers}
+    for name, target in links.items():
+        (asan.PACKAGE / name).unlink(missing_ok=True)
+        (asan.PACKAGE / name).symlink_to(target)
 
 
 def build_tests() -> int:
     """Build the programs of tests/native; return make's exit code."""
     folder, place = TREE / "tests" / "native", TREE / "build" / "native-tests"
-    make = f"make -s -j2 -C {folder} BUILD={place}".split()
+    compiler = os.environ["CC"]
+    make = f"make -s -j2 -C {folder} BUILD={place} CC={compiler}".split()
     return subprocess.run(make, check=False, stdout=subprocess.DEVNULL).returncode
 
 
@@ -284,37 +246,11 @@ def builds(mutant: Mutant) -> bool:
     return build_core() and before != [path.read_bytes() for path in objects]
 
 
-def measured() -> dict[str, list[str]]:
-    """Return the tests of each Python file, the best first."""
-    lines = [line for line in MEASURED.read_text("utf-8").splitlines() if line[0] != "#"]
-    return {file: tests.split() for file, tests in (line.split(": ") for line in lines)}
-
-
-def tests_of(file: str) -> list[str]:
-    """Return the tests of a file: measured ones, or those that bear its name; then its room's."""
-    room = next(names for room, names in TESTS.items() if file.startswith(room)).split()
-    stem = Path(file).stem.strip("_")
-    named = sorted((TREE / "tests").glob(f"*/test_*{stem}*.py")) if len(stem) > 3 else []
-    first = measured().get(file) or [str(path.relative_to(TREE / "tests")) for path in named]
-    names = dict.fromkeys(first + room)
-    return [f"tests/{name}" for name in names if (TREE / "tests" / name).exists()]
-
-
-def rogues_of(file: str) -> str:
-    """Return the section of the rogues that are played for a file; "" for all that are named."""
-    if "/check/sections/" in file:
-        return Path(file).stem
-    return next((name for start, name in ROGUES.items() if file.startswith(start)), "")
-
-
-def first_failure(tests: list[str], left_out: set[str], rogues: str = "") -> str:
+def first_failure(tests: list[str], left_out: set[str]) -> str:
     """Run tests until one fails: which; "" if none does, within the time that they have."""
-    options = ["-v", "-x", "-n2", "-p", "no:cacheprovider", "--timeout-method=thread"]
+    options = ["-v", "-x", f"-n{LANES}", "-p", "no:cacheprovider", "--timeout-method=thread"]
     options += [f"--timeout={TEST_SECONDS}", "-m", "not slow", "--no-header", "--tb=no"]
     options += [f"--deselect={name}" for name in left_out]
-    options += (
-        ["-k", f"not (test_a_rogue_is_found or test_the_good_one) or {rogues}"] if rogues else []
-    )
     alone = ALONE if shutil.which("unshare") and os.geteuid() == 0 else []
     process = subprocess.Popen(
         [*alone, PYTHON, "-m", "pytest", *options, *tests],
@@ -341,10 +277,11 @@ def first_failure(tests: list[str], left_out: set[str], rogues: str = "") -> str
     return failed or ("" if passed else "nothing passed in time")
 
 
-def run(name: str, seed: int, sound: dict[str, bool]) -> Mutant:
+def run(name: str, seed: int, measured: Measured, sound: dict[str, bool]) -> Mutant:
     """Make the first mutant of a number that builds, and judge it.
 
-    `sound`: the tests that failed so far, and whether they pass without a mutant.
+    `measured`: which tests run a line. `sound`: the tests that failed so far, and whether they
+    pass without a mutant.
     """
     for mutant, text in candidates(name, seed):
         place, whole = TREE / mutant.file, (TREE / mutant.file).read_bytes()
@@ -354,8 +291,9 @@ def run(name: str, seed: int, sound: dict[str, bool]) -> Mutant:
                 if not builds(mutant):
                     break
                 left_out = {test for test, passes in sound.items() if not passes}
-                tests, rogues = tests_of(mutant.file), rogues_of(mutant.file)
-                mutant.by = first_failure(tests, left_out, rogues)
+                old = whole.decode("utf-8")
+                tests = measured.choose(mutant.file, mutant.line, old, LANES * SECONDS)
+                mutant.by = first_failure(tests, left_out) if tests else ""
             finally:
                 place.write_bytes(whole)
                 if name[0] == "C":
@@ -408,6 +346,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--only", default="", help="some of them, such as C7,P1-P20")
+    parser.add_argument("--measure", action="store_true", help="measure anew which tests run what")
     given = parser.parse_args()
     half = given.count // 2
     names = numbers(given.only or f"C1-C{half},P1-P{half}")
@@ -415,10 +354,12 @@ def main() -> int:
     kept = old.get("mutants", []) if old.get("seed") == given.seed and given.only else []
     done = {one["name"]: Mutant(**one) for one in kept}
     set_up()
-    sound: dict[str, bool] = {}
+    if given.measure or not MEASURED.exists():
+        measure(TREE, PYTHON, MEASURED)
+    measured, sound = Measured(MEASURED), dict[str, bool]()
     for name in names:
         start = time.monotonic()
-        done[name] = mutant = run(name, given.seed, sound)
+        done[name] = mutant = run(name, given.seed, measured, sound)
         seconds = f"{time.monotonic() - start:.0f} s"
         print(f"{name:4} {mutant.outcome:9} {seconds:>5} {mutant.file}:{mutant.line} {mutant.by}")
         sys.stdout.flush()

@@ -1,75 +1,177 @@
-"""Measure which tests run which Python file, for tools/mutants.py; writes tools/mutants_tests.txt.
+"""Which tests run which line, measured for tools/mutants.py: once, in half an hour.
 
-python -m pip install coverage; python tools/mutants_measure.py
-
-Each file of tests runs alone under coverage, with all processes that it starts: half an hour. Of
-a file's lines only those count that less than half of all tests run. The first tests are those
-that run many of them, and little else, and are quick; together they take a minute at most.
+Each test of the copy in build/mutants runs with all processes that it starts: Python's lines are
+found by coverage.py, the core's blocks by tools/mutants_trace.c. This file is pytest's plugin for
+that, too. The result is build/mutants/measured.sqlite; a line that moved since is found again.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
+import re
+import shutil
+import sqlite3
 import subprocess
-import sys
-import sysconfig
-import tempfile
 import time
+from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import coverage
-from mutants import MEASURED, ROOT, SECONDS
+import pytest
 
-PATIENCE = 300  # seconds for one file of tests
-START = 2.5  # seconds until pytest runs the first test, which many files share
 LEFT_OUT = ("bench", "elsewhere", "fuzz", "languages", "macos", "stress", "windows")
-NO_TESTS = {"test_house.py", "test_mutants.py", "test_sanitized.py", "test_start_soak.py"}
+ALONE = {"test_house.py", "test_mutants.py", "test_sanitized.py", "test_start_soak.py"}
+FOLDER = "MUTANTS_MEASURED"  # the variable that names where the plugin writes
+TEST_SECONDS = 120
+# It has the functions by which blocks are told, for plugins: its only user stands in for it.
+NOT_TRACED = {"native/check/coverage.c": "native/check/fuzz.c"}
+OVERHEAD = 0.15  # seconds that each test takes besides
 CONFIG = """[run]
-source = {root}/src/slipstream
+source = {tree}/src/slipstream
 parallel = True
+patch = _exit
 data_file = {folder}/data
-context = ${{TESTS}}
+context = ${{MUTANTS_TEST}}
+"""
+HOOK = """import os; os.environ.get("COVERAGE_PROCESS_START") and \
+__import__("coverage").process_startup()
+"""
+TABLES = """
+CREATE TABLE test (id INTEGER PRIMARY KEY, name TEXT, seconds REAL, breadth INTEGER);
+CREATE TABLE file (name TEXT PRIMARY KEY, text TEXT);
+CREATE TABLE line (file TEXT, number INTEGER, tests BLOB, PRIMARY KEY (file, number));
 """
 
-Lines = dict[str, dict[str, set[int]]]
-"""Of each file: the lines that each file of tests runs."""
+Lines = dict[str, dict[int, set[int]]]
+"""Of each file, of each line: the tests that run it."""
 
 
-def run_all(folder: Path) -> dict[str, float]:
-    """Run each file of tests; return how many seconds each took."""
-    config = folder / "config"
-    config.write_text(CONFIG.format(root=ROOT, folder=folder))
-    environment = {**os.environ, "COVERAGE_PROCESS_START": str(config)}
-    seconds = {}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        name = str(path.relative_to(ROOT / "tests"))
-        if name.startswith(LEFT_OUT) or path.name in NO_TESTS:
-            continue
-        command = [sys.executable, "-m", "pytest", "-q", "-n2", "-m", "not slow", "--tb=no"]
+# ---- The plugin of pytest's ------------------------------------------------------------
+
+
+class Watch:
+    """Notes for each test how long it took and which blocks of the core ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.blocks = folder / "blocks" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+        self.blocks.mkdir(parents=True, exist_ok=True)
+        os.environ["LC_RAN"] = str(self.blocks)
+        notes = folder / f"notes-{self.blocks.name}.json"
+        self.notes = notes.open("a", encoding="utf-8")
+
+    def take(self) -> dict[str, list[int]]:
+        """Return the blocks that ran since the last time, of each program, and forget them."""
+        found = {}
+        for path in self.blocks.iterdir():
+            with path.open("r+b") as file:
+                offsets = [match.start() for match in re.finditer(b"[^\0]", file.read())]
+                for offset in offsets:
+                    file.seek(offset)
+                    file.write(b"\0")
+            found[path.name] = offsets
+        return found
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Let one test run under its name."""
+        os.environ["MUTANTS_TEST"] = item.nodeid
+        if measuring := coverage.Coverage.current():
+            measuring.switch_context(item.nodeid)
+        self.take()
         start = time.monotonic()
-        try:
-            subprocess.run(
-                [*command, "-p", "no:cacheprovider", path],
-                cwd=ROOT,
-                env={**environment, "TESTS": name},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+        result = yield
+        note = {"test": item.nodeid, "seconds": time.monotonic() - start, "blocks": self.take()}
+        print(json.dumps(note), file=self.notes, flush=True)
+        return result
+
+    def pytest_sessionfinish(self) -> None:
+        """Write what Python ran: the process may be ended without a word."""
+        if measuring := coverage.Coverage.current():
+            measuring.stop()
+            measuring.save()
+
+
+# Before anything imports the core: pytest asks for this file first.
+_watch = Watch(Path(os.environ[FOLDER])) if FOLDER in os.environ else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch where tests run, which with xdist is not the first process."""
+    if _watch:
+        config.pluginmanager.register(_watch)
+
+
+# ---- Measuring -------------------------------------------------------------------------
+
+
+def measure(tree: Path, python: Path, result: Path) -> None:
+    """Run all tests of a copy of the project, and write which run which line."""
+    folder = result.with_suffix(".parts")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "config").write_text(CONFIG.format(tree=tree, folder=folder), "utf-8")
+    packages = next(python.parents[1].glob("lib/python*/site-packages"))
+    (packages / "measured.pth").write_text(HOOK, "utf-8")
+    left_out = [f"--ignore={tree / 'tests' / name}" for name in LEFT_OUT]
+    left_out += [f"--ignore={path}" for path in (tree / "tests").rglob("*") if path.name in ALONE]
+    command = [str(python), "-m", "pytest", "-q", "-n2", "-m", "not slow", "--tb=no", "tests"]
+    command += ["-p", "mutants_measure", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}"]
+    environment = {
+        **os.environ,
+        FOLDER: str(folder),
+        "COVERAGE_PROCESS_START": str(folder / "config"),
+        "PYTHONPATH": str(tree / "tools"),
+    }
+    subprocess.run([*command, *left_out], cwd=tree, env=environment, check=False)
+    notes = [
+        json.loads(line)
+        for path in folder.glob("notes-*.json")
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    numbers = {note["test"]: number for number, note in enumerate(notes)}
+    lines: Lines = defaultdict(lambda: defaultdict(set))
+    add_blocks(lines, notes, tree)
+    add_python(lines, numbers, folder, tree)
+    write(result, notes, lines, tree)
+    shutil.rmtree(folder)
+
+
+def add_blocks(lines: Lines, notes: list[dict[str, Any]], tree: Path) -> None:
+    """Add the lines of C: each block's first one."""
+    used: dict[str, set[int]] = defaultdict(set)
+    for note in notes:
+        for program, offsets in note["blocks"].items():
+            used[program].update(offsets)
+    places: dict[str, dict[int, tuple[str, int]]] = {}
+    for program, offsets in used.items():
+        path = Path(program.replace("~", "/"))
+        if not path.is_file():  # a program's own name for itself, or a copy that is gone
+            path = next((tree / "build").rglob(path.name), path)
+        if not path.is_file():
             continue
-        seconds[name] = time.monotonic() - start
-        print(f"{seconds[name]:5.0f} s {name}", flush=True)
-    return seconds
+        asked = "".join(f"{offset - 1:x}\n" for offset in sorted(offsets))
+        command = ["addr2line", "-e", str(path)]
+        answer = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
+        found = (line.partition(" ")[0].rpartition(":") for line in answer.stdout.splitlines())
+        places[program] = {
+            offset: (os.path.relpath(os.path.normpath(tree / "tests/native" / file), tree), int(at))
+            for offset, (file, _, at) in zip(sorted(offsets), found, strict=True)
+            if at.isdigit()
+        }
+    for number, note in enumerate(notes):
+        for program, offsets in note["blocks"].items():
+            for offset in offsets:
+                if place := places.get(program, {}).get(offset):
+                    lines[place[0]][place[1]].add(number)
 
 
-def lines_run(folder: Path) -> Lines:
-    """Return what was run, without what nearly every test runs."""
-    found: Lines = defaultdict(lambda: defaultdict(set))
-    names: set[str] = set()
+def add_python(lines: Lines, numbers: dict[str, int], folder: Path, tree: Path) -> None:
+    """Add the lines of Python."""
     for part in folder.glob("data.*"):
         data = coverage.CoverageData(basename=str(part))
         try:
@@ -77,61 +179,122 @@ def lines_run(folder: Path) -> Lines:
         except coverage.CoverageException:  # of a process that was killed
             continue
         for file in data.measured_files():
+            name = os.path.relpath(file, tree)
             for number, contexts in data.contexts_by_lineno(file).items():
-                for name in filter(None, contexts):
-                    found[str(Path(file).relative_to(ROOT))][name].add(number)
-                    names.add(name)
-    for tests in found.values():
-        often = Counter(number for numbers in tests.values() for number in numbers)
-        for numbers in tests.values():
-            numbers -= {number for number in numbers if 2 * often[number] > len(names)}
-    return found
+                # Of this process, in which all tests run, or of one that a test started.
+                own = (numbers.get(context.rpartition("|")[2]) for context in contexts)
+                lines[name][number].update(one for one in own if one is not None)
 
 
-def chosen(
-    tests: dict[str, set[int]], everywhere: Counter[str], took: dict[str, float]
-) -> list[str]:
-    """Return the tests of one file, the best first."""
-    seen: Counter[int] = Counter()
-    rest, names, used = {name for name in tests if tests[name]} & took.keys(), [], 0.0
+def write(result: Path, notes: list[dict[str, Any]], lines: Lines, tree: Path) -> None:
+    """Write all of it."""
+    breadth: Counter[int] = Counter()
+    for tests in (tests for of_file in lines.values() for tests in of_file.values()):
+        breadth.update(tests)
+    result.unlink(missing_ok=True)
+    with sqlite3.connect(result) as base:
+        base.executescript(TABLES)
+        base.executemany(
+            "INSERT INTO test VALUES (?, ?, ?, ?)",
+            ((n, note["test"], note["seconds"], breadth[n]) for n, note in enumerate(notes)),
+        )
+        for file in (file for file in sorted(lines) if (tree / file).is_file()):
+            base.execute("INSERT INTO file VALUES (?, ?)", (file, (tree / file).read_text("utf-8")))
+            base.executemany(
+                "INSERT INTO line VALUES (?, ?, ?)",
+                ((file, at, json.dumps(sorted(tests))) for at, tests in lines[file].items()),
+            )
+    base.close()
 
-    def worth(name: str) -> tuple[float, str]:
-        new = sum(1 / (1 + 2 * seen[number]) for number in tests[name])
-        own = 0.3 + len(tests[name]) / everywhere[name]
-        return new * own / (3 + took[name]) ** 0.5, name
 
-    while rest:
-        name = max(rest, key=worth)
-        rest.remove(name)
-        if used + max(took[name] - START, 1) <= SECONDS:
-            used += max(took[name] - START, 1)
+# ---- Choosing --------------------------------------------------------------------------
+
+
+class Measured:
+    """What was measured."""
+
+    def __init__(self, path: Path) -> None:
+        self.base = sqlite3.connect(path)
+        tests = self.base.execute("SELECT id, name, seconds, breadth FROM test")
+        self.tests = {row[0]: row[1:] for row in tests}
+
+    def lines(self, file: str) -> dict[int, set[int]]:
+        """Return which tests run each line of a file."""
+        rows = self.base.execute("SELECT number, tests FROM line WHERE file = ?", (file,))
+        return {number: set(json.loads(tests)) for number, tests in rows}
+
+    def runners(self, file: str, number: int, text: str) -> set[int]:
+        """Return the tests that run a line of a file, or those that use what it sets."""
+        if file in NOT_TRACED:
+            return set().union(*self.lines(NOT_TRACED[file]).values())
+        found = self.base.execute("SELECT text FROM file WHERE name = ?", (file,)).fetchone()
+        if not found:
+            return set()
+        old, new = found[0].splitlines(), text.splitlines()
+        lines, number = self.lines(file), moved(old, new, number)
+        if file.endswith(".c"):
+            known = sorted(lines)
+            at = bisect_right(known, number) - 1
+            if at >= 0 and not any(line.startswith("}") for line in old[known[at] : number]):
+                return lines[known[at]]
+        elif function_of(old, number) and (tests := lines.get(number)):
+            return tests
+        return self.users(lines, old, number)
+
+    def users(self, lines: dict[int, set[int]], text: list[str], number: int) -> set[int]:
+        """Return tests for a line that runs in none, or whenever its module is imported.
+
+        They are those that use the name that it gives a value. If it gives none, then those that
+        are named as its function or what it names; else all of the file.
+        """
+        if name := re.search(r"\w+(?=(?:\[\w*\])?(?:: [^=]*)? = )", text[number - 1]):
+            user = re.compile(rf"\b{name[0]}\b")
+            return set().union(*(lines[at] for at in lines if user.search(text[at - 1])))
+        about = function_of(text, number) or text[number - 1]
+        words = set(re.findall(r"[a-z]{4,}", about.lower()))
+        named = {n for n, (test, *_) in self.tests.items() if any(word in test for word in words)}
+        return named or set().union(*lines.values())
+
+    def choose(self, file: str, number: int, text: str, seconds: float) -> list[str]:
+        """Return tests for a line, the best first, that take this many seconds.
+
+        The best are quick and run much of the file and little else. Of one function's cases the
+        first ones count for more than the others, and of one file's functions, too.
+        """
+        rest, names, seen = self.runners(file, number, text), [], Counter[str]()
+        own = Counter(test for tests in self.lines(file).values() for test in tests)
+
+        def cost(test: int) -> tuple[float, str]:
+            name, took, breadth = self.tests[test]
+            again = 2 ** seen[name.partition("[")[0]] * (1 + seen[name.partition("::")[0]] / 4)
+            return (took + OVERHEAD) * (100 + breadth) / (1 + own[test]) * again, name
+
+        while rest and seconds > 0:
+            test = min(rest, key=cost)
+            rest.remove(test)
+            name, took, _ = self.tests[test]
+            seconds -= took + OVERHEAD
             names.append(name)
-            seen.update(tests[name])
-    return names
+            seen.update((name.partition("[")[0], name.partition("::")[0]))
+        return names
 
 
-def main() -> None:
-    """Measure, and write the file."""
-    hook = Path(sysconfig.get_paths()["purelib"]) / "measured.pth"
-    with tempfile.TemporaryDirectory() as place:
-        hook.write_text("import coverage; coverage.process_startup()\n")
-        try:
-            took = run_all(Path(place))
-        finally:
-            hook.unlink()
-        found = lines_run(Path(place))
-    write(found, took)
+def function_of(text: list[str], number: int) -> str:
+    """Return the name of the function in which a line stands; "" outside of all."""
+    indent = len(text[number - 1]) - len(text[number - 1].lstrip())
+    for line in filter(str.strip, text[number - 1 :: -1]):
+        here = len(line) - len(line.lstrip())
+        if here < indent and (found := re.search(r"def (\w+)", line)):
+            return found[1]
+        indent = min(indent, here)
+    return ""
 
 
-def write(found: Lines, took: dict[str, float]) -> None:
-    """Write a line for each file."""
-    everywhere: Counter[str] = Counter()
-    for tests in found.values():
-        everywhere.update({name: len(numbers) for name, numbers in tests.items()})
-    lines = [f"{file}: {' '.join(chosen(found[file], everywhere, took))}" for file in sorted(found)]
-    text = "# Which tests run a file most, the best first: made by tools/mutants_measure.py.\n"
-    MEASURED.write_text(text + "".join(f"{line}\n" for line in lines if not line.endswith(": ")))
-
-
-if __name__ == "__main__":
-    main()
+def moved(old: list[str], new: list[str], number: int) -> int:
+    """Return where a line was when it was measured; both count from 1."""
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    before = [block for block in blocks if block.b < number]
+    if not before:
+        return 1
+    block = before[-1]
+    return max(1, min(block.a + (number - block.b), len(old)))

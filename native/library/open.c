@@ -108,8 +108,10 @@ uint32_t ss_library_close(ss_library *library, uint32_t flags, const char *comm,
         return SS_MAPPING_GO;
     if (library->before.count == 0)
         return SS_MAPPING_UNSEEN;
-    if (ss_peek_thread_of(library->code, library->code_count, comm, &library->before))
-        return SS_MAPPING_THREADS;
+    const int threads =
+        ss_peek_thread_of(library->code, library->code_count, comm, &library->before);
+    if (threads != 0)
+        return threads > 0 ? SS_MAPPING_THREADS : SS_MAPPING_UNSEEN;
     if (ss_os_signal_into(library->code, library->code_count) != 0)
         return SS_MAPPING_SIGNAL;
     if (elsewhere && ss_os_key_into(library->code, library->code_count) != 0)

@@ -1,6 +1,5 @@
 #include "library/peek.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 int ss_peek_text(const char *address, char *out, size_t room) {
@@ -30,26 +29,31 @@ static bool known(const ss_threads *threads, int id) {
     return false;
 }
 
-bool ss_peek_thread_of(const ss_os_range *code, size_t count, const char *comm,
-                       const ss_threads *before) {
+/* As ss_peek_thread_of, of one thread; looks again at one that runs, as often as is left. */
+static int comes_from(int id, const ss_os_range *code, size_t count, const char *comm,
+                      unsigned *looks) {
     char name[64];
-    ss_threads *now = malloc(sizeof *now);
-    bool found = false;
-    if (now == NULL)
-        return true; /* not to know is to keep it */
-    ss_peek_threads(now);
-    for (size_t i = 0; i < now->count && !found; i++) {
-        if (now->ids[i] == ss_os_thread_own_id() || known(before, now->ids[i]))
-            continue; /* our own stack holds the very bounds that are looked for */
-        if (!ss_os_thread_get_name(now->ids[i], name, sizeof name))
-            continue; /* it has ended */
-        /* Other instances have threads named like ours; what they start is their business. */
-        const size_t family = strcspn(comm, "-") + 1;
-        if (strncmp(name, comm, family) == 0)
-            found = strcmp(name, comm) == 0;
-        else
-            found = ss_os_thread_is_in(now->ids[i], code, count);
+    /* Other instances have threads named like ours; what they start is their business. */
+    const size_t family = strcspn(comm, "-") + 1;
+    if (ss_os_thread_get_name(id, name, sizeof name) && strncmp(name, comm, family) == 0)
+        return strcmp(name, comm) == 0;
+    int found;
+    while ((found = ss_os_thread_is_in(id, code, count)) < 0 && *looks > 0) {
+        --*looks;
+        ss_os_sleep_ns(1000000);
     }
-    free(now);
+    return found;
+}
+
+int ss_peek_thread_of(const ss_os_range *code, size_t count, const char *comm,
+                      const ss_threads *before) {
+    unsigned looks = 50; /* a twentieth of a second, for all of them */
+    ss_threads now;
+    ss_peek_threads(&now);
+    int found = now.count == 0 || now.count == SS_THREADS_MAX ? -1 : 0;
+    for (size_t i = 0; found == 0 && i < now.count; i++)
+        /* Our own stack holds the very bounds that are looked for. */
+        if (now.ids[i] != ss_os_thread_own_id() && !known(before, now.ids[i]))
+            found = comes_from(now.ids[i], code, count, comm, &looks);
     return found;
 }

@@ -16,9 +16,10 @@ typedef struct ss_threads {
 } ss_threads;
 void ss_peek_threads(ss_threads *out);
 
-/* True if a thread that is not in `before` comes from a library whose code lies at `code`: it
- * has the name `comm` of the thread that started it, or its stack leads there. */
-bool ss_peek_thread_of(const ss_os_range *code, size_t count, const char *comm,
-                       const ss_threads *before);
+/* 1 if a thread that is not in `before` comes from a library whose code lies at `code`: it has the
+ * name `comm` of the thread that started it, or its stack leads there. 0 if none does; -1 if that
+ * cannot be seen, of a thread that does not wait for a while, too. */
+int ss_peek_thread_of(const ss_os_range *code, size_t count, const char *comm,
+                      const ss_threads *before);
 
 #endif

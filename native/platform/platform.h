@@ -184,11 +184,11 @@ void ss_os_forget_keys_into(const ss_os_range *code, size_t count);
 /* Numbers of this process's threads; how many of them fitted, 0 where they cannot be seen. */
 size_t ss_os_thread_ids(int *ids, size_t room);
 int ss_os_thread_own_id(void);
-/* Its name; false if it has ended. */
+/* Its name; false if it has ended, or may not be looked at. */
 bool ss_os_thread_get_name(int id, char *out, size_t room);
-/* Would this thread return into code that lies there? Only for one that waits; what cannot be seen
- * is not there. */
-bool ss_os_thread_is_in(int id, const ss_os_range *code, size_t count);
+/* Is this thread in code that lies there, or would it return there? 1; 0, also if it has ended; -1
+ * where that cannot be seen: on Linux only a thread that waits can be looked at. */
+int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count);
 
 /* What is done where somebody asks the program to end: at Ctrl-C, or politely. */
 typedef struct ss_os_stop_handlers ss_os_stop_handlers; /* inline.h */

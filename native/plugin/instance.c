@@ -285,6 +285,12 @@ int32_t ss_instance_unload(ss_instance *self, uint32_t timeout_ms) {
     return post(self, SS_STEP_UNLOAD);
 }
 
+void ss_instance_know_threads(ss_instance *self, const int32_t *ids, size_t count) {
+    ss_threads *before = &self->plugin.library.before;
+    for (size_t i = 0; i < count && before->count > 0 && before->count < SS_THREADS_MAX; i++)
+        before->ids[before->count++] = ids[i];
+}
+
 int32_t ss_instance_close(ss_instance *self) {
     int32_t status = SLIPSTREAM_WRONG_STATE;
     ss_os_mutex_lock(&self->lock);

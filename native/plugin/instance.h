@@ -58,6 +58,8 @@ int32_t ss_instance_deliver(ss_instance *self, uint32_t attempt, uint32_t count,
                             uint64_t first_ordinal, const uint8_t *frames, size_t len);
 int32_t ss_instance_flush(ss_instance *self, uint32_t timeout_ms);
 int32_t ss_instance_unload(ss_instance *self, uint32_t timeout_ms);
+/* These threads are the application's: that they run keeps no library mapped. */
+void ss_instance_know_threads(ss_instance *self, const int32_t *ids, size_t count);
 int32_t ss_instance_close(ss_instance *self); /* destroy, join, unmap: the last step */
 
 /* OK when the step is done, TIMEOUT when it is not after `ms`. */

@@ -81,8 +81,10 @@ static bool host_lives(void) {
     return poll(&host, 1, 0) <= 0; /* -1: a signal came instead, which says nothing of the host */
 }
 
-/* Waits for a step of the instance; its deadline is the host's, who kills us. */
-static void finish_step(void) {
+/* Waits for a step of the instance, if it began; its deadline is the host's, who kills us. */
+static void finish_step(int32_t begun) {
+    if (begun != SLIPSTREAM_OK)
+        _exit(SS_EXIT_SET_UP);
     while (ss_instance_wait(worker.instance, STEP_SLICE_MS) != SLIPSTREAM_OK)
         if (!host_lives())
             host_is_gone();
@@ -156,10 +158,8 @@ static void on_start(const char *data, size_t len) {
                "raise `limits.memory`");
         return;
     }
-    ss_instance_call(worker.instance, ss_note_plugin_thread, NULL);
-    finish_step();
-    ss_instance_open(worker.instance);
-    finish_step();
+    finish_step(ss_instance_call(worker.instance, ss_note_plugin_thread, NULL));
+    finish_step(ss_instance_open(worker.instance));
     ss_instance_info info;
     ss_instance_describe(worker.instance, &info);
     if (info.refusal != SS_REFUSED_NOTHING) {
@@ -197,9 +197,8 @@ static void on_load(uint32_t reason, const char *data, size_t len) {
     ss_body_start(&body, NULL, 0);
     if (data_dir[0] != '\0' && ss_instance_set_data_dir(worker.instance, data_dir) != SLIPSTREAM_OK)
         _exit(SS_EXIT_SET_UP);
-    ss_instance_load(worker.instance, worker.config == NULL ? "" : worker.config,
-                     worker.config_len, reason);
-    finish_step();
+    finish_step(ss_instance_load(worker.instance, worker.config == NULL ? "" : worker.config,
+                                 worker.config_len, reason));
     if (worker.config != NULL)
         explicit_bzero(worker.config, worker.config_len);
     free(worker.config);
@@ -212,8 +211,8 @@ static void on_load(uint32_t reason, const char *data, size_t len) {
     }
     if (info.status != SLIPSTREAM_OK) {
         ss_body_add_text(&body, info.text);
-        ss_instance_close(worker.instance); /* the host ends us when it has heard */
-        finish_step();
+        if (ss_instance_close(worker.instance) == SLIPSTREAM_OK)
+            finish_step(SLIPSTREAM_OK); /* the host ends us when it has heard */
         tell(SS_TO_HOST_FAILED_LOAD, (uint64_t)(int64_t)info.status, body.data, body.len, true);
         return;
     }
@@ -266,7 +265,7 @@ static void on_ended(void) {
     uint64_t count;
     if (read(worker.ended, &count, sizeof count) != sizeof count)
         _exit(SS_EXIT_SET_UP); /* the plugin has closed it */
-    finish_step();
+    finish_step(SLIPSTREAM_OK);
     worker.stage = ENDED;
     tell(SS_TO_HOST_ENDED, worker.end_reason, NULL, 0, true);
 }
@@ -293,8 +292,7 @@ static void send_metrics(void) {
 static void on_unload(uint32_t timeout_ms) {
     ss_body body;
     worker.stage = OVER;
-    ss_instance_unload(worker.instance, timeout_ms);
-    finish_step();
+    finish_step(ss_instance_unload(worker.instance, timeout_ms));
     send_metrics();
     ss_instance_info info;
     ss_instance_describe(worker.instance, &info);
@@ -305,10 +303,8 @@ static void on_unload(uint32_t timeout_ms) {
 }
 
 static void on_exit_asked(void) {
-    if (worker.instance != NULL) {
-        ss_instance_close(worker.instance);
-        finish_step();
-    }
+    if (worker.instance != NULL && ss_instance_close(worker.instance) == SLIPSTREAM_OK)
+        finish_step(SLIPSTREAM_OK);
     ss_log_queue_tell_withheld(worker.log, 1);
     exit(0);
 }

@@ -148,6 +148,7 @@ class Stub:
         found += [NEW.format(f"{name} *", "int", f"Pointer[{name}]") for name in NUMBERS]
         found.append(NEW.format("char[]", "bytes", "Pointer[char]"))
         found.append(NEW.format("uint8_t[]", "int", "Pointer[uint8_t]"))
+        found.append(NEW.format("int32_t[]", "list[int]", "Pointer[int32_t]"))
         found.append(NEW.format("const char *[]", "list[Pointer[char]]", "Pointer[Pointer[char]]"))
         found += [SEEN.format(name) for name in self.fields]
         return "".join(found)

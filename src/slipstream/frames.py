@@ -71,7 +71,8 @@ _native.explain(
     _native.ANY,
     {
         lib.SLIPSTREAM_NO_MEMORY: lambda _offset, _index: BroadcastError(
-            "out of memory", "send smaller pieces"
+            "out of memory",
+            "raise the limit on memory (ulimit -v), or send smaller pieces",
         )
     },
 )

@@ -398,13 +398,3 @@ def test_bytes_left_over_in_a_future_or_record_make_it_opaque(data: str) -> None
 def test_giant_arrays_are_refused_by_their_count() -> None:
     with pytest.raises(AleoFormatError, match="4294967295 elements of at most 2048 at byte 0"):
         aleo.decode_plaintext(b"\x02\xff\xff\xff\xff")
-
-
-def test_deep_futures_are_refused_as_text() -> None:
-    def nested(levels: int) -> str:
-        head = "{ program_id: a.aleo, function_name: f, arguments: ["
-        return head * (levels + 1) + "]}" * (levels + 1)
-
-    assert aleo.parse_value(nested(32))
-    with pytest.raises(AleoFormatError, match="nested"):
-        aleo.parse_value(nested(33))

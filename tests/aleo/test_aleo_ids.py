@@ -25,6 +25,20 @@ def test_known_ids_round_trip(prefix: str, data: st.DataObject) -> None:
     assert aleo.decode_id(aleo.encode_id(prefix, raw), prefix) == (prefix, raw)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "size"),
+    [
+        *(("aleo", 32), ("sign", 128), ("ab", 32), ("sr", 32), ("at", 32), ("au", 32)),
+        *(("ar", 32), ("solution", 8)),
+    ],
+)
+def test_known_ids_have_one_size(prefix: str, size: int) -> None:
+    assert aleo.encode_id(prefix, bytes(size))
+    for wrong in (size - 1, size + 1):
+        with pytest.raises(AleoFormatError, match=f"not {wrong}"):
+            aleo.encode_id(prefix, bytes(wrong))
+
+
 @given(st.binary(max_size=300))
 def test_other_ids_have_any_size(raw: bytes) -> None:
     assert aleo.decode_id(aleo.encode_id("record", raw)) == ("record", raw)

@@ -125,12 +125,38 @@ def test_refused_values(text: str, message: str) -> None:
     assert message in caught.value.message
 
 
-def test_nesting_limit() -> None:
-    text = "[" * 32 + "1u8" + "]" * 32
-    data = aleo.plaintext_to_bytes(text)
-    assert aleo.plaintext_to_bytes(aleo.plaintext_to_text(data)) == data
+FUTURE = "{ program_id: a.aleo, function_name: f, arguments: [", "] }"
+
+
+@pytest.mark.parametrize(
+    ("around", "innermost", "wrap", "head", "variant"),
+    [
+        (("[", "]"), "1u8", lambda inner: aleo.Array((inner,)), "0201000000", "00"),
+        (("{ a: ", " }"), "1u8", lambda inner: aleo.Struct((("a", inner),)), "01010161", "00"),
+        (
+            FUTURE,
+            FUTURE[0] + FUTURE[1],
+            lambda inner: aleo.Future("a.aleo", "f", (inner,)),
+            "016104616c656f016601",
+            "02",
+        ),
+    ],
+    ids=["array", "struct", "future"],
+)
+def test_nesting_limit(around, innermost, wrap, head, variant) -> None:
+    """So deep, and no deeper: as text, as a value and as bytes."""
+    text = around[0] * 32 + innermost + around[1] * 32
+    value = aleo.parse_value(text)
+    data = aleo.encode_value(value)
+    assert aleo.decode_value(data) == value
     with pytest.raises(AleoFormatError, match="nested"):
-        aleo.encode_plaintext(aleo.Array((aleo.decode_plaintext(data),)))
+        aleo.parse_value(f"{around[0]}{text}{around[1]}")
+    with pytest.raises(AleoFormatError, match="nested"):
+        aleo.encode_value(wrap(value))
+    inner = data[1:] if variant == "00" else b"\x01" + data[1:]
+    deeper = bytes.fromhex(variant + head) + len(inner).to_bytes(2, "little") + inner
+    with pytest.raises(AleoFormatError, match="nested"):
+        aleo.decode_value(deeper, strict=True)
 
 
 def test_nested_future_is_shown_as_a_node_does() -> None:

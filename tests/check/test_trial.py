@@ -208,14 +208,14 @@ def test_who_ends_itself_is_given_the_rest(moody, tmp_path: Path, monkeypatch) -
 
 def test_a_table_is_read_as_it_is(compile_plugin) -> None:
     usual = ".abi_minor = SLIPSTREAM_ABI_MINOR"
-    own = ".abi_minor = 7, .min_host_minor = 0, .flags = SLIPSTREAM_FLAG_BATCH"
+    own = ".abi_minor = 7, .min_host_minor = 2, .flags = SLIPSTREAM_FLAG_BATCH"
     assert usual in MOODY
     subject = Subject(compile_plugin(MOODY.replace(usual, own)), {})
     explore(subject)
     table = subject.table
     assert table is not None
     assert (table.name, table.version) == ("moody", "1")
-    assert (table.abi_minor, table.min_host_minor, table.flags) == (7, 0, lib.SLIPSTREAM_FLAG_BATCH)
+    assert (table.abi_minor, table.min_host_minor, table.flags) == (7, 2, lib.SLIPSTREAM_FLAG_BATCH)
     assert table.functions == {"destroy", "on_load", "subscribed_events", "on_broadcast"}
     assert table.outside == set()
     assert table.struct_size == ffi.sizeof("slipstream_plugin")

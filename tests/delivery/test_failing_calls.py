@@ -19,7 +19,7 @@ pytestmark = pytest.mark.no_asan  # it has calls of its own, and wants to stand 
 COMMON = """
 import ctypes, gc, os, signal, sys, threading, time
 from pathlib import Path
-from slipstream import PluginManager, SlipstreamError
+from slipstream import BroadcastError, PluginManager, SlipstreamError
 from slipstream.delivery import supervisor
 from support.process_tools import Footprint, copies_in
 from support.workers import block
@@ -29,6 +29,11 @@ failing = ctypes.CDLL(str(preload))
 found = 0
 CONFIG = {"libpath": str(library), "log": str(log), "mode": mode, "unload_timeout": 20,
           "load_timeout": 20, "restart": {"initial_delay": 0, "max_delay": 0.01, "max_crashes": 5}}
+
+HEAP = "malloc calloc realloc strdup".split()
+
+def call_of(what):
+    return what.split()[1]
 
 def children():
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -46,7 +51,11 @@ def good(error, what):
 def works(manager, what, send=None):
     plugin = manager.load_plugin(CONFIG)
     if send: send(plugin)
-    manager.broadcast(block(1))
+    try:
+        manager.broadcast(block(1))
+    except BroadcastError as error:  # that is refused, and the next one goes out
+        good(error, what)
+        manager.broadcast(block(1))
     manager.flush(20)
     counters = plugin.counters
     assert counters.delivered == counters.accepted > 0, f"{what}: {counters}"
@@ -69,7 +78,7 @@ def every(call, once):
             return
         found += 1
         n += 1
-        assert n < 60, what
+        assert n < 400, what
 """
 
 IN_THE_HOST = """
@@ -81,6 +90,8 @@ def loading(what, arm):
         works(manager, what)
     except SlipstreamError as error:
         good(error, what)
+    except MemoryError:
+        assert call_of(what) in HEAP, what
     reached = failing.fail_reached()
     manager = manager or PluginManager(insecure_paths=True)
     for name in manager.list_plugins():
@@ -108,6 +119,8 @@ def unloading(what, arm):
             manager.unload_plugin(plugin.name)
         except SlipstreamError as error:
             good(error, what)
+        except MemoryError:
+            assert call_of(what) in HEAP, what
         reached = failing.fail_reached()
         assert manager.list_plugins() == [], what
         works(manager, what)
@@ -162,19 +175,25 @@ def preload(compile_plugin: Callable[..., Path]) -> Path:
     return compile_plugin(source, "-Wno-error", "-fvisibility=default", "-ldl", name="failing")
 
 
+MEMORY = "fallocate fcntl open malloc calloc realloc strdup"
+
+
 @pytest.mark.parametrize(
     ("mode", "code", "calls", "least"),
     [
         ("thread", IN_THE_HOST, "memfd_create mmap pthread_create", 10),
+        ("thread", IN_THE_HOST, MEMORY, 10),
         (
             "process",
             IN_THE_HOST,
             "memfd_create mmap socketpair pipe2 eventfd posix_spawn pidfd_open pthread_create",
             20,
         ),
+        ("process", IN_THE_HOST, MEMORY, 10),
         ("process", IN_THE_WORKER, "mmap eventfd pthread_create", 5),
+        ("process", IN_THE_WORKER, MEMORY, 5),
     ],
-    ids=["thread", "process", "worker"],
+    ids=["thread", "thread-memory", "process", "process-memory", "worker", "worker-memory"],
 )
 def test_every_call_that_may_fail(
     compile_plugin, tmp_path, preload, mode, code, calls, least
@@ -193,6 +212,6 @@ def test_every_call_that_may_fail(
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert int(done.stdout.split("reached")[1]) >= least
-    if mode == "thread":  # of an unload that found no thread
+    if mode == "thread" and "pthread_create" in calls:  # of an unload that found no thread
         assert "stays mapped for now: cannot start a thread that closes it" in done.stderr
         assert "a call into it did not return" not in done.stderr

@@ -295,3 +295,81 @@ with PluginManager(mode, insecure_paths=True) as manager:
     assert "running" in printed
     assert "delivered 2" in printed
     assert "stays mapped" not in printed
+
+
+SPIN = """
+#include <pthread.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+static int ends[2];
+static void *spin(void *unused) {
+    volatile unsigned long n = 0;
+    for (;;) n++;
+    return unused;
+}
+static void *wait(void *unused) { /* in the library itself: the C library is not asked */
+    long got = 0; /* read */
+    char byte;
+    __asm__ volatile("syscall" : "+a"(got) : "D"((long)ends[0]), "S"(&byte), "d"(1L)
+                     : "rcx", "r11", "memory");
+    return unused;
+}
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="one of its threads is in assembler")
+@pytest.mark.parametrize("function", ["spin", "wait"])
+@IN_THE_HOST
+def test_a_thread_that_is_in_the_library_keeps_it(tmp_path, mode, function) -> None:
+    """Under a name of its own; it never waits, or waits without a call that leaves the library."""
+    start = f'pthread_t t; pthread_create(&t, 0, {function}, 0); pthread_setname_np(t, "own");'
+    library = build(
+        tmp_path,
+        *("-D_GNU_SOURCE", "-Wno-unused-function"),
+        more=SPIN,
+        on_load=f"if (pipe(ends)) {{ return SLIPSTREAM_FAILED; }} {start}",
+    )
+    printed = run(
+        """if True:
+        import sys, time
+        from slipstream import PluginManager
+        with PluginManager(insecure_paths=True) as manager:
+            manager.load_plugin({"libpath": sys.argv[1], "mode": sys.argv[2]})
+            time.sleep(0.2)
+            manager.unload_plugin("left")
+            time.sleep(0.5)
+        print("alive")
+        """,
+        library,
+        mode,
+    )
+    assert "alive" in printed
+    assert "stays mapped" in printed
+
+
+@IN_THE_HOST
+def test_busy_threads_of_the_application_keep_nothing(tmp_path, mode) -> None:
+    """One that computes all the time, in native code: it was not there before the plugin."""
+    busy = tmp_path / "busy.c"
+    busy.write_text("void spin(volatile int *go) { while (*go) {} }")
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", tmp_path / "busy.so", busy], check=True)
+    printed = run(
+        """if True:
+        import ctypes, sys, threading
+        from slipstream import PluginManager
+        busy, go = ctypes.CDLL(sys.argv[3]), ctypes.c_int(1)
+        with PluginManager(insecure_paths=True) as manager:
+            manager.load_plugin({"libpath": sys.argv[1], "mode": sys.argv[2]})
+            thread = threading.Thread(target=busy.spin, args=(ctypes.byref(go),))
+            thread.start()
+            manager.unload_plugin("left")
+            maps = open("/proc/self/maps").read()
+            print("mapped" if "left.so" in maps else "gone")
+            go.value = 0
+            thread.join()
+        """,
+        build(tmp_path),
+        mode,
+        tmp_path / "busy.so",
+    )
+    assert printed == "gone\n"

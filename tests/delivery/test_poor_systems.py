@@ -205,7 +205,7 @@ WITHOUT_PROC = (
 def test_without_proc_plugins_load_and_nothing_unseen_is_unmapped(examples, mode) -> None:
     said = load(*WITHOUT_PROC, library=examples / "tally" / "tally.so", mode=mode)
     assert "delivered 2" in said
-    assert ("no /proc to see whether threads of it" in said) == (mode != "process")
+    assert ("threads of it may still run, which cannot be seen" in said) == (mode != "process")
 
 
 @pytest.mark.no_asan

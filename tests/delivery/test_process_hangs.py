@@ -112,6 +112,59 @@ def test_a_hung_worker_s_report_names_the_function(manager, oracle) -> None:
     assert "on_broadcast" in functions_in(report, oracle.library)
 
 
+# Falls with a stack in memory whose first byte nobody ever brings: who reads of it hangs.
+WITHOUT_STACK = """
+#include <slipstream.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+enum { SIZE = 1 << 16 };
+static void destroy(void *unused) { (void)unused; }
+static uint64_t subscribed_events(void *unused) { (void)unused; return ~(uint64_t)0; }
+static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
+                            const uint8_t *frames, size_t len) {
+    const int pages = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    struct uffdio_api api = {.api = UFFD_API};
+    char *area = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct uffdio_register these = {.range = {(uintptr_t)area, SIZE},
+                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
+    (void)unused, (void)frames, (void)len;
+    if (delivery->attempt > 1)
+        return SLIPSTREAM_OK;
+    if (pages < 0 || ioctl(pages, UFFDIO_API, &api) < 0 || ioctl(pages, UFFDIO_REGISTER, &these) < 0)
+        return SLIPSTREAM_UNSUPPORTED;
+    __asm__ volatile("mov %0, %%rsp\\n\\tmovl $1, 16" : : "r"(area + SIZE / 2) : "memory");
+    return SLIPSTREAM_OK;
+}
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    static const slipstream_plugin table = {
+        sizeof table, SLIPSTREAM_ABI_MINOR, 0, 0, NULL, "stackless", "1", destroy, NULL, NULL,
+        subscribed_events, on_broadcast, NULL, NULL};
+    (void)host;
+    return &table;
+}
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="it falls in assembler")
+def test_a_worker_that_hangs_while_it_notes_what_it_died_of(manager, compile_plugin) -> None:
+    """It is killed, and the report has the signal by which it fell, not the one that ended it."""
+    library = compile_plugin(WITHOUT_STACK, "-D_GNU_SOURCE", name="stackless")
+    plugin = manager.load_plugin({"libpath": str(library), "mode": "process"})
+    begin = time.monotonic()
+    manager.broadcast(block(1))
+    manager.flush(240)
+    if plugin.counters.dead:
+        pytest.skip("the kernel gives no userfaultfd")
+    report = one_report(manager, plugin)
+    assert time.monotonic() - begin > 1  # which it has for noting
+    assert report.signal == signal.SIGSEGV
+    assert report.address == 16
+
+
 def test_a_hung_unload_s_report_names_the_function(manager, compile_plugin, tmp_path) -> None:
     hung = Oracle(compile_plugin, tmp_path, '-DON_UNLOAD="hang"')
     plugin = manager.load_plugin(hung.config(unload_timeout=0.5))

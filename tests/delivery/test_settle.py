@@ -109,11 +109,13 @@ def test_what_is_ignored_forgets_them(manager, load, mode, flags) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_single_events_are_rejected_as_well(manager, load, tmp_path, mode) -> None:
-    plugin = load(mode, 0, rejects=[2, 5], status=77)
+    plugin = load(mode, 0, rejects=[2, 5], status=77, short_text=1)
     with capture_logs() as logs:
         send(manager, plugin, 6)
         manager.flush(240)
         wait_until(lambda: str(logs).count("was rejected with unknown status (77)") == 2, "no line")
+    told = [line["event"] for line in logs if "ordinal 2 " in line["event"]]
+    assert told == ["ordinal 2 was rejected with unknown status (77): x"]
     assert (plugin.counters.delivered, plugin.counters.dead) == (4, 2)
     letters = letters_in(tmp_path / "data" / "settler" / "dead-letters.slip")
     assert [letter.why["ordinal"] for letter in letters] == [2, 5]

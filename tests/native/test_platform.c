@@ -170,7 +170,7 @@ static void list(void) {
         if (here >= all[i].start && here < all[i].end)
             ours = all[i];
     REQUIRE(ours.end > ours.start);
-    while (!ss_os_thread_is_in(id, &ours, 1)) /* it waits soon */
+    while (ss_os_thread_is_in(id, &ours, 1) != 1) /* it waits soon */
         ss_os_sleep_ns(MS);
     const uintptr_t unused = (uintptr_t)ss_os_library_close;
     const ss_os_range nowhere = {unused, unused + 1};
@@ -219,7 +219,7 @@ static void stacks(void) {
     bool waits = false;
     for (int i = 0; !waits && i < 10000; i++) {
         ss_os_sleep_ns(MS);
-        waits = ss_os_thread_is_in(id, &code, 1);
+        waits = ss_os_thread_is_in(id, &code, 1) == 1;
     }
     REQUIRE(waits);
     for (size_t at = 1; at < 16 * 512; at = at < 8 ? at + 1 : at * 2 - 1) {

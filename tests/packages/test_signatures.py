@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -115,6 +116,18 @@ def test_theirs_are_good_here(package, tmp_path: Path, how: str) -> None:
             minisign.read_secret(text, "it", b"other")
     mine = minisign.read_secret(text, "it", b"secret")
     assert signer_of(package, signed(mine, package), [trusts], LOCAL) == signer
+
+
+@pytest.mark.parametrize(
+    ("cost", "memory", "n", "p"),
+    [(524_288, 1 << 24, 1 << 14, 1), (32_768, 1 << 24, 1 << 10, 1), (1 << 21, 1 << 24, 1 << 14, 4)],
+)
+def test_the_numbers_of_a_password_are_libsodium_s(cost, memory, n, p) -> None:
+    """The first are its interactive limits, for which it documents 16,384, 8 and 1."""
+    body, salt = bytes(range(104)), bytes(32)
+    stream = hashlib.scrypt(b"secret", salt=salt, n=n, r=8, p=p, maxmem=1 << 26, dklen=104)
+    unlocked = minisign._unlocked(body, b"secret", salt, cost, memory)
+    assert unlocked == bytes(a ^ b for a, b in zip(body, stream, strict=True))
 
 
 def test_what_is_no_good_signature_is_refused(package, key) -> None:

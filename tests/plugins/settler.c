@@ -23,6 +23,7 @@ static struct settler {
     int64_t status;     /* of each rejection */
     int64_t run_status; /* of a run of several that has rejections */
     int64_t late;       /* reject only in flush, or by a thread of its own (2) */
+    int64_t short_text; /* a text of one letter */
     uint64_t last;
 } me;
 
@@ -35,7 +36,10 @@ static int64_t number(const char *pointer) {
 
 static int32_t reject(uint64_t ordinal, int32_t status) {
     char text[64];
-    snprintf(text, sizeof text, "no \"%llu\" here", (unsigned long long)ordinal);
+    if (me.short_text)
+        strcpy(text, "x");
+    else
+        snprintf(text, sizeof text, "no \"%llu\" here", (unsigned long long)ordinal);
     return me.settle->reject(me.host->ctx, ordinal, status, text, strlen(text));
 }
 
@@ -64,6 +68,7 @@ static int32_t on_load(void *instance, const char *json, size_t len, uint32_t re
     me.status = number("/status");
     me.run_status = number("/run_status");
     me.late = number("/late");
+    me.short_text = number("/short_text");
     me.last = 0;
     fprintf(me.log, "loading %d\n", (int)reject(1, SLIPSTREAM_FAILED));
     return SLIPSTREAM_OK;

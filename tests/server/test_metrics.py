@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from slipstream import Payload
 from slipstream.server import Metrics
+from slipstream.server.metrics import LineCounts
 from support.toolbox import promtool
 
 PARSERS = {False: prometheus, True: openmetrics}
@@ -124,7 +125,10 @@ def test_what_is_lost_is_counted_by_reason(manager, compile_plugin) -> None:
         if mode != "inline":
             assert value(found, "ring_bytes", plugin="talker", state="used") > 0
         manager.unload_plugin("talker", 1.0)
+    handlers = logging.getLogger("slipstream").handlers
+    assert [type(handler) for handler in handlers].count(LineCounts) == 1
     metrics.close()
+    assert LineCounts not in map(type, handlers)
 
 
 def test_log_lines_are_counted_by_level(manager, scraped) -> None:

@@ -102,6 +102,15 @@ def test_many_connections(served) -> None:
     assert not served.connections.lingering
 
 
+def test_a_connection_that_is_closed_lingers_until_the_other_side_has_heard(served) -> None:
+    for _ in range(3):
+        with served.raw() as connection:
+            connection.sendall(b"nonsense\r\n\r\n")
+            wait_until(lambda: served.connections.lingering == 1, "it was closed at once")
+            assert b"400" in read_all(connection)
+        wait_until(lambda: not served.connections.lingering, "it lingers on")
+
+
 def test_a_connection_is_closed_once() -> None:
     async def work() -> None:
         ours, theirs = socket.socketpair()

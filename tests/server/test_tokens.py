@@ -120,6 +120,29 @@ BAD_TOKENS = {
     "two in one": lambda host: f"{host.token}, Bearer {host.token}",
     "8 KiB": lambda host: forged(host, more="x" * 8192),
 }
+REASONS = {
+    "it is not a token": "words, dots, two parts, latin-1, a key id that is a list, two in one, 8 KiB",
+    "its algorithm is not HS256": "none, None, HS384, HS512",
+    "it has expired": "expired, expired now",
+    "it is not valid yet": "not yet valid, issued tomorrow",
+    "it is for another audience": "another audience",
+    "it is of another issuer": "another issuer",
+    "Subject must be a string": "a subject that is a number",
+    "a claim is not text": "scopes in a list",
+    "a claim is not a time": "a time that is a text, a time that is true, a time without an end, "
+    "a number without a value, a number beyond all floats",
+    "it was revoked": "revoked",
+    "the header is not Authorization: Bearer TOKEN": "empty",
+}
+
+
+def reason_of(what: str) -> str:
+    if what.startswith("no ") and len(what) < 9:
+        return f"it has {what}"
+    named = (reason for reason, names in REASONS.items() if what in names.split(", "))
+    return next(named, "no key of this host has signed it")
+
+
 BAD_SCOPES = ["", "plugins", "plugins:*", "plugins:writer", "PLUGINS:READ", "plugins:read\0"]
 
 
@@ -131,6 +154,8 @@ def test_hostile_tokens(host) -> None:
             answer = client.get(host.base, headers=header)
             assert answer.status_code == 401, what
             assert answer.json()["error_type"] == "unauthorized", what
+            expected = reason_of(what)
+            assert answer.json()["message"] == f"the token is not accepted: {expected}", what
             assert answer.headers["www-authenticate"] == "Bearer", what
             good = {"Authorization": f"Bearer {host.token}"}
             assert client.get(host.base, headers=good).status_code == 200, what

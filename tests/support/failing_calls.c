@@ -70,6 +70,55 @@ void *mmap(void *address, size_t len, int rights, int flags, int fd, off_t offse
     return (void *)syscall(SYS_mmap, address, len, rights, flags, fd, offset);
 }
 
+/* Memory of the heap: only the core's, by glibc's own names, for dlsym itself needs some. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+
+void *malloc(size_t size) {
+    return FAILS("malloc") ? (errno = ENOMEM, NULL) : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size) {
+    return FAILS("calloc") ? (errno = ENOMEM, NULL) : __libc_calloc(count, size);
+}
+
+void *realloc(void *memory, size_t size) {
+    return FAILS("realloc") ? (errno = ENOMEM, NULL) : __libc_realloc(memory, size);
+}
+
+char *strdup(const char *text) {
+    const size_t size = strlen(text) + 1;
+    char *copy = FAILS("strdup") ? NULL : __libc_malloc(size);
+    return copy == NULL ? (errno = ENOMEM, NULL) : memcpy(copy, text, size);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t len) {
+    if (FAILS("fallocate"))
+        return errno = ENOSPC, -1;
+    return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
+int fcntl(int fd, int command, ...) {
+    va_list list;
+    va_start(list, command);
+    const long argument = va_arg(list, long);
+    va_end(list);
+    if (FAILS("fcntl"))
+        return errno = command == F_DUPFD_CLOEXEC ? EMFILE : EPERM, -1;
+    return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+int open(const char *path, int flags, ...) {
+    va_list list;
+    va_start(list, flags);
+    const unsigned mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, unsigned) : 0;
+    va_end(list);
+    if (FAILS("open"))
+        return errno = EMFILE, -1;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
 int socketpair(int domain, int type, int protocol, int ends[2]) {
     if (FAILS("socketpair"))
         return errno = EMFILE, -1;

@@ -126,10 +126,17 @@ class Footprint:
     copies: set[str]
     native: list[str]
     python_threads: int
+    shared: int
 
     @classmethod
     def now(cls) -> Footprint:
-        return cls(open_descriptors(), mapped_copies(), native_threads(), threading.active_count())
+        descriptors, copies, native = open_descriptors(), mapped_copies(), native_threads()
+        return cls(descriptors, copies, native, threading.active_count(), shared_mappings())
+
+
+def shared_mappings() -> int:
+    """How many mappings of the core's memory files this process has."""
+    return Path("/proc/self/maps").read_text().count("/memfd:slipstream ")
 
 
 def copies_in(folder: Path) -> list[str]:

@@ -162,23 +162,25 @@ int ss_os_thread_own_id(void) {
     return (int)syscall(SYS_gettid); /* glibc has a function for it since 2.30 */
 }
 
-static bool read_task_file(int id, const char *name, char *out, size_t room) {
+/* 1; 0 if the thread has ended; -1 if it may not be looked at, or no descriptor is left. */
+static int read_task_file(int id, const char *name, char *out, size_t room) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/%s", id, name);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    const ssize_t n = read(fd, out, room - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    out[n] = '\0';
-    out[strcspn(out, "\n")] = '\0';
-    return true;
+    const ssize_t n = fd < 0 ? -1 : read(fd, out, room - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n > 0) {
+        out[n] = '\0';
+        out[strcspn(out, "\n")] = '\0';
+        return 1;
+    }
+    snprintf(path, sizeof path, "/proc/self/task/%d", id);
+    return access(path, F_OK) != 0 && errno == ENOENT ? 0 : -1;
 }
 
 bool ss_os_thread_get_name(int id, char *out, size_t room) {
-    return read_task_file(id, "comm", out, room);
+    return read_task_file(id, "comm", out, room) > 0;
 }
 
 typedef struct end_search {
@@ -194,33 +196,42 @@ static bool find_end(const ss_os_mapping *m, void *context) {
     return true;
 }
 
+static bool lies_in(uintptr_t address, const ss_os_range *code, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (address >= code[i].start && address < code[i].end)
+            return true;
+    return false;
+}
+
 /* A waiting thread's stack, from its pointer upward, holds the addresses it returns to. */
-bool ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
+int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     enum { WORDS = 512, PIECES = 16 };
     uintptr_t words[WORDS];
     char line[256];
-    if (!read_task_file(id, "syscall", line, sizeof line))
-        return false;
+    const int found = read_task_file(id, "syscall", line, sizeof line);
+    if (found <= 0)
+        return found;
     /* "number arg0 ... arg5 stack pc"; a running thread has only "running". */
-    char *last = strrchr(line, ' ');
-    if (last == NULL)
-        return false;
-    *last = '\0';
-    last = strrchr(line, ' ');
-    if (last == NULL)
-        return false;
-    uintptr_t stack = (uintptr_t)strtoull(last + 1, NULL, 16);
+    char *pc = strrchr(line, ' ');
+    if (pc == NULL)
+        return -1;
+    *pc++ = '\0';
+    const char *before = strrchr(line, ' ');
+    if (before == NULL)
+        return -1;
+    if (lies_in((uintptr_t)strtoull(pc, NULL, 16), code, count))
+        return 1;
+    uintptr_t stack = (uintptr_t)strtoull(before + 1, NULL, 16);
     end_search top = {stack, stack};
     ss_os_each_mapping(find_end, &top);
     for (int piece = 0; piece < PIECES && stack < top.end; piece++, stack += sizeof words) {
         const size_t left = top.end - stack;
         const size_t bytes = left < sizeof words ? left : sizeof words;
         if (!ss_os_read_memory((const void *)stack, words, bytes))
-            return false;
+            return -1;
         for (size_t i = 0; i < bytes / sizeof words[0]; i++)
-            for (size_t k = 0; k < count; k++)
-                if (words[i] >= code[k].start && words[i] < code[k].end)
-                    return true;
+            if (lies_in(words[i], code, count))
+                return 1;
     }
-    return false;
+    return 0;
 }

@@ -167,7 +167,7 @@ static bool lies_in(uintptr_t address, const ss_os_range *code, size_t count) {
 
 /* A thread's stack, from its pointer upward, holds the addresses it returns to. Nothing is
  * allocated while it is stopped: it may be the one that has the allocator's lock. */
-bool ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
+int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     enum { WORDS = 512, PIECES = 16 };
     uintptr_t words[WORDS];
     uintptr_t pc = 0;

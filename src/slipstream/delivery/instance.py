@@ -7,6 +7,7 @@ waited for, in slices, so that signals are seen.
 from __future__ import annotations
 
 import enum
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeVar, TypeVarTuple
@@ -85,7 +86,7 @@ class Mapping(enum.IntEnum):
     )
     UNSEEN = (
         lib.SS_MAPPING_UNSEEN,
-        "stays mapped: there is no /proc to see whether threads of it still run",
+        "stays mapped: threads of it may still run, which cannot be seen (busy, or no /proc)",
     )
     KEY = (
         lib.SS_MAPPING_KEY,
@@ -102,6 +103,17 @@ class Mapping(enum.IntEnum):
     )
     STUCK = 100, "stays mapped: a call into it did not return"
     UNCLOSED = 101, "stays mapped for now: cannot start a thread that closes it (see ulimit -u)"
+
+
+def _own_threads() -> list[int]:
+    """Return the system's numbers of the threads that Python has started."""
+    found = (thread for thread in threading.enumerate() if not _is_foreign(thread))
+    return [thread.native_id for thread in found if thread.native_id is not None]
+
+
+def _is_foreign(thread: threading.Thread) -> bool:
+    """Say whether somebody else started it, and it only called Python."""
+    return isinstance(thread, threading._DummyThread)  # noqa: SLF001 - the only way to see it
 
 
 def metrics_of(handle: Handle[P], read: Callable[[P, int, ss_metric], int]) -> list[Metric]:
@@ -375,6 +387,9 @@ class Instance(Handle["ss_instance"]):
             if self._settle(0.0):
                 self.unload(timeout)
             if self._settle(0.0):
+                found = _own_threads()
+                threads = ffi.new("int32_t[]", found)
+                lib.ss_instance_know_threads(self.pointer, threads, len(found))
                 info = self._step("destroy", timeout, lib.ss_instance_close)
                 mapping = mapping if info is None else Mapping(info.mapping)
         except SlipstreamError:  # the core tries again

@@ -15,6 +15,7 @@ _SLOPE = 24  # bytes of the heap that a cycle may seem to leave: less than the s
 _WHY = {
     lib.SS_MAPPING_GO: "a Go runtime in it cannot be unmapped",
     lib.SS_MAPPING_THREADS: "threads of it, or of a library that came with it, are still there",
+    lib.SS_MAPPING_UNSEEN: "threads that never wait are there, and may be of it",
     lib.SS_MAPPING_SIGNAL: "one of its functions still handles a signal",
     lib.SS_MAPPING_PINNED: "the loader keeps it: a thread-local value with a destructor, a unique "
     "symbol, or nodelete",

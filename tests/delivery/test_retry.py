@@ -118,6 +118,45 @@ def test_the_end_comes_in_time_and_keeps_the_event(
     assert gated.of("unload")
 
 
+AT_SECOND = """
+#include <slipstream.h>
+static void destroy(void *unused) { (void)unused; }
+static uint64_t subscribed_events(void *unused) { (void)unused; return ~(uint64_t)0; }
+static int32_t on_broadcast(void *unused, const slipstream_delivery *delivery,
+                            const uint8_t *frames, size_t len) {
+    (void)unused, (void)frames, (void)len;
+    return delivery->attempt > 1 ? SLIPSTREAM_OK : SLIPSTREAM_RETRY;
+}
+const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host) {
+    static const slipstream_plugin table = {
+        sizeof table, SLIPSTREAM_ABI_MINOR, 0, 0, NULL, "second", "1", destroy, NULL, NULL,
+        subscribed_events, on_broadcast, NULL, NULL};
+    (void)host;
+    return &table;
+}
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_tried_first_at_the_end_is_tried_once_more(
+    stored, compile_plugin, tmp_path, mode
+) -> None:
+    """At once, however long the pause before the second time would be."""
+    plugin = stored.load_plugin(
+        {
+            "libpath": str(compile_plugin(AT_SECOND, name="second")),
+            "mode": mode,
+            "unload_timeout": 20,
+            "retry": {"initial_delay": 60, "max_delay": 60},
+        }
+    )
+    stored.pause("second")
+    stored.broadcast_many([small(height) for height in range(1, 4)])
+    stored.unload_plugin("second")
+    assert (plugin.counters.delivered, plugin.counters.undelivered) == (3, 0)
+    assert undelivered(tmp_path) == []
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_slow_call_is_cut_short_in_time(stored, compile_plugin, tmp_path, mode) -> None:
     """A worker is killed then; a thread cannot be, and is left behind."""

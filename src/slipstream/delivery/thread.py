@@ -132,7 +132,7 @@ class ThreadPlugin(Queued[Instance], InHost):
         """End the consumer; what it did not get to stays in the ring.
 
         It ends at the last event that was broadcast or, when half of the time is over
-        or an event is offered again and again, after the call under way.
+        or an event is offered again and again already, after the call under way.
 
         Returns:
             False if that call does not return either.
@@ -142,7 +142,8 @@ class ThreadPlugin(Queued[Instance], InHost):
             return True
         end = time.monotonic() + timeout
         hurry = end if math.isinf(timeout) else end - timeout / 2
-        while time.monotonic() < hurry and not consumer.late() and not self._queue.retrying():
+        retrying = self._queue.retrying()
+        while time.monotonic() < hurry and not consumer.late() and not retrying:
             lib.ss_thread_stop(consumer.pointer)
             if instance.finish(_SLICE):
                 return True

@@ -318,10 +318,14 @@ static void *wait(void *unused) { /* in the library itself: the C library is not
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="one of its threads is in assembler")
+@pytest.mark.parametrize("files", [0, 1000])
 @pytest.mark.parametrize("function", ["spin", "wait"])
 @IN_THE_HOST
-def test_a_thread_that_is_in_the_library_keeps_it(tmp_path, mode, function) -> None:
-    """Under a name of its own; it never waits, or waits without a call that leaves the library."""
+def test_a_thread_that_is_in_the_library_keeps_it(tmp_path, mode, function, files) -> None:
+    """Under a name of its own; it never waits, or waits without a call that leaves the library.
+
+    It is looked at while so many files more may be opened.
+    """
     start = f'pthread_t t; pthread_create(&t, 0, {function}, 0); pthread_setname_np(t, "own");'
     library = build(
         tmp_path,
@@ -331,17 +335,24 @@ def test_a_thread_that_is_in_the_library_keeps_it(tmp_path, mode, function) -> N
     )
     printed = run(
         """if True:
-        import sys, time
+        import os, resource, sys, time
         from slipstream import PluginManager
         with PluginManager(insecure_paths=True) as manager:
             manager.load_plugin({"libpath": sys.argv[1], "mode": sys.argv[2]})
             time.sleep(0.2)
+            last = max(map(int, os.listdir("/proc/self/fd")))
+            while last > (free := os.dup(0)):
+                pass  # no number below is free
+            os.close(free)
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + int(sys.argv[3]), most))
             manager.unload_plugin("left")
             time.sleep(0.5)
         print("alive")
         """,
         library,
         mode,
+        files,
     )
     assert "alive" in printed
     assert "stays mapped" in printed

@@ -223,7 +223,8 @@ int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
         return 1;
     uintptr_t stack = (uintptr_t)strtoull(before + 1, NULL, 16);
     end_search top = {stack, stack};
-    ss_os_each_mapping(find_end, &top);
+    if (ss_os_each_mapping(find_end, &top) < 0)
+        return -1;
     for (int piece = 0; piece < PIECES && stack < top.end; piece++, stack += sizeof words) {
         const size_t left = top.end - stack;
         const size_t bytes = left < sizeof words ? left : sizeof words;

@@ -116,7 +116,7 @@ bool ss_os_thread_get_name(int id, char *out, size_t room) {
     return thread != NULL && pthread_getname_np(thread, out, room) == 0;
 }
 
-static uintptr_t stack_of(mach_port_t thread) {
+static uintptr_t stack_of(mach_port_t thread, uintptr_t *pc) {
 #if defined(__x86_64__)
     x86_thread_state64_t machine;
     mach_msg_type_number_t count = x86_THREAD_STATE64_COUNT;
@@ -129,8 +129,10 @@ static uintptr_t stack_of(mach_port_t thread) {
     if (thread_get_state(thread, flavor, (thread_state_t)&machine, &count) != KERN_SUCCESS)
         return 0;
 #if defined(__x86_64__)
+    *pc = (uintptr_t)machine.__rip;
     return (uintptr_t)machine.__rsp;
 #else
+    *pc = (uintptr_t)arm_thread_state64_get_pc(machine);
     return (uintptr_t)arm_thread_state64_get_sp(machine);
 #endif
 }
@@ -142,22 +144,25 @@ static bool lies_in(uintptr_t address, const ss_os_range *code, size_t count) {
     return false;
 }
 
-/* A waiting thread's stack, from its pointer upward, holds the addresses it returns to. */
+/* A thread's stack, from its pointer upward, holds the addresses it returns to. */
 int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     enum { WORDS = 512, PIECES = 16 };
     uintptr_t words[WORDS];
     ss_os_range range;
     vm_prot_t rights;
-    uintptr_t stack = stack_of((mach_port_t)id);
+    uintptr_t pc = 0;
+    uintptr_t stack = stack_of((mach_port_t)id, &pc);
+    if (lies_in(pc, code, count))
+        return 1;
     if (stack == 0 || !find_region(stack, &range, &rights))
-        return false;
+        return 0;
     for (int piece = 0; piece < PIECES && stack < range.end; piece++, stack += sizeof words) {
         const size_t bytes = range.end - stack < sizeof words ? range.end - stack : sizeof words;
         if (!ss_os_read_memory((const void *)stack, words, bytes))
-            return false;
+            return -1;
         for (size_t i = 0; i < bytes / sizeof words[0]; i++)
             if (lies_in(words[i], code, count))
-                return true;
+                return 1;
     }
-    return false;
+    return 0;
 }

@@ -173,16 +173,16 @@ int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     uintptr_t pc = 0;
     MEMORY_BASIC_INFORMATION info;
     if ((DWORD)id == GetCurrentThreadId())
-        return false;
+        return 0;
     const HANDLE thread = open_thread(id, THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT);
     if (thread == NULL)
-        return false;
+        return 0;
     if (SuspendThread(thread) == (DWORD)-1) {
         CloseHandle(thread);
-        return false;
+        return 0;
     }
     uintptr_t stack = stack_of(thread, &pc);
-    bool found = lies_in(pc, code, count);
+    int found = lies_in(pc, code, count);
     if (stack == 0 || VirtualQuery((const void *)stack, &info, sizeof info) == 0)
         stack = 0;
     const uintptr_t end = stack == 0 ? 0 : (uintptr_t)info.BaseAddress + info.RegionSize;

@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import click
 import pytest
 
 from slipstream.check.catalogue import catalogue
 from slipstream.check.report import Report, exit_code, merge
 from slipstream.check.subject import Subject
 from slipstream.check.verdict import Result, Verdict
+from slipstream.cli._check_report import _skips
 
 FAIL, WARN, NOTE = "events.const", "entry.cheap", "binary.relro"
 
@@ -49,6 +51,15 @@ def test_levels_and_exit_codes(results, level, codes) -> None:
     report = report_of(*results)
     assert report.level == level
     assert tuple(report.exit_code(on) for on in ("fail", "warn", "note")) == codes
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_a_few_that_were_skipped_are_named(count) -> None:
+    names = [name for name in catalogue() if name.startswith("binary.")][:count]
+    [told] = _skips(report_of(*(result(name, "skip", "no reason") for name in names)))
+    words = " ".join(click.unstyle(told).split())
+    named = ", ".join(names) if count < 5 else "5 checks"
+    assert words == f"skipped: {named}: no reason"
 
 
 def test_what_cannot_run_here_has_no_level() -> None:

@@ -206,3 +206,17 @@ def test_no_thread_to_be_had(build, tmp_path, command, mode) -> None:
         assert "ulimit -u" in answer["error"]["hint"]
     assert done.returncode == 0
     assert threads >= 3
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, 160), ("100", 100), ("5", 20), ("x", 160)])
+def test_how_wide_it_is_without_a_terminal(columns, width) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    code = "from slipstream.cli._tables import screen_width; print(screen_width())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment if columns is None else environment | {"COLUMNS": columns},
+    )
+    assert int(done.stdout) == width

@@ -23,6 +23,8 @@ static void check_times(void) {
     ss_decide(&at, &event);
     REQUIRE(at.blame.never_started == 1 && at.restart_at_ns == 5400 * MS);
     REQUIRE(ss_blame_recent(&at.blame, &patient, 5200 * MS) == 1); /* the crash alone */
+    at.blame.failed_starts = 2;
+    REQUIRE(ss_blame_recent(&at.blame, &patient, 5200 * MS) == 3);
     event = (ss_event){SS_ASKED_RESUME, .now_ns = 5201 * MS};
     ss_decide(&at, &event);
     REQUIRE(at.restart_at_ns == 5201 * MS && ss_blame_recent(&at.blame, &patient, 5201 * MS) == 0);

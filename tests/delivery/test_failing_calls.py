@@ -21,6 +21,8 @@ import ctypes, gc, os, signal, sys, threading, time
 from pathlib import Path
 from slipstream import BroadcastError, PluginManager, SlipstreamError
 from slipstream.delivery import supervisor
+from support.oracle import command
+from support.outcomes import assert_adds_up
 from support.process_tools import Footprint, copies_in
 from support.workers import block
 
@@ -48,8 +50,8 @@ def good(error, what):
     assert "rror 0" not in text and "Success" not in text, f"{what}: {text}"
     if "-v" in sys.argv: print(what, "|", text.replace(chr(10), " | "))
 
-def works(manager, what, send=None):
-    plugin = manager.load_plugin(CONFIG)
+def works(manager, what, plugin=None, send=None):
+    plugin = plugin or manager.load_plugin(CONFIG)
     if send: send(plugin)
     try:
         manager.broadcast(block(1))
@@ -58,7 +60,8 @@ def works(manager, what, send=None):
         manager.broadcast(block(1))
     manager.flush(20)
     counters = plugin.counters
-    assert counters.delivered == counters.accepted > 0, f"{what}: {counters}"
+    assert counters.delivered + counters.dead == counters.accepted > 0, f"{what}: {counters}"
+    assert_adds_up(counters)
     manager.unload_plugin(plugin.name)
 
 def every(call, once):
@@ -106,7 +109,7 @@ def streaming(what, arm):
         def crash(plugin):
             arm()
             os.kill(plugin.pid, signal.SIGKILL)
-        works(manager, what, crash)
+        works(manager, what, send=crash)
         return failing.fail_reached()
 
 def unloading(what, arm):
@@ -126,10 +129,26 @@ def unloading(what, arm):
         works(manager, what)
         return reached
 
+def refusing(what, arm):
+    # What the plugin refuses is kept, or it is said that it was not; each event has an outcome.
+    with PluginManager(insecure_paths=True, log_level="error", data_dir=log.parent) as manager:
+        plugin = manager.load_plugin(CONFIG)
+        arm()
+        for event in (block(1), *[command("refuse", 9)] * 3, block(2)):
+            try:
+                manager.broadcast(event)
+            except BroadcastError as error:
+                good(error, what)
+        manager.flush(20)
+        reached = failing.fail_reached()
+        works(manager, what, plugin)
+        return reached
+
 loading("the first time", lambda: None)  # what is there only once is there now
 for call in CALLS:
     every(call, loading)
     every(call, unloading)
+    every(call, refusing)
     if mode == "process":
         every(call, streaming)
 print("reached", found)
@@ -182,6 +201,7 @@ MEMORY = "fallocate fcntl open malloc calloc realloc strdup"
     ("mode", "code", "calls", "least"),
     [
         ("thread", IN_THE_HOST, "memfd_create mmap pthread_create", 10),
+        ("inline", IN_THE_HOST, f"mmap pthread_create {MEMORY}", 10),
         ("thread", IN_THE_HOST, MEMORY, 10),
         (
             "process",
@@ -193,7 +213,15 @@ MEMORY = "fallocate fcntl open malloc calloc realloc strdup"
         ("process", IN_THE_WORKER, "mmap eventfd pthread_create", 5),
         ("process", IN_THE_WORKER, MEMORY, 5),
     ],
-    ids=["thread", "thread-memory", "process", "process-memory", "worker", "worker-memory"],
+    ids=[
+        "thread",
+        "inline",
+        "thread-memory",
+        "process",
+        "process-memory",
+        "worker",
+        "worker-memory",
+    ],
 )
 def test_every_call_that_may_fail(
     compile_plugin, tmp_path, preload, mode, code, calls, least

@@ -63,6 +63,7 @@ class Watch:
         os.environ["LC_RAN"] = str(self.blocks)
         notes = folder / f"notes-{self.blocks.name}.json"
         self.notes = notes.open("a", encoding="utf-8")
+        self.passes = True
 
     def take(self) -> dict[str, list[int]]:
         """Return the blocks that ran since the last time, of each program, and forget them."""
@@ -83,11 +84,16 @@ class Watch:
         if measuring := coverage.Coverage.current():
             measuring.switch_context(item.nodeid)
         self.take()
-        start = time.monotonic()
+        self.passes, start = True, time.monotonic()
         result = yield
         note = {"test": item.nodeid, "seconds": time.monotonic() - start, "blocks": self.take()}
-        print(json.dumps(note), file=self.notes, flush=True)
+        if self.passes:
+            print(json.dumps(note), file=self.notes, flush=True)
         return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Leave out what fails without a mutant."""
+        self.passes = self.passes and not report.failed
 
     def pytest_sessionfinish(self) -> None:
         """Write what Python ran: the process may be ended without a word."""

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.no_asan  # what is checked runs in a program of its own
 # A usual plugin that behaves in another way where the environment says so.
 MOODY = r"""
 #include <fcntl.h>
+#include <signal.h>
 #include <slipstream.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,13 @@ static int is(const char *mood) {
     return now != NULL && strcmp(now, mood) == 0;
 }
 
+static int is_held_back(int number) {
+    sigset_t now;
+    sigemptyset(&now);
+    pthread_sigmask(SIG_BLOCK, NULL, &now);
+    return sigismember(&now, number);
+}
+
 static int32_t on_load(void *i, const char *config, size_t len, uint32_t reason) {
     (void)i, (void)config, (void)len, (void)reason;
     if (is("late child") && fork() == 0)
@@ -40,6 +48,8 @@ static int32_t on_load(void *i, const char *config, size_t len, uint32_t reason)
         return slipstream_fail(host, SLIPSTREAM_RETRY, "in use by another one");
     if (is("alone"))
         usleep(100000);
+    if (is("watchful") && (is_held_back(SIGSEGV) || !is_held_back(SIGUSR1)))
+        return slipstream_fail(host, SLIPSTREAM_FAILED, "a signal would come to me");
     return is("refusing") ? slipstream_fail(host, SLIPSTREAM_FAILED, "not today") : SLIPSTREAM_OK;
 }
 
@@ -184,6 +194,11 @@ def test_a_call_that_leads_nowhere(moody, tmp_path: Path, monkeypatch) -> None:
     (finding,) = run(moody, "lifecycle.one-event", tmp_path).findings
     assert "on_broadcast, BLOCK: crashed with SIGSEGV: called 0x0, where no code is (in" in finding
     assert "call" in finding.rpartition("(in ")[2]
+
+
+def test_threads_get_the_signals_that_a_host_s_get(moody, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "watchful")
+    assert run(moody, "threads.foreign", tmp_path).verdict == "pass"
 
 
 def test_a_child_may_come_back_late(moody, tmp_path: Path, monkeypatch) -> None:

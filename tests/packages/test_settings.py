@@ -245,6 +245,16 @@ def made(tmp_path: Path, settings: dict[str, object], **flags: object) -> Provid
     return Providers(found, Flags(**flags), tmp_path / "data")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("names", [[], ["one"], ["one", "other"]])
+def test_a_provider_that_there_is_not_is_told_from_those_that_there_are(tmp_path, names) -> None:
+    found = made(
+        tmp_path, {"providers": {name: {"name": "a", "version": "1.0.0"} for name in names}}
+    )
+    with pytest.raises(PackageError, match="third comes from no package") as caught:
+        found.provider("third")
+    assert caught.value.hint == f"packages provide {', '.join(names) or 'nothing'}"
+
+
 def test_the_flags_exclude_each_other_as_quorum_s_do() -> None:
     for flags, text in (
         (Flags(skip_verify=True, local_verify=True),

@@ -6,9 +6,11 @@ import threading
 
 import pytest
 
-from slipstream import ChangeUnderWay, PluginFailed
+from slipstream import ChangeUnderWay, PluginFailed, PluginManager
+from slipstream.server.describe import why_not_ready
 from support.gated import Gated, wait_until
 from support.rest import read_all
+from support.rings import small
 
 
 class Held:
@@ -147,3 +149,22 @@ def test_the_manager_says_who_is_busy(host, other) -> None:
         pytest.raises(ChangeUnderWay, match="another change of other is under way"),
     ):
         host.manager.pause("other", wait=0.0)
+
+
+def test_a_plugin_that_asks_again_for_too_long_is_not_ready(
+    compile_plugin, tmp_path, monkeypatch
+) -> None:
+    gated = Gated(compile_plugin, tmp_path)
+    with PluginManager(insecure_paths=True) as manager:
+        plugin = manager.load_plugin(gated.config(mode="thread", unload_timeout=1))
+        assert why_not_ready(plugin) == ""
+        gated.busy.touch()
+        manager.broadcast(small(1))
+        wait_until(lambda: "retrying" in plugin.reason, "it is not offered again")
+        assert why_not_ready(plugin) == ""  # for a minute
+        monkeypatch.setattr("slipstream.server.describe.RETRIED_TOO_LONG", 0)
+        found = why_not_ready(plugin)
+        assert found.startswith("gated makes no progress: retrying ordinal 1 since ")
+        gated.busy.unlink()
+        manager.flush(20)
+        assert why_not_ready(plugin) == ""

@@ -75,7 +75,11 @@ static uint64_t subscribed_events(void *i) {
     return SLIPSTREAM_KIND_BIT(SLIPSTREAM_KIND_BLOCK);
 }
 
-static void destroy(void *i) { (void)i; }
+static void destroy(void *i) {
+    (void)i;
+    if (is("rude"))
+        host->log(host->ctx, SLIPSTREAM_LOG_INFO, NULL, 5);
+}
 
 const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
     static const slipstream_plugin table = {
@@ -194,6 +198,12 @@ def test_a_call_that_leads_nowhere(moody, tmp_path: Path, monkeypatch) -> None:
     (finding,) = run(moody, "lifecycle.one-event", tmp_path).findings
     assert "on_broadcast, BLOCK: crashed with SIGSEGV: called 0x0, where no code is (in" in finding
     assert "call" in finding.rpartition("(in ")[2]
+
+
+def test_the_last_call_is_watched_too(moody, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "rude")
+    (finding,) = run(moody, "contract.host-calls", tmp_path).findings
+    assert "log" in finding
 
 
 def test_threads_get_the_signals_that_a_host_s_get(moody, tmp_path: Path, monkeypatch) -> None:

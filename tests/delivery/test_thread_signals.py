@@ -53,7 +53,7 @@ def test_a_large_event_is_copied_without_the_interpreter_lock(
 
 
 INTERRUPTED = """
-import os, signal, sys, threading, time
+import os, signal, sys, threading, time, traceback
 from pathlib import Path
 from slipstream import Block, PluginManager, frames
 library, folder, how = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
@@ -86,8 +86,11 @@ try:
     else:
         for one in [page(height) for height in range(1, 101)]:
             manager.broadcast(one)
-except KeyboardInterrupt:
+except KeyboardInterrupt as error:
     late = time.monotonic() - when[0]
+    if how == "handler":  # where it was raised is seen
+        functions = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        assert functions[-1] == "handler", functions
 gate.unlink()
 manager.flush(240)
 (folder / "result").write_text(f"{late} {plugin.state}")

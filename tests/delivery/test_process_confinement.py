@@ -19,8 +19,10 @@ import pytest
 
 from slipstream import AppEvent, ConfigError, PluginManager, PluginState, frames
 from slipstream.testing import build_plugin
+from support.hostile_libraries import source
 from support.logs import capture_logs
 from support.oracle import EXPLICIT_ACK, Oracle, command
+from support.process_tools import run_python
 from support.workers import Sender, one_report, wait
 
 
@@ -75,6 +77,28 @@ with PluginManager(insecure_paths=True) as manager:
         manager.flush(60)
         print("same worker" if plugin.pid == before else "another worker", flush=True)
 """
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+def test_a_program_that_a_plugin_starts_has_no_descriptor_of_ours(
+    compile_plugin, tmp_path, mode
+) -> None:
+    listed = tmp_path / "descriptors"
+    body = f'if (system("ls /proc/self/fd > {listed}") != 0) return NULL;'
+    library = compile_plugin(source(body), name="starter")
+    done = run_python(
+        """
+        import sys
+        from slipstream import PluginManager
+        with PluginManager(insecure_paths=True, data_dir=sys.argv[3]) as manager:
+            plugin = manager.load_plugin({"libpath": sys.argv[1], "mode": sys.argv[2]})
+            manager.reload_plugin(plugin.name)
+        """,
+        *(library, mode, tmp_path / "data"),
+    )
+    assert done.returncode == 0, done.stderr
+    # Three, and the folder that `ls` reads.
+    assert sorted(listed.read_text().split()) == ["0", "1", "2", "3"]
 
 
 def test_a_terminal_is_the_hosts_alone(oracle) -> None:

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "platform/cpu.h"
+#include "platform/range.h"
 
 /* Kinds of libraries: SS_OS_FORMAT is one of them. */
 #define SS_OS_ELF 1
@@ -163,11 +164,6 @@ void ss_os_library_close(void *library);
 bool ss_os_library_needs_replaced(void *library, char *path, size_t room);
 /* Is the file with this path mapped into the process? */
 bool ss_os_library_is_mapped(const char *path);
-
-typedef struct ss_os_range {
-    uintptr_t start;
-    uintptr_t end;
-} ss_os_range;
 
 /* Where code of the program and of its libraries lies now; how many ranges fitted. */
 size_t ss_os_code_ranges(ss_os_range *out, size_t room);

@@ -68,11 +68,8 @@ static void find_table(void) {
 
 /* A deleted key's destructor may still stand there; setting its data is refused. */
 UNCHECKED static bool leads_into(pthread_key_t key, const ss_os_range *code, size_t count) {
-    const uintptr_t destructor = table[stride * key];
-    for (size_t i = 0; i < count; i++)
-        if (destructor >= code[i].start && destructor < code[i].end)
-            return pthread_setspecific(key, pthread_getspecific(key)) == 0;
-    return false;
+    return ss_os_lies_in(table[stride * key], code, count) &&
+           pthread_setspecific(key, pthread_getspecific(key)) == 0;
 }
 
 static bool can_see(void) {

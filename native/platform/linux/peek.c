@@ -196,13 +196,6 @@ static bool find_end(const ss_os_mapping *m, void *context) {
     return true;
 }
 
-static bool lies_in(uintptr_t address, const ss_os_range *code, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (address >= code[i].start && address < code[i].end)
-            return true;
-    return false;
-}
-
 /* A waiting thread's stack, from its pointer upward, holds the addresses it returns to. */
 int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     enum { WORDS = 512, PIECES = 16 };
@@ -219,7 +212,7 @@ int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     const char *before = strrchr(line, ' ');
     if (before == NULL)
         return -1;
-    if (lies_in((uintptr_t)strtoull(pc, NULL, 16), code, count))
+    if (ss_os_lies_in((uintptr_t)strtoull(pc, NULL, 16), code, count))
         return 1;
     uintptr_t stack = (uintptr_t)strtoull(before + 1, NULL, 16);
     end_search top = {stack, stack};
@@ -231,7 +224,7 @@ int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
         if (!ss_os_read_memory((const void *)stack, words, bytes))
             return -1;
         for (size_t i = 0; i < bytes / sizeof words[0]; i++)
-            if (lies_in(words[i], code, count))
+            if (ss_os_lies_in(words[i], code, count))
                 return 1;
     }
     return 0;

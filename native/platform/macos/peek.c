@@ -137,13 +137,6 @@ static uintptr_t stack_of(mach_port_t thread, uintptr_t *pc) {
 #endif
 }
 
-static bool lies_in(uintptr_t address, const ss_os_range *code, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (address >= code[i].start && address < code[i].end)
-            return true;
-    return false;
-}
-
 /* A thread's stack, from its pointer upward, holds the addresses it returns to. */
 int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     enum { WORDS = 512, PIECES = 16 };
@@ -152,7 +145,7 @@ int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
     vm_prot_t rights;
     uintptr_t pc = 0;
     uintptr_t stack = stack_of((mach_port_t)id, &pc);
-    if (lies_in(pc, code, count))
+    if (ss_os_lies_in(pc, code, count))
         return 1;
     if (stack == 0 || !find_region(stack, &range, &rights))
         return 0;
@@ -161,7 +154,7 @@ int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
         if (!ss_os_read_memory((const void *)stack, words, bytes))
             return -1;
         for (size_t i = 0; i < bytes / sizeof words[0]; i++)
-            if (lies_in(words[i], code, count))
+            if (ss_os_lies_in(words[i], code, count))
                 return 1;
     }
     return 0;

@@ -14,10 +14,8 @@ int ss_os_signal_into(const ss_os_range *code, size_t count) {
         struct sigaction action;
         if (sigaction(number, NULL, &action) != 0)
             continue;
-        const uintptr_t function = (uintptr_t)action.sa_sigaction;
-        for (size_t i = 0; i < count; i++)
-            if (function >= code[i].start && function < code[i].end)
-                return number;
+        if (ss_os_lies_in((uintptr_t)action.sa_sigaction, code, count))
+            return number;
     }
     return 0;
 }

@@ -99,12 +99,9 @@ static handler handler_of(int number) {
 
 int ss_os_signal_into(const ss_os_range *code, size_t count) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGBREAK, SIGABRT};
-    for (size_t n = 0; n < sizeof numbers / sizeof numbers[0]; n++) {
-        const uintptr_t function = (uintptr_t)handler_of(numbers[n]);
-        for (size_t i = 0; i < count; i++)
-            if (function >= code[i].start && function < code[i].end)
-                return numbers[n];
-    }
+    for (size_t n = 0; n < sizeof numbers / sizeof numbers[0]; n++)
+        if (ss_os_lies_in((uintptr_t)handler_of(numbers[n]), code, count))
+            return numbers[n];
     return 0;
 }
 

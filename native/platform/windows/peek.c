@@ -158,13 +158,6 @@ static uintptr_t stack_of(HANDLE thread, uintptr_t *pc) {
 #endif
 }
 
-static bool lies_in(uintptr_t address, const ss_os_range *code, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (address >= code[i].start && address < code[i].end)
-            return true;
-    return false;
-}
-
 /* A thread's stack, from its pointer upward, holds the addresses it returns to. Nothing is
  * allocated while it is stopped: it may be the one that has the allocator's lock. */
 int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
@@ -182,7 +175,7 @@ int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
         return 0;
     }
     uintptr_t stack = stack_of(thread, &pc);
-    int found = lies_in(pc, code, count);
+    int found = ss_os_lies_in(pc, code, count);
     if (stack == 0 || VirtualQuery((const void *)stack, &info, sizeof info) == 0)
         stack = 0;
     const uintptr_t end = stack == 0 ? 0 : (uintptr_t)info.BaseAddress + info.RegionSize;
@@ -191,7 +184,7 @@ int ss_os_thread_is_in(int id, const ss_os_range *code, size_t count) {
         if (!ss_os_read_memory((const void *)stack, words, bytes))
             break;
         for (size_t i = 0; i < bytes / sizeof words[0] && !found; i++)
-            found = lies_in(words[i], code, count);
+            found = ss_os_lies_in(words[i], code, count);
     }
     ResumeThread(thread);
     CloseHandle(thread);

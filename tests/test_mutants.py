@@ -41,7 +41,8 @@ def measured(monkeypatch, tmp_path):
     found = mutants_measure.Measured(tmp_path / "measured")
     for number, (name, (seconds, _, breadth)) in enumerate(TESTS.items()):
         found.tests[number] = (name, seconds, breadth)
-    return found
+    yield found
+    found.base.close()
 
 
 def test_quick_and_narrow_tests_come_first(measured) -> None:

@@ -14,6 +14,7 @@ from slipstream.server.sources.kept import Streams, StreamState
 from slipstream.server.sources.path import PluginSink
 from slipstream.server.sources.settle import Look, Settler
 from support.daemon import reward, until
+from support.process_tools import open_descriptors
 
 
 class Somebody:
@@ -232,6 +233,8 @@ def test_the_file_does_not_grow_without_end(
 def test_another_file_is_not_overwritten(tmp_path: Path, found: bytes) -> None:
     path = tmp_path / "streams"
     path.write_bytes(found)
+    before = open_descriptors()
     with pytest.raises(ConfigError, match="is not the file"):
         Streams(path)
+    assert open_descriptors() == before
     assert path.read_bytes() == found

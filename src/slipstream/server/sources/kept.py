@@ -72,6 +72,9 @@ class Streams:
             return
         try:
             self._open(path)
+        except ConfigError:
+            self.close()
+            raise
         except OSError as error:
             self.close()
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Change one line of the code at a time and see whether its room's tests notice: `make mutants`.
+"""Change one line of the code at a time and see whether its tests notice: `make mutants`.
 
 python tools/mutants.py [--seed S] [--count N] [--only C7,P1-P20] [--measure]
 

@@ -107,13 +107,9 @@ class Mapping(enum.IntEnum):
 
 def _own_threads() -> list[int]:
     """Return the system's numbers of the threads that Python has started."""
-    found = (thread for thread in threading.enumerate() if not _is_foreign(thread))
-    return [thread.native_id for thread in found if thread.native_id is not None]
-
-
-def _is_foreign(thread: threading.Thread) -> bool:
-    """Say whether somebody else started it, and it only called Python."""
-    return isinstance(thread, threading._DummyThread)  # noqa: SLF001 - the only way to see it
+    foreign = threading._DummyThread  # noqa: SLF001 - one that only called Python
+    found = (one.native_id for one in threading.enumerate() if not isinstance(one, foreign))
+    return [number for number in found if number is not None]
 
 
 def metrics_of(handle: Handle[P], read: Callable[[P, int, ss_metric], int]) -> list[Metric]:

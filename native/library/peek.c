@@ -47,7 +47,8 @@ static int comes_from(int id, const ss_os_range *code, size_t count, const char 
 
 int ss_peek_thread_of(const ss_os_range *code, size_t count, const char *comm,
                       const ss_threads *before) {
-    unsigned looks = 50; /* a twentieth of a second, for all of them */
+    /* Milliseconds, for all of them: who waits for a processor seems to run, too. */
+    unsigned looks = 300;
     ss_threads now;
     ss_peek_threads(&now);
     int found = now.count == 0 || now.count == SS_THREADS_MAX ? -1 : 0;

@@ -436,7 +436,7 @@ class PluginManager(metaclass=_ShowsNative):
         problem = delivery.bring(settings, path)
         version = delivery.identity.version
         self._pump.say(
-            logging.INFO,
+            logging.WARNING if problem else logging.INFO,
             "plugin reloaded",
             {"plugin": name, "version": version, "problem": problem},
         )

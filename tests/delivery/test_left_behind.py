@@ -346,6 +346,8 @@ def test_a_thread_that_is_in_the_library_keeps_it(tmp_path, mode, function, file
             os.close(free)
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (free + int(sys.argv[3]), most))
+            if int(sys.argv[3]):
+                manager.reload_plugin("left")  # which is told as a warning, too
             manager.unload_plugin("left")
             time.sleep(0.5)
         print("alive")
@@ -355,7 +357,7 @@ def test_a_thread_that_is_in_the_library_keeps_it(tmp_path, mode, function, file
         files,
     )
     assert "alive" in printed
-    assert "stays mapped" in printed
+    assert printed.count("stays mapped") == (2 if files else 1)
 
 
 @IN_THE_HOST

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shlex
 import subprocess
@@ -130,6 +132,25 @@ def build_all(rogues: Iterable[Rogue], folder: Path, jobs: int = 2) -> dict[str,
     with ThreadPoolExecutor(jobs) as pool:
         libraries = pool.map(lambda rogue: build(rogue, folder), rogues)
         return {rogue.name: library for rogue, library in zip(rogues, libraries, strict=True)}
+
+
+def kept(path: Path) -> dict[str, str]:
+    """What a file keeps of each, by its name: the lines under it."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return dict(re.findall(r"^(\S+)\n((?:  .*\n)*)", text, re.MULTILINE))
+
+
+def keep(path: Path, name: str, text: str) -> None:
+    """Keep other lines under a name; other processes may keep some, or read them, meanwhile."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        known = sorted({**kept(path), name: text}.items())
+        made = path.with_suffix(".new")
+        made.write_text("".join(f"{name}\n{said}" for name, said in known), encoding="utf-8")
+        made.replace(path)
+    finally:
+        os.close(folder)
 
 
 def _run(*command: str) -> None:

@@ -6,7 +6,6 @@ it is committed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from matrix import repeated, subject_of
 
-from rogues import GOOD, Rogue, build, gallery
+from rogues import GOOD, Rogue, build, gallery, keep, kept
 from slipstream.check.catalogue import catalogue
 from slipstream.check.suite import run_checks
 from slipstream.check.trial import function_of, run
@@ -62,8 +61,8 @@ def test_a_rogue_is_found(rogue: Rogue, folder) -> None:
     assert all(result.level is not None for result in results), results
     said = {shown(result.findings) for result in results}
     if os.environ.get("SLIPSTREAM_KEEP"):
-        keep(rogue.name, min(said))
-    assert said == {kept()[rogue.name]}
+        keep(FINDINGS, rogue.name, min(said))
+    assert said == {kept(FINDINGS)[rogue.name]}
 
 
 def shown(findings: tuple[str, ...]) -> str:
@@ -72,19 +71,6 @@ def shown(findings: tuple[str, ...]) -> str:
     for pattern, instead in _OWN:
         text = re.sub(pattern, instead, text)
     return text
-
-
-def kept() -> dict[str, str]:
-    """What is said of each rogue, by its name."""
-    text = FINDINGS.read_text(encoding="utf-8")
-    return dict(re.findall(r"^(\S+)\n((?:  .*\n)*)", text, re.MULTILINE))
-
-
-def keep(name: str, text: str) -> None:
-    with FINDINGS.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = sorted({**kept(), name: text}.items())
-        FINDINGS.write_text("".join(f"{name}\n{said}" for name, said in known), encoding="utf-8")
 
 
 def test_who_falls_at_an_event_is_found_by_one_check(folder, tmp_path) -> None:

@@ -54,10 +54,10 @@ def fifty(trial: Trial) -> Findings:
 def _wrong_values(trial: Trial) -> Iterator[dict[str, JsonValue]]:
     """Yield its config with each of its keys as something else."""
     others: tuple[JsonValue, ...] = (None, True, -1, 1.5, "", "x" * 300, [], [1], {}, {"a": 1})
-    own = trial.subject.own
+    own, values = trial.subject.own, trial.subject.values()
     for key in own:
-        yield from ({**trial.subject.values(), key: other} for other in others)
-    yield {"name": trial.subject.values()["name"], "libpath": str(trial.subject.path)}
+        yield from ({**values, key: other} for other in others)
+    yield {key: value for key, value in values.items() if key not in own}
 
 
 @check("lifecycle.wrong-config")

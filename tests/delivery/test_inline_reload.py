@@ -140,7 +140,7 @@ def test_a_new_version_that_does_not_start(manager, compile_plugin, tmp_path, ho
     restarts = 0 if how == "overlap" else 3
     assert [line["reason"] for line in loads] == [0] + [1] * restarts
     assert {line["config"]["mark"] for line in loads} == {"kept"}
-    assert manager._pump.names == {plugin.delivery.log_id: "recorder"}
+    assert manager._pump.names == {plugin.delivery.present.log_id: "recorder"}
 
 
 def test_neither_version_starts(manager, compile_plugin, tmp_path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from slipstream import Block, Meta, frames
 from slipstream.errors import ConfigError
+from slipstream.server.sources.addresses import parse_address
 from slipstream.server.sources.pace import Pace, Speed, parse_speed
+from slipstream.server.sources.producer import FileProducer
+from slipstream.streams import EventFile
+from support.daemon import HEADER, reward
 
 SECOND = 1_000_000_000
 
@@ -28,6 +34,20 @@ def test_so_many_a_second() -> None:
     assert first == 0
     assert 99 < second <= 100
     assert 149 < third <= 150
+
+
+def test_a_file_is_sent_as_so_many_as_it_has(tmp_path: Path, monkeypatch) -> None:
+    """Of each run the events that are in it: never those before it again."""
+    path = tmp_path / "events.slip"
+    path.write_bytes(HEADER + b"".join(reward(1, number) for number in range(1, 101)))
+    held: list[tuple[int, int]] = []
+    monkeypatch.setattr(Pace, "hold", lambda _, run, count: held.append((len(run), count)))
+    speed = Speed(rate=5)
+    producer = FileProducer(str(path), parse_address("unix:/nowhere"), speed, print)
+    with EventFile(str(path), on_warning=print) as file:
+        assert sum(1 for _ in producer._runs(file)) == len(held) > 2
+    assert sum(count for _, count in held) == 100
+    assert len({size / count for size, count in held}) == 1
 
 
 def test_as_fast_as_they_were_recorded() -> None:

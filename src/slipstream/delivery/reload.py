@@ -102,11 +102,6 @@ class Reloadable(Delivery, Generic[V]):
         """The file with the events that it refuses for good; None: they are not kept."""
         return self._letters.path
 
-    @property
-    def log_id(self) -> int:
-        """The number that the present version's log lines carry."""
-        return 0 if self.present is None else self.present.log_id
-
     def bring(
         self, config: PluginConfig, path: Path, accept: Callable[[str], None] | None = None
     ) -> str:

@@ -167,7 +167,7 @@ class FileProducer:
         current = -1
         to.send(HEADER, self._until)
         with EventFile(self._file, on_warning=self._warn) as file:
-            for stream, run, last in self._runs(file, named):
+            for stream, run, last in self._runs(file):
                 if stream != current:
                     current = stream
                     self._name(to, stream, named)
@@ -181,7 +181,7 @@ class FileProducer:
         to.socket.shutdown(socket.SHUT_WR)
         self._settle(to, named)
 
-    def _runs(self, file: EventFile, _named: dict[int, int]) -> Iterator[tuple[int, bytes, int]]:
+    def _runs(self, file: EventFile) -> Iterator[tuple[int, bytes, int]]:
         """Yield runs of one stream each, with their last sequence, in time."""
         pace = Pace(self._speed)
         before = 0

@@ -24,6 +24,7 @@ MOODY = r"""
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static const slipstream_host *host;
@@ -48,6 +49,10 @@ static int32_t on_load(void *i, const char *config, size_t len, uint32_t reason)
         return slipstream_fail(host, SLIPSTREAM_RETRY, "in use by another one");
     if (is("alone"))
         usleep(100000);
+    if (is("ticking"))
+        setitimer(ITIMER_VIRTUAL, &(struct itimerval){{0, 0}, {0, 900000}}, NULL);
+    if (is("open") && system("for f in /proc/self/fd/*; do readlink $f || :; done >\"$SEEN\"") != 0)
+        return slipstream_fail(host, SLIPSTREAM_FAILED, "no shell");
     if (is("watchful") && (is_held_back(SIGSEGV) || !is_held_back(SIGUSR1)))
         return slipstream_fail(host, SLIPSTREAM_FAILED, "a signal would come to me");
     return is("refusing") ? slipstream_fail(host, SLIPSTREAM_FAILED, "not today") : SLIPSTREAM_OK;
@@ -209,6 +214,24 @@ def test_the_last_call_is_watched_too(moody, tmp_path: Path, monkeypatch) -> Non
 def test_threads_get_the_signals_that_a_host_s_get(moody, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("MOOD", "watchful")
     assert run(moody, "threads.foreign", tmp_path).verdict == "pass"
+
+
+def test_a_program_that_a_plugin_starts_gets_nothing_of_ours(
+    moody, tmp_path: Path, monkeypatch
+) -> None:
+    """With what it could write into, it could say what has come of another step."""
+    monkeypatch.setenv("MOOD", "open")
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    assert run(moody, "lifecycle.load-unload", tmp_path).verdict == "pass"
+    seen = (tmp_path / "seen").read_text()
+    assert "/dev/null" in seen
+    assert [line for line in seen.splitlines() if "pipe:" in line or "memfd:" in line] == []
+
+
+def test_a_timer_of_less_than_a_second_runs(moody, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOOD", "ticking")
+    (finding,) = run(moody, "hygiene.timers", tmp_path).findings
+    assert "ITIMER_VIRTUAL is running" in finding
 
 
 def test_a_child_may_come_back_late(moody, tmp_path: Path, monkeypatch) -> None:

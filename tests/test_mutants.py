@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,22 +30,40 @@ TESTS = {
 
 
 @pytest.fixture
-def measured(monkeypatch, tmp_path):
+def base(monkeypatch, tmp_path) -> Iterator[sqlite3.Connection]:
+    """What was measured, of a file that lies in a folder."""
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import mutants_measure
 
     (tmp_path / "code.py").write_text(TEXT)
-    notes = [{"test": name, "seconds": seconds} for name, (seconds, *_) in TESTS.items()]
-    lines: dict[str, dict[int, set[int]]] = {"code.py": {}}
-    for number, (_, ran, _) in enumerate(TESTS.values()):
-        for line in ran:
-            lines["code.py"].setdefault(line, set()).add(number)
-    mutants_measure.write(tmp_path / "measured", notes, lines, tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "measured")) as base:
+        base.executescript(mutants_measure.TABLES)
+        mutants_measure.add(base, *ran(TESTS), tmp_path)
+        yield base
+
+
+def ran(
+    tests: dict[str, tuple[float, set[int], int]], first: int = 0
+) -> tuple[list[dict[str, object]], dict[str, dict[int, set[int]]]]:
+    """The notes of tests, and the lines that they ran."""
+    notes: list[dict[str, object]] = []
+    lines: dict[int, set[int]] = {}
+    for number, (name, (seconds, at, _)) in enumerate(tests.items(), first):
+        notes.append({"number": number, "test": name, "seconds": seconds})
+        for line in at:
+            lines.setdefault(line, set()).add(number)
+    return notes, {"code.py": lines}
+
+
+@pytest.fixture
+def measured(base, tmp_path):
+    import mutants_measure
+
     found = mutants_measure.Measured(tmp_path / "measured")
     for number, (name, (seconds, _, breadth)) in enumerate(TESTS.items()):
         found.tests[number] = (name, seconds, breadth)
-    yield found
-    found.base.close()
+    with contextlib.closing(found.base):
+        yield found
 
 
 def test_quick_and_narrow_tests_come_first(measured) -> None:
@@ -58,6 +79,19 @@ def test_quick_and_narrow_tests_come_first(measured) -> None:
 
 def test_a_line_that_moved_is_found(measured) -> None:
     assert measured.choose("code.py", 9, f"# More\n\n\n{TEXT}", 60) == ["tests/a.py::broad"]
+
+
+def test_what_is_new_is_added(base, tmp_path) -> None:
+    import mutants_measure
+
+    (tmp_path / "code.py").write_text(f"# More\n{TEXT}")  # since the others were measured
+    new = {"tests/d.py::new": (0.1, {7}, 0), "tests/d.py::other": (0.1, {8}, 0)}
+    mutants_measure.add(base, *ran(new, len(TESTS)), tmp_path)
+    found = mutants_measure.Measured(tmp_path / "measured")
+    with contextlib.closing(found.base):
+        for text, line in ((TEXT, 6), (f"# More\n{TEXT}", 7), (f"# Less\n\n{TEXT}", 8)):
+            chosen = found.choose("code.py", line, text, 60)
+            assert sorted(chosen) == ["tests/a.py::broad", "tests/d.py::new"]
 
 
 def test_a_name_is_tested_where_it_is_used(measured) -> None:

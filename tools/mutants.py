@@ -4,10 +4,10 @@ python tools/mutants.py [--seed S] [--count N] [--only C7,P1-P20] [--measure]
 
 Half of the mutants are of the C core, half of the Python code. Each is built in a copy of the
 project in build/mutants, never here, and the tests that run its line have a minute at most, the
-best first: which they are is measured before the first mutant, in half an hour. What does not
-build, or makes the same machine code, is replaced by another mutant. A survivor is either a gap in
-the tests, or stands in tools/mutants.txt with the reason why nothing can notice it. The outcomes
-are kept in build/mutants.json: --only runs some of the same seed again.
+best first: which they are is measured before the first mutant, in half an hour, and later for new
+tests alone. What does not build, or makes the same machine code, is replaced by another mutant. A
+survivor is either a gap in the tests, or stands in tools/mutants.txt with the reason why nothing
+can notice it. The outcomes are kept in build/mutants.json: --only runs some of the same seed again.
 """
 
 from __future__ import annotations
@@ -355,8 +355,9 @@ def main() -> int:
     kept = old.get("mutants", []) if old.get("seed") == given.seed and given.only else []
     done = {one["name"]: Mutant(**one) for one in kept}
     set_up()
-    if given.measure or not MEASURED.exists():
-        measure(TREE, PYTHON, MEASURED)
+    if given.measure:
+        MEASURED.unlink(missing_ok=True)
+    measure(TREE, PYTHON, MEASURED)
     measured, sound = Measured(MEASURED), dict[str, bool]()
     for name in names:
         start = time.monotonic()

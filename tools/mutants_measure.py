@@ -2,7 +2,8 @@
 
 Each test of the copy in build/mutants runs with all processes that it starts: Python's lines are
 found by coverage.py, the core's blocks by tools/mutants_trace.c. This file is pytest's plugin for
-that, too. The result is build/mutants/measured.sqlite; a line that moved since is found again.
+that, too. The result is build/mutants/measured.sqlite: what is not yet in it is added, and a line
+that moved since is found again.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ HOOK = """import os; os.environ.get("COVERAGE_PROCESS_START") and \
 __import__("coverage").process_startup()
 """
 TABLES = """
-CREATE TABLE test (id INTEGER PRIMARY KEY, name TEXT, seconds REAL, breadth INTEGER);
-CREATE TABLE file (name TEXT PRIMARY KEY, text TEXT);
-CREATE TABLE line (file TEXT, number INTEGER, tests BLOB, PRIMARY KEY (file, number));
+CREATE TABLE IF NOT EXISTS test (id INTEGER PRIMARY KEY, name TEXT, seconds REAL, breadth INTEGER);
+CREATE TABLE IF NOT EXISTS file (name TEXT PRIMARY KEY, text TEXT);
+CREATE TABLE IF NOT EXISTS line (file TEXT, number INTEGER, tests BLOB, PRIMARY KEY (file, number));
 """
 
 Lines = dict[str, dict[int, set[int]]]
@@ -120,34 +121,44 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def measure(tree: Path, python: Path, result: Path) -> None:
-    """Run all tests of a copy of the project, and write which run which line."""
+    """Run the tests of a copy of the project that were not measured; add which run which line."""
+    base = sqlite3.connect(result)
+    base.executescript(TABLES)
+    known = {name for (name,) in base.execute("SELECT name FROM test")}
     folder = result.with_suffix(".parts")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "config").write_text(CONFIG.format(tree=tree, folder=folder), "utf-8")
     packages = next(python.parents[1].glob("lib/python*/site-packages"))
     (packages / "measured.pth").write_text(HOOK, "utf-8")
-    left_out = [f"--ignore={tree / 'tests' / name}" for name in LEFT_OUT]
-    left_out += [f"--ignore={path}" for path in (tree / "tests").rglob("*") if path.name in ALONE]
-    command = [str(python), "-m", "pytest", "-q", "-n2", "-m", "not slow", "--tb=no", "tests"]
-    command += ["-p", "mutants_measure", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}"]
-    environment = {
-        **os.environ,
-        FOLDER: str(folder),
-        "COVERAGE_PROCESS_START": str(folder / "config"),
-        "PYTHONPATH": str(tree / "tools"),
-    }
-    subprocess.run([*command, *left_out], cwd=tree, env=environment, check=False)
+    tests = [str(python), "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
+    ignored = [f"--ignore={tree / 'tests' / name}" for name in LEFT_OUT]
+    ignored += [f"--ignore={path}" for path in (tree / "tests").rglob("*") if path.name in ALONE]
+    listing = [*tests, "--collect-only", *ignored, "tests"]
+    listed = subprocess.run(listing, cwd=tree, capture_output=True, text=True, check=False)
+    new = [line for line in listed.stdout.splitlines() if "::" in line and line not in known]
+    if new:
+        (folder / "tests").write_text("\n".join(new), "utf-8")
+        environment = {
+            **os.environ,
+            FOLDER: str(folder),
+            "COVERAGE_PROCESS_START": str(folder / "config"),
+            "PYTHONPATH": str(tree / "tools"),
+        }
+        tests += ["-n2", "--tb=no", "-p", "mutants_measure", f"--timeout={TEST_SECONDS}"]
+        subprocess.run([*tests, f"@{folder}/tests"], cwd=tree, env=environment, check=False)
     notes = [
         json.loads(line)
         for path in folder.glob("notes-*.json")
         for line in path.read_text("utf-8").splitlines()
     ]
-    numbers = {note["test"]: number for number, note in enumerate(notes)}
+    for number, note in enumerate(notes, len(known)):
+        note["number"] = number
     lines: Lines = defaultdict(lambda: defaultdict(set))
     add_blocks(lines, notes, tree)
-    add_python(lines, numbers, folder, tree)
-    write(result, notes, lines, tree)
+    add_python(lines, {note["test"]: note["number"] for note in notes}, folder, tree)
+    add(base, notes, lines, tree)
+    base.close()
     shutil.rmtree(folder)
 
 
@@ -173,11 +184,11 @@ def add_blocks(lines: Lines, notes: list[dict[str, Any]], tree: Path) -> None:
             for offset, (file, _, at) in zip(sorted(offsets), found, strict=True)
             if at.isdigit()
         }
-    for number, note in enumerate(notes):
+    for note in notes:
         for program, offsets in note["blocks"].items():
             for offset in offsets:
                 if place := places.get(program, {}).get(offset):
-                    lines[place[0]][place[1]].add(number)
+                    lines[place[0]][place[1]].add(note["number"])
 
 
 def add_python(lines: Lines, numbers: dict[str, int], folder: Path, tree: Path) -> None:
@@ -196,25 +207,34 @@ def add_python(lines: Lines, numbers: dict[str, int], folder: Path, tree: Path) 
                 lines[name][number].update(one for one in own if one is not None)
 
 
-def write(result: Path, notes: list[dict[str, Any]], lines: Lines, tree: Path) -> None:
-    """Write all of it."""
+def add(base: sqlite3.Connection, notes: list[dict[str, Any]], lines: Lines, tree: Path) -> None:
+    """Add tests, and the lines that they run: of a file as it was when it was measured first."""
     breadth: Counter[int] = Counter()
     for tests in (tests for of_file in lines.values() for tests in of_file.values()):
         breadth.update(tests)
-    result.unlink(missing_ok=True)
-    with sqlite3.connect(result) as base:
-        base.executescript(TABLES)
-        base.executemany(
-            "INSERT INTO test VALUES (?, ?, ?, ?)",
-            ((n, note["test"], note["seconds"], breadth[n]) for n, note in enumerate(notes)),
-        )
+    with base:
+        for note in notes:
+            row = (note["number"], note["test"], note["seconds"], breadth[note["number"]])
+            base.execute("INSERT INTO test VALUES (?, ?, ?, ?)", row)
         for file in (file for file in sorted(lines) if (tree / file).is_file()):
-            base.execute("INSERT INTO file VALUES (?, ?)", (file, (tree / file).read_text("utf-8")))
+            text = (tree / file).read_text("utf-8")
+            base.execute("INSERT OR IGNORE INTO file VALUES (?, ?)", (file, text))
+            (was,) = base.execute("SELECT text FROM file WHERE name = ?", (file,)).fetchone()
+            old, new = was.splitlines(), text.splitlines()
+            found = lines_of(base, file)
+            for number, tests in lines[file].items():
+                at = number if old == new else moved(old, new, number)
+                found.setdefault(at, set()).update(tests)
             base.executemany(
-                "INSERT INTO line VALUES (?, ?, ?)",
-                ((file, at, json.dumps(sorted(tests))) for at, tests in lines[file].items()),
+                "INSERT OR REPLACE INTO line VALUES (?, ?, ?)",
+                ((file, at, json.dumps(sorted(tests))) for at, tests in found.items()),
             )
-    base.close()
+
+
+def lines_of(base: sqlite3.Connection, file: str) -> dict[int, set[int]]:
+    """Return which tests run each line of a file."""
+    rows = base.execute("SELECT number, tests FROM line WHERE file = ?", (file,))
+    return {number: set(json.loads(tests)) for number, tests in rows}
 
 
 # ---- Choosing --------------------------------------------------------------------------
@@ -228,20 +248,15 @@ class Measured:
         tests = self.base.execute("SELECT id, name, seconds, breadth FROM test")
         self.tests = {row[0]: row[1:] for row in tests}
 
-    def lines(self, file: str) -> dict[int, set[int]]:
-        """Return which tests run each line of a file."""
-        rows = self.base.execute("SELECT number, tests FROM line WHERE file = ?", (file,))
-        return {number: set(json.loads(tests)) for number, tests in rows}
-
     def runners(self, file: str, number: int, text: str) -> set[int]:
         """Return the tests that run a line of a file, or those that use what it sets."""
         if file in NOT_TRACED:
-            return set().union(*self.lines(NOT_TRACED[file]).values())
+            return set().union(*lines_of(self.base, NOT_TRACED[file]).values())
         found = self.base.execute("SELECT text FROM file WHERE name = ?", (file,)).fetchone()
         if not found:
             return set()
         old, new = found[0].splitlines(), text.splitlines()
-        lines, number = self.lines(file), moved(old, new, number)
+        lines, number = lines_of(self.base, file), moved(old, new, number)
         if file.endswith(".c"):
             known = sorted(lines)
             at = bisect_right(known, number) - 1
@@ -272,7 +287,7 @@ class Measured:
         first ones count for more than the others, and of one file's functions, too.
         """
         rest, names, seen = self.runners(file, number, text), [], Counter[str]()
-        own = Counter(test for tests in self.lines(file).values() for test in tests)
+        own = Counter(test for tests in lines_of(self.base, file).values() for test in tests)
 
         def cost(test: int) -> tuple[float, str]:
             name, took, breadth = self.tests[test]

@@ -139,11 +139,12 @@ def measure(tree: Path, python: Path, result: Path) -> None:
     new = [line for line in listed.stdout.splitlines() if "::" in line and line not in known]
     if new:
         (folder / "tests").write_text("\n".join(new), "utf-8")
+        shutil.copy(__file__, folder)  # where no other of our tools hides a folder of the tests
         environment = {
             **os.environ,
             FOLDER: str(folder),
             "COVERAGE_PROCESS_START": str(folder / "config"),
-            "PYTHONPATH": str(tree / "tools"),
+            "PYTHONPATH": str(folder),
         }
         tests += ["-n2", "--tb=no", "-p", "mutants_measure", f"--timeout={TEST_SECONDS}"]
         subprocess.run([*tests, f"@{folder}/tests"], cwd=tree, env=environment, check=False)

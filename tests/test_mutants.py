@@ -15,17 +15,19 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = """LIMIT: int = 3
 
 
-def first(n):
+def first(
+    n,
+):
     if n > LIMIT:
         return 0
     return n
 """
 TESTS = {
-    "tests/a.py::broad": (0.1, {5, 6, 7}, 9_000),
-    "tests/a.py::narrow[1]": (0.1, {5, 7}, 10),
-    "tests/a.py::narrow[2]": (0.1, {5, 7}, 10),
-    "tests/b.py::slow": (50.0, {5, 7}, 10),
-    "tests/c.py::other": (0.1, {7}, 10),
+    "tests/a.py::broad": (0.1, {7, 8, 9}, 9_000),
+    "tests/a.py::narrow[1]": (0.1, {7, 9}, 10),
+    "tests/a.py::narrow[2]": (0.1, {7, 9}, 10),
+    "tests/b.py::slow": (50.0, {7, 9}, 10),
+    "tests/c.py::other": (0.1, {9}, 10),
 }
 
 
@@ -67,29 +69,29 @@ def measured(base, tmp_path):
 
 
 def test_quick_and_narrow_tests_come_first(measured) -> None:
-    found = measured.choose("code.py", 5, TEXT, 60)
+    found = measured.choose("code.py", 7, TEXT, 60)
     assert found == [
         "tests/a.py::narrow[1]",
         "tests/a.py::narrow[2]",
         "tests/a.py::broad",
         "tests/b.py::slow",
     ]
-    assert measured.choose("code.py", 5, TEXT, 0.3) == found[:2]
+    assert measured.choose("code.py", 7, TEXT, 0.3) == found[:2]
 
 
 def test_a_line_that_moved_is_found(measured) -> None:
-    assert measured.choose("code.py", 9, f"# More\n\n\n{TEXT}", 60) == ["tests/a.py::broad"]
+    assert measured.choose("code.py", 11, f"# More\n\n\n{TEXT}", 60) == ["tests/a.py::broad"]
 
 
 def test_what_is_new_is_added(base, tmp_path) -> None:
     import mutants_measure
 
     (tmp_path / "code.py").write_text(f"# More\n{TEXT}")  # since the others were measured
-    new = {"tests/d.py::new": (0.1, {7}, 0), "tests/d.py::other": (0.1, {8}, 0)}
+    new = {"tests/d.py::new": (0.1, {9}, 0), "tests/d.py::other": (0.1, {10}, 0)}
     mutants_measure.add(base, *ran(new, len(TESTS)), tmp_path)
     found = mutants_measure.Measured(tmp_path / "measured")
     with contextlib.closing(found.base):
-        for text, line in ((TEXT, 6), (f"# More\n{TEXT}", 7), (f"# Less\n\n{TEXT}", 8)):
+        for text, line in ((TEXT, 8), (f"# More\n{TEXT}", 9), (f"# Less\n\n{TEXT}", 10)):
             chosen = found.choose("code.py", line, text, 60)
             assert sorted(chosen) == ["tests/a.py::broad", "tests/d.py::new"]
 

@@ -8,6 +8,8 @@ that moved since is found again.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import difflib
 import json
 import os
@@ -306,13 +308,13 @@ class Measured:
 
 
 def function_of(text: list[str], number: int) -> str:
-    """Return the name of the function in which a line stands; "" outside of all."""
-    indent = len(text[number - 1]) - len(text[number - 1].lstrip())
-    for line in filter(str.strip, text[number - 1 :: -1]):
-        here = len(line) - len(line.lstrip())
-        if here < indent and (found := re.search(r"def (\w+)", line)):
-            return found[1]
-        indent = min(indent, here)
+    """Return the name of the function in which a line of Python stands; "" outside of all."""
+    with contextlib.suppress(SyntaxError):
+        for node in reversed(list(ast.walk(ast.parse("\n".join(text))))):  # the innermost first
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.body[
+                0
+            ].lineno <= number <= (node.end_lineno or 0):
+                return node.name
     return ""
 
 

@@ -80,7 +80,7 @@ static uint64_t late_ns(ss_watched *watched, uint64_t now) {
         return 0;
     ss_watch_look(&watched->watch, watched->control, watched->key, now);
     const uint64_t busy = ss_watch_busy_ns(&watched->watch, now);
-    return watched->limit_ms != 0 && busy > limit_ms(watched) * MS ? busy : 0;
+    return busy > limit_ms(watched) * MS ? busy : 0;
 }
 
 static void tell(ss_watched *watched, bool late) {

@@ -21,6 +21,7 @@ import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Generator
+from heapq import heapify, heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,7 @@ class Measured:
         The best are quick and run much of the file and little else. Of one function's cases the
         first ones count for more than the others, and of one file's functions, too.
         """
-        rest, names, seen = self.runners(file, number, text), [], Counter[str]()
+        names, seen = [], Counter[str]()
         own = Counter(test for tests in lines_of(self.base, file).values() for test in tests)
 
         def cost(test: int) -> tuple[float, str]:
@@ -297,9 +298,13 @@ class Measured:
             again = 2 ** seen[name.partition("[")[0]] * (1 + seen[name.partition("::")[0]] / 4)
             return (took + OVERHEAD) * (100 + breadth) / (1 + own[test]) * again, name
 
-        while rest and seconds > 0:
-            test = min(rest, key=cost)
-            rest.remove(test)
+        waiting = [(cost(test), test) for test in self.runners(file, number, text)]
+        heapify(waiting)
+        while waiting and seconds > 0:
+            before, test = heappop(waiting)
+            if before < (now := cost(test)):  # others like it were chosen meanwhile
+                heappush(waiting, (now, test))
+                continue
             name, took, _ = self.tests[test]
             seconds -= took + OVERHEAD
             names.append(name)

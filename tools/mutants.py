@@ -270,7 +270,7 @@ def first_failure(tests: list[str], left_out: set[str]) -> str:
         for line in output:
             passed = passed or " PASSED " in line
             if found := re.search(r"(?:FAILED|ERROR) .*?(tests/.*)|^(?:ERROR|E  ).*$", line):
-                failed = (found[1] or found[0]).partition("[")[0].strip()
+                failed = re.split(r"\[| - ", found[1] or found[0])[0].strip()
                 break
         watch.cancel()
         with contextlib.suppress(ProcessLookupError):

@@ -328,6 +328,9 @@ static void script_find(uint64_t seed) {
         if (frame != NULL)
             REQUIRE(check_event(frame, found, ordinal) == found, "%zu", found);
     }
+    const uint64_t acked = s.ring->last - 1;
+    ss_tell(&s.ring->control->acked, s.ring->head->key, SS_PLACE_ACKED, acked);
+    REQUIRE(ss_ring_find(s.ring, acked, &found) == NULL, "found although it is acknowledged");
     end_source(&s);
 }
 

@@ -38,7 +38,7 @@ EVERYBODYS void __sanitizer_cov_trace_pc_guard_init(uint32_t *start, uint32_t *s
 EVERYBODYS void __sanitizer_cov_trace_pc_guard(uint32_t *guard);
 EVERYBODYS void __sanitizer_cov_trace_pc(void);
 EVERYBODYS void __sanitizer_cov_trace_pc_indir(uintptr_t callee);
-EVERYBODYS void __sanitizer_cov_trace_switch(uint64_t value, const uint64_t *cases);
+EVERYBODYS void __sanitizer_cov_trace_switch(uint64_t value, void *cases);
 EVERYBODYS void __sanitizer_cov_trace_div4(uint32_t value);
 EVERYBODYS void __sanitizer_cov_trace_div8(uint64_t value);
 EVERYBODYS void __sanitizer_cov_trace_gep(uintptr_t index);
@@ -79,10 +79,12 @@ static void compared(uint64_t number) {
         numbers[(number * UINT64_C(0x9E3779B97F4A7C15)) >> 55] = number;
 }
 
-void __sanitizer_cov_trace_switch(uint64_t value, const uint64_t *cases) {
+/* How many cases there are, how wide they are, and then they; gcc has it with a void pointer. */
+void __sanitizer_cov_trace_switch(uint64_t value, void *cases) {
+    const uint64_t *words = cases;
     (void)value;
-    for (uint64_t i = 0; i < cases[0] && i < NUMBERS; i++)
-        compared(cases[2 + i]);
+    for (uint64_t i = 0; i < words[0] && i < NUMBERS; i++)
+        compared(words[2 + i]);
 }
 
 /* The constant is the first; without one both may be what is looked for. */

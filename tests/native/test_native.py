@@ -48,6 +48,10 @@ def test_text(built) -> None:
     assert "random texts" in run(built / "asan" / "text", 200_000 * MORE)
 
 
+def test_fuzzer(built) -> None:
+    assert "is as it was" in run(built / "asan" / "fuzzer")
+
+
 def test_usual_frames(built) -> None:
     assert "well formed" in run(built / "asan" / "usual", 1_000_000 * MORE)
 

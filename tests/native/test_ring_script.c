@@ -331,6 +331,9 @@ static void script_find(uint64_t seed) {
     const uint64_t acked = s.ring->last - 1;
     ss_tell(&s.ring->control->acked, s.ring->head->key, SS_PLACE_ACKED, acked);
     REQUIRE(ss_ring_find(s.ring, acked, &found) == NULL, "found although it is acknowledged");
+    ss_tell(&s.ring->control->acked, s.ring->head->key, SS_PLACE_ACKED, s.ring->published);
+    REQUIRE(ss_ring_used(s.ring) == 0, "%zu bytes in use", ss_ring_used(s.ring));
+    REQUIRE(s.ring->head->tail_ordinal == s.ring->published, "what is gone is not told");
     end_source(&s);
 }
 

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "library/refusal.h"
 
 #include <slipstream.h>
 #include <string.h>
@@ -130,12 +131,24 @@ static void check_marks(void) {
     REQUIRE(ss_text_show_marked(out, sizeof out, given, 100) == 200 && strchr(out, '[') == NULL);
 }
 
+/* A reason that is too long is cut, and nothing of the room for it is left. */
+static void cuts_reasons(void) {
+    static ss_refusal why;
+    static char long_one[2 * sizeof why.text];
+    memset(long_one, 'x', sizeof long_one - 1);
+    ss_refuse(&why, 7, "%s", long_one);
+    REQUIRE(strlen(why.text) == sizeof why.text - 1 && why.number == 7);
+    ss_refuse(&why, 8, "%.*s", 3, long_one);
+    REQUIRE(strcmp(why.text, "xxx") == 0 && why.number == 8);
+}
+
 int main(int argc, char **argv) {
     static const char *const pieces[] = {"\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xC2\x85",
                                          "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xC0\xAF", "plain",
                                          "\n", "\x1B[0m", "\xF4\x8F\xBF\xBF", "\xE0\x80\xAF"};
     const long iterations = argc > 1 ? atol(argv[1]) : 100000;
     char one[1] = {'#'};
+    cuts_reasons();
     shows("", 0, "");
     shows("a\nb\tc\rd\0e\x7F", 10, "a\\nb\\tc\\rd\\x00e\\x7f");
     shows("\xE2\x82", 2, "\\xe2\\x82");

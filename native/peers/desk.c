@@ -127,8 +127,7 @@ void ss_desk_leave(ss_desk *desk, uint64_t id) {
     ss_side *s = find(desk, id);
     if (s != NULL)
         s->left = true;
-    rouse(desk);
-    close_left(desk);
+    rouse(desk); /* somebody who closes it */
     ss_lock_release(&desk->lock);
 }
 

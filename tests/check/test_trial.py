@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,18 @@ def test_what_the_machine_refuses_is_not_the_plugins_fault(
     assert run(moody, "hygiene.environment", tmp_path).verdict == "untried"
     result = suite._tried(moody, "entry.loads", tmp_path / "no" / "folder")
     assert (result.verdict, "No such file" in result.findings[0]) == ("untried", True)
+
+
+def test_what_was_cut_off_is_not_heard(tmp_path: Path) -> None:
+    """As by a SIGKILL in the middle of what it says; and nothing behind what is not ours."""
+    with ExitStack() as stack:
+        player = play._Player(trial.Script(), (1, 1), 0, tmp_path, stack)
+        head = {"nonce": player._nonce, "step": 1, "what": lib.SS_PLAYED_LINE, "len": 5}
+        one = bytes(ffi.buffer(ffi.new("ss_played *", head))) + b"abcde"
+        other = bytes(ffi.buffer(ffi.new("ss_played *", head | {"nonce": 1}))) + b"abcde"
+        for data, heard in ((one * 2, 2), (one * 2 + one[:-1], 2), (one + one[:-6], 1), (b"", 0)):
+            assert [said.text for said in player._records(data)] == [b"abcde"] * heard
+        assert len(list(player._records(one + other + one))) == 1
 
 
 def test_who_is_slow_does_not_hang(moody, tmp_path: Path, monkeypatch) -> None:

@@ -59,11 +59,11 @@ class Plan:
         insecure: Accept a library that other users could replace.
     """
 
-    events: Mapping[int, Sequence[Event]] | None = None
-    modes: Sequence[str] = MODES_HERE
-    count: int = 50_000
-    rounds: int = 7
-    insecure: bool = False
+    events: Mapping[int, Sequence[Event]] | None
+    modes: Sequence[str]
+    count: int
+    rounds: int
+    insecure: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,8 @@ def candidates(name: str, seed: int) -> Iterator[tuple[Mutant, str]]:
     for file, (start, end, put) in sites:
         text = file.read_text("utf-8")
         changed = text[:start] + put + text[end:]
+        if changed == text:
+            continue
         number = text.count("\n", 0, start)
         lines = text.splitlines()[number], changed.splitlines()[number]
         column = start - text.rfind("\n", 0, start) - 1

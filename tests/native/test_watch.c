@@ -43,6 +43,12 @@ static void judge(void) {
         REQUIRE(ss_watch_busy_ns(&watch, rows[i].now) == rows[i].busy);
         REQUIRE(watch.started == rows[i].started);
     }
+    say(control, 2, 1, 0);
+    REQUIRE(ss_watch_look(&watch, control, key, 210) && ss_watch_look(&watch, control, key, 220));
+    REQUIRE(ss_watch_busy_ns(&watch, 220) == 10);
+    watch.since_ns = 0; /* nobody has run meanwhile: it is measured from here on */
+    REQUIRE(ss_watch_look(&watch, control, key, 270) && ss_watch_busy_ns(&watch, 270) == 0);
+    REQUIRE(ss_watch_look(&watch, control, key, 280) && ss_watch_busy_ns(&watch, 280) == 10);
     say(control, 3, 1, 0);
     atomic_store(&control->run.value, 2); /* written over */
     REQUIRE(!ss_watch_look(&watch, control, key, 300));

@@ -75,12 +75,13 @@ def test_quick_and_narrow_tests_come_first(measured) -> None:
         "tests/a.py::narrow[2]",
         "tests/a.py::broad",
         "tests/b.py::slow",
+        "tests/c.py::other",  # which runs another line of the file
     ]
     assert measured.choose("code.py", 7, TEXT, 0.3) == found[:2]
 
 
 def test_a_line_that_moved_is_found(measured) -> None:
-    assert measured.choose("code.py", 11, f"# More\n\n\n{TEXT}", 60) == ["tests/a.py::broad"]
+    assert measured.choose("code.py", 11, f"# More\n\n\n{TEXT}", 60)[0] == "tests/a.py::broad"
 
 
 def test_what_is_new_is_added(base, tmp_path) -> None:
@@ -93,12 +94,11 @@ def test_what_is_new_is_added(base, tmp_path) -> None:
     with contextlib.closing(found.base):
         for text, line in ((TEXT, 8), (f"# More\n{TEXT}", 9), (f"# Less\n\n{TEXT}", 10)):
             chosen = found.choose("code.py", line, text, 60)
-            assert sorted(chosen) == ["tests/a.py::broad", "tests/d.py::new"]
+            assert sorted(chosen[:2]) == ["tests/a.py::broad", "tests/d.py::new"]
 
 
 def test_a_name_is_tested_where_it_is_used(measured) -> None:
-    assert "tests/c.py::other" not in measured.choose("code.py", 1, TEXT, 60)
-    assert len(measured.choose("code.py", 1, TEXT, 60)) == 4
+    assert "tests/c.py::other" not in measured.choose("code.py", 1, TEXT, 60)[:4]
 
 
 def test_blocks_that_run_are_told(tmp_path) -> None:

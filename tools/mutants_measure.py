@@ -288,17 +288,19 @@ class Measured:
         """Return tests for a line, the best first, that take this many seconds.
 
         The best are quick and run much of the file and little else. Of one function's cases the
-        first ones count for more than the others, and of one file's functions, too.
+        first ones count for more than the others, and of one file's functions, too. Those that run
+        other lines of the file come last: what a process ran that was killed is not known.
         """
-        names, seen = [], Counter[str]()
+        exact, names, seen = self.runners(file, number, text), [], Counter[str]()
         own = Counter(test for tests in lines_of(self.base, file).values() for test in tests)
 
-        def cost(test: int) -> tuple[float, str]:
+        def cost(test: int) -> tuple[bool, float, str]:
             name, took, breadth = self.tests[test]
             again = 2 ** seen[name.partition("[")[0]] * (1 + seen[name.partition("::")[0]] / 4)
-            return (took + OVERHEAD) * (100 + breadth) / (1 + own[test]) * again, name
+            dear = (took + OVERHEAD) * (100 + breadth) / (1 + own[test]) * again
+            return test not in exact, dear, name
 
-        waiting = [(cost(test), test) for test in self.runners(file, number, text)]
+        waiting = [(cost(test), test) for test in exact | own.keys()]
         heapify(waiting)
         while waiting and seconds > 0:
             before, test = heappop(waiting)

@@ -97,6 +97,16 @@ def test_what_is_new_is_added(base, tmp_path) -> None:
             assert sorted(chosen[:2]) == ["tests/a.py::broad", "tests/d.py::new"]
 
 
+def test_what_is_gone_is_not_chosen(base, tmp_path) -> None:
+    import mutants_measure
+
+    with base:
+        base.execute("UPDATE test SET name = NULL WHERE name LIKE '%narrow%'")
+    found = mutants_measure.Measured(tmp_path / "measured")
+    with contextlib.closing(found.base):
+        assert len(found.choose("code.py", 7, TEXT, 60)) == 3
+
+
 def test_a_name_is_tested_where_it_is_used(measured) -> None:
     assert "tests/c.py::other" not in measured.choose("code.py", 1, TEXT, 60)[:4]
 

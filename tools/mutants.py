@@ -271,6 +271,8 @@ def first_failure(tests: list[str], left_out: set[str]) -> str:
     with process, contextlib.closing(process.stdout or io.StringIO()) as output:
         for line in output:
             passed = passed or " PASSED " in line
+            if line.startswith("ERROR: not found"):  # of which pytest runs none at all
+                raise SystemExit(f"mutants: {line.strip()}: measure anew, with --measure")
             if found := re.search(r"(?:FAILED|ERROR) .*?(tests/.*)|^(?:ERROR|E  ).*$", line):
                 failed = re.split(r"\[| - ", found[1] or found[0])[0].strip()
                 break

@@ -127,7 +127,6 @@ def measure(tree: Path, python: Path, result: Path) -> None:
     """Run the tests of a copy of the project that were not measured; add which run which line."""
     base = sqlite3.connect(result)
     base.executescript(TABLES)
-    known = {name for (name,) in base.execute("SELECT name FROM test")}
     folder = result.with_suffix(".parts")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -139,7 +138,14 @@ def measure(tree: Path, python: Path, result: Path) -> None:
     ignored += [f"--ignore={path}" for path in (tree / "tests").rglob("*") if path.name in ALONE]
     listing = [*tests, "--collect-only", *ignored, "tests"]
     listed = subprocess.run(listing, cwd=tree, capture_output=True, text=True, check=False)
-    new = [line for line in listed.stdout.splitlines() if "::" in line and line not in known]
+    if listed.returncode:
+        raise SystemExit(f"mutants: pytest lists no tests:\n{listed.stdout[-2000:]}")
+    there = {line for line in listed.stdout.splitlines() if "::" in line}
+    known = dict(base.execute("SELECT id, name FROM test"))
+    new = sorted(there.difference(known.values()))
+    with base:  # their numbers stay taken
+        gone = [(number,) for number, name in known.items() if name not in there]
+        base.executemany("UPDATE test SET name = NULL WHERE id = ?", gone)
     if new:
         (folder / "tests").write_text("\n".join(new), "utf-8")
         shutil.copy(__file__, folder)  # where no other of our tools hides a folder of the tests
@@ -249,7 +255,8 @@ class Measured:
 
     def __init__(self, path: Path) -> None:
         self.base = sqlite3.connect(path)
-        tests = self.base.execute("SELECT id, name, seconds, breadth FROM test")
+        there = "SELECT id, name, seconds, breadth FROM test WHERE name IS NOT NULL"
+        tests = self.base.execute(there)
         self.tests = {row[0]: row[1:] for row in tests}
 
     def runners(self, file: str, number: int, text: str) -> set[int]:
@@ -300,7 +307,7 @@ class Measured:
             dear = (took + OVERHEAD) * (100 + breadth) / (1 + own[test]) * again
             return test not in exact, dear, name
 
-        waiting = [(cost(test), test) for test in exact | own.keys()]
+        waiting = [(cost(test), test) for test in (exact | own.keys()) & self.tests.keys()]
         heapify(waiting)
         while waiting and seconds > 0:
             before, test = heappop(waiting)

@@ -96,6 +96,7 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     ("completion tcsh", 2, ("'tcsh' is not one of 'bash'",)),
     ("config", 2, ("ask for --schema", "slipstream config --help")),
     ("check", 2, ("name a library, or a config file",)),
+    ("check --skip ( tally.so", 2, ("'(' is not a regular expression", "slipstream check --help")),
     ("check --only nonsense tally.so", 2, ("no check matches", "slipstream checks lists them")),
     ("checks --explain events.overread", 2, ("did you mean events.over-read?",)),
     # Configs

@@ -31,6 +31,9 @@ const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *host
 """
 
 
+SAID_EACH = 5000
+
+
 def run_managers(folder: Path, loads: int, end: float, *, mode: str = "process") -> dict:
     """Let two managers load plugins that refuse, each in its own words; whose words were heard."""
     wrong: list[str] = []
@@ -51,6 +54,8 @@ def run_managers(folder: Path, loads: int, end: float, *, mode: str = "process")
                     if text not in error.message or "XY".replace(letter, "") * 9 in error.message:
                         wrong.append(f"{letter} heard: {error.message[:200]}")
                 counts[letter] += 1
+                if sum(counts.values()) % SAID_EACH == 0:
+                    print(f"{sum(counts.values()):,} of {loads:,} loads", file=sys.stderr)
 
     threads = [threading.Thread(target=load, args=(letter,)) for letter in counts]
     for thread in threads:

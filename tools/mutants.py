@@ -62,6 +62,8 @@ _C_CHECKED = re.compile(r"^ +if \(.*\) (?:return|break|goto|continue).*;$")
 # How much room there is: one more changes nothing.
 _C_ROOM = re.compile(r"^ +(?:static |const |unsigned )*\w+ \w+\[\d+\](?= =|;)")
 
+_TEST = r"tests/[\w/.-]+\.py(?:::\w+)*"
+
 # The smaller or the larger of two: which of two equal ones it is changes nothing.
 _C_EXTREME = re.compile(r"(\S+) [<>]=? (\S+) \? (?:\1 : \2|\2 : \1)\b")
 
@@ -273,8 +275,8 @@ def first_failure(tests: list[str], left_out: set[str]) -> str:
             passed = passed or " PASSED " in line
             if line.startswith("ERROR: not found"):  # of which pytest runs none at all
                 raise SystemExit(f"mutants: {line.strip()}: measure anew, with --measure")
-            if found := re.search(r"(?:FAILED|ERROR) .*?(tests/.*)|^(?:ERROR|E  ).*$", line):
-                failed = re.split(r"\[| - ", found[1] or found[0])[0].strip()
+            if found := re.search(rf"(?:FAILED|ERROR) .*?({_TEST})|^(?:ERROR|E  ).*$", line):
+                failed = found[1] or found[0]
                 break
         watch.cancel()
         with contextlib.suppress(ProcessLookupError):

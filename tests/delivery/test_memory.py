@@ -140,6 +140,7 @@ def test_a_kill_for_lack_of_memory_is_told_from_another(compile_plugin) -> None:
 LIVES = """
 import ctypes, gc, sys
 from slipstream import Block, PluginManager, SlipstreamError
+from slipstream.testing import FakeHost
 
 NAMES = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 
@@ -155,6 +156,11 @@ def used():
     return info.uordblks + info.hblkhd
 
 def live():
+    if sys.argv[2] == "fake":
+        config = {"log": "/dev/null", "rejects": list(range(1, 21)), "status": -3}
+        with FakeHost(sys.argv[1], config) as host:
+            host.deliver(*[Block(b"x" * 30, n) for n in range(20)], first_ordinal=1)
+        return
     with PluginManager(sys.argv[2], insecure_paths=True) as manager:
         config = {"libpath": sys.argv[1], "name": "x", "ring_bytes": "1MiB"}
         manager.load_plugin(config)
@@ -180,13 +186,16 @@ print((used() - before) // 40)
 """
 
 
-@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+@pytest.mark.parametrize("mode", ["inline", "thread", "process", "fake"])
 @pytest.mark.no_asan  # whose allocator counts otherwise
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="it is glibc's, from 2.33")
-def test_a_life_gives_back_all_that_it_took(examples: Path, mode: str) -> None:
-    """Whatever is loaded, reloaded, paused and unloaded: no block of memory stays."""
+def test_a_life_gives_back_all_that_it_took(examples: Path, compile_plugin, mode: str) -> None:
+    """Whatever is loaded, reloaded, paused, rejected and unloaded: no block of memory stays."""
+    library = examples / "minimal" / "minimal.so"
+    if mode == "fake":
+        library = compile_plugin("settler.c", "-D_GNU_SOURCE", "-pthread", name="settler")
     done = subprocess.run(
-        [sys.executable, "-c", LIVES, examples / "minimal" / "minimal.so", mode],
+        [sys.executable, "-c", LIVES, library, mode],
         env={**os.environ, "MALLOC_ARENA_MAX": "1"},
         capture_output=True,
         text=True,

@@ -112,6 +112,13 @@ def test_so_many_commands_are_read(tmp_path: Path, commands, is_read) -> None:
     assert (read_file(path).refusal is None) is is_read
 
 
+@pytest.mark.parametrize(("sections", "is_read"), [(96, True), (97, False)])
+def test_so_many_sections_are_read(tmp_path: Path, sections, is_read) -> None:
+    path = tmp_path / "many.dll"
+    path.write_bytes(pe(plugin(INFO), sections_more=sections - 5))
+    assert (read_file(path).refusal is None) is is_read
+
+
 @pytest.mark.parametrize(("slices", "is_read"), [(40, True), (41, False)])
 def test_so_many_machines_are_read(tmp_path: Path, slices, is_read) -> None:
     path = tmp_path / "many.dylib"

@@ -118,6 +118,7 @@ static void late_answers(void) {
     ss_asked first;
     ss_asked second;
     uint64_t side;
+    ss_desk_stats stats;
     uint64_t ticket;
     uint8_t answer[8];
     size_t len = sizeof answer;
@@ -128,6 +129,8 @@ static void late_answers(void) {
     /* A message that is not done in time is given up, and the next one taken. */
     REQUIRE(ss_caller_send(caller, 1, word, 4, word, 4, NULL, 0, &ticket) == SLIPSTREAM_OK);
     REQUIRE(ss_caller_send(caller, 1, word, 4, word, 4, NULL, 0, &ticket) == SLIPSTREAM_OK);
+    ss_desk_describe(desk, &stats);
+    REQUIRE(stats.waiting == 2);
     REQUIRE(ss_desk_take(desk, 1000, &first) == SLIPSTREAM_OK && first.ticket == 1);
     REQUIRE(ss_desk_take(desk, 1000, &second) == SLIPSTREAM_OK && second.ticket == 2);
     const uint64_t apart = second.taken_ns - first.taken_ns;

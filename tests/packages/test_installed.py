@@ -73,7 +73,10 @@ def store(tmp_path: Path, key) -> Store:
 def test_install_list_remove_prune(store: Store, made) -> None:
     for version in VERSIONS:
         install(store, made[version])
+    first = store.folder / made["1.0.0"].name
+    before = first.stat().st_ino
     install(store, made["1.0.0"])  # once more changes nothing
+    assert first.stat().st_ino == before
     assert [one.version for one in store.packages()] == list(VERSIONS)
     archive, known, signer = store.open(PackageName("hello", "1.2.0"))
     assert archive.package.version == "1.2.0"

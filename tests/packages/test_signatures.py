@@ -130,6 +130,16 @@ def test_the_numbers_of_a_password_are_libsodium_s(cost, memory, n, p) -> None:
     assert unlocked == bytes(a ^ b for a, b in zip(body, stream, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("cost", "memory"),
+    [(1 << 25, minisign._MOST_COST + 1), (1 << 31, 1 << 24)],
+    ids=["much memory", "many times"],
+)
+def test_a_password_that_costs_too_much_is_not_tried(cost, memory) -> None:
+    with pytest.raises(PackageError, match="costs too much to try"):
+        minisign._unlocked(bytes(104), b"secret", bytes(32), cost, memory)
+
+
 def test_what_is_no_good_signature_is_refused(package, key) -> None:
     good = signed(key, package)[MINISIGN].decode()
     lines = good.splitlines()

@@ -40,7 +40,9 @@ def _place(
     return data, places
 
 
-def pe(exports: Mapping[str, Export], *, bits: int = 64, padding: int = 0) -> bytes:
+def pe(
+    exports: Mapping[str, Export], *, bits: int = 64, padding: int = 0, sections_more: int = 0
+) -> bytes:
     """A DLL."""
     flags = {CODE: 0x60000020, CONSTANT: 0x40000040, WRITABLE: 0xC0000040}
     sections: list[tuple[int, int, bytes]] = []  # address, flags, bytes
@@ -68,6 +70,7 @@ def pe(exports: Mapping[str, Export], *, bits: int = 64, padding: int = 0) -> by
     directory += struct.pack(f"<{len(names)}H", *range(len(names))) + words
     sections.append((address, flags[CONSTANT], directory))
     sections.append((address + 0x10000, flags[CONSTANT], bytes(padding)))
+    sections += [(address + 0x20000 + n, flags[CONSTANT], b"") for n in range(sections_more)]
     wide = bits == 64
     optional_len = (112 if wide else 96) + 16 * 8
     coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664 if wide else 0x14C, len(sections), 0, 0, 0,
@@ -75,7 +78,7 @@ def pe(exports: Mapping[str, Export], *, bits: int = 64, padding: int = 0) -> by
     optional = struct.pack("<H", 0x20B if wide else 0x10B).ljust(108 if wide else 92, b"\0")
     optional += struct.pack("<3I", 16, address, len(directory))
     headers, body = b"", b""
-    start = 0x400
+    start = 0x400 if not sections_more else 0x2000
     for place, flag, data in sections:
         size = (len(data) + 511) // 512 * 512
         headers += struct.pack(

@@ -50,6 +50,15 @@ def served():
         yield served
 
 
+def test_an_idle_connection_does_not_hold_up_the_end(served) -> None:
+    served.server.config.timeout_keep_alive = 3600  # seconds that it may be idle
+    with served.raw() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        served.server.should_exit = True
+        read_all(connection)
+
+
 def test_what_is_no_request(served) -> None:
     for request in NO_REQUESTS:
         with served.raw() as connection:

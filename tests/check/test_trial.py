@@ -22,6 +22,7 @@ MOODY = r"""
 #include <fcntl.h>
 #include <signal.h>
 #include <slipstream.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -29,6 +30,7 @@ MOODY = r"""
 #include <unistd.h>
 
 static const slipstream_host *host;
+static unsigned calls; /* of on_broadcast */
 
 static int is(const char *mood) {
     const char *now = getenv("MOOD");
@@ -67,6 +69,9 @@ static __attribute__((noinline)) void call(void (*volatile function)(void)) {
 static int32_t on_broadcast(void *i, const slipstream_delivery *d, const uint8_t *data, size_t len) {
     static volatile int *volatile nowhere = (volatile int *)16;
     (void)i, (void)d, (void)data, (void)len;
+    calls++;
+    if (is("never"))
+        return SLIPSTREAM_RETRY;
     if (is("lost"))
         call(NULL);
     if (is("slow"))
@@ -83,6 +88,8 @@ static uint64_t subscribed_events(void *i) {
 
 static void destroy(void *i) {
     (void)i;
+    if (is("never"))
+        dprintf(open(getenv("SEEN"), O_WRONLY | O_CREAT, 0600), "%u", calls);
     if (is("rude"))
         host->log(host->ctx, SLIPSTREAM_LOG_INFO, NULL, 5);
 }
@@ -183,6 +190,21 @@ def test_what_the_machine_refuses_is_not_the_plugins_fault(
     assert run(moody, "hygiene.environment", tmp_path).verdict == "untried"
     result = suite._tried(moody, "entry.loads", tmp_path / "no" / "folder")
     assert (result.verdict, "No such file" in result.findings[0]) == ("untried", True)
+
+
+def test_who_never_takes_an_event_is_asked_often_for_one(
+    moody, tmp_path: Path, monkeypatch
+) -> None:
+    """The others would not be taken either: each is offered once, or the checker would never end."""
+    monkeypatch.setenv("MOOD", "never")
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    subject_trial = trial.Trial(moody, catalogue()["lifecycle.one-event"], tmp_path)
+    script = subject_trial.loaded()
+    for at in (1, 2, 3):
+        script.deliver(next(moody.samples()), ordinal=at)
+    subject_trial.end(script)
+    assert subject_trial.play(script).is_whole
+    assert (tmp_path / "seen").read_text() == str(200 + 1 + 1 + 1)
 
 
 def test_what_was_cut_off_is_not_heard(tmp_path: Path) -> None:

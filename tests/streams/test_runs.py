@@ -6,15 +6,21 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from slipstream import frames
+from slipstream._native import lib
 from slipstream.capture import HEADER
 from slipstream.errors import CaptureError
 from slipstream.events import Block, MappingUpdate, Meta
 from slipstream.streams import EventFile, event_file
+
+if TYPE_CHECKING:
+    from slipstream._native.cdef import ss_lines
 
 STREAMS = Path(__file__).resolve().parents[2] / "examples" / "streams"
 VALUES = (
@@ -28,6 +34,25 @@ KEYS = (
     "key_hex", "value_hex", "block_hex", "reward", "encoding", "via", "body", "name_hex", "x",
     "frame_hex", "data_hex", "s\\u0065q", "cause",
 )  # fmt: skip
+
+
+def test_what_has_no_room_among_names_is_refused() -> None:
+    with closing_lines() as lines:
+        for add in (
+            lambda name: lib.ss_lines_add_member(lines, name, 0),
+            lambda name: lib.ss_lines_add_kind(lines, name, 3, bytes(8), 0),
+        ):
+            assert not add(b"a" * 40)
+            assert [add(b"a" * 39) for _ in range(65)].count(True) == 64
+
+
+@contextmanager
+def closing_lines() -> Iterator[ss_lines]:
+    lines = lib.ss_lines_new()
+    try:
+        yield lines
+    finally:
+        lib.ss_lines_free(lines)
 
 
 def outcome(read: Callable[[EventFile], Iterator[bytes]], path: Path) -> tuple[object, ...]:

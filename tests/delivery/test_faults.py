@@ -104,8 +104,9 @@ def test_a_reload_waits_for_a_restart(manager, compile_plugin, tmp_path) -> None
 def test_a_failed_reload_is_told_though_the_old_version_dies_too(
     manager, compile_plugin, tmp_path
 ) -> None:
-    old = Oracle(compile_plugin, tmp_path)
-    new = Oracle(compile_plugin, tmp_path, version="2")
+    slow = '-DON_CREATE="us=400000"'  # so that none comes and goes unseen
+    old = Oracle(compile_plugin, tmp_path, slow)
+    new = Oracle(compile_plugin, tmp_path, slow, version="2")
     plugin = manager.load_plugin(old.config())
     # The first serves, the second fails, the third is the old version again.
     with KillOf(3) as kill, pytest.raises(PluginStartError, match="told to fail"):

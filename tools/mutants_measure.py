@@ -325,9 +325,9 @@ def function_of(text: list[str], number: int) -> str:
     """Return the name of the function in which a line of Python stands; "" outside of all."""
     with contextlib.suppress(SyntaxError):
         for node in reversed(list(ast.walk(ast.parse("\n".join(text))))):  # the innermost first
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.body[
-                0
-            ].lineno <= number <= (node.end_lineno or 0):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if node.body[0].lineno <= number <= (node.end_lineno or 0):
                 return node.name
     return ""
 

@@ -127,7 +127,8 @@ void ss_desk_leave(ss_desk *desk, uint64_t id) {
     ss_side *s = find(desk, id);
     if (s != NULL)
         s->left = true;
-    rouse(desk); /* somebody who closes it */
+    rouse(desk);
+    close_left(desk);
     ss_lock_release(&desk->lock);
 }
 

@@ -4,8 +4,10 @@
 #include "check.h"
 #include "peers/desk.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { SENDERS = 4, MESSAGES = 2000, ASKERS = 8 };
 
@@ -200,6 +202,21 @@ static void wrong_questions(void) {
     ss_desk_free(desk);
 }
 
+/* What nobody asks through any more is given back at once, though nobody takes anything: who
+ * answers may be busy for an hour. */
+static void leave_nothing(void) {
+    ss_desk *desk = ss_desk_new(log_queue);
+    uint64_t side;
+    ss_caller *caller = ss_desk_caller(desk, &all, 1, &side);
+    void *const at = caller->map->hatch;
+    REQUIRE(msync(at, SS_OS_PAGE, MS_ASYNC) == 0);
+    ss_caller_free(caller);
+    REQUIRE(msync(at, SS_OS_PAGE, MS_ASYNC) == 0);
+    ss_desk_leave(desk, side);
+    REQUIRE(msync(at, SS_OS_PAGE, MS_ASYNC) != 0 && errno == ENOMEM);
+    ss_desk_free(desk);
+}
+
 static void ask_at(const ss_caller *caller, uint32_t place, uint32_t number) {
     atomic_store(&caller->map->hatch->calls[place].what, SS_ASKS_OPEN);
     atomic_store(&caller->map->hatch->calls[place].asked, number);
@@ -332,6 +349,7 @@ int main(int argc, char **argv) {
     pass_through();
     late_answers();
     wrong_questions();
+    leave_nothing();
     take_turns();
     large_answers();
     hostile_hosts(rounds);

@@ -59,6 +59,7 @@ def test_what_is_asked_is_kept(section: str, library: Path, tmp_path: Path, monk
         plays.clear()
         verdict = run(subject, name, folder).verdict
         if not plays:
+            assert name not in kept(ASKED), f"{name} asks nothing any more"
             continue
         text = "".join(dict.fromkeys(plays))  # some play the same again where it took too long
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -67,6 +68,10 @@ def test_what_is_asked_is_kept(section: str, library: Path, tmp_path: Path, monk
             keep(ASKED, name, said)
         (folder / "asked").write_text(text)
         assert (name, said) == (name, kept(ASKED)[name]), f"what it is now: {folder}/asked"
+
+
+def test_nothing_is_kept_of_what_is_no_check() -> None:
+    assert kept(ASKED).keys() < catalogue().keys()
 
 
 def as_text(played: Play) -> str:

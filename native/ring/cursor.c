@@ -290,9 +290,15 @@ static bool barrier(const ss_view *view) {
 
 void ss_cursor_park(ss_cursor *cursor, bool (*ready)(void *context), void *context, uint64_t ms) {
     const ss_view *view = cursor->view;
+    /* More came than the event that it was woken for, so the next ones are near: whoever waits for
+     * the processor goes first, perhaps the producer. Many consumers on few processors would else
+     * sleep and be woken all the time, which costs them and the producer more. */
+    const bool streams = cursor->expected - cursor->woken_at > 1;
     for (unsigned i = 0; i < LOOKS; i++) {
         for (unsigned k = 0; k < RELAX; k++)
             ss_cpu_pause();
+        if (streams)
+            ss_os_yield();
         if (ready(context))
             return;
     }
@@ -311,6 +317,7 @@ void ss_cursor_park(ss_cursor *cursor, bool (*ready)(void *context), void *conte
     /* model: park consumer, load head; park consumer, wait wake */
     if (!ready(context))
         wait_for_change(view, seen, ms);
+    cursor->woken_at = cursor->expected;
     atomic_store_explicit(&view->control->sleeping, 0, memory_order_relaxed);
     /* Who is woken takes the processor at once, and where there is but one for both, from the
      * producer, in the middle of its run: let it go on, or it is so with each event. */

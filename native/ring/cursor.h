@@ -14,6 +14,7 @@ typedef struct ss_cursor {
     uint64_t rest;     /* drop_oldest: bytes and frames of this record that are left */
     uint32_t rest_count;
     uint32_t sleep;    /* number of the last one */
+    uint64_t woken_at; /* `expected` when it woke last */
     uint8_t *copy;     /* drop_oldest: where events are delivered from */
     size_t copy_room;
 } ss_cursor;

@@ -91,6 +91,10 @@ def test_losses(built) -> None:
     assert "losses told of" in run(built / "asan" / "losses")
 
 
+def test_park(built) -> None:
+    assert "gives way" in run(built / "asan" / "park")
+
+
 def test_blame(built) -> None:
     assert "blamed" in run(built / "asan" / "blame")
 

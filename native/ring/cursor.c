@@ -290,15 +290,18 @@ static bool barrier(const ss_view *view) {
 
 void ss_cursor_park(ss_cursor *cursor, bool (*ready)(void *context), void *context, uint64_t ms) {
     const ss_view *view = cursor->view;
-    /* More came than the event that it was woken for, so the next ones are near: whoever waits for
-     * the processor goes first, perhaps the producer. Many consumers on few processors would else
-     * sleep and be woken all the time, which costs them and the producer more. */
-    const bool streams = cursor->expected - cursor->woken_at > 1;
     for (unsigned i = 0; i < LOOKS; i++) {
         for (unsigned k = 0; k < RELAX; k++)
             ss_cpu_pause();
-        if (streams)
-            ss_os_yield();
+        if (ready(context))
+            return;
+    }
+    /* More came than the event that it was woken for, so the next ones are near: whoever waits for
+     * the processor goes first, perhaps the producer. Many consumers on few processors would else
+     * sleep and be woken all the time, which costs them and the producer more. Once: beside others
+     * that compute, each time is a slice of theirs. */
+    if (cursor->expected - cursor->woken_at > 1) {
+        ss_os_yield();
         if (ready(context))
             return;
     }

@@ -97,9 +97,10 @@ static void drain(ss_supervised *w) {
         set_stop_timeout(w, w->spec->values.unload_timeout_ms);
     ss_lock_take(&w->queue->lock);
     ss_ring_tell_lost(w->queue->ring);
+    /* Asked first: what is tried for the first time from now on is tried once more. */
+    const bool retrying = ss_queue_is_retrying(w->queue);
     if (!w->at.handing_over)
         atomic_store(&ss_ring_get_head(w->queue->ring)->paused, 0);
-    const bool retrying = ss_queue_is_retrying(w->queue);
     ss_queue_want_stop(w->queue, ss_ring_last(w->queue->ring), retrying);
     ss_lock_release(&w->queue->lock);
     /* The rest of the time is for the call under way. */

@@ -14,6 +14,7 @@ import pytest
 
 from slipstream import FlushTimeout, PluginManager
 from slipstream.capture import CaptureWriter, read_frames, read_header
+from slipstream.delivery.queue import Queue
 from support.gated import Gated, wait_until
 from support.logs import capture_logs
 from support.rings import heights_in, small
@@ -152,6 +153,27 @@ def test_what_is_tried_first_at_the_end_is_tried_once_more(
     )
     stored.pause("second")
     stored.broadcast_many([small(height) for height in range(1, 4)])
+    stored.unload_plugin("second")
+    assert (plugin.counters.delivered, plugin.counters.undelivered) == (3, 0)
+    assert undelivered(tmp_path) == []
+
+
+def test_what_an_unload_lets_go_is_not_taken_for_what_was_retried_before(
+    stored, compile_plugin, tmp_path, monkeypatch
+) -> None:
+    """Even if the plugin asks for it again before the unload goes on."""
+    config = {"libpath": str(compile_plugin(AT_SECOND, name="second")), "mode": "thread"}
+    retry = {"initial_delay": 60, "max_delay": 60}
+    plugin = stored.load_plugin({**config, "unload_timeout": 20, "retry": retry})
+    stored.pause("second")
+    stored.broadcast_many([small(height) for height in range(1, 4)])
+    pause = Queue.pause
+
+    def pause_and_wait(queue: Queue, *, paused: bool) -> None:
+        pause(queue, paused=paused)
+        wait_until(queue.retrying, "nothing was tried")
+
+    monkeypatch.setattr(Queue, "pause", pause_and_wait)
     stored.unload_plugin("second")
     assert (plugin.counters.delivered, plugin.counters.undelivered) == (3, 0)
     assert undelivered(tmp_path) == []

@@ -121,9 +121,9 @@ class Queue(Handle["ss_queue"]):
         """Return the counters."""
         return counters_of(self.stats())
 
-    def retrying(self) -> int:
-        """Return the ordinal of the event that is offered again and again; 0 if none is."""
-        return self.stats().retrying
+    def retrying(self) -> bool:
+        """Return whether an event is offered again and again."""
+        return bool(self.stats().retrying)
 
     def pause(self, *, paused: bool) -> None:
         """Hold deliveries back, or let them go on."""

@@ -91,7 +91,8 @@ class ThreadPlugin(Queued[Instance], InHost):
 
     def _withdraw(self, old: Instance, *, overlap: bool) -> None:  # noqa: ARG002 - the same
         self._beside = Status(PluginState.LOADING, "a new version takes over")
-        if not self._drain(old, self.config.unload_timeout):
+        retrying = self._queue.retrying()
+        if not self._drain(old, self.config.unload_timeout, retrying=retrying):
             raise PluginFailed(
                 "the plugin is stuck in a callback and cannot be replaced",
                 "wait until it returns, or unload it",
@@ -128,11 +129,16 @@ class ThreadPlugin(Queued[Instance], InHost):
 
     # ---- The end ------------------------------------------------------------------
 
-    def _drain(self, instance: Instance, timeout: float) -> bool:
+    def _drain(self, instance: Instance, timeout: float, *, retrying: bool) -> bool:
         """End the consumer; what it did not get to stays in the ring.
 
         It ends at the last event that was broadcast or, when half of the time is over
-        or an event is offered again and again already, after the call under way.
+        or `retrying`, after the call under way.
+
+        Args:
+            instance: Whose thread it runs on.
+            timeout: In seconds, for all of it.
+            retrying: Whether an event was offered again and again before the end began.
 
         Returns:
             False if that call does not return either.
@@ -142,7 +148,6 @@ class ThreadPlugin(Queued[Instance], InHost):
             return True
         end = time.monotonic() + timeout
         hurry = end if math.isinf(timeout) else end - timeout / 2
-        retrying = self._queue.retrying()
         while time.monotonic() < hurry and not consumer.late() and not retrying:
             lib.ss_thread_stop(consumer.pointer)
             if instance.finish(_SLICE):
@@ -156,8 +161,10 @@ class ThreadPlugin(Queued[Instance], InHost):
         if instance is None or consumer is None or instance.is_closed:
             return []
         problems = []
+        # Asked first: what is tried for the first time from now on is tried once more.
+        retrying = self._queue.retrying()
         self._queue.pause(paused=False)  # what is held back by a pause is delivered, too
-        if self._drain(instance, timeout):
+        if self._drain(instance, timeout, retrying=retrying):
             problems.append(instance.unload(timeout))
             consumer.close()  # until now it could acknowledge
         problems.append(instance.close(timeout).problem)

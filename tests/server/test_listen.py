@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -359,7 +360,7 @@ def test_the_ledger_is_the_same_after_record_and_replay(tmp_path: Path, examples
             assert made.end() == 0
         import sqlite3
 
-        with sqlite3.connect(database) as opened:
+        with closing(sqlite3.connect(database)) as opened:
             return "\n".join(line for line in opened.iterdump() if "progress" not in line)
 
     first = ledger_after(events, "first", "--record", captured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from support.daemon import Daemon, Keeper, config, until
@@ -54,9 +55,10 @@ def test_a_producer_that_keeps_what_is_not_settled_loses_nothing(
         assert keeper.problem == ""
         assert daemon.end() == 0
     keeper.join(10)
-    rows = sqlite3.connect(database).execute(
-        "SELECT count(*), count(DISTINCT sequence), min(sequence), max(sequence), sum(reward)"
-        " FROM staking_rewards"
-    )
-    assert rows.fetchone() == (total, total, 1, total, total * (total + 1) // 2)
+    with closing(sqlite3.connect(database)) as opened:
+        rows = opened.execute(
+            "SELECT count(*), count(DISTINCT sequence), min(sequence), max(sequence), sum(reward)"
+            " FROM staking_rewards"
+        )
+        assert rows.fetchone() == (total, total, 1, total, total * (total + 1) // 2)
     print(f"{KILLS} kills, {total} events, {keeper.connections} connections")

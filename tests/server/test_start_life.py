@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -351,7 +352,7 @@ def test_a_file_in_a_loop_goes_on_where_it_was(tmp_path: Path, examples: Path) -
     import sqlite3
 
     def count() -> tuple[int, int]:
-        with sqlite3.connect(tmp_path / "l.db") as made:
+        with closing(sqlite3.connect(tmp_path / "l.db")) as made:
             one = "SELECT count(*), max(sequence) FROM"
             rewards = made.execute(f"{one} staking_rewards").fetchone()
             rest = made.execute(f"{one} mapping_history").fetchone()

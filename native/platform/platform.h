@@ -266,8 +266,10 @@ uint32_t ss_os_process(void);
  * cannot be seen, `who` says why. Where there are modes instead, -1. */
 int32_t ss_os_who_may_write(const char *path, int fd, bool folder, char *who, size_t room);
 
-/* What failed when memory could not be had last, on this thread, as the system calls it. */
+/* What failed when memory could not be had last, on this thread, as the system calls it; "memory"
+ * where none of its calls has failed since that was forgotten. */
 const char *ss_os_refused_call(void);
+void ss_os_forget_refused_call(void);
 
 /* Something that the core asks of this system. */
 typedef struct ss_os_trial {

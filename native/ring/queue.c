@@ -9,6 +9,7 @@ enum { NAP_NS = 200 * 1000 };
 
 ss_queue *ss_queue_new(size_t bytes, uint32_t shared, uint32_t overflow,
                        uint32_t block_timeout_ms) {
+    ss_os_forget_refused_call(); /* of an earlier one */
     ss_queue *queue = calloc(1, sizeof *queue);
     if (queue == NULL)
         return NULL;

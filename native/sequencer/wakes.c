@@ -2,9 +2,10 @@
 #include "sequencer/types.h"
 
 enum {
-    AT_ONCE = 2,           /* so many we wake by ourselves: nothing is sooner */
-    WAIT_NS = 1000 * 1000 * 1000,
+    AT_ONCE = 2, /* so many we wake by ourselves: nothing is sooner */
 };
+
+#define WAIT_NS (10 * UINT64_C(1000000000))
 
 void ss_slot_wake_handed(ss_slot *s) {
     /* Pairs with the release in hand_over: what it is woken for is in its ring. */

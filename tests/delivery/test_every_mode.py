@@ -12,6 +12,7 @@ import pytest
 
 from slipstream import (
     Block,
+    FlushTimeout,
     MappingUpdate,
     Meta,
     Payload,
@@ -151,16 +152,17 @@ def test_both_payload_names_are_routed(manager, compile_plugin, tmp_path, mode) 
     assert recorder.ordinals == [1, 2]
 
 
-def test_flush_hears_how_long_it_has(manager, compile_plugin, tmp_path, mode) -> None:
+@pytest.mark.parametrize(("limit", "has"), [(7.5, 7500), (0, 2**32 - 1)], ids=["a limit", "none"])
+def test_flush_hears_how_long_it_has(manager, compile_plugin, tmp_path, mode, limit, has) -> None:
     """Inline that is what the caller gives it; elsewhere what any call has."""
     recorder = Recorder(compile_plugin, tmp_path, flags=EXPLICIT_ACK)
-    config = recorder.config(mode=mode, callback_timeout=7.5, flush_interval=600)
+    config = recorder.config(mode=mode, callback_timeout=limit, flush_interval=600)
     plugin = manager.load_plugin(config)
     manager.broadcast_frames(blocks(2))
     manager.flush(240)
     assert plugin.counters.acknowledged == 2
     (told,) = [line["timeout"] for line in recorder.lines if line["call"] == "flush"]
-    assert 230_000 < told <= 240_000 if mode == "inline" else told == 7500
+    assert 230_000 < told <= 240_000 if mode == "inline" else told == has
 
 
 FAILS = r"""
@@ -171,30 +173,42 @@ static uint64_t subscribed_events(void *instance) { (void)instance; return ~(uin
 static int32_t on_broadcast(void *instance, const slipstream_delivery *delivery,
                             const uint8_t *frames, size_t len) {
     (void)instance, (void)frames, (void)len;
-    return delivery->first_ordinal == 2 ? slipstream_fail(host, SLIPSTREAM_IO, "the attic is full")
+    return delivery->first_ordinal == 2 ? slipstream_fail(host, SLIPSTREAM_IO, SAYS)
                                         : SLIPSTREAM_OK;
+}
+static int32_t flush(void *instance, uint32_t timeout_ms) {
+    static int calls;
+    (void)instance, (void)timeout_ms;
+    return calls++ == 0 ? slipstream_fail(host, SLIPSTREAM_RETRY, SAYS) : SLIPSTREAM_OK;
 }
 const slipstream_plugin *slipstream_create_plugin_v1(const slipstream_host *given) {
     static const slipstream_plugin table = {
         .struct_size = sizeof table, .name = "attic", .version = "1", .destroy = destroy,
-        .subscribed_events = subscribed_events, .on_broadcast = on_broadcast};
+        .flags = SLIPSTREAM_FLAG_EXPLICIT_ACK, .subscribed_events = subscribed_events,
+        .on_broadcast = on_broadcast, .flush = flush};
     host = given;
     return &table;
 }
 """
 
 
-def test_what_it_says_of_an_event_that_fails(manager, compile_plugin, tmp_path, mode) -> None:
+@pytest.mark.parametrize("says", ["the attic is full", "!"])
+def test_what_it_says_when_something_fails(manager, compile_plugin, tmp_path, mode, says) -> None:
+    library = compile_plugin(FAILS, f'-DSAYS="{says}"')
     with capture_logs() as logs:
-        plugin = manager.load_plugin({"libpath": str(compile_plugin(FAILS)), "mode": mode})
+        plugin = manager.load_plugin({"libpath": str(library), "mode": mode})
         manager.broadcast_frames(stamped(3))
+        with pytest.raises(FlushTimeout, match=r"flush failed \(RETRY \(-2\)\)") as caught:
+            manager.flush(240)
         manager.flush(240)
         wait_until(lambda: "on_broadcast returned" in str(logs), "no line")
     (line,) = (one for one in map(str, logs) if "on_broadcast returned" in one)
     assert "IO (-13) for MAPPING_UPDATE, ordinal 2, sequence 2" in line
-    assert line.count("the attic is full") == 1
+    assert line.count(says) == 1
+    flushed = caught.value.message if mode == "inline" else str(logs)
+    assert re.search(rf"flush (failed|returned) .*RETRY \(-2\).*: {says}", flushed)
     letters = letters_in(tmp_path / "data" / "attic" / "dead-letters.slip")
-    assert [(why["ordinal"], why["text"]) for why, _, _ in letters] == [(2, "the attic is full")]
+    assert [(why["ordinal"], why["text"]) for why, _, _ in letters] == [(2, says)]
     assert plugin.counters.dead == 1
 
 

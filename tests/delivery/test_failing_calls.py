@@ -33,6 +33,7 @@ CONFIG = {"libpath": str(library), "log": str(log), "mode": mode, "unload_timeou
           "load_timeout": 20, "restart": {"initial_delay": 0, "max_delay": 0.01, "max_crashes": 5}}
 
 HEAP = "malloc calloc realloc strdup".split()
+CALLED = dict.fromkeys(HEAP, "memory: ") | {"fcntl": "the seal F_SEAL_FUTURE_WRITE"}
 
 def call_of(what):
     return what.split()[1]
@@ -46,8 +47,12 @@ def state():
 
 def good(error, what):
     text = str(error)
+    assert call_of(what) != "interrupted", f"{what}: {text}"
     assert error.message and error.hint, f"{what}: no next step: {error!r}"
     assert "rror 0" not in text and "Success" not in text, f"{what}: {text}"
+    if "cannot make a ring" in text:  # it names what failed, not what did so earlier
+        call = call_of(what)
+        assert f"bytes: {CALLED.get(call, call)}" in text, f"{what}: {text}"
     if "-v" in sys.argv: print(what, "|", text.replace(chr(10), " | "))
 
 def works(manager, what, plugin=None, send=None):
@@ -194,7 +199,7 @@ def preload(compile_plugin: Callable[..., Path]) -> Path:
     return compile_plugin(source, "-Wno-error", "-fvisibility=default", "-ldl", name="failing")
 
 
-MEMORY = "fallocate fcntl open malloc calloc realloc strdup"
+MEMORY = "fallocate interrupted fcntl open malloc calloc realloc strdup"
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ def test_ctrl_c_ends_the_wait_and_what_is_lost_is_told(compile_plugin, tmp_path,
     late, state = (tmp_path / "result").read_text().split()
     assert float(late) < 200, "it waited for room all the same"
     assert state == "running"
+    assert done.stderr.count("when the broadcast was interrupted: events are lost") == 1
     last = {"single": 16, "many": 100, "frames": 100, "handler": 17}[how]
     gaps = gated.gaps
     assert [gap.first for gap in gaps] == [16]

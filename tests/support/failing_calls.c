@@ -96,6 +96,8 @@ char *strdup(const char *text) {
 int fallocate(int fd, int mode, off_t offset, off_t len) {
     if (FAILS("fallocate"))
         return errno = ENOSPC, -1;
+    if (FAILS("interrupted")) /* by a signal: that is no failure */
+        return errno = EINTR, -1;
     return (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }
 

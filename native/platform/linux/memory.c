@@ -13,7 +13,7 @@
 #endif
 
 /* What could not be had last, on this thread. */
-static _Thread_local const char *refused_call = "memory";
+static _Thread_local const char *refused_call;
 
 static bool refused(const char *call) {
     refused_call = call;
@@ -21,7 +21,11 @@ static bool refused(const char *call) {
 }
 
 const char *ss_os_refused_call(void) {
-    return refused_call;
+    return refused_call != NULL ? refused_call : "memory";
+}
+
+void ss_os_forget_refused_call(void) {
+    refused_call = NULL;
 }
 
 /* Allocates all of it, so that without memory the answer is an error here, not SIGBUS later. */

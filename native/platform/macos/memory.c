@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 /* What could not be had last, on this thread. */
-static _Thread_local const char *refused_call = "memory";
+static _Thread_local const char *refused_call;
 
 static void *refused(const char *call, int error) {
     refused_call = call;
@@ -18,7 +18,11 @@ static void *refused(const char *call, int error) {
 }
 
 const char *ss_os_refused_call(void) {
-    return refused_call;
+    return refused_call != NULL ? refused_call : "memory";
+}
+
+void ss_os_forget_refused_call(void) {
+    refused_call = NULL;
 }
 
 uint8_t *ss_os_mirror_new(size_t head, size_t bytes, int *fd) {

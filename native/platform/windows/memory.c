@@ -5,7 +5,7 @@
 #include <errno.h>
 
 /* What could not be had last, on this thread. */
-static _Thread_local const char *refused_call = "memory";
+static _Thread_local const char *refused_call;
 
 static void *refused(const char *call) {
     refused_call = call;
@@ -14,7 +14,11 @@ static void *refused(const char *call) {
 }
 
 const char *ss_os_refused_call(void) {
-    return refused_call;
+    return refused_call != NULL ? refused_call : "memory";
+}
+
+void ss_os_forget_refused_call(void) {
+    refused_call = NULL;
 }
 
 /* ---- Mapped twice ------------------------------------------------------------------------ */

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from slipstream.config import load_config
-from slipstream.errors import ConfigError, PackageError
+from slipstream.delivery.queue import Queue
+from slipstream.errors import ConfigError, PackageError, PluginLoadError
 from slipstream.packages.lock import Lock
 from slipstream.packages.settings import read_settings
 from slipstream.server import Tokens
@@ -29,19 +30,21 @@ def test_a_limit_that_is_hit_is_named_and_not_the_file(tmp_path: Path) -> None:
     lock = tmp_path / "plugins.lock"
     Lock(lock).write()
     Tokens(tmp_path)
+    loaded = load_config(config)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     readers: list[Callable[[], object]] = [
         lambda: load_config(config),
         lambda: Lock.read(lock),
         lambda: read_settings(config),
         lambda: Tokens(tmp_path),
+        lambda: Queue(loaded, shared=True),
     ]
     for read in readers:
         free = os.dup(0)
         os.close(free)
         resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
         try:
-            with pytest.raises((ConfigError, PackageError)) as caught:
+            with pytest.raises((ConfigError, PackageError, PluginLoadError)) as caught:
                 read()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -5,6 +5,7 @@ enum {
     AT_ONCE = 2, /* so many we wake by ourselves: nothing is sooner */
 };
 
+/* How long it waits for the next hand-over at most: it is woken for each. */
 #define WAIT_NS (10 * UINT64_C(1000000000))
 
 void ss_slot_wake_handed(ss_slot *s) {
